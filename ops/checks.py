@@ -1,0 +1,50 @@
+"""Checks that no linter has: the lock names no host or path, and code stays small enough to read."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[1]
+_PACKAGES: Final = ("ops", "producer", "shared", "worker", "tests")
+_HOST: Final = re.compile(r"https?:|file:|localhost|127\.|/opt/|/tmp/|--(?:extra-)?index|--find-links")  # noqa: S108 - what must not be there
+_FUNCTION_LINES: Final = 60
+_FILE_LINES: Final = 400
+
+
+def main() -> int:
+    """Print each finding; return 1 where there is one."""
+    findings = [*_lock(), *_sizes()]
+    for finding in findings:
+        sys.stderr.write(finding + "\n")
+    return 1 if findings else 0
+
+
+def _lock() -> Iterator[str]:
+    for number, line in enumerate((_ROOT / "requirements.lock").read_text().splitlines(), 1):
+        if _HOST.search(line):
+            yield f"requirements.lock:{number} names a host or a path"
+
+
+def _sizes() -> Iterator[str]:
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            text = path.read_text()
+            where = path.relative_to(_ROOT)
+            if (lines := text.count("\n")) > _FILE_LINES:
+                yield f"{where} has {lines} lines, more than {_FILE_LINES}"
+            yield from _long_functions(ast.parse(text), str(where))
+
+
+def _long_functions(tree: ast.AST, where: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > _FUNCTION_LINES:
+                yield f"{where}:{node.lineno} {node.name} is {lines} lines long, more than {_FUNCTION_LINES}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""How a command finds its servers: by URL, else the running stack of this home, else PostgreSQL alone."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.stack import Endpoints, Home, database_alone
+from producer.cli.session import Session, errors
+from producer.client import Client
+from shared.db import schema
+from shared.db.engine import open_engine
+from shared.settings import Settings, load
+
+
+def session() -> Session:
+    """Return what the producer's commands open their client with."""
+    return Session(_open_client)
+
+
+@contextmanager
+def joined() -> Iterator[Settings]:
+    """Yield settings whose database answers; a database of ours is brought to the schema first.
+
+    Raises `SettingsError`, `StackError`, `DatabaseUnavailableError` or `SchemaError`.
+    """
+    settings = load()
+    if settings.database_url.get_secret_value():
+        yield settings
+        return
+    home = Home(settings.home.absolute())
+    alone = home.running() is None
+    with database_alone(home) as endpoints:
+        adopt(endpoints)
+        settings = load()
+        migrate_quietly(settings)
+        if alone:
+            errors().print(f"nothing runs in {_shown(settings.home)}: using its database alone", markup=False)
+        yield settings
+
+
+def adopt(endpoints: Endpoints) -> None:
+    """Make this process, and its children, use the servers at `endpoints`."""
+    os.environ.update(endpoints.environment())
+
+
+def migrate_quietly(settings: Settings) -> None:
+    """Bring the database to the schema of this code."""
+    engine = open_engine(settings.database_url, application="genqueue migrate", pool_size=1)
+    try:
+        schema.migrate(engine)
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _open_client() -> Iterator[Client]:
+    with joined() as settings, Client(settings=settings) as opened:
+        yield opened
+
+
+def _shown(path: Path) -> str:
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)

@@ -1,0 +1,125 @@
+"""Everything of one home at once: the servers, the workers, and the simulator if asked; ends as one."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ops.cli.join import adopt, migrate_quietly
+from ops.stack import Home, Stack, StackError
+from ops.stack.ports import free_port
+from shared.settings import load
+
+_READY_SECONDS: Final = 20.0
+_KEY: Final = "sim-genqueue"
+_BRAND: Final = "11111111-1111-4111-8111-111111111111"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningOptions:
+    """What runs beside the servers. `environment` is added to that of the workers."""
+
+    workers: int = 2
+    simulator: bool = False
+    time_scale: float = 20.0
+    seed: int = 0
+    pixels: int = 512
+    worker_stop_seconds: float = 330.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class Running:
+    """A context manager, for the main thread only; raises `StackError` where something does not come up."""
+
+    def __init__(self, home: Home, options: RunningOptions) -> None:
+        self.stack = Stack(home)
+        self.simulator: dict[str, Any] = {}
+        self._home = home
+        self._options = options
+        self._python = sys.executable
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(self.stack)
+            adopt(self.stack.endpoints)
+            migrate_quietly(load())
+            if self._options.simulator:
+                self._start_simulator()
+            for number in range(1, self._options.workers + 1):
+                self._start_worker(f"worker-{number}")
+            undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stack.stop()
+
+    def urls(self) -> dict[str, str]:
+        """Return where everything listens, without passwords."""
+        endpoints = self.stack.endpoints
+        found = {
+            "postgres": endpoints.database_url.rpartition("@")[2],
+            "redis": endpoints.broker_url.rpartition("@")[2],
+            "s3": f"{endpoints.s3_endpoint_url} bucket {endpoints.s3_bucket}",
+        }
+        return found | ({"simulator": self.simulator["url"]} if self.simulator else {})
+
+    def _start_simulator(self) -> None:
+        ready = self._home.path / "simulator.json"
+        ready.unlink(missing_ok=True)
+        options = self._options
+        arguments = {
+            "--port": free_port(set()),
+            "--time-scale": options.time_scale,
+            "--seed": options.seed,
+            "--pixels": options.pixels,
+            "--ready-file": ready,
+        }
+        command = [self._python, "-m", "ops.simulator", *(str(part) for pair in arguments.items() for part in pair)]
+        self.stack.spawn("simulator", command, _path())
+        self.simulator = _await_json(ready, self._home.log("simulator"))
+        os.environ.update(simulated_accounts(self.simulator["url"], options.time_scale))
+
+    def _start_worker(self, name: str) -> None:
+        command = [self._python, "-m", "ops.cli", "worker", "--name", name]
+        environment = {**_path(), **self._options.environment}
+        self.stack.spawn(name, command, environment, stop_seconds=self._options.worker_stop_seconds)
+
+
+def simulated_accounts(url: str, time_scale: float) -> dict[str, str]:
+    """Return the settings that make the two providers' accounts speak to the simulator at `url`.
+
+    The simulator's windows shrink with its time scale, so ours must as well.
+    """
+    return {
+        "GENQUEUE_BLOOM_API_KEY": _KEY,
+        "GENQUEUE_BLOOM_BASE_URL": f"{url}/bloom/api/v1",
+        "GENQUEUE_BLOOM_BRAND_SESSION_ID": _BRAND,
+        "GENQUEUE_BLOOM_LIMITS": f"{max(1, int(120 * time_scale))}/minute",
+        "GENQUEUE_GETIMG_API_KEY": _KEY,
+        "GENQUEUE_GETIMG_BASE_URL": f"{url}/getimg",
+        "GENQUEUE_ALLOW_PRIVATE_URLS": "127.0.0.1",
+    }
+
+
+def _path() -> dict[str, str]:
+    """Let children import our packages wherever they are started."""
+    root = str(Path(__file__).parents[1])
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
+
+
+def _await_json(file: Path, log: Path) -> dict[str, Any]:
+    end = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            found: dict[str, Any] = json.loads(file.read_text())
+            return found
+        time.sleep(0.02)
+    raise StackError(f"the simulator did not come up within {_READY_SECONDS:g} s; see {log}")

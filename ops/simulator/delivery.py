@@ -1,0 +1,112 @@
+"""The last step of a request: its reply goes over the wire, whole or damaged by its fault."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from itertools import repeat
+
+from starlette.types import Receive, Scope, Send
+
+from ops.simulator.clock import Clock
+from ops.simulator.faults import Fault
+from ops.simulator.gallery import HTML_PAGE
+from ops.simulator.replies import Reply
+from ops.simulator.transport import finish, reset, transport_of
+
+_CHUNK = 64 * 1024
+_NOT_TEXT = b"\xff\xfe\x80\x81 not text \xc3\x28"
+_CUTS: dict[str, Callable[[asyncio.Transport], None]] = {
+    "reply_lost": finish,
+    "close_after_read": finish,
+    "reset_after_read": reset,
+}
+
+
+class Channel:
+    """One request's way back to its client."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
+        self._receive = receive
+        self._send = send
+        self._clock = clock
+        self._transport = transport_of(scope)
+
+    async def deliver(self, reply: Reply, fault: Fault | None) -> None:
+        """Send ``reply``, or what ``fault`` makes of it; ``RuntimeError`` without a transport to cut."""
+        if fault is None:
+            await self._whole(reply)
+        elif fault.kind in _CUTS:
+            await self._cut(_CUTS[fault.kind])
+        elif fault.kind == "truncate":
+            await self._truncated(reply, chunked=fault.chunked)
+        elif fault.kind == "oversize":
+            await self._oversize(reply, fault)
+        elif fault.kind == "drip":
+            await self._drip(reply, 1.0 if fault.seconds is None else fault.seconds)
+        else:
+            if fault.kind == "slow":
+                await self._clock.sleep(30.0 if fault.seconds is None else fault.seconds)
+            await self._whole(disguised(reply, fault))
+
+    async def _whole(self, reply: Reply) -> None:
+        await self._start(reply, len(reply.body))
+        await self._body(reply.body, more=False)
+
+    async def _truncated(self, reply: Reply, *, chunked: bool) -> None:
+        await self._start(reply, None if chunked else len(reply.body) or 1)
+        await self._body(reply.body[: len(reply.body) // 2], more=True)
+        await self._cut(finish)
+
+    async def _oversize(self, reply: Reply, fault: Fault) -> None:
+        size = fault.bytes
+        await self._start(reply, size if fault.content_length else None)
+        chunk = reply.body[:64].ljust(_CHUNK, b"\0")
+        for _ in repeat(None) if size is None else repeat(None, size // _CHUNK):
+            if not await self._body(chunk, more=True):
+                return
+        await self._body(chunk[: (size or 0) % _CHUNK], more=False)
+
+    async def _drip(self, reply: Reply, seconds: float) -> None:
+        await self._start(reply, len(reply.body))
+        async for byte in self._slowly(reply.body, seconds):
+            if not await self._body(byte, more=True):
+                return
+        await self._body(b"", more=False)
+
+    async def _slowly(self, body: bytes, seconds: float) -> AsyncIterator[bytes]:
+        for at in range(len(body)):
+            yield body[at : at + 1]
+            await self._clock.sleep(seconds)
+
+    async def _start(self, reply: Reply, length: int | None) -> None:
+        headers = {"content-type": reply.content_type, **reply.headers}
+        if length is not None:
+            headers["content-length"] = str(length)
+        encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": encoded})
+
+    async def _body(self, body: bytes, *, more: bool) -> bool:
+        """Send a piece; return false once the client has gone: uvicorn would swallow the rest for ever."""
+        if self._transport is not None and self._transport.is_closing():
+            return False
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        return True
+
+    async def _cut(self, how: Callable[[asyncio.Transport], None]) -> None:
+        if self._transport is None:
+            raise RuntimeError("faults that cut a connection need the simulator's own server")
+        how(self._transport)
+        # Returning earlier would let uvicorn answer 500 for an application that said nothing.
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def disguised(reply: Reply, fault: Fault) -> Reply:
+    """Return the reply with another body or status, as the fault says."""
+    if fault.kind == "redirect_to":
+        return Reply(fault.status, headers={"location": fault.url or ""}, content_type="text/plain")
+    if fault.kind == "wrong_content":
+        body = HTML_PAGE if "html" in fault.content_type else b'{"message":"upstream is busy"}'
+        return Reply(200, body, fault.content_type)
+    bodies = {"html_body": HTML_PAGE, "empty_body": b"", "not_utf8": _NOT_TEXT}
+    return replace(reply, body=bodies[fault.kind]) if fault.kind in bodies else reply

@@ -1,0 +1,185 @@
+"""Faults by seed and by script: which request meets which fault.
+
+A plan is the JSON that ``--faults`` and ``PUT /_sim/faults`` take::
+
+    {"seed": 7,
+     "rates":  {"bloom.submit": {"reply_lost": 0.1, "error_5xx": {"rate": 0.05, "status": 502, "accepted":
+     true}}}, "script": [{"match": {"provider": "bloom", "route": "submit", "prompt_contains": "cat", "key":
+     "sim-a"},
+                 "after": 1, "times": 2, "fault": "reset_after_read"}]}
+
+A bare list is a script. A fault is a kind, or an object with ``kind`` and options. ``times`` defaults to 1
+and ``null`` means always; ``after`` lets that many matching requests pass first. The script goes before the
+rates.
+
+| kind | on the wire | options |
+|---|---|---|
+| ``reply_lost`` | done and billed, then FIN without a byte | |
+| ``close_after_read`` | whole request read, FIN without a byte | ``accepted`` (false) |
+| ``reset_after_read`` | whole request read, RST | ``accepted`` (false) |
+| ``refuse_503`` | 503, nothing done | ``retry_after`` |
+| ``error_5xx`` | the provider's error | ``status`` (500), ``accepted`` (false), ``code``, ``retry_after`` |
+| ``429`` | the provider's rate limit | ``retry_after``: seconds, or text sent as it is (an HTTP date) |
+| ``402`` | the provider's "no balance" | |
+| ``slow`` | the reply starts late | ``seconds`` (30, simulated) |
+| ``drip`` | one byte of body at a time | ``seconds`` between bytes (1, simulated) |
+| ``truncate`` | the body ends early, then FIN | ``chunked`` (false: a Content-Length that lies) |
+| ``wrong_content`` | 200 with another document | ``content_type`` (text/html or application/json) |
+| ``html_body`` | an HTML page under the reply's own type and status | |
+| ``empty_body`` | the reply's own status without a body | |
+| ``not_utf8`` | a body that is no text | |
+| ``oversize`` | an enormous body | ``bytes`` (300,000,000; null: endless), ``content_length`` (true) |
+| ``redirect_to`` | a redirect | ``url`` (required), ``status`` (302) |
+| ``early_expiry`` | download: refused as expired; submit: the link is dead on arrival | |
+| ``failed_generation`` | submit: Bloom bills and fails it; getimg answers 500, not billed | ``reason`` |
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from ops.simulator.draws import fraction
+
+# Whether the provider does its work before the fault strikes; None where the question does not arise.
+ACCEPTED: dict[str, bool] = {
+    "reply_lost": True,
+    "close_after_read": False,
+    "reset_after_read": False,
+    "refuse_503": False,
+    "error_5xx": False,
+    "429": False,
+    "402": False,
+    "slow": True,
+    "drip": True,
+    "truncate": True,
+    "wrong_content": True,
+    "html_body": True,
+    "empty_body": True,
+    "not_utf8": True,
+    "oversize": True,
+    "redirect_to": True,
+    "early_expiry": True,
+    "failed_generation": True,
+}
+_CHOOSABLE = {"close_after_read", "reset_after_read", "error_5xx"}
+_STATUS = {"refuse_503": 503, "error_5xx": 500, "429": 429, "402": 402, "redirect_to": 302}
+_MATCHES = {"provider", "route", "prompt_contains", "key"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault with its options; ``status`` is 0 where the reply keeps its own."""
+
+    kind: str
+    accepted: bool
+    status: int = 0
+    code: str | None = None
+    retry_after: float | str | None = None
+    seconds: float | None = None
+    chunked: bool = False
+    content_type: str = "text/html"
+    bytes: int | None = 300_000_000
+    content_length: bool = True
+    url: str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def parse(cls, spec: str | Mapping[str, Any]) -> "Fault":
+        """Read a fault of a plan. Raises ``ValueError`` naming the kind or option that does not exist."""
+        options = {"kind": spec} if isinstance(spec, str) else dict(spec)
+        kind = str(options.pop("kind", ""))
+        if kind not in ACCEPTED:
+            raise ValueError(f"fault kind {kind!r} does not exist; known: {', '.join(ACCEPTED)}")
+        unknown = set(options) - {item.name for item in fields(cls)}
+        if unknown:
+            raise ValueError(f"fault {kind} has no option {min(unknown)!r}")
+        if "accepted" in options and kind not in _CHOOSABLE:
+            raise ValueError(f"fault {kind} is always accepted={ACCEPTED[kind]}: leave the option out")
+        if kind == "redirect_to" and not options.get("url"):
+            raise ValueError("fault redirect_to needs a url")
+        return cls(**{"kind": kind, "accepted": ACCEPTED[kind], "status": _STATUS.get(kind, 0), **options})
+
+
+@dataclass(slots=True)
+class _Line:
+    match: Mapping[str, str]
+    fault: Fault
+    after: int
+    times: int | None
+
+
+class FaultPlan:
+    """Chooses each request's fault: the same for the same plan and seed, in whatever order requests come."""
+
+    def __init__(self, document: Mapping[str, Any] | list[Any], seed: int) -> None:
+        self._seed = seed
+        self.put(document)
+
+    def put(self, document: Mapping[str, Any] | list[Any]) -> None:
+        """Replace the plan. Raises ``ValueError`` saying what is wrong with it; the old plan then stays."""
+        plan: dict[str, Any] = {"script": document} if isinstance(document, list) else dict(document)
+        unknown = set(plan) - {"seed", "rates", "script"}
+        if unknown:
+            raise ValueError(f"a fault plan has seed, rates and script, not {min(unknown)!r}")
+        rates = {route: _rates(route, kinds) for route, kinds in plan.get("rates", {}).items()}
+        script = [_line(row) for row in plan.get("script", [])]
+        self._draw_seed = plan.get("seed", self._seed)
+        self._rates, self._script = rates, script
+        self._times: Counter[tuple[str, str]] = Counter()
+        self.document = plan
+
+    def choose(self, provider: str, route: str, subject: str, prompt: str, key: str | None) -> Fault | None:
+        """Return the fault for one request, if any.
+
+        ``subject`` is what makes requests the same one sent again (body hash, ids, image id): each repetition
+        is a new draw, and draws of different subjects do not depend on each other.
+        """
+        for line in self._script:
+            if _matches(line.match, provider, route, prompt, key) and line.times != 0:
+                if line.after > 0:
+                    line.after -= 1
+                    continue
+                line.times = None if line.times is None else line.times - 1
+                return line.fault
+        return self._drawn(f"{provider}.{route}", subject)
+
+    def _drawn(self, route: str, subject: str) -> Fault | None:
+        rates = self._rates.get(route)
+        if not rates:
+            return None
+        self._times[route, subject] += 1
+        left = fraction("fault", self._draw_seed, route, subject, self._times[route, subject])
+        for rate, fault in rates:
+            left -= rate
+            if left < 0:
+                return fault
+        return None
+
+
+def _rates(route: str, kinds: Mapping[str, Any]) -> list[tuple[float, Fault]]:
+    found = []
+    for kind, value in kinds.items():
+        options = dict(value) if isinstance(value, Mapping) else {"rate": value}
+        rate = float(options.pop("rate", 0))
+        found.append((rate, Fault.parse({"kind": kind, **options})))
+    if sum(rate for rate, _ in found) > 1 or any(rate < 0 for rate, _ in found):
+        raise ValueError(f"rates of {route} must be 0 or more and add up to at most 1")
+    return found
+
+
+def _line(row: Mapping[str, Any]) -> _Line:
+    match = row.get("match", {})
+    unknown = (set(match) - _MATCHES) | (set(row) - {"match", "fault", "after", "times"})
+    if unknown or "fault" not in row:
+        raise ValueError(f"a script line has match, fault, after, times; match has {', '.join(sorted(_MATCHES))}")
+    return _Line(match=match, fault=Fault.parse(row["fault"]), after=row.get("after", 0), times=row.get("times", 1))
+
+
+def _matches(match: Mapping[str, str], provider: str, route: str, prompt: str, key: str | None) -> bool:
+    return (
+        match.get("provider", provider) == provider
+        and match.get("route", route) == route
+        and match.get("key", key) == key
+        and match.get("prompt_contains", "") in prompt
+    )

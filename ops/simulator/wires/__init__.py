@@ -1,0 +1,11 @@
+"""The providers that the simulator speaks for: one package each, listed here."""
+
+from ops.simulator.exchange import Wire
+from ops.simulator.wires.bloom import BloomWire
+from ops.simulator.wires.getimg import GetimgWire
+from ops.simulator.world import World
+
+
+def wires_of(world: World) -> tuple[Wire, ...]:
+    """Return every wire, sharing ``world``."""
+    return (BloomWire(world), GetimgWire(world))

@@ -1,0 +1,206 @@
+"""getimg's operations as its guide and its SDK describe them, and the downloads behind its signed links."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from ops.simulator.clock import iso
+from ops.simulator.draws import between, uuid4_like
+from ops.simulator.exchange import Exchange, Operation
+from ops.simulator.gallery import Picture
+from ops.simulator.links import LinkState
+from ops.simulator.pictures import Sketch, size_for
+from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.wires.getimg.errors import error_reply
+from ops.simulator.wires.getimg.models import MODELS
+from ops.simulator.wires.getimg.submission import GetimgSubmission, parse_submission
+from ops.simulator.world import Charge, World
+
+_LONGEST_COSTS = timedelta(days=180)
+
+
+class GetimgWire:
+    """The whole of getimg under ``{url}/getimg``."""
+
+    name = "getimg"
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._settings = world.config.getimg
+
+    def operations(self) -> Sequence[Operation]:
+        """Return everything that this wire answers."""
+        return (
+            Operation("POST", "/getimg/v2/images/generations", "submit", self._submit, pays=True),
+            Operation("GET", "/getimg/v2/billing/balance", "balance", self._balance),
+            Operation("GET", "/getimg/v2/billing/costs", "costs", self._costs),
+            Operation("GET", "/getimg/v2/models/{id}", "models", self._model),
+            Operation("GET", "/getimg/v2/models", "models", self._models),
+            Operation("GET", "/getimg/v2/downloads/{request}/{index}", "download", self._download, public=True),
+        )
+
+    def credential(self, headers: Headers) -> str | None:
+        """Return the bearer token."""
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else None
+
+    def route_of(self, operation: Operation, exchange: Exchange) -> str:  # noqa: ARG002 - one path, one route here
+        """Return the operation's route."""
+        return operation.route
+
+    def picture_of(self, exchange: Exchange) -> str | None:
+        """Return the picture's id, ``<request>/<index>``."""
+        params = exchange.path_params
+        return f"{params['request']}/{params['index']}" if "index" in params else None
+
+    def admit(self, exchange: Exchange) -> None:
+        """Raise getimg's 401, 403 or 429."""
+        accounts = self._world.accounts
+        account = accounts.find(self.name, self.credential(exchange.headers))
+        if account is None:
+            raise RefusalError(error_reply(401))
+        exchange.account = account
+        if account.terms.banned or account.terms.forbidden:
+            raise RefusalError(error_reply(403))
+        if not accounts.take_turn(account):
+            reply = error_reply(429)
+            if self._settings.retry_after:
+                wait = accounts.window_ends(account) - self._world.clock.now()
+                reply.headers["retry-after"] = str(max(1, round(wait + 0.5)))
+            raise RefusalError(reply)
+
+    def refusal(self, status: int, exchange: Exchange, code: str | None = None) -> Reply:  # noqa: ARG002 - no links here
+        """Return getimg's error of that status."""
+        return error_reply(status, code)
+
+    def decorate(self, exchange: Exchange, reply: Reply) -> None:
+        """Add the ``X-RateLimit-*`` headers."""
+        account = exchange.require_account()
+        if account.requests_per_minute is None:
+            return
+        now, ends = self._world.clock.now(), self._world.accounts.window_ends(account)
+        moment = ends if self._settings.rate_reset == "epoch" else ends - now
+        reply.headers["x-ratelimit-limit"] = str(account.requests_per_minute)
+        reply.headers["x-ratelimit-remaining"] = str(account.requests_per_minute - len(account.recent))
+        reply.headers["x-ratelimit-reset"] = str(round(moment + 0.5))
+
+    def dump(self) -> dict[str, Any]:
+        """Return nothing: bill and pictures are all there is."""
+        return {}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over nothing."""
+
+    def reset(self) -> None:
+        """Forget nothing."""
+
+    async def _submit(self, exchange: Exchange) -> Reply:
+        account = exchange.require_account()
+        wanted = parse_submission(exchange.body)
+        if "moderated" in exchange.marks:
+            raise RefusalError(error_reply(422))
+        if "failed" in exchange.marks:
+            raise RefusalError(error_reply(500))
+        if account.concurrency is not None and account.in_flight >= account.concurrency:
+            raise RefusalError(error_reply(429, "concurrency_limit_exceeded", "Too many requests at once"))
+        repetition = self._world.occurrence(self.name, account.key, exchange.body_sha256)
+        root = (self._world.config.seed, self.name, account.key, exchange.body_sha256, repetition)
+        request_id = f"req-{uuid4_like(*root)}"
+        charge = Charge(request_id, (f"{request_id}/0",), wanted.price, "USD")
+        if not self._world.charge(exchange, account, charge):
+            raise RefusalError(error_reply(402))
+        account.in_flight += 1
+        account.highest_in_flight = max(account.highest_in_flight, account.in_flight)
+        try:
+            await self._world.clock.sleep(between(*self._settings.latency, *root, "latency"))
+        finally:
+            account.in_flight -= 1
+        return self._completed(exchange, wanted, request_id)
+
+    def _completed(self, exchange: Exchange, wanted: GetimgSubmission, request_id: str) -> Reply:
+        picture = self._keep(exchange, wanted, request_id)
+        links = self._world.links
+        expires = links.at_once() if picture.expires_at_once else links.expiry(self._settings.link_seconds)
+        item = {
+            "url": exchange.base_url + links.sign(f"/getimg/v2/downloads/{picture.id}", expires),
+            "mime_type": picture.content_type,
+            "deletes_at": iso(expires),
+            "width": picture.sketch.width,
+            "height": picture.sketch.height,
+        }
+        price = float(wanted.price)
+        usage = {"billable_unit": "image", "quantity": 1, "unit_price": price, "total_cost": price}
+        document = {
+            "id": request_id,
+            "status": "completed",
+            "model": wanted.model.id,
+            "data": [item],
+            "usage": usage,
+        }
+        return Reply.json(200, document)
+
+    def _keep(self, exchange: Exchange, wanted: GetimgSubmission, request_id: str) -> Picture:
+        world, marks = self._world, exchange.marks
+        size = size_for(wanted.ratio, world.config.pixels)
+        sketch = Sketch(world.config.seed, wanted.prompt, wanted.model.id, wanted.ratio, 0, *size, wanted.output_format)
+        key = exchange.require_account().key
+        picture = Picture(f"{request_id}/0", self.name, key, request_id, sketch, world.clock.now())
+        picture.defect = next((mark for mark in ("corrupt", "html") if mark in marks), None)
+        picture.expires_at_once = "expired" in marks
+        world.gallery.add(picture)
+        return picture
+
+    async def _balance(self, exchange: Exchange) -> Reply:
+        balance = exchange.require_account().balance
+        return Reply.json(200, {"balance": str(balance), "currency": "USD"})
+
+    async def _costs(self, exchange: Exchange) -> Reply:
+        start, end = _moment(exchange, "start"), _moment(exchange, "end")
+        if not start < end <= start + _LONGEST_COSTS:
+            raise RefusalError(error_reply(400, message="end must be after start, and within 180 days of it"))
+        spent: defaultdict[date, Decimal] = defaultdict(Decimal)
+        for line in self._world.bill.lines:
+            when = datetime.fromtimestamp(line.time, UTC)
+            if line.provider == self.name and line.key == exchange.require_account().key and start <= when <= end:
+                spent[when.date()] += line.amount
+        first, last = start.astimezone(UTC).date(), end.astimezone(UTC).date()
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        buckets = [{"date": day.isoformat(), "cost": float(spent[day])} for day in days]
+        document = {"currency": "USD", "start": exchange.query["start"], "end": exchange.query["end"]}
+        return Reply.json(200, {**document, "total_cost": float(sum(spent.values())), "data": buckets})
+
+    async def _models(self, exchange: Exchange) -> Reply:
+        kind = exchange.query.get("type", "image")
+        if kind not in {"image", "video"}:
+            raise RefusalError(error_reply(400, message="type must be image or video"))
+        return Reply.json(200, [model.as_json() for model in MODELS.values()] if kind == "image" else [])
+
+    async def _model(self, exchange: Exchange) -> Reply:
+        model = MODELS.get(exchange.path_params["id"])
+        return Reply.json(200, model.as_json()) if model else error_reply(404)
+
+    async def _download(self, exchange: Exchange) -> Reply:
+        state = self._world.links.check(exchange.path, exchange.query)
+        if state is LinkState.forged:
+            return error_reply(403, "invalid_signature", "The signature does not match")
+        if state is LinkState.expired or "expired" in exchange.marks:
+            return error_reply(self._settings.expired_status, "expired", "The file has been deleted")
+        picture = self._world.gallery.get(self.picture_of(exchange) or "")
+        if picture is None:
+            return error_reply(404)
+        picture.downloads += 1
+        return Reply(200, await self._world.gallery.file(picture), picture.content_type)
+
+
+def _moment(exchange: Exchange, name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(exchange.query.get(name, ""))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise RefusalError(error_reply(400, message=f"{name} must be ISO 8601 with a time zone"))
+    return moment

@@ -1,0 +1,20 @@
+"""PostgreSQL, Redis and S3 as real servers from Python wheels, under one supervisor; Linux only."""
+
+from ops.stack.alone import database_alone
+from ops.stack.endpoints import Endpoints
+from ops.stack.errors import HomeBusyError, StackError
+from ops.stack.home import Home
+from ops.stack.process import Process
+from ops.stack.stack import Stack
+from ops.stack.supervised import Ended
+
+__all__ = [
+    "Ended",
+    "Endpoints",
+    "Home",
+    "HomeBusyError",
+    "Process",
+    "Stack",
+    "StackError",
+    "database_alone",
+]

@@ -1,0 +1,18 @@
+"""The producer's commands, mounted by the `genqueue` command."""
+
+import typer
+
+from producer.cli.account import pause, resume
+from producer.cli.enqueue import enqueue
+from producer.cli.explain import explain
+from producer.cli.listings import batches, bill, jobs
+from producer.cli.results import results
+from producer.cli.watch import watch
+
+_COMMANDS = (enqueue, watch, batches, jobs, explain, results, bill, pause, resume)
+
+
+def mount(app: typer.Typer) -> None:
+    """Add the producer's commands to `app`, whose context object must be a `Session`."""
+    for command in _COMMANDS:
+        app.command()(command)

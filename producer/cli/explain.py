@@ -1,0 +1,112 @@
+"""`genqueue explain JOB`: one job's whole story, in order, with money and what you can do."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from producer.cli.listings import AsJson, cell, plain
+from producer.cli.session import client
+from shared.errors import CODES
+from shared.lifecycle import FINAL, JobState
+
+_PRIVATE = {"fingerprint", "link", "sender_lock"}
+
+
+def explain(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="an id or its beginning, a custom_id, or BATCH/custom_id")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell a job's story: what was asked, each attempt to pay, each image, every cent, and what comes next."""
+    with client(context) as opened:
+        story = opened.story(opened.find_job(job))
+    if as_json:
+        typer.echo(json.dumps({part: _json(value) for part, value in story.items()}))
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    for line in _lines(story):
+        console.print(line)
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: plain(item.hex() if isinstance(item, bytes) else item)
+            for name, item in value.items()
+            if name not in _PRIVATE
+        }
+    return [_json(item) for item in value]
+
+
+def _lines(story: Mapping[str, Any]) -> list[str]:
+    job = story["job"]
+    lines = [
+        f"[bold]{job['batch']}/{cell(job['custom_id'])}[/bold]  {job['id']}",
+        f"  {job['provider']} (account {job['account']}), {job['images']} image(s): {_asked(job['request'])}",
+        f"  [bold]{job['state']}[/bold]{_when(job)}",
+    ]
+    lines += _why(job)
+    lines += [f"{_clock(row['at'])}  {text}" for row, text in sorted(_timeline(story), key=lambda pair: pair[0]["at"])]
+    lines += [_image(image) for image in story["images"]]
+    lines.append(_money(story))
+    return lines
+
+
+def _asked(request: Mapping[str, Any]) -> str:
+    prompt = str(request["prompt"])
+    shown = prompt if len(prompt) <= 60 else prompt[:57] + "..."
+    others = ", ".join(f"{name}={value}" for name, value in request.items() if name != "prompt")
+    return cell(f"{shown!r} {others}".strip())
+
+
+def _when(job: Mapping[str, Any]) -> str:
+    if JobState(job["state"]) in FINAL:
+        return f" at {_clock(job['finished_at'])}"
+    seconds = (job["due_at"] - job["now"]).total_seconds()
+    return f", looked at again in {seconds:.0f} s" if seconds > 0 else ", due now"
+
+
+def _why(job: Mapping[str, Any]) -> list[str]:
+    lines = []
+    code = CODES.get(job["error_code"] or "")
+    if job["error_code"]:
+        lines.append(f"  {job['error_code']}: {cell(job['error'])}")
+    if code:
+        lines += [f"  means: {code.meaning}", f"  the queue {code.queue_does}", f"  you can: {code.you_can}"]
+    if job["paused_code"] and job["state"] == JobState.QUEUED:
+        link = f" ({job['action_url']})" if job["action_url"] else ""
+        lines.append(f"  account {job['account']} is paused: {cell(job['paused_reason'])}{link}")
+        lines.append(f"  you can: genqueue resume {job['account']}")
+    return lines
+
+
+def _timeline(story: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
+    told: list[tuple[Mapping[str, Any], str]] = [({"at": story["job"]["created_at"]}, "enqueued")]
+    for event in story["events"]:
+        why = f"  {event['code']}: {cell(event['note'])}" if event["code"] else ""
+        told.append((event, f"{event['from_state']} -> {event['to_state']}{why}  ({event['actor']})"))
+    for line in story["ledger"]:
+        moved = ", ".join(f"{name} {line[name]:+f}" for name in ("reserved", "settled", "held") if line[name])
+        told.append((line, f"{line['kind']}: {moved or 'price unknown'} {line['unit']}"))
+    return told
+
+
+def _image(image: Mapping[str, Any]) -> str:
+    if image["key"]:
+        size = f"{image['width']}x{image['height']}, {image['bytes']:,} bytes"
+        return f"  image {image['index']}: s3://{image['bucket']}/{image['key']}  {size}"
+    why = f"  {image['error_code']}: {cell(image['error'])}" if image["error_code"] else ""
+    return f"  image {image['index']}: {image['state']}{why}"
+
+
+def _money(story: Mapping[str, Any]) -> str:
+    totals = {name: sum(line[name] for line in story["ledger"]) for name in ("settled", "reserved", "held")}
+    unit = story["ledger"][0]["unit"] if story["ledger"] else ""
+    return "  money: " + ", ".join(f"{name} {cell(total) or 0} {unit}".strip() for name, total in totals.items())
+
+
+def _clock(moment: Any) -> str:
+    return f"{moment:%H:%M:%S.%f}"[:-3]

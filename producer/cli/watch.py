@@ -1,0 +1,101 @@
+"""`genqueue watch BATCH`: live progress until every job has ended or is held."""
+
+import time
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from producer.cli.session import ExitCode, client
+from producer.client import Client, is_settled
+
+_TICK_SECONDS = 0.5
+_PLAIN_SECONDS = 5.0
+_SHOWN = ("queued", "submitting", "pending", "processing", "transferring", "in_doubt", "succeeded", "failed", "cancelled")
+_ENDED = ("succeeded", "failed", "cancelled", "in_doubt")
+_STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "cancelled": "yellow"}
+
+
+def watch(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="the batch's name")],
+) -> None:
+    """Show a batch's progress until every job has ended or is held; Ctrl-C leaves the batch running."""
+    with client(context) as opened:
+        raise typer.Exit(follow(opened, batch))
+
+
+def follow(opened: Client, batch: str) -> ExitCode:
+    """Watch `batch` to its end and return the exit code that says how it ended."""
+    console = Console(stderr=True)
+    try:
+        totals = _live(opened, batch, console) if console.is_terminal else _plain(opened, batch, console)
+    except KeyboardInterrupt:
+        console.print(f"the batch goes on; come back with: genqueue watch {batch}", markup=False)
+        return ExitCode.DONE
+    console.print(summary(totals))
+    return exit_code(totals)
+
+
+def exit_code(totals: Mapping[str, int]) -> ExitCode:
+    """Return what a finished batch's counts mean for the shell."""
+    return ExitCode.DONE if set(totals) <= {"succeeded"} else ExitCode.INCOMPLETE
+
+
+def summary(totals: Mapping[str, int]) -> Text:
+    """Return the counts on one line, in the order of the road."""
+    line = Text()
+    for state in _SHOWN:
+        if totals.get(state):
+            line.append(f"{totals[state]:,} {state}  ", style=_STYLE.get(state, ""))
+    return line if line.plain else Text("no jobs")
+
+
+def _live(opened: Client, batch: str, console: Console) -> dict[str, int]:
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        while True:
+            totals = opened.totals(batch)
+            live.update(_view(opened, batch))
+            if is_settled(totals):
+                return totals
+            time.sleep(_TICK_SECONDS)
+
+
+def _plain(opened: Client, batch: str, console: Console) -> dict[str, int]:
+    """Degrade to a line whenever something changed, at most one every few seconds."""
+    said, said_at = "", float("-inf")
+    while True:
+        totals = opened.totals(batch)
+        line = summary(totals).plain
+        if is_settled(totals):
+            return totals
+        if line != said and time.monotonic() - said_at >= _PLAIN_SECONDS:
+            console.print(f"{batch}: {line}", markup=False, highlight=False)
+            said, said_at = line, time.monotonic()
+        time.sleep(_TICK_SECONDS)
+
+
+def _view(opened: Client, batch: str) -> RenderableType:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for provider, states in sorted(opened.counts(batch).items()):
+        total = sum(states.values())
+        ended = sum(states.get(state, 0) for state in _ENDED)
+        bar = ProgressBar(total=total, completed=ended, width=24)
+        table.add_row(provider, bar, f"{ended:,}/{total:,}", summary(states))
+    return Group(table, *_warnings(opened))
+
+
+def _warnings(opened: Client) -> list[Text]:
+    lines = [
+        Text(f"{account['name']} is paused: {account['paused_reason']}", style="yellow")
+        for account in opened.accounts()
+        if account["paused_at"]
+    ]
+    if opened.live_workers() == 0:
+        lines.append(Text("no worker runs: start one with `genqueue up` or `genqueue worker`", style="yellow"))
+    return lines

@@ -1,0 +1,226 @@
+"""The SDK: enqueue, watch and read results from Python; it needs the database and nothing else."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+from uuid import UUID
+
+from pydantic import SecretStr
+from sqlalchemy import RowMapping  # noqa: TID251 - only the type of a row
+
+from producer.prompts import Format, LineFault, PreparedFile, read, read_rows
+from shared import catalog
+from shared.db import accounts, reports, schema, workers
+from shared.db.accounts import AccountRow
+from shared.db.engine import Connection, open_engine, transaction
+from shared.db.enqueue import Enqueued, NewJob, enqueue
+from shared.db.workers import ALIVE_SECONDS
+from shared.settings import Settings, Window, load
+
+_POLL_SECONDS = 0.5
+_UNDECIDED = ("queued", "submitting", "pending", "processing", "transferring")
+
+
+class InvalidRowsError(Exception):
+    """Some rows are wrong; nothing was enqueued. `faults` holds the first thousand of `count`."""
+
+    def __init__(self, faults: list[LineFault], count: int) -> None:
+        self.faults = faults
+        self.count = count
+        first = faults[0]
+        super().__init__(f"{count} fault(s), the first in row {first.line}, {first.field}: {first.message}")
+
+
+class NoSuchBatchError(LookupError):
+    """There is no batch of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no batch {name!r}; `genqueue batches` lists them")
+
+
+class NoSuchJobError(LookupError):
+    """No job, or more than one, answers to that name."""
+
+
+class Client:
+    """A producer's door to the queue. Settings come from the environment unless given.
+
+    Raises `SettingsError`, `DatabaseUnavailableError` or `SchemaError` where the queue cannot be used.
+    """
+
+    def __init__(self, database_url: str | None = None, *, settings: Settings | None = None) -> None:
+        self.settings = settings or load()
+        url = SecretStr(database_url) if database_url else self.settings.database_url
+        self._engine = open_engine(url, application="genqueue producer", pool_size=2)
+        schema.check(self._engine)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def enqueue(self, rows: Iterable[Mapping[str, Any]], *, batch: str, provider: str | None = None) -> Enqueued:
+        """Add `rows` (keys as the columns of a prompt file) to `batch`; all of them, or none.
+
+        The same rows under the same batch name again add nothing. Raises `InvalidRowsError` with every fault, and
+        `EnqueueConflictError` where a custom_id stands for another request already.
+        """
+        with read_rows(rows, default_provider=provider, providers=catalog.names()) as prepared:
+            return self.enqueue_prepared(prepared, batch=batch)
+
+    def enqueue_file(
+        self,
+        source: Path | str,
+        *,
+        batch: str,
+        provider: str | None = None,
+        format: Format = "auto",  # noqa: A002 - the name that the command line uses
+        stdin: BinaryIO | None = None,
+    ) -> Enqueued:
+        """Add a prompt file, read once and checked whole; raises as `enqueue`, and `PromptFileError`."""
+        names = catalog.names()
+        with read(source, format=format, default_provider=provider, providers=names, stdin=stdin) as prepared:
+            return self.enqueue_prepared(prepared, batch=batch)
+
+    def enqueue_prepared(self, prepared: PreparedFile, *, batch: str) -> Enqueued:
+        """Add rows that were read and checked before; raises as `enqueue`."""
+        if prepared.fault_count:
+            raise InvalidRowsError(prepared.faults, prepared.fault_count)
+        jobs = (
+            NewJob(row.custom_id, row.provider, row.provider, row.request.decode(), row.fingerprint, row.priority)
+            for row in prepared.rows()
+        )
+        with self._connection() as connection:
+            return enqueue(
+                connection,
+                batch,
+                jobs,
+                [_default_account(name) for name in prepared.providers],
+                deadline_seconds=self.settings.deadline_seconds,
+                collect_seconds=self.settings.collect_seconds,
+            )
+
+    def batches(self) -> list[RowMapping]:
+        """Return every batch with its jobs counted by what they are doing."""
+        with self._connection() as connection:
+            return reports.batches(connection)
+
+    def counts(self, batch: str) -> dict[str, dict[str, int]]:
+        """Return provider -> state -> number of jobs; raises `NoSuchBatchError`."""
+        with self._connection() as connection:
+            self._require(connection, batch)
+            return reports.counts(connection, batch)
+
+    def wait(self, batch: str, *, timeout_seconds: float | None = None) -> dict[str, int]:
+        """Return state -> number of jobs once every job of `batch` has ended or is held.
+
+        Raises `TimeoutError` after `timeout_seconds`, `NoSuchBatchError`.
+        """
+        end = time.monotonic() + timeout_seconds if timeout_seconds is not None else float("inf")
+        while True:
+            totals = self.totals(batch)
+            if is_settled(totals):
+                return totals
+            if time.monotonic() >= end:
+                raise TimeoutError(f"batch {batch!r} has not ended within {timeout_seconds:g} s")
+            time.sleep(_POLL_SECONDS)
+
+    def totals(self, batch: str) -> dict[str, int]:
+        """Return state -> number of jobs of `batch`; raises `NoSuchBatchError`."""
+        totals: dict[str, int] = {}
+        for states in self.counts(batch).values():
+            for state, jobs in states.items():
+                totals[state] = totals.get(state, 0) + jobs
+        return totals
+
+    def jobs(
+        self, batch: str, *, state: str | None = None, after: UUID | None = None, limit: int = 100
+    ) -> list[RowMapping]:
+        """Return up to `limit` jobs of `batch`, beginning behind the job `after`; raises `NoSuchBatchError`."""
+        with self._connection() as connection:
+            self._require(connection, batch)
+            return reports.jobs(connection, batch, state=state, after=after, limit=limit)
+
+    def find_job(self, name: str) -> UUID:
+        """Return the job that `name` means: an id or its beginning, a custom_id, or BATCH/custom_id.
+
+        Raises `NoSuchJobError` where none or several answer.
+        """
+        with self._connection() as connection:
+            found = reports.find_jobs(connection, name)
+        if not found:
+            raise NoSuchJobError(f"no job is called {name[:80]!r}: give an id, a custom_id, or BATCH/custom_id")
+        if len(found) > 1:
+            raise NoSuchJobError(f"{len(found)} jobs answer to {name[:80]!r}: give the id, or BATCH/custom_id")
+        return found[0]
+
+    def story(self, job_id: UUID) -> dict[str, Any]:
+        """Return everything known of one job: its row, attempts to pay, images, ledger lines and events."""
+        with self._connection() as connection:
+            return reports.story(connection, job_id)
+
+    def results(self, batch: str) -> Iterator[RowMapping]:
+        """Yield one row for each image asked for, stored or not; raises `NoSuchBatchError`."""
+        with self._connection() as connection:
+            self._require(connection, batch)
+            yield from reports.results(connection, batch)
+
+    def bill(self, batch: str | None = None) -> list[RowMapping]:
+        """Return settled, reserved and held money by account, of one batch or of all; raises `NoSuchBatchError`."""
+        with self._connection() as connection:
+            if batch is not None:
+                self._require(connection, batch)
+            return reports.bill(connection, batch)
+
+    def accounts(self) -> list[dict[str, object]]:
+        """Return every account as a worker last wrote it: limits, pause and its reason."""
+        with self._connection() as connection:
+            return accounts.listing(connection)
+
+    def live_workers(self) -> int:
+        """Return how many worker processes tick."""
+        with self._connection() as connection:
+            ages = [row["tick_age_seconds"] for row in workers.listing(connection)]
+        return sum(1 for age in ages if float(str(age)) < ALIVE_SECONDS)
+
+    def pause(self, account: str, reason: str) -> bool:
+        """Stop new paid calls of `account`; False where it was paused already."""
+        with self._connection() as connection:
+            return accounts.pause(connection, account, code="paused_by_hand", reason=reason, action_url=None)
+
+    def resume(self, account: str) -> bool:
+        """Let paid calls of `account` start again; False where there is no such account."""
+        with self._connection() as connection:
+            return accounts.resume(connection, account)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with transaction(self._engine) as connection:
+            yield connection
+
+    @staticmethod
+    def _require(connection: Connection, batch: str) -> None:
+        if not reports.batch_exists(connection, batch):
+            raise NoSuchBatchError(batch)
+
+
+def is_settled(totals: Mapping[str, int]) -> bool:
+    """Tell whether nothing more will happen by itself: every job has ended or is held."""
+    return not any(totals.get(state) for state in _UNDECIDED)
+
+
+def _default_account(provider: str) -> AccountRow:
+    """Return the account that a provider's jobs wait for until a worker registers it."""
+    found = catalog.get(provider)
+    windows = tuple(Window(requests=w.requests, seconds=w.seconds) for w in found.windows)
+    return AccountRow(provider, provider, found.unit, found.concurrency, windows)

@@ -1,0 +1,159 @@
+"""Rows of a CSV file (RFC 4180, with a header): records of one or more physical lines, cells made values."""
+
+import csv
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from producer.prompts import strict_json
+from producer.prompts.columns import is_option, repeated, unknown_faults
+from producer.prompts.faults import Faults
+from producer.prompts.lines import Lines, decode, too_long
+
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_SEPARATORS: Final = re.compile(r"[\s|]+")
+_JSON_STARTS: Final = frozenset("{[-0123456789tf")
+_REASONS: Final = (
+    ("unexpected end of data", "a quote that opens in this record is never closed"),
+    ("expected after", "text follows a closing quote; write a quote inside a quoted cell twice"),
+    (
+        "new-line character",
+        "has a carriage return in an unquoted cell; save the file with LF or CRLF line ends",
+    ),
+    ("field larger", "has a cell of more than {limit} characters"),
+)
+
+
+class _RecordTooLongError(Exception):
+    """The record being read passed its limit in bytes."""
+
+
+class _Text:
+    """The lines as text for `csv.reader`, which pulls as many as a record needs; remembers where it began."""
+
+    def __init__(self, lines: Lines, faults: Faults) -> None:
+        self._lines = lines
+        self._faults = faults
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the last record: the next line is the first of a new one."""
+        self.first = 0
+        self.last = 0
+        self.damaged = False
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.first = self.first or line.number
+        self.last = line.number
+        self._size += len(line.data)
+        if line.oversize or self._size > self._lines.max_bytes:
+            raise _RecordTooLongError
+        text = decode(line, self._faults)
+        if text is None:
+            # The record goes on, so that the lines after it are not taken for records of their own.
+            self.damaged = True
+            return line.data.decode(errors="replace").replace("\0", " ")
+        return text
+
+
+def csv_rows(lines: Lines, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (first line, values by column) of each sound record; the others become faults."""
+    records = _records(lines, faults)
+    line, header = next(records, (0, None))
+    if not header:
+        return
+    names = [name.strip() for name in header]
+    before = faults.count
+    for name, message in unknown_faults(names):
+        faults.add(line, name, message)
+    for name in repeated(names):
+        faults.add(line, name, "is a column twice")
+    if "prompt" not in names:
+        faults.add(line, "prompt", "the header has no column prompt (for plain prompts, one a line, use format txt)")
+    if faults.count > before:
+        return
+    columns = [(name, _converter(name)) for name in names]
+    for line, cells in records:
+        if cells is None:
+            continue
+        if len(cells) != len(columns):
+            faults.add(line, "row", _miscounted(len(cells), len(columns)))
+            continue
+        pairs = zip(columns, cells, strict=True)
+        yield (
+            line,
+            {name: value for (name, convert), cell in pairs if cell and (value := convert(cell)) is not None},
+        )
+
+
+def _records(lines: Lines, faults: Faults) -> Iterator[tuple[int, list[str] | None]]:
+    """Yield (first line, cells), with None for the cells of a record that became a fault."""
+    text = _Text(lines, faults)
+    reader = csv.reader(text, strict=True)
+    while True:
+        text.begin()
+        cells: list[str] | None = None
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except _RecordTooLongError:
+            hint = "; is a closing quote missing?" if text.last > text.first else ""
+            faults.add(text.first, "row", too_long(lines.max_bytes) + hint)
+        except csv.Error as error:
+            faults.add(text.first, "row", _reason(error))
+        if cells != []:
+            yield text.first, None if text.damaged else cells
+
+
+def _reason(error: csv.Error) -> str:
+    message = str(error)
+    known = next((words for sign, words in _REASONS if sign in message), "is not valid CSV")
+    return known.format(limit=csv.field_size_limit())
+
+
+def _miscounted(cells: int, columns: int) -> str:
+    hint = "; put cells that contain commas in quotes" if cells > columns else ""
+    return f"has {cells} cells, the header has {columns}{hint}"
+
+
+def _converter(name: str) -> Callable[[str], Any]:
+    if name == "prompt":
+        return str
+    if name in {"n", "seed", "priority"}:
+        return _whole
+    if name == "references":
+        return _list
+    if name == "options" or is_option(name):
+        return _json_or_text
+    return _stripped
+
+
+def _stripped(cell: str) -> str | None:
+    return cell.strip() or None
+
+
+def _whole(cell: str) -> int | str | None:
+    word = cell.strip()
+    if _WHOLE.fullmatch(word):
+        return int(word)
+    return word or None  # a text is refused in the field's own words
+
+
+def _list(cell: str) -> list[str]:
+    return [part for part in _SEPARATORS.split(cell) if part]
+
+
+def _json_or_text(cell: str) -> Any:
+    word = cell.strip()
+    if word[:1] not in _JSON_STARTS:
+        return word or None
+    try:
+        return strict_json.parse(word)
+    except strict_json.RowJsonError:
+        return word

@@ -1,0 +1,189 @@
+"""A prompt file, read once and checked whole: prepared rows if everything is right, else faults by line."""
+
+import codecs
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Literal, Self
+
+from producer.prompts.csv_rows import csv_rows
+from producer.prompts.faults import Faults, LineFault, PromptFileError, shown
+from producer.prompts.jsonl_rows import jsonl_rows
+from producer.prompts.lines import MAX_RECORD_BYTES, Lines
+from producer.prompts.rows import RowPreparer
+from producer.prompts.spool import PreparedRow, Spool
+from producer.prompts.text_rows import text_rows
+
+Format = Literal["auto", "csv", "jsonl", "txt"]
+_Parser = Callable[[Lines, Faults], Iterator[tuple[int, dict[str, Any]]]]
+_PARSERS: Final[dict[str, _Parser]] = {"csv": csv_rows, "jsonl": jsonl_rows, "txt": text_rows}
+_BY_SUFFIX: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt"}
+_UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class PreparedFile:
+    """What reading a prompt file gave; a context manager that deletes the temporary file at its end.
+
+    `format` is csv, jsonl or txt. `sha256` is that of the file's bytes, 64 hexadecimal digits. `count` counts
+    the sound rows and `providers` counts them by provider. `faults` are the first thousand of `fault_count`.
+    """
+
+    def __init__(self, file_format: str) -> None:
+        self.format = file_format
+        self.sha256 = ""
+        self.providers: Counter[str] = Counter()
+        self._faults = Faults()
+        self._spool = Spool()
+
+    @property
+    def count(self) -> int:
+        """How many rows are sound."""
+        return self.providers.total()
+
+    @property
+    def faults(self) -> list[LineFault]:
+        """The first thousand faults, in the order met."""
+        return self._faults.kept
+
+    @property
+    def fault_count(self) -> int:
+        """How many faults there are in all."""
+        return self._faults.count
+
+    def rows(self) -> Iterator[PreparedRow]:
+        """Return the rows in the file's order, any number of times until closed.
+
+        Raises `PromptFileError` if the file has faults: a file is enqueued whole or not at all.
+        """
+        if self.fault_count:
+            raise PromptFileError(f"the prompt file has {self.fault_count} faults; correct them first")
+        return iter(self._spool)
+
+    def fill(self, lines: Lines, preparer_of: Callable[[Faults], RowPreparer]) -> None:
+        """Read every line, once; `reader.read` calls this."""
+        first = lines.first_with_text()
+        if first and first.data.startswith(_UTF16_MARKS):
+            self._faults.add(1, "row", "the file is UTF-16; save it as UTF-8")
+        else:
+            preparer = preparer_of(self._faults)
+            for line, values in _PARSERS[self.format](lines, self._faults):
+                row = preparer.prepare(line, values)
+                if row:
+                    self._keep(row)
+        self.sha256 = lines.digest_of_all()
+        if not self.count and not self.fault_count:
+            reason = "holds a header but no rows" if first and self.format == "csv" else "holds no prompts"
+            self._faults.add(1, "row", f"the file {reason}")
+
+    def take(self, rows: Iterable[Mapping[str, Any]], preparer_of: Callable[[Faults], RowPreparer]) -> None:
+        """Check every row of a program, once; `reader.read_rows` calls this."""
+        preparer = preparer_of(self._faults)
+        for number, given in enumerate(rows, 1):
+            row = preparer.prepare(number, {name: value for name, value in given.items() if value is not None})
+            if row:
+                self._keep(row)
+        if not self.count and not self.fault_count:
+            self._faults.add(1, "row", "there are no rows")
+
+    def _keep(self, row: PreparedRow) -> None:
+        self.providers[row.provider] += 1
+        if self.fault_count:
+            return  # nothing of this file will be enqueued; checking goes on, spooling need not
+        try:
+            self._spool.append(row)
+        except OSError as error:
+            raise PromptFileError(
+                f"no room for the prepared rows: {error.strerror}; free space or set TMPDIR to another disk"
+            ) from error
+
+    def close(self) -> None:
+        """Delete the temporary file; the rows are gone, counts and faults stay."""
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read(
+    source: Path | str,
+    *,
+    format: Format = "auto",  # noqa: A002 - the name that the command line uses
+    default_provider: str | None,
+    providers: Collection[str],
+    stdin: BinaryIO | None = None,
+    max_record_bytes: int = MAX_RECORD_BYTES,
+) -> PreparedFile:
+    """Read and check a whole prompt file, or standard input where `source` is "-"; close the result.
+
+    A row without a provider takes `default_provider`; `providers` are those allowed. A line, or a CSV record,
+    of more than `max_record_bytes` is a fault. Memory is flat: a record, a few MB of spool, and about 140
+    bytes for each custom_id given.
+
+    Raises `PromptFileError` if the file cannot be read, or if the default is not among the allowed;
+    everything wrong inside the file is a fault of the result.
+    """
+    if default_provider is not None and default_provider not in providers:
+        raise PromptFileError(f"no provider {shown(default_provider)!r}; known: {', '.join(sorted(providers))}")
+    name = "standard input" if str(source) == "-" else shown(str(source))
+    try:
+        with _opened(source, stdin) as stream:
+            lines = Lines(stream, max_record_bytes)
+            prepared = PreparedFile(_format(format, source, lines))
+            with contextlib.ExitStack() as undo:
+                undo.callback(prepared.close)
+                prepared.fill(lines, lambda faults: RowPreparer(default_provider, providers, faults))
+                undo.pop_all()
+            return prepared
+    except IsADirectoryError:
+        raise PromptFileError(f"{name} is a directory; name a file") from None
+    except FileNotFoundError:
+        raise PromptFileError(f"{name} does not exist") from None
+    except OSError as error:
+        raise PromptFileError(f"{name} cannot be read: {error.strerror or type(error).__name__}") from error
+
+
+def read_rows(
+    rows: Iterable[Mapping[str, Any]], *, default_provider: str | None, providers: Collection[str]
+) -> PreparedFile:
+    """Check rows that a program gives, keyed as the columns of a prompt file; close the result.
+
+    A value of None counts as absent. `line` in a fault is the row's number, from 1. Raises `PromptFileError` as `read`.
+    """
+    if default_provider is not None and default_provider not in providers:
+        raise PromptFileError(f"no provider {shown(default_provider)!r}; known: {', '.join(sorted(providers))}")
+    prepared = PreparedFile("rows")
+    with contextlib.ExitStack() as undo:
+        undo.callback(prepared.close)
+        prepared.take(rows, lambda faults: RowPreparer(default_provider, providers, faults))
+        undo.pop_all()
+    return prepared
+
+
+def _opened(source: Path | str, stdin: BinaryIO | None) -> contextlib.AbstractContextManager[BinaryIO]:
+    if str(source) == "-":
+        return contextlib.nullcontext(stdin or sys.stdin.buffer)
+    try:
+        return Path(source).open("rb")
+    except ValueError:
+        raise PromptFileError(f"{shown(str(source))} is not a file name") from None
+
+
+def _format(asked: Format, source: Path | str, lines: Lines) -> str:
+    """Return the format asked for, else that of the name's end, else that of the first character."""
+    if asked in _PARSERS:
+        return asked
+    if asked != "auto":
+        raise PromptFileError(f"no format {shown(asked)!r}; known: auto, {', '.join(_PARSERS)}")
+    by_name = _BY_SUFFIX.get(Path(source).suffix.lower())
+    if by_name:
+        return by_name
+    first = lines.first_with_text()
+    return "jsonl" if first and first.data.lstrip()[:1] in (b"{", b"[") else "csv"

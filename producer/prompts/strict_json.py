@@ -1,0 +1,37 @@
+"""JSON as a row may contain it: no duplicate keys, no NaN, and every refusal one kind of error."""
+
+import json
+from typing import Any
+
+
+class RowJsonError(ValueError):
+    """A text is not JSON that a row may contain; the message never quotes values."""
+
+
+def parse(text: str) -> Any:
+    """Parse one JSON value (RFC 8259, numbers finite, keys unique); raises `RowJsonError`."""
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise RowJsonError(f"is not valid JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise RowJsonError("is JSON nested too deeply") from None
+    except RowJsonError:
+        raise
+    except ValueError:
+        # Python refuses to read numbers of thousands of digits.
+        raise RowJsonError("contains a number with too many digits") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise RowJsonError("contains a key twice in one object")
+    return members
+
+
+def _no_constant(name: str) -> None:
+    raise RowJsonError(f"contains {name}, which is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)

@@ -1,0 +1,1 @@
+"""What producers and workers agree on: the lifecycle, errors, requests, settings and all SQL."""

@@ -1,0 +1,12 @@
+"""How long to wait before looking again: pure functions of the count and a source of randomness."""
+
+from random import Random
+
+
+def delay(tries: int, *, first_seconds: float, max_seconds: float, random: Random) -> float:
+    """Return the seconds to wait after `tries` looks: doubling every second try, capped, with 20 % jitter.
+
+    The jitter keeps jobs that were submitted together from asking together for ever.
+    """
+    grown: float = min(first_seconds * 2.0 ** (min(tries, 60) / 2), max_seconds)
+    return grown * random.uniform(0.8, 1.2)

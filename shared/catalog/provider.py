@@ -1,0 +1,129 @@
+"""A provider as producers and the dispatcher see it: names, limits, and its three questions to a request."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple
+
+from shared.catalog.parameter import Parameter
+from shared.requests import Fault, GenerationRequest
+
+NO_VALUES: Final[Mapping[str, Any]] = MappingProxyType({})
+NO_PRICES: Final[Mapping[str, Decimal]] = MappingProxyType({})
+_FIELDS: Final = ("prompt", "model", "aspect_ratio", "size", "n", "seed", "output_format", "references")
+
+
+class RateWindow(NamedTuple):
+    """At most `requests` requests in any `seconds` seconds."""
+
+    requests: int
+    seconds: float
+
+
+class Price(NamedTuple):
+    """The most that a request can cost, in the provider's unit ("credit" or "USD")."""
+
+    amount: Decimal
+    unit: str
+
+
+class Parameters:
+    """The whole parameter list of one provider; answers for every field of a request, known to it or not."""
+
+    def __init__(self, title: str, parameters: Iterable[Parameter]) -> None:
+        self.title = title
+        self.all = tuple(parameters)
+        self._by_field = {parameter.field: parameter for parameter in self.all}
+        self._options = {p.field.removeprefix("options."): p for p in self.all if p.field.startswith("options.")}
+
+    def check(self, request: GenerationRequest) -> list[Fault]:
+        """Name everything that this provider cannot do, each with its real limit; empty if it can do all."""
+        faults = []
+        for field in _FIELDS:
+            value = getattr(request, field)
+            parameter = self._by_field.get(field)
+            if value is None or value == ():
+                if parameter and parameter.required and not parameter.from_account:
+                    faults.append(Fault(field, f"is required by {self.title}"))
+            elif parameter is None:
+                if field != "n" or value != 1:
+                    faults.append(Fault(field, self._cannot(field)))
+            elif complaint := parameter.complaint(value):
+                faults.append(Fault(field, f"{complaint} ({self.title})"))
+        if request.options:
+            faults.extend(self._check_options(request.options))
+        return faults
+
+    def body(self, request: GenerationRequest, defaults: Mapping[str, Any] = NO_VALUES) -> dict[str, Any]:
+        """Return the JSON body for the wire, from a request that `check` accepted.
+
+        `defaults` are the account's, by their wire names, used where the request is silent.
+        Raises `ValueError` if a required parameter is in neither, or a default is not one an account may set.
+        """
+        allowed = {parameter.wire for parameter in self.all if parameter.from_account}
+        if stray := defaults.keys() - allowed:
+            raise ValueError(f"{self.title} takes no account default named {', '.join(sorted(stray))}")
+        body = {}
+        for parameter in self.all:
+            value = self._value(request, parameter)
+            if value is None or value == ():
+                value = defaults.get(parameter.wire)
+            if value is None and parameter.priced:
+                value = parameter.default
+            if value is not None:
+                body[parameter.wire] = parameter.encode(value) if parameter.encode else value
+            elif parameter.required:
+                raise ValueError(f"{self.title} needs {parameter.wire}: set it in the row or for the account")
+        return body
+
+    def _cannot(self, field: str) -> str:
+        if field == "n":
+            return f"{self.title} makes one image a call; n must be 1: write one row for each image"
+        return f"{self.title} has no {field}; leave it out"
+
+    def _check_options(self, options: Mapping[str, Any]) -> list[Fault]:
+        faults = []
+        for name, value in options.items():
+            parameter = self._options.get(name)
+            if parameter is None:
+                faults.append(Fault(f"options.{name}", self._no_such_option(name)))
+            elif complaint := parameter.complaint(value):
+                faults.append(Fault(parameter.field, f"{complaint} ({self.title})"))
+        return faults
+
+    def _no_such_option(self, name: str) -> str:
+        if plain := next((p.field for p in self.all if p.wire == name), None):
+            return f"is the common field {plain}; use that"
+        known = f"; it knows {', '.join(self._options)}" if self._options else ""
+        return f"is not an option of {self.title}{known}"
+
+    @staticmethod
+    def _value(request: GenerationRequest, parameter: Parameter) -> Any:
+        if parameter.field.startswith("options."):
+            return request.options.get(parameter.field.removeprefix("options."))
+        return getattr(request, parameter.field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One provider: constants from its documents, and what it makes of a request.
+
+    `check` lists the faults, `body` builds the wire JSON, `price` gives the upper bound of the cost or
+    None if it is unknown; its second argument holds the account's own price of one image by model.
+    """
+
+    name: str
+    title: str
+    kind: Literal["async", "sync"]  # async = answered at once and polled; sync = the answer is the result
+    base_url: str
+    key_help_url: str
+    windows: tuple[RateWindow, ...]  # empty = none documented
+    concurrency: int  # paid calls in the air at once
+    timeout_seconds: float  # wall clock of one paid call
+    max_images: int
+    unit: Literal["credit", "USD"]
+    parameters: tuple[Parameter, ...]
+    check: Callable[[GenerationRequest], list[Fault]]
+    body: Callable[[GenerationRequest, Mapping[str, Any]], dict[str, Any]]
+    price: Callable[[GenerationRequest, Mapping[str, Decimal]], Price | None]

@@ -1,0 +1,1 @@
+"""All SQL: one function a question, each named for it; nobody else writes a statement."""

@@ -1,0 +1,130 @@
+"""Enqueueing: all rows of a batch in one transaction, or none; the same rows again add nothing."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import Connection, text
+
+from shared.db.accounts import AccountRow, ensure
+from shared.ids import new_id
+
+WAKE_CHANNEL = "genqueue_due"
+"""Dispatchers LISTEN here; a lost notice costs one tick."""
+
+_BATCH = text("""
+INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id
+""")
+_STAGE = text("""
+CREATE TEMPORARY TABLE arriving (
+  position bigint, id uuid, custom_id text, account text, provider text, request jsonb, fingerprint bytea,
+  priority smallint
+) ON COMMIT DROP
+""")
+_COPY = """
+COPY arriving (position, id, custom_id, account, provider, request, fingerprint, priority) FROM STDIN
+"""
+_CONFLICTS = text("""
+SELECT a.custom_id FROM arriving a JOIN job ON job.batch_id = :batch AND job.custom_id = a.custom_id
+WHERE job.fingerprint <> a.fingerprint OR job.account <> a.account ORDER BY a.position LIMIT 20
+""")
+_INSERT = text("""
+INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, priority, turn,
+  state, due_at, deadline_at, collect_until)
+SELECT a.id, :batch, a.custom_id, a.account, a.provider, a.request, a.fingerprint,
+  coalesce(CAST(a.request ->> 'n' AS integer), 1), a.priority,
+  account.turn + row_number() OVER (PARTITION BY a.account ORDER BY a.position),
+  'queued', now(), now() + :deadline * interval '1 second', now() + :collect * interval '1 second'
+FROM arriving a JOIN account ON account.name = a.account
+ON CONFLICT (batch_id, custom_id) DO NOTHING
+""")
+_NAMED = 5
+_NOTIFY = text(f"NOTIFY {WAKE_CHANNEL}")
+
+
+class EnqueueConflictError(Exception):
+    """Some custom_ids are in the batch already, with another request; nothing was enqueued."""
+
+    def __init__(self, batch: str, custom_ids: list[str]) -> None:
+        self.custom_ids = custom_ids
+        names = ", ".join(custom_ids[:_NAMED]) + (", ..." if len(custom_ids) > _NAMED else "")
+        super().__init__(
+            f"batch {batch!r} already holds {names} with a different request: "
+            "use another batch name, or another custom_id for a changed row"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """One validated row on its way into the database; `request` is canonical JSON, `fingerprint` its SHA-256."""
+
+    custom_id: str
+    account: str
+    provider: str
+    request: str
+    fingerprint: bytes
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What an enqueue did: rows given, and how many of them were new."""
+
+    batch_id: UUID
+    given: int
+    added: int
+
+
+def enqueue(
+    connection: Connection,
+    batch: str,
+    jobs: Iterable[NewJob],
+    accounts: Iterable[AccountRow],
+    *,
+    deadline_seconds: float,
+    collect_seconds: float,
+) -> Enqueued:
+    """Add to `batch` whatever of `jobs` is not in it yet, streaming; the caller's transaction makes it one step.
+
+    Raises `EnqueueConflictError` where a custom_id stands for another request already.
+    """
+    connection.execute(text("SET LOCAL statement_timeout = '15min'"))
+    ensure(connection, accounts)
+    batch_id: UUID = connection.execute(_BATCH, {"id": new_id(), "name": batch}).scalar_one()
+    connection.execute(_STAGE)
+    given = _copy(connection, jobs)
+    conflicts = list(connection.execute(_CONFLICTS, {"batch": batch_id}).scalars())
+    if conflicts:
+        raise EnqueueConflictError(batch, conflicts)
+    times = {"deadline": deadline_seconds, "collect": collect_seconds}
+    added = connection.execute(_INSERT, {"batch": batch_id, **times}).rowcount
+    wake(connection)
+    return Enqueued(batch_id, given, added)
+
+
+def wake(connection: Connection) -> None:
+    """Tell the dispatchers, once this transaction commits, that something is due."""
+    connection.execute(_NOTIFY)
+
+
+def _copy(connection: Connection, jobs: Iterable[NewJob]) -> int:
+    """COPY the rows into the staging table: 2 microseconds a row where an ORM needs 80."""
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    count = 0
+    with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+        for count, job in enumerate(jobs, 1):
+            copy.write_row(
+                (
+                    count,
+                    new_id(),
+                    job.custom_id,
+                    job.account,
+                    job.provider,
+                    job.request,
+                    job.fingerprint,
+                    job.priority,
+                )
+            )
+    return count

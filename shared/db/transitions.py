@@ -1,0 +1,118 @@
+"""The one way a job changes state: a guarded UPDATE that says whether it won, with its event, in one statement."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.lifecycle import FINAL, JobState, check_transition
+
+_MOVE = text("""
+WITH asked AS (
+  SELECT * FROM unnest(
+    CAST(:ids AS uuid[]), CAST(:epochs AS integer[]), CAST(:befores AS text[]), CAST(:afters AS text[]),
+    CAST(:dues AS double precision[]), CAST(:codes AS text[]), CAST(:notes AS text[]), CAST(:tries AS integer[]),
+    CAST(:keeps AS boolean[]), CAST(:links AS timestamptz[])
+  ) AS a (id, epoch, before, after, due, code, note, tries, keep, link)
+), moved AS (
+  UPDATE job SET
+    state = asked.after,
+    due_at = now() + asked.due * interval '1 second',
+    finished_at = CASE WHEN asked.due IS NULL THEN now() END,
+    claimed_by = CASE WHEN asked.keep THEN job.claimed_by END,
+    tries = asked.tries,
+    link_expires_at = coalesce(asked.link, job.link_expires_at),
+    error_code = asked.code,
+    error = asked.note
+  FROM asked
+  WHERE job.id = asked.id AND job.epoch = asked.epoch AND job.state = asked.before
+  RETURNING job.id, job.epoch, asked.before, asked.after, asked.code, asked.note
+), told AS (
+  INSERT INTO job_event (job_id, epoch, from_state, to_state, actor, code, note)
+  SELECT id, epoch, before, after, :actor, code, note FROM moved WHERE before <> after OR code IS NOT NULL
+)
+SELECT id FROM moved
+""")
+
+_RELEASE = text("""
+UPDATE job SET due_at = now() + :due * interval '1 second', claimed_by = NULL
+FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
+WHERE job.id = a.id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL AND job.due_at IS NOT NULL
+""")
+
+_RENEW = text("""
+UPDATE job SET due_at = now() + :lease * interval '1 second'
+WHERE id = :id AND epoch = :epoch AND claimed_by IS NOT NULL AND due_at IS NOT NULL
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job as a message names it: whoever holds another epoch moves nothing."""
+
+    job_id: UUID
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One transition asked for.
+
+    `due_seconds` from now is when someone must look again; None exactly when `after` is final.
+    `tries` counts the looks or failures in a row that the next backoff is computed from.
+    """
+
+    claim: Claim
+    before: JobState
+    after: JobState
+    due_seconds: float | None = None
+    code: str | None = None
+    note: str | None = None
+    tries: int = 0
+    keep_claim: bool = False
+    link_expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_transition(self.before, self.after)
+        if (self.due_seconds is None) != (self.after in FINAL):
+            raise ValueError(f"{self.after} {'has no' if self.after in FINAL else 'needs a'} due time")
+
+
+def move(connection: Connection, moves: Iterable[Move], *, actor: str) -> set[UUID]:
+    """Try each transition and return the ids of the jobs that moved; the others had moved on before."""
+    moves = list(moves)
+    if not moves:
+        return set()
+    rows = connection.execute(
+        _MOVE,
+        {
+            "actor": actor,
+            "ids": [m.claim.job_id for m in moves],
+            "epochs": [m.claim.epoch for m in moves],
+            "befores": [m.before.value for m in moves],
+            "afters": [m.after.value for m in moves],
+            "dues": [m.due_seconds for m in moves],
+            "codes": [m.code for m in moves],
+            "notes": [m.note for m in moves],
+            "tries": [m.tries for m in moves],
+            "keeps": [m.keep_claim for m in moves],
+            "links": [m.link_expires_at for m in moves],
+        },
+    )
+    return set(rows.scalars())
+
+
+def release(connection: Connection, claims: Iterable[Claim], *, due_seconds: float = 0) -> None:
+    """Give claims back untouched: the jobs are due again after `due_seconds`, nothing counted against them."""
+    claims = list(claims)
+    connection.execute(
+        _RELEASE,
+        {"due": due_seconds, "ids": [c.job_id for c in claims], "epochs": [c.epoch for c in claims]},
+    )
+
+
+def renew(connection: Connection, claim: Claim, *, lease_seconds: float) -> None:
+    """Prolong a lease whose work goes on; nothing happens where somebody else holds the job by now."""
+    connection.execute(_RENEW, {"id": claim.job_id, "epoch": claim.epoch, "lease": lease_seconds})

@@ -1,0 +1,100 @@
+"""The states of a job, each glossed by who acts next, and the transitions between them: pure data."""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """Where a job stands; the value is what the database stores."""
+
+    QUEUED = "queued"
+    """Nothing spent. The dispatcher claims it when its account has room."""
+
+    SUBMITTING = "submitting"
+    """An open submission exists: its sender is paying right now, or died; reconcile looks when the lease ends."""
+
+    PENDING = "pending"
+    """Bought; the provider has not begun. The poller asks when it is due."""
+
+    PROCESSING = "processing"
+    """Bought; the provider is drawing. The poller asks when it is due."""
+
+    TRANSFERRING = "transferring"
+    """Links or bytes are known. The transfer copies them into the bucket, earliest expiry first."""
+
+    IN_DOUBT = "in_doubt"
+    """The answer to a paid call is lost: it may have been bought. Held; evidence or a person moves it on."""
+
+    SUCCEEDED = "succeeded"
+    """Every image is verified in the bucket. Final."""
+
+    FAILED = "failed"
+    """Ended with a reason in `error_code`; what was stored is kept. Final until a person retries it."""
+
+    CANCELLED = "cancelled"
+    """Ended by request. Final."""
+
+
+FINAL: frozenset[JobState] = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+POLLED: frozenset[JobState] = frozenset({JobState.PENDING, JobState.PROCESSING})
+
+_S = JobState
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    _S.QUEUED: frozenset({_S.QUEUED, _S.SUBMITTING, _S.FAILED, _S.CANCELLED}),
+    _S.SUBMITTING: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING, _S.IN_DOUBT, _S.FAILED}),
+    _S.PENDING: frozenset({_S.PENDING, _S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
+    _S.PROCESSING: frozenset({_S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
+    _S.TRANSFERRING: frozenset({_S.TRANSFERRING, _S.SUCCEEDED, _S.FAILED}),
+    _S.IN_DOUBT: frozenset({_S.IN_DOUBT, _S.PENDING, _S.TRANSFERRING, _S.QUEUED, _S.FAILED}),
+    _S.SUCCEEDED: frozenset(),
+    _S.FAILED: frozenset({_S.QUEUED}),
+    _S.CANCELLED: frozenset(),
+}
+"""From each state, the states it may move to. A state that lists itself may be given a new due time."""
+
+
+class Outcome(StrEnum):
+    """How one attempt to pay ended; an open submission has none yet."""
+
+    NOT_SENT = "not_sent"
+    """Proved: not one byte left. May be sent again by itself."""
+
+    REJECTED = "rejected"
+    """The provider's document says that nothing was started. May be sent again by itself."""
+
+    ACCEPTED = "accepted"
+    """Bought. Nothing buys a second time unless the batch says so."""
+
+    UNKNOWN = "unknown"
+    """It may have been bought. Held until evidence or a person settles it."""
+
+
+class ImageState(StrEnum):
+    """Where one picture of a job stands."""
+
+    PENDING = "pending"
+    """Bought; not begun upstream."""
+
+    PROCESSING = "processing"
+    """Being drawn upstream."""
+
+    READY = "ready"
+    """A link is known; the transfer fetches it."""
+
+    STORED = "stored"
+    """Verified in the bucket. Final."""
+
+    FAILED = "failed"
+    """Will not arrive, with its own error code. Final."""
+
+
+IMAGE_FINAL: frozenset[ImageState] = frozenset({ImageState.STORED, ImageState.FAILED})
+
+
+class IllegalTransitionError(ValueError):
+    """The lifecycle has no such transition: a defect of ours, caught before it reaches the database."""
+
+
+def check_transition(before: JobState, after: JobState) -> None:
+    """Raise `IllegalTransitionError` unless the lifecycle allows `before` to become `after`."""
+    if after not in TRANSITIONS[before]:
+        raise IllegalTransitionError(f"a job may not go from {before} to {after}")

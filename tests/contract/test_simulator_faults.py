@@ -1,0 +1,322 @@
+"""Every kind of fault as a client meets it, down to the bytes and flags on the socket."""
+
+import json
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from ops.simulator import Simulator, SimulatorConfig, faults
+
+Submission = Callable[..., dict[str, Any]]
+
+# Cases with a flag or many columns are keyword-only, so that no call can mix the columns up.
+_BOTH = pytest.mark.parametrize("provider", ["bloom", "getimg"])
+
+
+def submit_body(provider: str, submission: Submission, prompt: str = "p") -> dict[str, Any]:
+    return submission(prompt) if provider == "bloom" else {"model": "sim-photo", "prompt": prompt}
+
+
+def submit_url(sim: Simulator, provider: str) -> str:
+    return f"{sim.bloom_url}/images/generations" if provider == "bloom" else f"{sim.getimg_url}/v2/images/generations"
+
+
+def post(web: httpx.Client, sim: Simulator, provider: str, body: dict[str, Any]) -> httpx.Response:
+    return web.post(submit_url(sim, provider), json=body, headers={"authorization": "Bearer sim-a"})
+
+
+def raw_post(sim: Simulator, provider: str, body: dict[str, Any]) -> socket.socket:
+    """Send a whole request over a plain socket and return it without reading."""
+    parts, content = urlsplit(submit_url(sim, provider)), json.dumps(body).encode()
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=10)
+    head = f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\nauthorization: Bearer sim-a\r\n"
+    connection.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+    return connection
+
+
+def download_url(web: httpx.Client, sim: Simulator) -> str:
+    return str(post(web, sim, "getimg", {"model": "sim-photo", "prompt": "file"}).json()["data"][0]["url"])
+
+
+def script(fault: Any, route: str = "submit", **line: Any) -> list[Any]:
+    return [{"match": {"route": route}, "fault": fault, **line}]
+
+
+@pytest.fixture(scope="module")
+def _faulty(base_config: SimulatorConfig) -> Iterator[Simulator]:
+    with Simulator(base_config).serve() as running:
+        yield running
+
+
+@pytest.fixture
+def sim(_faulty: Simulator) -> Simulator:
+    """A simulator without a past and without faults yet; started once, which is what takes the time."""
+    _faulty.put_faults({})
+    _faulty.reset()
+    return _faulty
+
+
+@_BOTH
+@pytest.mark.parametrize(
+    ("fault", "accepted"),
+    [
+        ("reply_lost", True),
+        ("close_after_read", False),
+        ({"kind": "close_after_read", "accepted": True}, True),
+    ],
+)
+def test_a_closed_connection_ends_with_fin_after_the_whole_request_was_read(
+    sim: Simulator, submission: Submission, *, provider: str, fault: Any, accepted: bool
+) -> None:
+    sim.put_faults(script(fault))
+    with raw_post(sim, provider, submit_body(provider, submission)) as connection:
+        assert connection.recv(1) == b""  # FIN: a clean end of stream
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+    assert len(sim.bill()["lines"]) == accepted
+    assert sim.counters()["paid_posts"] == {provider: 1}
+
+
+@_BOTH
+@pytest.mark.parametrize("accepted", [False, True])
+def test_a_reset_connection_ends_with_rst_after_the_whole_request_was_read(
+    sim: Simulator, submission: Submission, *, provider: str, accepted: bool
+) -> None:
+    sim.put_faults(script({"kind": "reset_after_read", "accepted": accepted}))
+    body = submit_body(provider, submission)
+    with raw_post(sim, provider, body) as connection, pytest.raises(ConnectionResetError):
+        connection.recv(1)
+    assert len(sim.bill()["lines"]) == accepted
+    assert sim.requests()[-1]["outcome"] == "reset_after_read"
+
+
+@_BOTH
+def test_the_server_reads_every_byte_before_it_cuts(sim: Simulator, submission: Submission, provider: str) -> None:
+    sim.put_faults(script("reply_lost"))
+    body = submit_body(provider, submission, "x" * 1900)
+    with raw_post(sim, provider, body) as connection:
+        connection.recv(1)
+    logged = sim.requests()[-1]
+    assert logged["hint"] == "x" * 60
+    assert (logged["paid"], logged["submission_id"]) == (True, sim.bill()["lines"][0]["submission_id"])
+
+
+@_BOTH
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("refuse_503", 503), ({"kind": "error_5xx", "status": 504}, 504), ("429", 429), ("402", 402)],
+)
+def test_a_refusal_has_the_providers_shape_and_costs_nothing(
+    sim: Simulator, web: httpx.Client, submission: Submission, *, provider: str, fault: Any, status: int
+) -> None:
+    sim.put_faults(script(fault))
+    reply = post(web, sim, provider, submit_body(provider, submission))
+    error = reply.json() if provider == "bloom" else reply.json()["error"]
+    assert (reply.status_code, reply.headers.get("retry-after")) == (status, None)
+    assert {"code", "message"} <= set(error)
+    assert ("action_url" in error.get("data", {})) == (provider == "bloom" and status == 402)
+    assert sim.bill()["lines"] == []
+
+
+@pytest.mark.parametrize("moment", [7, "Fri, 31 Dec 2027 23:59:59 GMT"])
+def test_a_rate_limit_can_say_when_to_come_back(sim: Simulator, web: httpx.Client, moment: float | str) -> None:
+    sim.put_faults(script({"kind": "429", "retry_after": moment}))
+    reply = post(web, sim, "getimg", {"model": "sim-photo", "prompt": "p"})
+    assert (reply.status_code, reply.headers["retry-after"]) == (429, str(moment))
+
+
+@_BOTH
+def test_a_server_error_can_come_after_the_request_was_accepted(
+    sim: Simulator, web: httpx.Client, submission: Submission, provider: str
+) -> None:
+    sim.put_faults(script({"kind": "error_5xx", "status": 502, "accepted": True}))
+    assert post(web, sim, provider, submit_body(provider, submission)).status_code == 502
+    assert sim.counters()["accepted"] == {provider: 1}
+
+
+def test_a_slow_reply_outlasts_a_clients_patience_and_is_billed(
+    sim: Simulator, web: httpx.Client, submission: Submission
+) -> None:
+    sim.put_faults(script({"kind": "slow", "seconds": 2000}))
+    with pytest.raises(httpx.ReadTimeout):
+        web.post(
+            submit_url(sim, "bloom"), json=submission(), headers={"x-api-key": "sim-a"}, timeout=httpx.Timeout(0.5)
+        )
+    assert sim.counters()["accepted"] == {"bloom": 1}
+
+
+def test_a_dripping_download_arrives_a_byte_at_a_time(sim: Simulator, web: httpx.Client) -> None:
+    url = download_url(web, sim)
+    sim.put_faults(script({"kind": "drip", "seconds": 2}, "download"))
+    with web.stream("GET", url) as reply:
+        pieces = reply.iter_raw()
+        next(pieces)  # may hold what came with the headers
+        assert len(next(pieces)) < 5
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_truncated_body_ends_before_it_should(sim: Simulator, web: httpx.Client, *, chunked: bool) -> None:
+    url = download_url(web, sim)
+    sim.put_faults(script({"kind": "truncate", "chunked": chunked}, "download"))
+    with web.stream("GET", url) as reply:
+        assert ("content-length" in reply.headers) != chunked
+        with pytest.raises(httpx.RemoteProtocolError):
+            reply.read()
+    assert web.get(url).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fault", "content_type", "start_of_body"),
+    [
+        ("wrong_content", "text/html", b"<!doctype"),
+        ({"kind": "wrong_content", "content_type": "application/json"}, "application/json", b'{"message"'),
+        ("html_body", "image/jpeg", b"<!doctype"),
+        ("empty_body", "image/jpeg", b""),
+        ("not_utf8", "image/jpeg", b"\xff\xfe\x80"),
+    ],
+)
+def test_a_download_may_be_no_picture_at_all(
+    sim: Simulator, web: httpx.Client, fault: Any, content_type: str, start_of_body: bytes
+) -> None:
+    url = download_url(web, sim)
+    sim.put_faults(script(fault, "download"))
+    reply = web.get(url)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, content_type)
+    assert reply.content.startswith(start_of_body)
+    assert (reply.content == b"") == (fault == "empty_body")
+
+
+def test_a_submit_reply_may_be_unreadable_although_accepted(
+    sim: Simulator, web: httpx.Client, submission: Submission
+) -> None:
+    sim.put_faults(script("not_utf8"))
+    reply = post(web, sim, "bloom", submission())
+    with pytest.raises(UnicodeDecodeError):
+        reply.content.decode()
+    assert (reply.status_code, sim.counters()["accepted"]) == (202, {"bloom": 1})
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_an_oversized_body_is_streamed(sim: Simulator, web: httpx.Client, *, announced: bool) -> None:
+    url = download_url(web, sim)
+    sim.put_faults(script({"kind": "oversize", "content_length": announced, "bytes": 3_000_001}, "download"))
+    with web.stream("GET", url) as reply:
+        assert reply.headers.get("content-length") == ("3000001" if announced else None)
+        assert sum(map(len, reply.iter_raw())) == 3_000_001
+
+
+def test_an_endless_body_goes_on_until_the_client_leaves(sim: Simulator, web: httpx.Client) -> None:
+    url = download_url(web, sim)
+    fault = {"kind": "oversize", "content_length": False, "bytes": None}
+    sim.put_faults(script(fault, "download"))
+    read = 0
+    with web.stream("GET", url) as reply:
+        for piece in reply.iter_raw():
+            read += len(piece)
+            if read > 5_000_000:
+                break
+    assert read > 5_000_000
+    assert web.get(url).status_code == 200
+
+
+def test_a_redirect_points_where_the_script_says(sim: Simulator, web: httpx.Client) -> None:
+    url = download_url(web, sim)
+    sim.put_faults(script({"kind": "redirect_to", "url": "http://169.254.169.254/"}, "download"))
+    reply = web.get(url)
+    assert (reply.status_code, reply.headers["location"]) == (302, "http://169.254.169.254/")
+
+
+def test_early_expiry_kills_a_link_before_its_time(sim: Simulator, web: httpx.Client) -> None:
+    url = download_url(web, sim)
+    sim.put_faults(script("early_expiry", "download"))
+    assert [web.get(url).status_code for _ in range(2)] == [403, 200]
+    sim.put_faults(script("early_expiry"))
+    assert web.get(download_url(web, sim)).status_code == 403
+
+
+def test_a_failed_generation_is_billed_by_bloom_and_not_by_getimg(
+    sim: Simulator, web: httpx.Client, submission: Submission
+) -> None:
+    sim.put_faults(script({"kind": "failed_generation", "reason": "content_safety"}, times=None))
+    image_id = post(web, sim, "bloom", submission()).json()["data"]["ids"][0]
+    image = web.get(f"{sim.bloom_url}/images/{image_id}?wait=1", headers={"x-api-key": "sim-a"}).json()["data"]
+    sim.put_faults(script("failed_generation"))
+    assert (image["status"], image["failureReason"]) == ("failed", "content_safety")
+    assert post(web, sim, "getimg", {"model": "sim-photo", "prompt": "p"}).status_code == 500
+    assert sim.counters()["accepted"] == {"bloom": 1}
+
+
+@_BOTH
+def test_a_lost_mark_loses_every_reply_and_lost_once_only_the_first(
+    sim: Simulator, web: httpx.Client, submission: Submission, provider: str
+) -> None:
+    for mark, survivors in (("lost", 0), ("lost_once", 1)):
+        arrived = 0
+        for _ in range(2):
+            try:
+                arrived += post(web, sim, provider, submit_body(provider, submission, f"[sim:{mark}]")).is_success
+            except httpx.RemoteProtocolError:
+                continue
+        assert arrived == survivors
+    assert sim.bill()["totals"][provider]["submissions"] == 4
+
+
+def test_a_script_line_waits_then_strikes_its_number_of_times(
+    sim: Simulator, web: httpx.Client, submission: Submission
+) -> None:
+    match = {"provider": "bloom", "route": "submit", "prompt_contains": "cat", "key": "sim-a"}
+    sim.put_faults([{"match": match, "after": 1, "times": 2, "fault": "refuse_503"}])
+    prompts = ("cat 1", "dog", "cat 2", "cat 3", "cat 4")
+    assert [post(web, sim, "bloom", submission(p)).status_code for p in prompts] == [202, 202, 503, 503, 202]
+
+
+def test_a_poll_and_a_list_are_different_routes(sim: Simulator, web: httpx.Client, submission: Submission) -> None:
+    image_id = post(web, sim, "bloom", submission()).json()["data"]["ids"][0]
+    sim.put_faults(script("refuse_503", "poll", times=None))
+    headers = {"x-api-key": "sim-a"}
+    paths = (f"images/{image_id}", f"images?ids={image_id}", "images")
+    assert [web.get(f"{sim.bloom_url}/{p}", headers=headers).status_code for p in paths] == [503, 503, 200]
+
+
+def test_drawn_faults_follow_the_seed_and_not_the_order_of_requests() -> None:
+    spec = {"seed": 7, "rates": {"bloom.submit": {"reply_lost": 0.2, "error_5xx": {"rate": 0.2, "status": 502}}}}
+    subjects = [f"body {n}" for n in range(500)]
+
+    def drawn(order: list[str]) -> dict[str, str | None]:
+        plan = faults.FaultPlan(spec, seed=0)
+        chosen = {item: plan.choose("bloom", "submit", item, "", None) for item in order}
+        return {item: fault.kind if fault else None for item, fault in chosen.items()}
+
+    kinds = list(drawn(subjects).values())
+    assert drawn(subjects) == drawn(subjects[::-1])
+    assert 70 < kinds.count("reply_lost") < 130
+    assert 70 < kinds.count("error_5xx") < 130
+
+
+@pytest.mark.parametrize(
+    ("plan", "complaint"),
+    [
+        ([{"fault": "explode"}], "explode"),
+        ([{"fault": {"kind": "slow", "minutes": 1}}], "minutes"),
+        ([{"fault": {"kind": "reply_lost", "accepted": False}}], "reply_lost"),
+        ([{"fault": "redirect_to"}], "url"),
+        ([{"fault": "slow", "match": {"path": "/"}}], "match"),
+        ({"rates": {"bloom.submit": {"slow": 0.7, "drip": 0.7}}}, "at most 1"),
+        ({"rate": {}}, "rate"),
+    ],
+)
+def test_a_plan_that_is_wrong_is_refused_with_the_reason(
+    shared_sim: Simulator, web: httpx.Client, plan: Any, complaint: str
+) -> None:
+    reply = web.put(f"{shared_sim.url}/_sim/faults", json=plan)
+    assert reply.status_code == 400
+    assert complaint in reply.json()["error"]
+    assert web.get(f"{shared_sim.url}/_sim/faults").json() == {}
+
+
+def test_every_kind_of_fault_is_documented() -> None:
+    documentation = faults.__doc__ or ""
+    assert [kind for kind in faults.ACCEPTED if f"| ``{kind}`` |" not in documentation] == []

@@ -1,0 +1,89 @@
+"""The simulator as a process: how it says that it is there, how it stops, what it remembers."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+Submission = Callable[..., dict[str, Any]]
+
+_ROOT = Path(__file__).parents[2]
+_SUBMIT = "images/generations"
+
+
+@contextmanager
+def running(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+    command = [sys.executable, "-m", "ops.simulator", "--pixels", "64", *options]
+    with subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+def test_the_ready_line_and_file_name_addresses_that_answer(tmp_path: Path, web: httpx.Client) -> None:
+    ready = tmp_path / "ready.json"
+    with running("--ready-file", str(ready)) as (process, line):
+        assert json.loads(ready.read_text()) == line
+        assert line["pid"] == process.pid
+        assert web.get(f"{line['bloom']}/account", headers={"x-api-key": "sim-a"}).status_code == 200
+        assert web.get(f"{line['url']}/_sim/health").json()["ok"] is True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_at_once_with_a_request_held_open(number: signal.Signals, submission: Submission) -> None:
+    with running("--time-scale", "0.01") as (process, line), httpx.Client(headers={"x-api-key": "sim-a"}) as client:
+        image_id = client.post(f"{line['bloom']}/{_SUBMIT}", json=submission()).json()["data"]["ids"][0]
+        with pytest.raises(httpx.ReadTimeout):
+            client.get(f"{line['bloom']}/images/{image_id}?wait=1", timeout=0.2)
+        started = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert time.monotonic() - started < 3
+
+
+def test_bill_pictures_and_balances_survive_a_restart(
+    tmp_path: Path, web: httpx.Client, submission: Submission
+) -> None:
+    state = str(tmp_path / "state" / "simulator.json")
+    key = {"x-api-key": "sim-a"}
+    with running("--state-file", state) as (process, line):
+        image_id = web.post(f"{line['bloom']}/{_SUBMIT}", json=submission(), headers=key).json()["data"]["ids"][0]
+        bill = web.get(f"{line['url']}/_sim/bill").json()
+        process.terminate()
+        process.wait(10)
+    with running("--state-file", state) as (process, line):
+        image = web.get(f"{line['bloom']}/images/{image_id}?wait=1", headers=key).json()["data"]
+        picture = web.get(f"{line['url']}/bloom/img/{image_id}", follow_redirects=True)
+        again = web.post(f"{line['bloom']}/{_SUBMIT}", json=submission(), headers=key).json()["data"]["ids"][0]
+        credit = web.get(f"{line['bloom']}/credits", headers=key).json()["data"]["balance"]
+        assert bill["lines"] == web.get(f"{line['url']}/_sim/bill").json()["lines"][:1]
+    assert (image["status"], picture.status_code) == ("completed", 200)
+    assert again != image_id
+    assert credit == 100_000 - 2
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--time-scale", "0"], "time_scale"),
+        (["--faults", "/nonexistent.json"], "/nonexistent.json"),
+        (["--config", "/nonexistent.json"], "/nonexistent.json"),
+    ],
+)
+def test_wrong_options_end_it_with_one_line(options: list[str], complaint: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.simulator", *options], cwd=_ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,300 @@
+"""The embedded services while they run: what they answer, what survives a kill, what a guard refuses."""
+
+import base64
+import hashlib
+import http.client
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from signal import SIGKILL
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3  # noqa: TID251 - the tests are a client like any other
+import psycopg  # noqa: TID251 - the tests are a client like any other
+import pytest
+import redis
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from ops.stack import Endpoints, Home, Stack, StackError, database_alone
+
+
+def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """Wait for a condition and return its value; fail when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "the condition did not come true"
+        time.sleep(0.02)
+    return value
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack(Home(tmp_path_factory.mktemp("stack") / "home")) as running:
+        yield running
+
+
+def sql(endpoints: Endpoints, statement: str) -> list[Any]:
+    url = endpoints.database_url.replace("+psycopg", "")
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def s3(endpoints: Endpoints, access_key: str | None = None) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoints.s3_endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id=access_key or endpoints.s3_access_key,
+        aws_secret_access_key=endpoints.s3_secret_key,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
+    )
+
+
+def ask(endpoints: Endpoints, method: str, path: str, **headers: str) -> int:
+    address = urlsplit(endpoints.s3_endpoint_url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=5)
+    try:
+        connection.request(method, path, headers=headers)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_versions_name_the_server_and_where_it_came_from(stack: Stack) -> None:
+    versions = stack.versions()
+    assert versions["postgres"].startswith("PostgreSQL 18.")
+    assert versions["redis"].startswith("Redis 6.2.")
+    assert versions["s3"].startswith("ministack 1.")
+    assert all(version.endswith(" (wheel)") for version in versions.values())
+
+
+def test_no_repr_shows_a_secret(stack: Stack) -> None:
+    config = stack.home.read()
+    assert config is not None
+    secrets = (config.postgres_password, config.redis_password, config.s3_access_key, config.s3_secret_key)
+    shown = f"{stack!r} {stack.endpoints!r} {config!r} {stack.home!r}"
+    assert not [secret for secret in secrets if secret in shown]
+    assert "postgresql+psycopg://genqueue:***@127.0.0.1:" in shown
+
+
+def test_no_command_line_shows_a_secret(stack: Stack) -> None:
+    owner, config = stack.home.lock.owner(), stack.home.read()
+    assert owner is not None
+    assert config is not None
+    lines = [Path(f"/proc/{child.pid}/cmdline").read_text() for child in owner.children.values()]
+    secrets = (config.postgres_password, config.redis_password, config.s3_access_key, config.s3_secret_key)
+    assert len(lines) == 3
+    assert not [secret for secret in secrets if any(secret in line for line in lines)]
+
+
+def test_what_holds_secrets_or_data_is_readable_by_the_owner_alone(stack: Stack) -> None:
+    assert stack.home.path.stat().st_mode & 0o777 == 0o700
+    open_to_others = [path.name for path in stack.home.path.iterdir() if path.stat().st_mode & 0o077]
+    assert open_to_others == []
+
+
+def test_every_service_listens_on_loopback_only(stack: Stack) -> None:
+    ports = {
+        urlsplit(url.replace("+psycopg", "")).port for url in stack.endpoints.environment().values() if "//" in url
+    }
+    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
+    addresses = {
+        address for address, _, port in (entry.partition(":") for entry in listening) if int(port, 16) in ports
+    }
+    assert len(ports) == 3
+    assert addresses == {"0100007F"}
+
+
+def test_a_running_home_is_joined_by_its_endpoints(stack: Stack) -> None:
+    other_process = Home(stack.home.path)
+    assert other_process.running() == stack.endpoints
+    with database_alone(other_process) as endpoints:
+        assert endpoints == stack.endpoints
+    assert sql(stack.endpoints, "SELECT 1") == [(1,)]
+
+
+def test_a_second_supervisor_is_refused_with_the_first_ones_pid(stack: Stack) -> None:
+    with pytest.raises(StackError, match=r"already running: pid \d+ since .*stop it.*GENQUEUE_HOME"):
+        Stack(Home(stack.home.path)).start()
+    assert stack.home.running()
+
+
+def test_a_second_home_runs_beside_the_first(stack: Stack, tmp_path: Path) -> None:
+    with Stack(Home(tmp_path / "home"), services=("postgres", "redis")) as other:
+        sql(other.endpoints, "CREATE TABLE only_there ()")
+        assert sql(stack.endpoints, "SELECT to_regclass('only_there')") == [(None,)]
+        assert other.endpoints.broker_url != stack.endpoints.broker_url
+        assert other.home.running() == other.endpoints
+    assert stack.home.running() == stack.endpoints
+
+
+def test_redis_keeps_its_data_and_its_port_through_a_kill(stack: Stack) -> None:
+    with redis.Redis.from_url(stack.endpoints.broker_url) as client:
+        assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+        client.rpush("submit", "one", "two")
+    stack.kill("redis")
+    assert Home(stack.home.path).running() is None
+    before = stack.endpoints
+    stack.restart("redis")
+    assert stack.endpoints == before
+    with redis.Redis.from_url(before.broker_url) as client:
+        assert client.lrange("submit", 0, -1) == [b"one", b"two"]
+
+
+def test_postgres_keeps_what_was_committed_through_a_kill_with_clients_connected(stack: Stack) -> None:
+    sql(stack.endpoints, "CREATE TABLE kept AS SELECT 7 AS n")
+    with psycopg.connect(stack.endpoints.database_url.replace("+psycopg", ""), autocommit=True) as client:
+        client.execute("SELECT 1")
+        stack.kill("postgres")
+        stack.restart("postgres")
+    assert sql(stack.endpoints, "SELECT n FROM kept") == [(7,)]
+
+
+def test_objects_survive_a_kill_with_their_metadata_and_checksum(stack: Stack) -> None:
+    s3(stack.endpoints).put_object(
+        Bucket="genqueue",
+        Key="a/b.png",
+        Body=b"image",
+        ContentType="image/png",
+        Metadata={"job": "1"},
+        ChecksumAlgorithm="SHA256",
+    )
+    stack.kill("s3", SIGKILL)
+    stack.restart("s3")
+    found = s3(stack.endpoints).get_object(Bucket="genqueue", Key="a/b.png", ChecksumMode="ENABLED")
+    assert found["Body"].read() == b"image"
+    assert (found["ContentType"], found["Metadata"]) == ("image/png", {"job": "1"})
+    assert found["ChecksumSHA256"] == base64.b64encode(hashlib.sha256(b"image").digest()).decode()
+
+
+def test_the_bucket_outlives_a_kill_while_it_is_empty(tmp_path: Path) -> None:
+    with Stack(Home(tmp_path), services=("s3",)) as alone:
+        alone.kill("s3")
+        alone.restart("s3")
+        assert s3(alone.endpoints).list_objects_v2(Bucket="genqueue")["KeyCount"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/_ministack/reset"),
+        ("POST", "/%5Fministack/reset"),
+        ("POST", "//_ministack/reset"),
+        ("GET", "/_ministack/health"),
+        ("GET", "/_localstack/health"),
+        ("GET", "/health"),
+        ("POST", "/login"),
+        ("POST", "/oauth2/token"),
+        ("GET", "/genqueue/kept"),
+        ("PUT", "/genqueue/kept"),
+        ("DELETE", "/genqueue/kept"),
+        ("GET", "/"),
+    ],
+)
+def test_the_guard_refuses_every_request_without_our_key(stack: Stack, method: str, path: str) -> None:
+    client = s3(stack.endpoints)
+    client.put_object(Bucket="genqueue", Key="kept", Body=b"kept")
+    assert ask(stack.endpoints, method, path) == 403
+    assert client.get_object(Bucket="genqueue", Key="kept")["Body"].read() == b"kept"
+
+
+def test_the_guard_refuses_the_emulators_reset_even_with_our_key(stack: Stack) -> None:
+    credential = f"AWS4-HMAC-SHA256 Credential={stack.endpoints.s3_access_key}/20260101/us-east-1/s3/aws4_request"
+    assert ask(stack.endpoints, "POST", "/_ministack/reset", Authorization=credential) == 403
+
+
+@pytest.mark.parametrize("access_key", ["test", "000000000000", "AKIAIOSFODNN7EXAMPLE"])
+def test_the_guard_refuses_the_emulators_well_known_keys(stack: Stack, access_key: str) -> None:
+    with pytest.raises(ClientError, match="AccessDenied"):
+        s3(stack.endpoints, access_key).list_buckets()
+
+
+def test_the_guard_refuses_other_host_names(stack: Stack) -> None:
+    credential = f"AWS4-HMAC-SHA256 Credential={stack.endpoints.s3_access_key}/20260101/us-east-1/s3/aws4_request"
+    assert ask(stack.endpoints, "GET", "/", Host="evil.example", Authorization=credential) == 403
+
+
+def test_a_presigned_url_opens_one_object_and_no_other(stack: Stack) -> None:
+    client = s3(stack.endpoints)
+    client.put_object(Bucket="genqueue", Key="shared", Body=b"shared")
+    client.put_object(Bucket="genqueue", Key="secret", Body=b"secret")
+    url = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": "genqueue", "Key": "shared"}))
+    assert ask(stack.endpoints, "GET", f"{url.path}?{url.query}") == 200
+    assert ask(stack.endpoints, "GET", f"/genqueue/secret?{url.query}") == 403
+
+
+def test_prompts_never_reach_the_database_log(stack: Stack) -> None:
+    sql(stack.endpoints, "CREATE TABLE prompts (prompt text PRIMARY KEY, n integer)")
+    sql(stack.endpoints, "INSERT INTO prompts VALUES ('a cat with three hats', 1)")
+    for failing in (
+        "INSERT INTO prompts VALUES ('a cat with three hats', 1)",
+        "SELECT 'a cat with three hats'::integer",
+        "SELECT nothing FROM nowhere -- a cat with three hats",
+    ):
+        with pytest.raises(psycopg.Error):
+            sql(stack.endpoints, failing)
+    log = stack.home.log("postgres").read_text()
+    assert "ready to accept connections" in log
+    assert "three hats" not in log
+
+
+def test_a_service_that_dies_is_reported_and_started_again(stack: Stack) -> None:
+    stack.kill("redis")
+    ended = until(stack.tend)
+    assert [(end.name, end.status) for end in ended] == [("redis", -SIGKILL)]
+    assert "redis ended unexpectedly (killed by SIGKILL), starting again in 0.5 s; see " in str(ended[0])
+    assert until(lambda: stack.tend() or stack.home.running()) == stack.endpoints
+
+
+def test_a_child_that_fails_at_once_is_tried_again_at_growing_intervals(tmp_path: Path) -> None:
+    with Stack(Home(tmp_path / "home"), services=()) as small:
+        small.spawn("broken", [sys.executable, "-S", "-c", "raise SystemExit(3)"], {})
+        ended = small.watch(seconds=15)
+        assert [next(ended).restart_in_seconds for _ in range(3)] == [0.5, 1.0, 2.0]
+
+
+def test_a_spawned_child_gets_the_endpoints_and_is_stopped_while_the_services_still_answer(tmp_path: Path) -> None:
+    program = """
+import os, signal, socket, sys
+def stop(*_):
+    socket.create_connection(("127.0.0.1", int(os.environ["GENQUEUE_BROKER_URL"].rpartition(":")[2].partition("/")[0])))
+    print("stopped with the broker alive", os.environ["COLOUR"], flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("up", flush=True)
+while True: signal.pause()
+"""
+    home = Home(tmp_path / "home")
+    with Stack(home, services=("redis",)) as small:
+        process = small.spawn("worker", [sys.executable, "-S", "-c", program], {"COLOUR": "blue"})
+        until(lambda: "up" in home.log("worker").read_text())
+        assert process.poll() is None
+        with pytest.raises(StackError, match="worker is already running"):
+            small.spawn("worker", [sys.executable], {})
+    assert process.poll() == 0
+    assert "stopped with the broker alive blue" in home.log("worker").read_text()
+
+
+def test_a_child_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> None:
+    program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+    home = Home(tmp_path / "home")
+    with Stack(home, services=("redis",)) as small:
+        stubborn = small.spawn("stubborn", [sys.executable, "-S", "-c", program], {}, stop_seconds=0.2)
+        until(lambda: "up" in home.log("stubborn").read_text())
+    assert stubborn.poll() == -SIGKILL
+
+
+def test_a_port_taken_since_the_last_start_is_chosen_anew_and_the_data_stays(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with Stack(home, services=("redis",)) as first, redis.Redis.from_url(first.endpoints.broker_url) as client:
+        client.set("kept", "yes")
+    remembered = urlsplit(first.endpoints.broker_url).port
+    with socket.create_server(("127.0.0.1", remembered or 0)), Stack(home, services=("redis",)) as second:
+        assert urlsplit(second.endpoints.broker_url).port != remembered
+        with redis.Redis.from_url(second.endpoints.broker_url) as client:
+            assert client.get("kept") == b"yes"

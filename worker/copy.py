@@ -1,0 +1,173 @@
+"""Copies one picture: link, spool, check, bucket, row; and says what became of it as a value."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from shared.backoff import delay
+from shared.db import images
+from shared.db.images import ImageChange, StoredObject
+from shared.db.transitions import Claim, renew
+from shared.lifecycle import ImageState
+from worker import imagecheck
+from worker.fetch import Fetched, LinkExpired
+from worker.imagecheck import ImageFacts
+from worker.providers.contract import Refused
+from worker.runtime import Account, Runtime
+from worker.spool import SpoolError, TransferError
+from worker.storage import StorageError, key_for
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture to copy, as its row has it."""
+
+    claim: Claim
+    index: int
+    upstream_id: str | None
+    link: str
+    expires: Any
+    expired: bool
+    tries: int
+    custom_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotYet:
+    """The picture waits: its job must be looked at again after `seconds`, for the reason in `code` and `note`."""
+
+    seconds: float
+    code: str
+    note: str
+    tries: int
+
+
+async def copy(runtime: Runtime, account: Account, picture: Picture) -> NotYet | None:
+    """Bring one picture into the bucket or learn why not; writes its row and returns None once that is final."""
+    try:
+        async with runtime.transfers:
+            await _copy(runtime, account, picture)
+    except (StorageError, SpoolError) as error:
+        # Ours to mend, not the link's fault: no try is spent.
+        return _later(runtime, picture.tries + 1, error)
+    except TransferError as error:
+        return await _failed(runtime, account, picture, error)
+    return None
+
+
+async def _copy(runtime: Runtime, account: Account, picture: Picture) -> None:
+    if picture.expired and account.wire.poll_batch == 0:
+        raise LinkExpired("the link's own time is over")
+    began = time.monotonic()
+    fetched = await runtime.fetcher.fetch(picture.link)
+    with fetched.spool:
+        facts = await anyio.to_thread.run_sync(partial(_check, runtime, fetched), limiter=runtime.transfers_threads)
+        key = key_for(str(picture.claim.job_id), picture.index, fetched.spool.sha256, facts.extension)
+        await _put(runtime, picture, fetched, facts, key)
+        await runtime.write(partial(_record, runtime, picture, fetched, facts, key))
+        _log.info(
+            "stored",
+            job=str(picture.claim.job_id),
+            index=picture.index,
+            bytes=fetched.spool.length,
+            seconds=round(time.monotonic() - began, 3),
+        )
+
+
+def _check(runtime: Runtime, fetched: Fetched) -> ImageFacts:
+    settings = runtime.settings
+    file = fetched.spool.rewound() if fetched.spool.length else BytesIO()
+    return imagecheck.check(
+        file,
+        declared_type=fetched.content_type,
+        max_pixels=settings.max_image_pixels,
+        decode=settings.verify_decode,
+    )
+
+
+async def _put(runtime: Runtime, picture: Picture, fetched: Fetched, facts: ImageFacts, key: str) -> None:
+    """Put the object; while the bucket refuses, a picture whose link will die is held in hand, within a bound."""
+    put = partial(
+        runtime.storage.put,
+        key,
+        fetched.spool,
+        content_type=facts.content_type,
+        metadata={"genqueue-job": str(picture.claim.job_id)},
+    )
+    give_up = time.monotonic() + (runtime.settings.store_wait_seconds if picture.expires else 0)
+    tries = 0
+    while True:
+        try:
+            await anyio.to_thread.run_sync(put, limiter=runtime.transfers_threads)
+        except StorageError as error:
+            runtime.bucket_refused()
+            if time.monotonic() >= give_up:
+                raise
+            tries += 1
+            wait = delay(tries, first_seconds=0.5, max_seconds=15, random=runtime.random)
+            _log.warning("bucket_refuses", code=error.code, holding=str(picture.claim.job_id), seconds=round(wait, 1))
+            await anyio.sleep(wait)
+            await runtime.write(partial(renew, claim=picture.claim, lease_seconds=runtime.transfer_lease))
+        else:
+            runtime.bucket_took()
+            return
+
+
+def _record(runtime: Runtime, picture: Picture, fetched: Fetched, facts: ImageFacts, key: str, connection: Any) -> None:
+    found = StoredObject(
+        bucket=runtime.settings.s3_bucket,
+        key=key,
+        sha256=bytes.fromhex(fetched.spool.sha256),
+        bytes=fetched.spool.length,
+        content_type=facts.content_type,
+        width=facts.width,
+        height=facts.height,
+    )
+    images.store(connection, picture.claim.job_id, picture.index, found)
+
+
+async def _failed(runtime: Runtime, account: Account, picture: Picture, error: TransferError) -> NotYet | None:
+    """Ask again where it may help, and end the picture where it cannot."""
+    tries = picture.tries + 1
+    renewable = account.wire.poll_batch > 0 and picture.upstream_id is not None
+    dead = isinstance(error, LinkExpired) and not renewable
+    change = partial(ImageChange, picture.claim.job_id, picture.index, tries=tries)
+    _log.info("copy_failed", job=str(picture.claim.job_id), index=picture.index, code=error.code, tries=tries)
+    if dead or not error.retryable or tries >= runtime.settings.fetch_tries:
+        final = change(ImageState.FAILED, error_code=error.code, error=str(error)[:500])
+        await runtime.write(partial(images.change, changes=[final]))
+        return None
+    link, expires = picture.link, picture.expires
+    if isinstance(error, LinkExpired) and picture.upstream_id is not None:
+        fresh = await account.wire.poll([picture.upstream_id])
+        if isinstance(fresh, Refused):
+            return _later(runtime, tries, error)
+        found = fresh.get(picture.upstream_id)
+        if found is not None and found.state is ImageState.FAILED:
+            gone = change(ImageState.FAILED, error_code=found.error_code, error=found.error)
+            await runtime.write(partial(images.change, changes=[gone]))
+            return None
+        if found is not None and found.link:
+            link, expires = found.link, found.link_expires_at
+    again = change(ImageState.READY, link=link, link_expires_at=expires)
+    await runtime.write(partial(images.change, changes=[again]))
+    return _later(runtime, tries, error)
+
+
+def _later(runtime: Runtime, tries: int, error: TransferError) -> NotYet:
+    settings = runtime.settings
+    wait = delay(
+        tries,
+        first_seconds=settings.retry_first_seconds,
+        max_seconds=settings.retry_max_seconds,
+        random=runtime.random,
+    )
+    return NotYet(max(wait, getattr(error, "retry_after", None) or 0), error.code, str(error)[:500], tries)

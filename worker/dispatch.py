@@ -1,0 +1,199 @@
+"""Dispatch: a small loop in every worker that claims due rows, account by account, and nudges workers to take them.
+
+There is no leader: the account's row lock shares out the work, so any number may run and any may die.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from shared.broker import Stage
+from shared.db import accounts, claims, slots, workers
+from shared.db.engine import Connection, transaction
+from shared.db.listening import Listener
+from shared.db.transitions import Claim, Move, move, release
+from shared.lifecycle import JobState
+from worker.runtime import Account, Runtime
+
+_log = structlog.get_logger(__name__)
+_POLL_JOBS: Final = 50
+_TRANSFER_JOBS: Final = 8
+_RECONCILE_JOBS: Final = 50
+_POLL_SHARE: Final = 0.25  # of a window that submits leave to polls, so that what was bought is also found out
+_PRUNE_SECONDS: Final = 60.0
+_RESTART_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One message to be: the claims that one task takes together."""
+
+    stage: Stage
+    account: str
+    claims: tuple[Claim, ...]
+
+
+Publish = Callable[[Parcel], None]
+"""Hands a parcel to the broker; raises where it could not."""
+RunHere = Callable[[Parcel], None]
+"""Starts a parcel in this very process, for when the broker is away."""
+
+
+class Dispatcher:
+    """The loop. `publish` and `run_here` are how it reaches workers; `stop` ends new claims at once."""
+
+    def __init__(self, runtime: Runtime, publish: Publish, run_here: RunHere) -> None:
+        self._runtime = runtime
+        self._publish = publish
+        self._run_here = run_here
+        self._stopping = threading.Event()
+        self._ticking_since = float("inf")
+        self._pruned_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin dispatching in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Claim nothing new; what is in the air goes on."""
+        self._stopping.set()
+
+    def close(self, *, seconds: float = 10) -> None:
+        """Stop and wait for the loop to end, at most `seconds`."""
+        self.stop()
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._ticking_since = float("inf")
+            listener = None
+            try:
+                listener = Listener(self._runtime.engine, self._runtime.sender.lock_key)
+                self._register()
+                self._ticking_since = time.monotonic()
+                while not self._stopping.is_set():
+                    self.tick()
+                    listener.wait(self._runtime.settings.tick_seconds)
+            except Exception as error:  # noqa: BLE001 - whatever ends the loop, it begins again
+                _log.warning("dispatcher_restarts", error=type(error).__name__)
+                self._stopping.wait(_RESTART_SECONDS)
+            finally:
+                if listener is not None:
+                    listener.close()
+
+    def _register(self) -> None:
+        with transaction(self._runtime.engine) as connection:
+            accounts.register(connection, (account.row for account in self._runtime.accounts.values()))
+
+    def tick(self) -> None:
+        """Look once at every account and nudge workers about what is due."""
+        runtime = self._runtime
+        with transaction(runtime.engine) as connection:
+            workers.beat(
+                connection,
+                name=runtime.sender.name,
+                lock_key=runtime.sender.lock_key,
+                slots=runtime.settings.worker_slots,
+            )
+            live = workers.live_slots(connection)
+            # After an outage of the database every tick is old; only who has ticked for a while may judge others.
+            if time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
+                for name in workers.bury(connection, runtime.sender.name):
+                    _log.warning("worker_gone", gone=name)
+        prune = time.monotonic() - self._pruned_at > _PRUNE_SECONDS
+        for account in runtime.accounts.values():
+            with transaction(runtime.engine) as connection:
+                parcels = self._claim(connection, account, live, prune=prune)
+            for parcel in parcels:
+                self._send(parcel)
+        if prune:
+            self._pruned_at = time.monotonic()
+
+    def _claim(self, connection: Connection, account: Account, live: int, *, prune: bool) -> list[Parcel]:
+        locked = accounts.lock(connection, account.name, wait=False)
+        if locked is None:
+            return []
+        _end_overdue(connection, account.name, self._runtime.sender.name)
+        if prune:
+            slots.prune(connection, account.name, locked.windows)
+        hand = claims.in_hand(connection, account.name)
+        submits = self._submit_room(connection, account, locked, hand, live)
+        wanted = (
+            (Stage.RECONCILE, "reconcile", 200, 60.0, _RECONCILE_JOBS),
+            (
+                Stage.TRANSFER,
+                "transfer",
+                live * 4 - hand.transferring,
+                self._runtime.transfer_lease,
+                _TRANSFER_JOBS,
+            ),
+            (Stage.POLL, "poll", live * _POLL_JOBS - hand.polling, 90.0, _POLL_JOBS),
+            (
+                Stage.SUBMIT,
+                "submit",
+                submits,
+                self._runtime.settings.lease_slack_seconds + 30,
+                account.wire.submit_batch,
+            ),
+        )
+        parcels = []
+        for stage, question, count, lease, size in wanted:
+            found = claims.claim(
+                connection,
+                question,
+                account.name,
+                count=count,
+                worker=self._runtime.sender.name,
+                lease_seconds=lease,
+            )
+            parcels += [
+                Parcel(stage, account.name, tuple(found[start : start + size])) for start in range(0, len(found), size)
+            ]
+        return parcels
+
+    def _submit_room(
+        self,
+        connection: Connection,
+        account: Account,
+        locked: accounts.LockedAccount,
+        hand: claims.InHand,
+        live: int,
+    ) -> int:
+        """How many jobs of this account may be claimed for paying now."""
+        answers_at_once = account.wire.poll_batch == 0
+        if not locked.may_pay or self._stopping.is_set() or (answers_at_once and self._runtime.bucket_is_refusing):
+            return 0
+        left = slots.room(connection, account.name, locked.windows).free - hand.queued
+        if not answers_at_once and locked.windows:
+            left -= int(min(window.requests for window in locked.windows) * _POLL_SHARE)
+        # Submits may hold at most half of the workers' slots, or nobody would collect what they buy.
+        held = max(live // 2, 1) * account.wire.submit_batch - hand.paying
+        return min(locked.concurrency - hand.paying, left, held)
+
+    def _send(self, parcel: Parcel) -> None:
+        try:
+            self._publish(parcel)
+        except Exception as error:  # noqa: BLE001 - the broker is away, whatever it says
+            _log.warning("broker_away", stage=parcel.stage.value, jobs=len(parcel.claims), error=type(error).__name__)
+            if parcel.stage is Stage.TRANSFER:
+                # Links die; this cannot wait for the broker.
+                self._run_here(parcel)
+                return
+            with transaction(self._runtime.engine) as connection:
+                release(connection, parcel.claims, due_seconds=2)
+
+
+def _end_overdue(connection: Connection, account: str, actor: str) -> None:
+    """End queued jobs that may buy nothing any more."""
+    overdue: Sequence[Claim] = claims.past_deadline(connection, account)
+    note = "the deadline passed before anything was bought"
+    move(
+        connection,
+        [Move(claim, JobState.QUEUED, JobState.FAILED, code="deadline_exceeded", note=note) for claim in overdue],
+        actor=actor,
+    )

@@ -1,0 +1,68 @@
+"""What a check finds: the facts of a complete image, or why it is none.
+
+    TransferError (worker.spool)                                           code                again?
+    `-- ImageError                the bytes are not a storable image
+        |-- NotAnImage            another kind of file, or not well formed  result_invalid      yes
+        |-- IncompleteImage       cut short or damaged on the way           result_incomplete   yes
+        `-- TooManyPixels         larger than the cap                       result_too_large    no
+
+"Again" (`retryable`) means that fetching the bytes once more may help: a server's "please wait" page is no
+image either. Messages describe the bytes and never quote them.
+"""
+
+# ruff: noqa: N818 - an error is named for what the bytes are
+
+from dataclasses import dataclass
+
+from worker.spool import TransferError
+
+
+class ImageError(TransferError):
+    """The bytes are not an image that may be stored."""
+
+    code = "result_invalid"
+    retryable = True
+
+
+class NotAnImage(ImageError):
+    """The bytes are another kind of file, or break the rules of their own format."""
+
+
+class IncompleteImage(ImageError):
+    """The bytes begin as an image and are cut short or damaged."""
+
+    code = "result_incomplete"
+
+
+class TooManyPixels(ImageError):
+    """The image is larger than the cap on width times height."""
+
+    code = "result_too_large"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the bytes are: kind such as "png", media type, file extension without a dot, size in pixels."""
+
+    kind: str
+    content_type: str
+    extension: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The width and height that a file's header declares, in pixels."""
+
+    width: int
+    height: int
+
+    def within(self, max_pixels: int) -> "Size":
+        """Return the size itself; raises `NotAnImage` for an empty one, `TooManyPixels` above the cap."""
+        if self.width < 1 or self.height < 1:
+            raise NotAnImage(f"an image of {self.width} x {self.height} pixels")
+        if self.width * self.height > max_pixels:
+            raise TooManyPixels(f"{self.width} x {self.height} pixels, more than {max_pixels}")
+        return self

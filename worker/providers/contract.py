@@ -1,0 +1,117 @@
+"""What a stage asks of a provider and what it may answer: one vocabulary for all wires."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+
+from pydantic import SecretStr
+
+from shared.lifecycle import ImageState, Outcome
+from worker.api_get import ApiGet
+from worker.paid_post import PaidPost
+
+
+class Again(StrEnum):
+    """When to try again what was refused."""
+
+    NEVER = "never"
+    AFTER = "after"
+    RESUME = "resume"
+    """When the account resumes: it is paused until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No image: whether it was bought (`outcome`) and when to try again are two independent answers."""
+
+    outcome: Outcome
+    again: Again
+    code: str
+    message: str
+    http_status: int | None = None
+    after_seconds: float | None = None
+    action_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamImage:
+    """One picture as the provider describes it now."""
+
+    state: ImageState
+    upstream_id: str | None = None
+    link: str | None = None
+    link_expires_at: datetime | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Bought. `settled` is the provider's own figure of what it cost, where it gives one."""
+
+    http_status: int
+    images: tuple[UpstreamImage, ...]
+    upstream_id: str | None = None
+    settled: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WireSettings:
+    """What a wire needs to speak for one account."""
+
+    base_url: str
+    api_key: SecretStr
+    post: PaidPost
+    get: ApiGet
+
+
+class Wire(Protocol):
+    """One provider's HTTP API, with its capabilities as data."""
+
+    poll_batch: ClassVar[int]
+    """Pictures that one status request can ask for; 0 = cannot be polled, the answer to the POST is the result."""
+    submit_batch: ClassVar[int]
+    """Jobs per submit message: a batch holds its slot until its slowest member is done."""
+
+    def __init__(self, settings: WireSettings) -> None: ...
+
+    async def submit(self, body: Mapping[str, Any], *, send_before: float) -> Accepted | Refused:
+        """Pay once for what `body` asks; `send_before` as in `PaidPost.send`."""
+        ...
+
+    async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
+        """Return what is known of up to `poll_batch` pictures; those left out are still to be asked for."""
+        ...
+
+
+class UnreadableError(Exception):
+    """An answer that does not say what its document promises; the message never quotes it."""
+
+
+def read_json(body: bytes) -> Any:
+    """Return the JSON in `body`, numbers with a point as `Decimal`; raises `UnreadableError`."""
+    try:
+        return json.loads(body, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        raise UnreadableError(f"{_looks_like(body)} where JSON was due") from None
+
+
+def member(value: Any, *path: str | int) -> Any:
+    """Return what lies at `path` in nested JSON; raises `UnreadableError` that names the path."""
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            raise UnreadableError(f"no {'.'.join(map(str, path))} in the answer") from None
+    return value
+
+
+def _looks_like(body: bytes) -> str:
+    start = body[:64].lstrip().lower()
+    if not start:
+        return "an empty body"
+    return "an HTML page" if start.startswith((b"<!doctype", b"<html")) else "something unreadable"

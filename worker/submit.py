@@ -1,0 +1,214 @@
+"""Submit: intent, one paid POST, evidence; links that are known at once are transferred in the same breath."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import anyio
+import structlog
+
+from shared.backoff import delay
+from shared.db import accounts, submissions
+from shared.db.engine import Connection
+from shared.db.submissions import Answer, BoughtImage, Intent
+from shared.db.transitions import Claim, Move, move, release
+from shared.lifecycle import IMAGE_FINAL, ImageState, JobState, Outcome
+from worker.providers.contract import Accepted, Again, Refused, UpstreamImage
+from worker.runtime import Account, Runtime
+from worker.transfer import transfer
+
+_log = structlog.get_logger(__name__)
+
+
+async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
+    """Pay for as many of the claimed jobs as their account allows now; the others go back unspent."""
+    account = runtime.accounts.get(account_name)
+    if account is None:
+        await runtime.sql(partial(release, claims=claims, due_seconds=30))
+        return
+    started = time.monotonic()
+    try:
+        intents = await runtime.sql(
+            partial(
+                submissions.open_for,
+                account=account_name,
+                claims=claims,
+                sender=runtime.sender,
+                price=account.price,
+                send_within_seconds=runtime.settings.send_within_seconds,
+                lease_seconds=runtime.submit_lease(account),
+            )
+        )
+    except Exception as error:  # noqa: BLE001 - the commit may have happened all the same: say that nothing was sent
+        _log.warning("intent_failed", account=account_name, jobs=len(claims), error=type(error).__name__)
+        await runtime.write(partial(_never_sent, claims=claims, actor=runtime.sender.name))
+        return
+    send_before = started + runtime.settings.send_within_seconds
+    async with anyio.create_task_group() as group:
+        for intent in intents:
+            group.start_soon(_pay, runtime, account, intent, send_before)
+
+
+async def _pay(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> None:
+    log = _log.bind(job=str(intent.claim.job_id), account=account.name)
+    answer = await _ask(account, intent, send_before)
+    try:
+        next_move = _after(runtime, account, intent, answer)
+        won = await runtime.write(partial(_settle, runtime, account, intent, answer, next_move))
+    except Exception as error:  # the neighbours in this batch are being paid for: nothing may cancel them
+        log.exception("evidence_conflict")
+        await _set_aside(runtime, account, intent, error)
+        return
+    if isinstance(answer, Refused):
+        log.info("refused", outcome=answer.outcome.value, code=answer.code, status=answer.http_status)
+    else:
+        log.info("accepted", images=len(answer.images))
+    if won and next_move.after is JobState.TRANSFERRING:
+        await transfer(runtime, account.name, [intent.claim])
+
+
+async def _ask(account: Account, intent: Intent, send_before: float) -> Accepted | Refused:
+    try:
+        body = account.body(intent.request, len(intent.missing))
+    except ValueError as error:
+        return Refused(Outcome.NOT_SENT, Again.NEVER, "provider_rejected", str(error)[:500])
+    try:
+        return await account.wire.submit(body, send_before=send_before)
+    except Exception as error:  # noqa: BLE001 - a defect of ours after the POST must not lose what it may have bought
+        _log.exception("wire_defect", account=account.name, job=str(intent.claim.job_id))
+        return Refused(
+            Outcome.UNKNOWN,
+            Again.NEVER,
+            "answer_unreadable",
+            f"a defect in the wire ({type(error).__name__})",
+        )
+
+
+def _after(runtime: Runtime, account: Account, intent: Intent, answer: Accepted | Refused) -> Move:
+    """Decide where the job goes next."""
+    if isinstance(answer, Accepted):
+        here = partial(Move, intent.claim, JobState.SUBMITTING)
+        return _after_purchase(runtime, account, here, _bought(intent, answer))
+    here = partial(Move, intent.claim, JobState.SUBMITTING, code=answer.code, note=answer.message)
+    if answer.outcome is Outcome.UNKNOWN:
+        return here(JobState.IN_DOUBT, runtime.settings.held_recheck_seconds)
+    if answer.again is Again.NEVER:
+        return here(JobState.FAILED)
+    if answer.again is Again.RESUME:
+        return here(JobState.QUEUED, 0, tries=intent.tries)
+    return here(JobState.QUEUED, _wait(runtime, intent, answer), tries=intent.tries + 1)
+
+
+def _after_purchase(runtime: Runtime, account: Account, here: "partial[Move]", images: Sequence[BoughtImage]) -> Move:
+    if all(image.state is ImageState.FAILED for image in images):
+        return here(JobState.FAILED, code=images[0].error_code, note=images[0].error)
+    if all(image.state is ImageState.READY or image.state in IMAGE_FINAL for image in images):
+        expiries = [image.link_expires_at for image in images if image.link_expires_at]
+        return here(
+            JobState.TRANSFERRING,
+            runtime.transfer_lease,
+            keep_claim=True,
+            link_expires_at=min(expiries, default=None),
+        )
+    if account.wire.poll_batch == 0:
+        return here(
+            JobState.IN_DOUBT,
+            runtime.settings.held_recheck_seconds,
+            code="answer_unreadable",
+            note="no links",
+        )
+    return here(JobState.PENDING, runtime.settings.poll_first_seconds)
+
+
+def _settle(
+    runtime: Runtime,
+    account: Account,
+    intent: Intent,
+    answer: Accepted | Refused,
+    next_move: Move,
+    connection: Connection,
+) -> bool:
+    """Write the evidence, whatever became of the job meanwhile, then try the transition."""
+    submissions.record(connection, intent.submission_id, _evidence(intent, answer))
+    if isinstance(answer, Refused):
+        if answer.again is Again.RESUME:
+            accounts.pause(
+                connection,
+                account.name,
+                code=answer.code,
+                reason=answer.message,
+                action_url=answer.action_url,
+            )
+        elif answer.again is Again.AFTER:
+            accounts.slow_down(connection, account.name, _wait(runtime, intent, answer))
+    won = bool(move(connection, [next_move], actor=runtime.sender.name))
+    if not won:
+        submissions.due_now(connection, intent.claim.job_id)
+    return won
+
+
+def _evidence(intent: Intent, answer: Accepted | Refused) -> Answer:
+    if isinstance(answer, Refused):
+        return Answer(answer.outcome, http_status=answer.http_status, error_code=answer.code, error=answer.message)
+    return Answer(
+        Outcome.ACCEPTED,
+        http_status=answer.http_status,
+        upstream_id=answer.upstream_id,
+        settled=answer.settled,
+        images=_bought(intent, answer),
+    )
+
+
+def _bought(intent: Intent, answer: Accepted) -> tuple[BoughtImage, ...]:
+    """Give each picture its index: those asked for, more if more came, and a failed one for each that did not."""
+    asked = list(intent.missing)
+    extra = range(max(asked) + 1, max(asked) + 1 + max(len(answer.images) - len(asked), 0))
+    found = [_as_bought(index, image) for index, image in zip([*asked, *extra], answer.images, strict=False)]
+    short = [
+        BoughtImage(index, ImageState.FAILED, error_code="not_delivered", error="the provider gave fewer images")
+        for index in asked[len(answer.images) :]
+    ]
+    return (*found, *short)
+
+
+def _as_bought(index: int, image: UpstreamImage) -> BoughtImage:
+    return BoughtImage(
+        index,
+        image.state,
+        image.upstream_id,
+        image.link,
+        image.link_expires_at,
+        image.error_code,
+        image.error,
+    )
+
+
+def _wait(runtime: Runtime, intent: Intent, answer: Refused) -> float:
+    if answer.after_seconds is not None:
+        return answer.after_seconds
+    settings = runtime.settings
+    return delay(
+        intent.tries,
+        first_seconds=settings.retry_first_seconds,
+        max_seconds=settings.retry_max_seconds,
+        random=runtime.random,
+    )
+
+
+async def _set_aside(runtime: Runtime, account: Account, intent: Intent, error: Exception) -> None:
+    """Hold a job whose evidence the database refuses, such as an upstream id that another submission owns."""
+    note = f"the answer contradicts what is recorded already ({type(error).__name__})"
+    answer = Refused(Outcome.UNKNOWN, Again.NEVER, "answer_unreadable", note)
+    step = _after(runtime, account, intent, answer)
+    await runtime.write(partial(_settle, runtime, account, intent, answer, step))
+
+
+def _never_sent(connection: Connection, claims: Sequence[Claim], actor: str) -> None:
+    """Take back intents whose commit was not confirmed: their sender knows that nothing left."""
+    for claim in claims:
+        opened = submissions.opened_by(connection, claim)
+        if opened is None:
+            continue
+        note = "the database was lost while the intent was written"
+        submissions.record(connection, opened, Answer(Outcome.NOT_SENT, error_code="provider_unreachable", error=note))
+        move(connection, [Move(claim, JobState.SUBMITTING, JobState.QUEUED, 1.0, note=note)], actor=actor)
