@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import sys
 import time
 from collections.abc import Mapping
@@ -28,7 +29,8 @@ class RunningOptions:
     workers: int = 2
     simulator: bool = False
     time_scale: float = 20.0
-    seed: int = 0
+    seed: int | None = None
+    """None = a new one: a simulator that starts again must not give the same ids to other jobs."""
     pixels: int = 512
     worker_stop_seconds: float = 330.0
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +80,7 @@ class Running:
         arguments = {
             "--port": free_port(set()),
             "--time-scale": options.time_scale,
-            "--seed": options.seed,
+            "--seed": secrets.randbits(31) if options.seed is None else options.seed,
             "--pixels": options.pixels,
             "--ready-file": ready,
         }

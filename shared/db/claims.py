@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from shared.db.transitions import Claim
 
 _IN_HAND = text("""
-SELECT state, count(*) FROM job
+SELECT state, count(*) AS jobs FROM job
 WHERE account = :account AND claimed_by IS NOT NULL AND due_at > now() GROUP BY state
 """)
 
@@ -51,7 +51,7 @@ class InHand:
 
 def in_hand(connection: Connection, account: str) -> InHand:
     """Count the claims of `account` whose lease still runs; exact under the account's lock."""
-    counts: dict[str, int] = dict(connection.execute(_IN_HAND, {"account": account}).tuples().all())
+    counts = {row.state: int(row.jobs) for row in connection.execute(_IN_HAND, {"account": account})}
     return InHand(
         queued=counts.get("queued", 0),
         submitting=counts.get("submitting", 0),

@@ -86,7 +86,7 @@ def batch_exists(connection: Connection, name: str) -> bool:
 def counts(connection: Connection, name: str) -> dict[str, dict[str, int]]:
     """Return provider -> state -> number of jobs of one batch."""
     found: dict[str, dict[str, int]] = {}
-    for provider, state, jobs in connection.execute(_COUNTS, {"name": name}).tuples():
+    for provider, state, jobs in connection.execute(_COUNTS, {"name": name}):
         found.setdefault(provider, {})[state] = jobs
     return found
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from ops.simulator import Simulator, SimulatorConfig, faults
+from ops.simulator import Simulator, SimulatorConfig
 
 Submission = Callable[..., dict[str, Any]]
 
@@ -279,44 +279,3 @@ def test_a_poll_and_a_list_are_different_routes(sim: Simulator, web: httpx.Clien
     headers = {"x-api-key": "sim-a"}
     paths = (f"images/{image_id}", f"images?ids={image_id}", "images")
     assert [web.get(f"{sim.bloom_url}/{p}", headers=headers).status_code for p in paths] == [503, 503, 200]
-
-
-def test_drawn_faults_follow_the_seed_and_not_the_order_of_requests() -> None:
-    spec = {"seed": 7, "rates": {"bloom.submit": {"reply_lost": 0.2, "error_5xx": {"rate": 0.2, "status": 502}}}}
-    subjects = [f"body {n}" for n in range(500)]
-
-    def drawn(order: list[str]) -> dict[str, str | None]:
-        plan = faults.FaultPlan(spec, seed=0)
-        chosen = {item: plan.choose("bloom", "submit", item, "", None) for item in order}
-        return {item: fault.kind if fault else None for item, fault in chosen.items()}
-
-    kinds = list(drawn(subjects).values())
-    assert drawn(subjects) == drawn(subjects[::-1])
-    assert 70 < kinds.count("reply_lost") < 130
-    assert 70 < kinds.count("error_5xx") < 130
-
-
-@pytest.mark.parametrize(
-    ("plan", "complaint"),
-    [
-        ([{"fault": "explode"}], "explode"),
-        ([{"fault": {"kind": "slow", "minutes": 1}}], "minutes"),
-        ([{"fault": {"kind": "reply_lost", "accepted": False}}], "reply_lost"),
-        ([{"fault": "redirect_to"}], "url"),
-        ([{"fault": "slow", "match": {"path": "/"}}], "match"),
-        ({"rates": {"bloom.submit": {"slow": 0.7, "drip": 0.7}}}, "at most 1"),
-        ({"rate": {}}, "rate"),
-    ],
-)
-def test_a_plan_that_is_wrong_is_refused_with_the_reason(
-    shared_sim: Simulator, web: httpx.Client, plan: Any, complaint: str
-) -> None:
-    reply = web.put(f"{shared_sim.url}/_sim/faults", json=plan)
-    assert reply.status_code == 400
-    assert complaint in reply.json()["error"]
-    assert web.get(f"{shared_sim.url}/_sim/faults").json() == {}
-
-
-def test_every_kind_of_fault_is_documented() -> None:
-    documentation = faults.__doc__ or ""
-    assert [kind for kind in faults.ACCEPTED if f"| ``{kind}`` |" not in documentation] == []

@@ -6,7 +6,7 @@ import resource
 import ssl
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,39 +37,47 @@ Respond = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 class Server:
     """A raw HTTP server: `respond` gets the request's target and writes whatever bytes it likes."""
 
-    def __init__(self, respond: Respond) -> None:
+    def __init__(self, respond: Respond, greeting: bytes) -> None:
         self.respond = respond
+        self.greeting = greeting
         self.requests: list[str] = []
+        self.writers: set[asyncio.StreamWriter] = set()
+        self.handlers: set[asyncio.Task[Any]] = set()
         self.port = 0
 
     def url(self, target: str = "/result?sig=secret") -> str:
         return f"http://127.0.0.1:{self.port}{target}"
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := await _head(reader):
+        self.writers.add(writer)
+        if task := asyncio.current_task():
+            self.handlers.add(task)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            writer.write(self.greeting)
+            while not writer.is_closing():
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 self.requests.append(head)
                 await self.respond(head.split(" ", 2)[1], writer)
-        finally:
-            writer.close()
 
-
-async def _head(reader: asyncio.StreamReader) -> str:
-    try:
-        return (await reader.readuntil(b"\r\n\r\n")).decode()
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return ""
+    async def close(self) -> None:
+        """Cut every connection and wait for it, so that none outlives the test."""
+        for writer in self.writers:
+            writer.transport.abort()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+        await asyncio.gather(*self.handlers)
 
 
 @asynccontextmanager
-async def serving(respond: Respond) -> AsyncIterator[Server]:
-    server = Server(respond)
+async def serving(respond: Respond, greeting: bytes = b"") -> AsyncIterator[Server]:
+    server = Server(respond, greeting)
     listener = await asyncio.start_server(server.handle, "127.0.0.1", 0)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
     finally:
         listener.close()
+        await server.close()
 
 
 def reply(body: bytes = b"", *, status: str = "200 OK", headers: str = "", announced: int | None = None) -> Respond:
@@ -299,13 +307,10 @@ def test_a_huge_body_without_announcement_is_refused_at_the_cap_with_flat_memory
         nonlocal sent
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         block = bytes(1_000_000)
-        try:
-            for _ in range(300):
-                writer.write(block)
-                await writer.drain()
-                sent += len(block)
-        except ConnectionError:
-            return
+        for _ in range(300):
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     error = failure(respond, tmp_path, max_bytes=30_000_000)
@@ -390,18 +395,10 @@ def test_a_name_that_resolves_to_a_private_address_is_never_contacted(tmp_path: 
 
 
 def test_a_server_without_a_trusted_certificate_is_unavailable_over_https(tmp_path: Path) -> None:
-    async def answer_in_clear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"this is not TLS")
-        writer.close()
-
     async def once() -> None:
-        async with (
-            await asyncio.start_server(answer_in_clear, "127.0.0.1", 0) as listener,
-            fetching(tmp_path) as fetcher,
-        ):
-            port = listener.sockets[0].getsockname()[1]
+        async with serving(reply(), greeting=b"this is not TLS") as server, fetching(tmp_path) as fetcher:
             with pytest.raises(ResultUnavailable, match="SSL"):
-                await fetcher.fetch(f"https://127.0.0.1:{port}/result")
+                await fetcher.fetch(f"https://127.0.0.1:{server.port}/result")
 
     anyio.run(once)
     trusted = make_fetcher(tmp_path)._ssl_context

@@ -11,6 +11,8 @@ from PIL import Image
 from worker.imagecheck import ImageError, ImageFacts, IncompleteImage, NotAnImage, TooManyPixels, check
 
 CAP = 10**6
+settings.register_profile("noisy", deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("noisy")
 
 
 def picture(width: int = 40, height: int = 30, mode: str = "RGB") -> Image.Image:

@@ -1,0 +1,120 @@
+"""A worker without Celery: dispatches what is due and runs it in this process until nothing more is due soon."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+
+from shared.settings import Settings, load
+from worker.dispatch import Dispatcher, Parcel
+from worker.process import STAGES
+from worker.runtime import Runtime, open_runtime
+
+BRAND = "11111111-1111-4111-8111-111111111111"
+HASTE: dict[str, Any] = {
+    "tick_seconds": 0.05,
+    "poll_first_seconds": 0.05,
+    "poll_max_seconds": 0.2,
+    "retry_first_seconds": 0.05,
+    "retry_max_seconds": 0.3,
+    "fetch_timeout_seconds": 5.0,
+    "fetch_connect_seconds": 2.0,
+    "fetch_tries": 3,
+    "lease_slack_seconds": 2.0,
+    "s3_timeout_seconds": 5.0,
+    "store_wait_seconds": 5.0,
+}
+
+
+def settings_for(database_url: str, endpoints: Any, simulator_url: str, **changes: Any) -> Settings:
+    """Return settings of a worker whose two accounts speak to the simulator; `accounts` replaces both."""
+    accounts = {
+        "bloom": {
+            "provider": "bloom",
+            "api_key": "sim-test",
+            "base_url": f"{simulator_url}/bloom/api/v1",
+            "brand_session_id": BRAND,
+            "limits": "100000/minute",
+            "timeout_seconds": 5,
+        },
+        "getimg": {
+            "provider": "getimg",
+            "api_key": "sim-test",
+            "base_url": f"{simulator_url}/getimg",
+            "timeout_seconds": 5,
+        },
+    }
+    given: dict[str, Any] = {
+        "database_url": database_url,
+        "s3_endpoint_url": endpoints.s3_endpoint_url,
+        "s3_bucket": endpoints.s3_bucket,
+        "allow_private_urls": "127.0.0.1",
+        "accounts": accounts,
+        **HASTE,
+        **changes,
+    }
+    return load(**given)
+
+
+@contextmanager
+def runtime_for(settings: Settings, endpoints: Any) -> Iterator[Runtime]:
+    """Yield a runtime with the bucket's credentials; its loop is started by `drain`."""
+    from pydantic import SecretStr
+
+    runtime = open_runtime(
+        settings,
+        access_key=SecretStr(endpoints.s3_access_key),
+        secret_key=SecretStr(endpoints.s3_secret_key),
+    )
+    try:
+        yield runtime
+    finally:
+        runtime.engine.dispose()
+
+
+def drain(
+    runtime: Runtime,
+    until: Callable[[], bool],
+    *,
+    seconds: float = 30,
+    seen: Callable[[Parcel], None] = lambda _parcel: None,
+) -> None:
+    """Dispatch and run until `until()`; raises AssertionError after `seconds`.
+
+    `seen` is told of each parcel before it runs: a place to look, to fault, or to lose a message (by raising
+    `LookupError`).
+    """
+    anyio.run(_drain, runtime, until, seconds, seen)
+
+
+async def _drain(
+    runtime: Runtime, until: Callable[[], bool], seconds: float, seen: Callable[[Parcel], None]
+) -> None:
+    parcels: list[Parcel] = []
+    dispatcher = Dispatcher(runtime, parcels.append, parcels.append)
+    await anyio.to_thread.run_sync(dispatcher._register)
+    end = time.monotonic() + seconds
+    async with anyio.create_task_group() as group:
+        runtime.start(group)
+        while not await anyio.to_thread.run_sync(until):
+            assert time.monotonic() < end, f"not reached within {seconds} s"
+            await anyio.to_thread.run_sync(dispatcher.tick)
+            taken, parcels[:] = list(parcels), []
+            await _run_all(runtime, taken, seen)
+            await anyio.sleep(0.01)
+        await runtime.fetcher.close()
+        for account in runtime.accounts.values():
+            await account.get.close()
+        group.cancel_scope.cancel()
+
+
+async def _run_all(runtime: Runtime, parcels: list[Parcel], seen: Callable[[Parcel], None]) -> None:
+    async with anyio.create_task_group() as group:
+        for parcel in parcels:
+            try:
+                seen(parcel)
+            except LookupError:
+                continue
+            group.start_soon(STAGES[parcel.stage], runtime, parcel.account, parcel.claims)
