@@ -3,20 +3,23 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 from uuid import UUID
 
 from pydantic import SecretStr
-from sqlalchemy import RowMapping  # noqa: TID251 - only the type of a row
 
 from producer.prompts import Format, LineFault, PreparedFile, read, read_rows
 from shared import catalog
-from shared.db import accounts, reports, schema, workers
+from shared.db import accounts, reports, retry, schema, workers
 from shared.db.accounts import AccountRow
 from shared.db.engine import Connection, open_engine, transaction
 from shared.db.enqueue import Enqueued, NewJob, enqueue
+from shared.db.reports import Row
+from shared.db.resolve import resolve
+from shared.db.retry import RetryPlan
 from shared.db.workers import ALIVE_SECONDS
 from shared.settings import Settings, Window, load
 
@@ -110,7 +113,7 @@ class Client:
                 collect_seconds=self.settings.collect_seconds,
             )
 
-    def batches(self) -> list[RowMapping]:
+    def batches(self) -> list[Row]:
         """Return every batch with its jobs counted by what they are doing."""
         with self._connection() as connection:
             return reports.batches(connection)
@@ -143,9 +146,7 @@ class Client:
                 totals[state] = totals.get(state, 0) + jobs
         return totals
 
-    def jobs(
-        self, batch: str, *, state: str | None = None, after: UUID | None = None, limit: int = 100
-    ) -> list[RowMapping]:
+    def jobs(self, batch: str, *, state: str | None = None, after: UUID | None = None, limit: int = 100) -> list[Row]:
         """Return up to `limit` jobs of `batch`, beginning behind the job `after`; raises `NoSuchBatchError`."""
         with self._connection() as connection:
             self._require(connection, batch)
@@ -169,13 +170,13 @@ class Client:
         with self._connection() as connection:
             return reports.story(connection, job_id)
 
-    def results(self, batch: str) -> Iterator[RowMapping]:
+    def results(self, batch: str) -> Iterator[Row]:
         """Yield one row for each image asked for, stored or not; raises `NoSuchBatchError`."""
         with self._connection() as connection:
             self._require(connection, batch)
             yield from reports.results(connection, batch)
 
-    def bill(self, batch: str | None = None) -> list[RowMapping]:
+    def bill(self, batch: str | None = None) -> list[Row]:
         """Return settled, reserved and held money by account, of one batch or of all; raises `NoSuchBatchError`."""
         with self._connection() as connection:
             if batch is not None:
@@ -202,6 +203,34 @@ class Client:
         """Let paid calls of `account` start again; False where there is no such account."""
         with self._connection() as connection:
             return accounts.resume(connection, account)
+
+    def plan_retry(self, *, job: UUID | None = None, batch: str | None = None, code: str | None = None) -> RetryPlan:
+        """Return the failed jobs that match, by what a retry would do with them; changes nothing."""
+        polled = [name for name in catalog.names() if catalog.get(name).kind == "async"]
+        with self._connection() as connection:
+            if batch is not None:
+                self._require(connection, batch)
+            return retry.plan(connection, polled=polled, job=job, batch=batch, code=code)
+
+    def retry(self, plan: RetryPlan, *, buy_again: bool = False) -> int:
+        """Carry out a plan of `plan_retry` and return how many jobs go on; bought ones only with `buy_again`."""
+        with self._connection() as connection:
+            return retry.carry_out(
+                connection,
+                plan,
+                actor="person",
+                buy_again=buy_again,
+                deadline_seconds=self.settings.deadline_seconds,
+                collect_seconds=self.settings.collect_seconds,
+            )
+
+    def resolve(self, job: UUID, *, resend: bool, charged: Decimal | None = None) -> None:
+        """End a job in doubt: send it again, or give it up; raises `NotHeldError`.
+
+        `charged` is what the provider's own history shows for the lost call; None leaves the money held.
+        """
+        with self._connection() as connection:
+            resolve(connection, job, resend=resend, charged=charged, actor="person")
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

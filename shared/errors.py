@@ -29,7 +29,8 @@ _ENDS_BOUGHT = "ends the job; the money is recorded as spent"
 _WAITS = "waits and tries again by itself; no attempt is spent"
 _HOLDS = "holds the job: it is never sent again by itself"
 _RETRY = "correct the row and enqueue it under a new custom_id"
-_RETRY_PAID = "`genqueue retry JOB` buys it anew"
+_RETRY_PAID = "`genqueue retry JOB --buy-again` buys it anew"
+_COLLECT = "`genqueue retry JOB` collects it again, free, while the provider can be asked; else `--buy-again`"
 _RESOLVE = "look at the provider's own history, then `genqueue resolve JOB --resend` or `--fail`"
 
 _ALL: Final = (
@@ -96,7 +97,7 @@ _ALL: Final = (
         "never_finished",
         "bought, but not finished before the last bound for collecting",
         _ENDS_BOUGHT,
-        _RETRY_PAID,
+        _COLLECT,
     ),
     ErrorCode(
         "result_expired",
@@ -104,22 +105,22 @@ _ALL: Final = (
         _ENDS_BOUGHT,
         _RETRY_PAID,
     ),
-    ErrorCode("result_invalid", "bought, but what the link gave is not an image", _ENDS_BOUGHT, _RETRY_PAID),
+    ErrorCode("result_invalid", "bought, but what the link gave is not an image", _ENDS_BOUGHT, _COLLECT),
     ErrorCode(
         "result_incomplete",
         "bought, but the image was damaged on the way, each time",
         _ENDS_BOUGHT,
-        _RETRY_PAID,
+        _COLLECT,
     ),
-    ErrorCode("result_truncated", "bought, but the image arrived cut short, each time", _ENDS_BOUGHT, _RETRY_PAID),
+    ErrorCode("result_truncated", "bought, but the image arrived cut short, each time", _ENDS_BOUGHT, _COLLECT),
     ErrorCode(
         "result_too_large",
         "bought, but larger than the cap",
         _ENDS_BOUGHT,
         "raise the cap, then `genqueue retry JOB`",
     ),
-    ErrorCode("result_timeout", "bought, but the download did not end in time, each time", _ENDS_BOUGHT, _RETRY_PAID),
-    ErrorCode("result_unavailable", "bought, but the link could not be read, each time", _ENDS_BOUGHT, _RETRY_PAID),
+    ErrorCode("result_timeout", "bought, but the download did not end in time, each time", _ENDS_BOUGHT, _COLLECT),
+    ErrorCode("result_unavailable", "bought, but the link could not be read, each time", _ENDS_BOUGHT, _COLLECT),
     ErrorCode(
         "result_address_refused",
         "bought, but the link leads to a private address",

@@ -46,7 +46,8 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     _S.TRANSFERRING: frozenset({_S.TRANSFERRING, _S.SUCCEEDED, _S.FAILED}),
     _S.IN_DOUBT: frozenset({_S.IN_DOUBT, _S.PENDING, _S.TRANSFERRING, _S.QUEUED, _S.FAILED}),
     _S.SUCCEEDED: frozenset(),
-    _S.FAILED: frozenset({_S.QUEUED}),
+    # Only a person moves a failed job: collect again what is bought, or buy what is missing.
+    _S.FAILED: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING}),
     _S.CANCELLED: frozenset(),
 }
 """From each state, the states it may move to. A state that lists itself may be given a new due time."""

@@ -12,6 +12,7 @@ from producer.cli.session import client
 from shared.errors import CODES
 from shared.lifecycle import FINAL, JobState
 
+_PROMPT_CHARS = 60
 _PRIVATE = {"fingerprint", "link", "sender_lock"}
 
 
@@ -57,7 +58,7 @@ def _lines(story: Mapping[str, Any]) -> list[str]:
 
 def _asked(request: Mapping[str, Any]) -> str:
     prompt = str(request["prompt"])
-    shown = prompt if len(prompt) <= 60 else prompt[:57] + "..."
+    shown = prompt if len(prompt) <= _PROMPT_CHARS else prompt[: _PROMPT_CHARS - 3] + "..."
     others = ", ".join(f"{name}={value}" for name, value in request.items() if name != "prompt")
     return cell(f"{shown!r} {others}".strip())
 

@@ -53,9 +53,7 @@ def bill(
     show(rows, names, as_json=as_json, also=("provider",))
 
 
-def show(
-    rows: Iterable[Mapping[str, Any]], names: Sequence[str], *, as_json: bool, also: Sequence[str] = ()
-) -> None:
+def show(rows: Iterable[Mapping[str, Any]], names: Sequence[str], *, as_json: bool, also: Sequence[str] = ()) -> None:
     """Print rows as a table of `names`, or as JSON Lines that hold `also` as well."""
     if as_json:
         for row in rows:

@@ -50,8 +50,9 @@ def results(
 
 
 def _write_jsonl(rows: Iterable[Mapping[str, Any]], stream: TextIO) -> None:
-    for row in rows:
-        stream.write(json.dumps({name: plain(row[name]) for name in COLUMNS}, ensure_ascii=False) + "\n")
+    stream.writelines(
+        json.dumps({name: plain(row[name]) for name in COLUMNS}, ensure_ascii=False) + "\n" for row in rows
+    )
 
 
 def _write_csv(rows: Iterable[Mapping[str, Any]], stream: TextIO) -> None:

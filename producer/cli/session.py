@@ -13,6 +13,7 @@ from producer.client import Client, InvalidRowsError, NoSuchBatchError, NoSuchJo
 from producer.prompts import PromptFileError
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.enqueue import EnqueueConflictError
+from shared.db.resolve import NotHeldError
 from shared.db.schema import SchemaError
 from shared.settings import SettingsError
 
@@ -66,7 +67,7 @@ def told() -> Iterator[None]:
     except InvalidRowsError as error:
         _tell_faults(error)
         raise typer.Exit(ExitCode.WRONG_INPUT) from None
-    except (PromptFileError, EnqueueConflictError, NoSuchBatchError, NoSuchJobError) as error:
+    except (PromptFileError, EnqueueConflictError, NoSuchBatchError, NoSuchJobError, NotHeldError) as error:
         fail(str(error), ExitCode.WRONG_INPUT)
     except (SettingsError, DatabaseUnavailableError, SchemaError) as error:
         fail(str(error), ExitCode.BROKEN)

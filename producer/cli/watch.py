@@ -16,7 +16,17 @@ from producer.client import Client, is_settled
 
 _TICK_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0
-_SHOWN = ("queued", "submitting", "pending", "processing", "transferring", "in_doubt", "succeeded", "failed", "cancelled")
+_SHOWN = (
+    "queued",
+    "submitting",
+    "pending",
+    "processing",
+    "transferring",
+    "in_doubt",
+    "succeeded",
+    "failed",
+    "cancelled",
+)
 _ENDED = ("succeeded", "failed", "cancelled", "in_doubt")
 _STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "cancelled": "yellow"}
 

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, text
+
+Row = dict[str, Any]
 
 _BATCHES = text("""
 SELECT batch.name, batch.created_at, count(job.id) AS jobs,
@@ -73,9 +75,9 @@ _ID_CHARS = 4
 _EXISTS = text("SELECT 1 FROM batch WHERE name = :name")
 
 
-def batches(connection: Connection, name: str | None = None) -> list[RowMapping]:
+def batches(connection: Connection, name: str | None = None) -> list[Row]:
     """Return each batch with its jobs counted by what they are doing."""
-    return list(connection.execute(_BATCHES, {"name": name}).mappings())
+    return [row._asdict() for row in connection.execute(_BATCHES, {"name": name})]
 
 
 def batch_exists(connection: Connection, name: str) -> bool:
@@ -98,10 +100,10 @@ def jobs(
     state: str | None = None,
     after: UUID | None = None,
     limit: int = 100,
-) -> list[RowMapping]:
+) -> list[Row]:
     """Return up to `limit` jobs of a batch in the order they were enqueued, beginning behind `after`."""
     parameters = {"name": name, "state": state, "after": after, "limit": limit}
-    return list(connection.execute(_JOBS, parameters).mappings())
+    return [row._asdict() for row in connection.execute(_JOBS, parameters)]
 
 
 def find_jobs(connection: Connection, name: str) -> list[UUID]:
@@ -122,12 +124,13 @@ def story(connection: Connection, job_id: UUID) -> dict[str, Any]:
     }
 
 
-def results(connection: Connection, name: str) -> Iterator[RowMapping]:
+def results(connection: Connection, name: str) -> Iterator[Row]:
     """Yield one row for each image asked for, stored or not, in the order the jobs were enqueued; streamed."""
     streaming = connection.execution_options(yield_per=1000)
-    yield from streaming.execute(_RESULTS, {"name": name}).mappings()
+    for row in streaming.execute(_RESULTS, {"name": name}):
+        yield row._asdict()
 
 
-def bill(connection: Connection, name: str | None = None) -> list[RowMapping]:
+def bill(connection: Connection, name: str | None = None) -> list[Row]:
     """Return settled, reserved and held money by account: of one batch, or of everything."""
-    return list(connection.execute(_BILL, {"name": name}).mappings())
+    return [row._asdict() for row in connection.execute(_BILL, {"name": name})]

@@ -1,0 +1,41 @@
+"""Ending a job in doubt at a person's word, with what that person learned about the money."""
+
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.db import submissions
+from shared.db.enqueue import wake
+from shared.db.submissions import Answer
+from shared.db.transitions import Claim, Move, move
+from shared.lifecycle import JobState, Outcome
+
+_HELD = text("SELECT epoch, state FROM job WHERE id = :id FOR UPDATE")
+
+
+class NotHeldError(Exception):
+    """The job is not in doubt; the message says where it stands."""
+
+
+def resolve(connection: Connection, job_id: UUID, *, resend: bool, charged: Decimal | None, actor: str) -> None:
+    """Send the job again, or give it up.
+
+    `charged` is what the provider's history shows for the lost call: an amount settles it, zero releases it, None
+    leaves it held, which keeps the bill's upper bound honest. Raises `NotHeldError`.
+    """
+    row = connection.execute(_HELD, {"id": job_id}).one()
+    if row.state != JobState.IN_DOUBT:
+        raise NotHeldError(f"the job is {row.state}, not in doubt: there is nothing to resolve")
+    lost = submissions.latest(connection, job_id)
+    if charged is not None and lost is not None:
+        outcome = Outcome.ACCEPTED if charged else Outcome.REJECTED
+        note = f"settled by hand: {charged:f}"
+        submissions.record(connection, lost.id, Answer(outcome, error_code="written_off", error=note, settled=charged))
+    claim = Claim(job_id, row.epoch)
+    if resend:
+        step = Move(claim, JobState.IN_DOUBT, JobState.QUEUED, 0, note="sent again by hand")
+    else:
+        step = Move(claim, JobState.IN_DOUBT, JobState.FAILED, code="written_off", note="given up by hand")
+    move(connection, [step], actor=actor)
+    wake(connection)

@@ -1,0 +1,111 @@
+"""Trying failed jobs again at a person's word: collect again what is bought, buy only what that person allows."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.db.enqueue import wake
+from shared.db.transitions import Claim, Move, move
+from shared.lifecycle import JobState
+
+# A picture can be collected again, free of charge, while its provider can be asked about it or its link lives.
+_FAILED = text("""
+SELECT job.id, job.epoch, job.custom_id, job.error_code,
+  coalesce(bool_or(s.outcome = 'accepted' AND s.id IN (
+    SELECT submission_id FROM image WHERE image.job_id = job.id AND image.state = 'failed')), false) AS bought,
+  bool_and(image.job_id IS NOT NULL AND (image.state = 'stored' OR image.error_code LIKE 'result\\_%'
+    OR image.error_code = 'never_finished')) AS copy_failed,
+  bool_and(image.state = 'stored' OR (image.upstream_id IS NOT NULL AND job.provider = ANY(CAST(:polled AS text[]))))
+    AS can_ask,
+  bool_and(image.state = 'stored' OR (image.link IS NOT NULL AND coalesce(image.link_expires_at > now(), true)))
+    AS link_lives
+FROM job JOIN batch ON batch.id = job.batch_id
+LEFT JOIN image ON image.job_id = job.id
+LEFT JOIN submission s ON s.job_id = job.id
+WHERE job.state = 'failed' AND (CAST(:job AS uuid) IS NULL OR job.id = :job)
+  AND (CAST(:batch AS text) IS NULL OR batch.name = :batch)
+  AND (CAST(:code AS text) IS NULL OR job.error_code = :code)
+GROUP BY job.id ORDER BY job.id
+""")
+_REOPEN = text("""
+UPDATE image SET state = CASE WHEN :asking THEN 'pending' ELSE 'ready' END, tries = 0, error_code = NULL, error = NULL
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state = 'failed'
+""")
+_BOUNDS = text("""
+UPDATE job SET deadline_at = now() + :deadline * interval '1 second',
+  collect_until = now() + :collect * interval '1 second'
+WHERE id = ANY(CAST(:jobs AS uuid[]))
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """Failed jobs by what a retry would do with them."""
+
+    ask: tuple[Claim, ...]
+    """Bought, and the provider can still be asked: free."""
+    fetch: tuple[Claim, ...]
+    """Bought, and the links still live: free."""
+    buy: tuple[Claim, ...]
+    """Nothing was bought for what is missing: paid for the first time."""
+    buy_again: tuple[Claim, ...]
+    """Bought once already; only a person's explicit word buys it a second time."""
+
+
+def plan(
+    connection: Connection,
+    *,
+    polled: Collection[str],
+    job: UUID | None = None,
+    batch: str | None = None,
+    code: str | None = None,
+) -> RetryPlan:
+    """Sort the failed jobs that match; `polled` are the providers that can be asked about a picture again."""
+    parameters = {"polled": list(polled), "job": job, "batch": batch, "code": code}
+    ask, fetch, buy, again = [], [], [], []
+    for row in connection.execute(_FAILED, parameters):
+        claim = Claim(row.id, row.epoch)
+        if row.copy_failed and row.can_ask:
+            ask.append(claim)
+        elif row.copy_failed and row.link_lives:
+            fetch.append(claim)
+        elif row.bought:
+            again.append(claim)
+        else:
+            buy.append(claim)
+    return RetryPlan(tuple(ask), tuple(fetch), tuple(buy), tuple(again))
+
+
+def carry_out(
+    connection: Connection,
+    wanted: RetryPlan,
+    *,
+    actor: str,
+    buy_again: bool,
+    deadline_seconds: float,
+    collect_seconds: float,
+) -> int:
+    """Move the planned jobs back onto the road and return how many moved; those that changed meanwhile stay."""
+    bought = wanted.buy + (wanted.buy_again if buy_again else ())
+    moved = set()
+    for claims, state in (
+        (wanted.ask, JobState.PENDING),
+        (wanted.fetch, JobState.TRANSFERRING),
+        (bought, JobState.QUEUED),
+    ):
+        steps = [Move(claim, JobState.FAILED, state, 0) for claim in claims]
+        won = move(connection, steps, actor=actor)
+        if state is not JobState.QUEUED:
+            connection.execute(_REOPEN, {"jobs": list(won), "asking": state is JobState.PENDING})
+        moved |= won
+    bounds = {"jobs": list(moved), "deadline": deadline_seconds, "collect": collect_seconds}
+    connection.execute(_BOUNDS, bounds)
+    wake(connection)
+    return len(moved)
+
+
+def claims_of(wanted: RetryPlan) -> Sequence[Claim]:
+    """Return every job of the plan."""
+    return (*wanted.ask, *wanted.fetch, *wanted.buy, *wanted.buy_again)
