@@ -15,6 +15,7 @@ from producer.prompts import Format, LineFault, PreparedFile, read, read_rows
 from shared import catalog
 from shared.db import accounts, reports, retry, schema, workers
 from shared.db.accounts import AccountRow
+from shared.db.cancel import cancel_queued
 from shared.db.engine import Connection, open_engine, transaction
 from shared.db.enqueue import Enqueued, NewJob, enqueue
 from shared.db.reports import Row
@@ -231,6 +232,13 @@ class Client:
         """
         with self._connection() as connection:
             resolve(connection, job, resend=resend, charged=charged, actor="person")
+
+    def cancel(self, *, job: UUID | None = None, batch: str | None = None) -> int:
+        """Cancel the queued jobs that match and return how many; what is bought goes on to its end."""
+        with self._connection() as connection:
+            if batch is not None:
+                self._require(connection, batch)
+            return cancel_queued(connection, job=job, batch=batch, actor="person")
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

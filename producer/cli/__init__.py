@@ -3,6 +3,7 @@
 import typer
 
 from producer.cli.account import pause, resume
+from producer.cli.cancel import cancel
 from producer.cli.enqueue import enqueue
 from producer.cli.explain import explain
 from producer.cli.listings import batches, bill, jobs
@@ -11,7 +12,7 @@ from producer.cli.results import results
 from producer.cli.retry import retry
 from producer.cli.watch import watch
 
-_COMMANDS = (enqueue, watch, batches, jobs, explain, results, bill, retry, resolve, pause, resume)
+_COMMANDS = (enqueue, watch, batches, jobs, explain, results, bill, retry, resolve, cancel, pause, resume)
 
 
 def mount(app: typer.Typer) -> None:

@@ -76,7 +76,8 @@ def _why(job: Mapping[str, Any]) -> list[str]:
     if job["error_code"]:
         lines.append(f"  {job['error_code']}: {cell(job['error'])}")
     if code:
-        lines += [f"  means: {code.meaning}", f"  the queue {code.queue_does}", f"  you can: {code.you_can}"]
+        you_can = code.you_can.replace("JOB", f"{job['batch']}/{job['custom_id']}").replace("ACCOUNT", job["account"])
+        lines += [f"  means: {code.meaning}", f"  the queue {code.queue_does}", f"  you can: {cell(you_can)}"]
     if job["paused_code"] and job["state"] == JobState.QUEUED:
         link = f" ({job['action_url']})" if job["action_url"] else ""
         lines.append(f"  account {job['account']} is paused: {cell(job['paused_reason'])}{link}")

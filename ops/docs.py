@@ -1,0 +1,150 @@
+"""Writes the parts of docs/ that the code knows best; a test compares them, so they cannot drift.
+
+`python -m ops.docs` rewrites `docs/lifecycle.md`, `docs/errors.md` and `docs/settings.md`.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from shared import catalog, lifecycle
+from shared.errors import CODES
+from shared.lifecycle import FINAL, TRANSITIONS, ImageState, JobState, Outcome
+from shared.settings import AccountSettings, Settings
+
+_ROOT: Final = Path(__file__).parents[1]
+
+
+def main() -> int:
+    """Write every generated page."""
+    for name, text in pages().items():
+        (_ROOT / "docs" / name).write_text(text, encoding="utf-8")
+    return 0
+
+
+def pages() -> dict[str, str]:
+    """Return each generated page by its name under docs/."""
+    return {"lifecycle.md": _lifecycle(), "errors.md": _errors(), "settings.md": _settings()}
+
+
+def _lifecycle() -> str:
+    glosses = _glosses()
+    lines = [
+        "# The life of a job",
+        "",
+        "One row moves through these states; each move is one guarded UPDATE that says whether it won, with an event in the",
+        "same transaction. `genqueue explain JOB` prints them. This page is written from `shared/lifecycle.py`.",
+        "",
+        "```mermaid",
+        "stateDiagram-v2",
+        "    [*] --> queued",
+        *_arrows(),
+        "```",
+        "",
+        "A state that may stay where it is only gets a new due time. Only a person moves a failed job.",
+        "",
+        *_table("state", JobState, glosses["JobState"]),
+        "## Attempts to pay",
+        "",
+        *_table("outcome", Outcome, glosses["Outcome"]),
+        "## Images",
+        "",
+        *_table("state", ImageState, glosses["ImageState"]),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _arrows() -> Iterator[str]:
+    for before, afters in TRANSITIONS.items():
+        for after in sorted(afters - {before}, key=list(JobState).index):
+            yield f"    {before} --> {after}"
+    for state in sorted(FINAL, key=list(JobState).index):
+        yield f"    {state} --> [*]"
+
+
+def _table(title: str, words: Any, glosses: dict[str, str]) -> Iterator[str]:
+    yield f"| {title} | what it means, and who acts next |"
+    yield "|---|---|"
+    for word in words:
+        yield f"| `{word.value}` | {glosses[word.name]} |"
+    yield ""
+
+
+def _glosses() -> dict[str, dict[str, str]]:
+    """Read the sentence under each member of the enums, which the language keeps only in the source."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(Path(lifecycle.__file__).read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        members: dict[str, str] = {}
+        for member, gloss in zip(node.body, node.body[1:], strict=False):
+            if isinstance(member, ast.Assign) and isinstance(gloss, ast.Expr) and isinstance(gloss.value, ast.Constant):
+                target = member.targets[0]
+                if isinstance(target, ast.Name):
+                    members[target.id] = " ".join(str(gloss.value.value).split())
+        found[node.name] = members
+    return found
+
+
+def _errors() -> str:
+    lines = [
+        "# Error codes",
+        "",
+        "The code stands in the row, in `genqueue jobs`, `explain` and `results`, and does not change between releases.",
+        "This page is written from `shared/errors.py`.",
+        "",
+        "| code | it means | the queue | you can |",
+        "|---|---|---|---|",
+        *(f"| `{e.code}` | {e.meaning} | {e.queue_does} | {e.you_can} |" for e in CODES.values()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _settings() -> str:
+    lines = [
+        "# Settings",
+        "",
+        "From the environment, else from `genqueue.toml` in the working directory (the same names in lower case, without the",
+        "prefix). `genqueue doctor` prints each with where it came from. This page is written from `shared/settings.py`.",
+        "",
+        "| variable | default | what it is |",
+        "|---|---|---|",
+        *(
+            f"| `GENQUEUE_{name.upper()}` | {_default(field.default)} | {field.description} |"
+            for name, field in Settings.model_fields.items()
+            if name != "accounts"
+        ),
+        "",
+        "## Accounts",
+        "",
+        f"`PROVIDER` is one of {', '.join(name.upper() for name in catalog.names())}. A further account of the same provider is",
+        "`GENQUEUE_ACCOUNTS__NAME__FIELD`, with `GENQUEUE_ACCOUNTS__NAME__PROVIDER`.",
+        "",
+        "| variable | default | what it is |",
+        "|---|---|---|",
+        *(
+            f"| `GENQUEUE_PROVIDER_{name.upper()}` | {_default(field.default)} | {field.description} |"
+            for name, field in AccountSettings.model_fields.items()
+            if name != "provider"
+        ),
+        "",
+        "S3 credentials come from the standard AWS variables, profiles and roles. Only workers need keys and the",
+        "bucket; producers need the database.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if value is None or value in {"", ()}:
+        return "-"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

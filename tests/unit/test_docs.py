@@ -1,0 +1,33 @@
+"""The documentation that the code writes stands in docs/ as the code would write it now."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ops.docs import pages
+from shared.lifecycle import FINAL, TRANSITIONS, JobState
+
+
+@pytest.mark.parametrize("name", sorted(pages()))
+def test_a_generated_page_is_current(name: str, repository: Path) -> None:
+    assert (repository / "docs" / name).read_text() == pages()[name], "run `python -m ops.docs`"
+
+
+def test_the_diagram_shows_exactly_the_transitions_of_the_code() -> None:
+    drawn = set(re.findall(r"^ {4}(\w+) --> (\w+)$", pages()["lifecycle.md"], re.MULTILINE))
+    assert drawn == {(a.value, b.value) for a, afters in TRANSITIONS.items() for b in afters if a is not b}
+
+
+def test_every_state_can_be_reached_and_every_state_that_is_not_final_can_be_left() -> None:
+    reached = {JobState.QUEUED}
+    while (more := reached | {after for state in reached for after in TRANSITIONS[state]}) != reached:
+        reached = more
+    assert reached == set(JobState)
+    assert all(TRANSITIONS[state] - {state} for state in set(JobState) - FINAL)
+
+
+def test_every_relative_link_of_the_documents_leads_somewhere(repository: Path) -> None:
+    for document in [repository / "README.md", *(repository / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
