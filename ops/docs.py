@@ -36,8 +36,8 @@ def _lifecycle() -> str:
     lines = [
         "# The life of a job",
         "",
-        "One row moves through these states; each move is one guarded UPDATE that says whether it won, with an event in the",
-        "same transaction. `genqueue explain JOB` prints them. This page is written from `shared/lifecycle.py`.",
+        "One row moves through these states; each move is one guarded UPDATE that says whether it won, with an event",
+        "in the same transaction. `genqueue explain JOB` prints them. Written from `shared/lifecycle.py`.",
         "",
         "```mermaid",
         "stateDiagram-v2",
@@ -82,10 +82,9 @@ def _glosses() -> dict[str, dict[str, str]]:
             continue
         members: dict[str, str] = {}
         for member, gloss in zip(node.body, node.body[1:], strict=False):
-            if isinstance(member, ast.Assign) and isinstance(gloss, ast.Expr) and isinstance(gloss.value, ast.Constant):
-                target = member.targets[0]
-                if isinstance(target, ast.Name):
-                    members[target.id] = " ".join(str(gloss.value.value).split())
+            match member, gloss:
+                case ast.Assign(targets=[ast.Name(id=name)]), ast.Expr(value=ast.Constant(value=str(sentence))):
+                    members[name] = " ".join(sentence.split())
         found[node.name] = members
     return found
 
@@ -94,8 +93,8 @@ def _errors() -> str:
     lines = [
         "# Error codes",
         "",
-        "The code stands in the row, in `genqueue jobs`, `explain` and `results`, and does not change between releases.",
-        "This page is written from `shared/errors.py`.",
+        "The code stands in the row, in `genqueue jobs`, `explain` and `results`, and does not change between",
+        "releases. Written from `shared/errors.py`.",
         "",
         "| code | it means | the queue | you can |",
         "|---|---|---|---|",
@@ -108,8 +107,8 @@ def _settings() -> str:
     lines = [
         "# Settings",
         "",
-        "From the environment, else from `genqueue.toml` in the working directory (the same names in lower case, without the",
-        "prefix). `genqueue doctor` prints each with where it came from. This page is written from `shared/settings.py`.",
+        "From the environment, else from `genqueue.toml` in the working directory (the same names in lower case,",
+        "without the prefix). `genqueue doctor` prints each with where it came from. Written from `shared/settings.py`.",
         "",
         "| variable | default | what it is |",
         "|---|---|---|",
@@ -121,8 +120,8 @@ def _settings() -> str:
         "",
         "## Accounts",
         "",
-        f"`PROVIDER` is one of {', '.join(name.upper() for name in catalog.names())}. A further account of the same provider is",
-        "`GENQUEUE_ACCOUNTS__NAME__FIELD`, with `GENQUEUE_ACCOUNTS__NAME__PROVIDER`.",
+        f"`PROVIDER` is one of {', '.join(name.upper() for name in catalog.names())}. A further account of the same",
+        "provider is `GENQUEUE_ACCOUNTS__NAME__FIELD`, with `GENQUEUE_ACCOUNTS__NAME__PROVIDER`.",
         "",
         "| variable | default | what it is |",
         "|---|---|---|",

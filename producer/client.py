@@ -90,10 +90,20 @@ class Client:
         provider: str | None = None,
         format: Format = "auto",  # noqa: A002 - the name that the command line uses
         stdin: BinaryIO | None = None,
+        local_files: bool = False,
     ) -> Enqueued:
-        """Add a prompt file, read once and checked whole; raises as `enqueue`, and `PromptFileError`."""
-        names = catalog.names()
-        with read(source, format=format, default_provider=provider, providers=names, stdin=stdin) as prepared:
+        """Add a prompt file, read once and checked whole; raises as `enqueue`, and `PromptFileError`.
+
+        With `local_files`, references may name files beside it, for providers that take pictures inline.
+        """
+        with read(
+            source,
+            format=format,
+            default_provider=provider,
+            providers=catalog.names(),
+            stdin=stdin,
+            local_files=local_files,
+        ) as prepared:
             return self.enqueue_prepared(prepared, batch=batch)
 
     def enqueue_prepared(self, prepared: PreparedFile, *, batch: str) -> Enqueued:
@@ -191,9 +201,12 @@ class Client:
 
     def live_workers(self) -> int:
         """Return how many worker processes tick."""
+        return sum(1 for row in self.workers() if float(str(row["tick_age_seconds"])) < ALIVE_SECONDS)
+
+    def workers(self) -> list[dict[str, object]]:
+        """Return every worker with the seconds since its dispatcher's last tick."""
         with self._connection() as connection:
-            ages = [row["tick_age_seconds"] for row in workers.listing(connection)]
-        return sum(1 for age in ages if float(str(age)) < ALIVE_SECONDS)
+            return workers.listing(connection)
 
     def pause(self, account: str, reason: str) -> bool:
         """Stop new paid calls of `account`; False where it was paused already."""

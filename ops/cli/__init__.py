@@ -8,6 +8,7 @@ from rich.console import Console
 from ops.cli.demo import demo
 from ops.cli.download import download
 from ops.cli.flower import flower
+from ops.cli.health import health
 from ops.cli.join import session
 from ops.cli.run import migrate, simulator, up, worker
 from ops.stack import StackError
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for _command in (demo, up, migrate, worker, flower, simulator, download):
+for _command in (demo, up, migrate, worker, flower, health, simulator, download):
     app.command()(_command)
 mount(app)
 

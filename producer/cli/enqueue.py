@@ -29,7 +29,7 @@ def enqueue(
     if file == "-" and batch is None:
         fail("standard input has no name: give one with --batch NAME", ExitCode.WRONG_INPUT)
     with client(context) as opened:
-        added = opened.enqueue_file(file, batch=name, provider=provider, format=file_format)
+        added = opened.enqueue_file(file, batch=name, provider=provider, format=file_format, local_files=True)
         if as_json:
             given = {"batch": name, "rows": added.given, "added": added.added, "known": added.given - added.added}
             Console(soft_wrap=True).print_json(json.dumps(given))

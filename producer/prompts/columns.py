@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Final
 
 from producer.prompts.faults import shown
 from shared import catalog
+from shared.catalog import Parameter
 from shared.requests import GenerationRequest
 
 OPTION_PREFIX: Final = "options."
@@ -17,6 +18,7 @@ _NAMED: Final = 10  # unknown names reported for one row; a hostile row can hold
 _ORDER: Final = (
     "prompt, custom_id, provider, model, aspect_ratio, size, n, seed, output_format, references, priority, options.NAME"
 )
+_UNKNOWN: Final = f"is not a known column; known: {_ORDER}"
 
 
 def unknown_faults(names: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -33,6 +35,21 @@ def is_option(name: str) -> bool:
     return name.startswith(OPTION_PREFIX) and name != OPTION_PREFIX
 
 
+@cache
+def text_options() -> frozenset[str]:
+    """Return the columns `options.NAME` that hold text at every provider that has them: 512 stays the text 512."""
+    types: dict[str, set[str]] = {}
+    for parameter in _parameters():
+        types.setdefault(parameter.field, set()).add(parameter.type)
+    return frozenset(field for field, found in types.items() if is_option(field) and found <= {"text", "uuid"})
+
+
+def _parameters() -> Iterator[Parameter]:
+    for provider in map(catalog.get, catalog.names()):
+        for parameter in provider.parameters:
+            yield from parameter.flat()
+
+
 def _is_column(name: str) -> bool:
     return name in KNOWN or is_option(name)
 
@@ -43,14 +60,14 @@ def _advice(name: str) -> str:
         return "a column has no name"
     if ";" in name or "\t" in name:
         return "is not a known column; separate the columns with commas"
-    by_wire = {
-        parameter.wire: parameter.field
-        for provider in map(catalog.get, catalog.names())
-        for parameter in provider.parameters
-    }
-    names = [*sorted(KNOWN), *(field for field in by_wire.values() if field.startswith(OPTION_PREFIX))]
-    near = [by_wire[name]] if name in by_wire else get_close_matches(name.lower(), names, n=1)
-    return f"is not a known column; did you mean {near[0]}?" if near else f"is not a known column; known: {_ORDER}"
+    by_wire: dict[str, list[str]] = {}
+    for parameter in _parameters():
+        fields = by_wire.setdefault(parameter.wire, [])
+        if parameter.field not in fields:
+            fields.append(parameter.field)
+    options = [field for fields in by_wire.values() for field in fields if is_option(field)]
+    near = by_wire.get(name) or get_close_matches(name.lower(), [*sorted(KNOWN), *options], n=1)
+    return f"is not a known column; did you mean {' or '.join(near)}?" if near else _UNKNOWN
 
 
 def repeated(names: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from producer.prompts import strict_json
-from producer.prompts.columns import is_option, repeated, unknown_faults
+from producer.prompts.columns import is_option, repeated, text_options, unknown_faults
 from producer.prompts.faults import Faults
 from producer.prompts.lines import Lines, decode, too_long
 
@@ -129,6 +129,8 @@ def _converter(name: str) -> Callable[[str], Any]:
         return _whole
     if name == "references":
         return _list
+    if name in text_options():
+        return _text_or_object
     if name == "options" or is_option(name):
         return _json_or_text
     return _stripped
@@ -145,8 +147,14 @@ def _whole(cell: str) -> int | str | None:
     return word or None  # a text is refused in the field's own words
 
 
-def _list(cell: str) -> list[str]:
+def _list(cell: str) -> Any:
+    if cell.lstrip().startswith("["):
+        return _json_or_text(cell)  # for paths with spaces
     return [part for part in _SEPARATORS.split(cell) if part]
+
+
+def _text_or_object(cell: str) -> Any:
+    return _json_or_text(cell) if cell.lstrip().startswith("{") else _stripped(cell)
 
 
 def _json_or_text(cell: str) -> Any:

@@ -112,7 +112,7 @@ class PreparedFile:
         self.close()
 
 
-def read(
+def read(  # noqa: PLR0913 - by keyword, each a choice of its own
     source: Path | str,
     *,
     format: Format = "auto",  # noqa: A002 - the name that the command line uses
@@ -120,12 +120,16 @@ def read(
     providers: Collection[str],
     stdin: BinaryIO | None = None,
     max_record_bytes: int = MAX_RECORD_BYTES,
+    local_files: bool = False,
 ) -> PreparedFile:
     """Read and check a whole prompt file, or standard input where `source` is "-"; close the result.
 
     A row without a provider takes `default_provider`; `providers` are those allowed. A line, or a CSV record,
-    of more than `max_record_bytes` is a fault. Memory is flat: a record, a few MB of spool, and about 140
-    bytes for each custom_id given.
+    of more than `max_record_bytes` is a fault. With `local_files`, references may be paths, relative to the
+    file's folder (for standard input, the working directory), where the provider takes images inside a request:
+    each file is read now and sent as it is now. Whoever writes the prompt file then reads files as this process:
+    never pass it for a file from elsewhere. Memory is flat: a record with its local files, a few MB of spool,
+    and about 140 bytes for each custom_id given.
 
     Raises `PromptFileError` if the file cannot be read, or if the default is not among the allowed;
     everything wrong inside the file is a fault of the result.
@@ -133,13 +137,17 @@ def read(
     if default_provider is not None and default_provider not in providers:
         raise PromptFileError(f"no provider {shown(default_provider)!r}; known: {', '.join(sorted(providers))}")
     name = "standard input" if str(source) == "-" else shown(str(source))
+    folder = Path() if str(source) == "-" else Path(source).parent
     try:
         with _opened(source, stdin) as stream:
             lines = Lines(stream, max_record_bytes)
             prepared = PreparedFile(_format(format, source, lines))
             with contextlib.ExitStack() as undo:
                 undo.callback(prepared.close)
-                prepared.fill(lines, lambda faults: RowPreparer(default_provider, providers, faults))
+                prepared.fill(
+                    lines,
+                    lambda faults: RowPreparer(default_provider, providers, faults, folder if local_files else None),
+                )
                 undo.pop_all()
             return prepared
     except IsADirectoryError:

@@ -1,7 +1,7 @@
 """One row of a prompt file made a prepared row: complete, possible for its provider, its id unique."""
 
-import re
 from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -9,27 +9,34 @@ from pydantic import ValidationError
 from producer.prompts.columns import KNOWN, OPTION_PREFIX, is_option, unknown_faults
 from producer.prompts.faults import Faults
 from producer.prompts.ids import CustomIds, custom_id_complaint
+from producer.prompts.references import LocalFiles
 from producer.prompts.spool import PreparedRow
 from shared import catalog
-from shared.catalog.parameter import is_uuid
+from shared.catalog import Provider
 from shared.requests import Fault, GenerationRequest, faults_of, fingerprint
 
 PRIORITY_MIN: Final = -32_768
 PRIORITY_MAX: Final = 32_767
-# Two letters at least: C:\picture.png is a file.
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
 class RowPreparer:
     """Turns rows into prepared rows and everything wrong with them into faults.
 
+    Paths of local reference images are relative to `folder`; None = local files are not read.
     Raises `shared.catalog.UnknownProviderError` if an allowed provider does not exist.
     """
 
-    def __init__(self, default_provider: str | None, providers: Collection[str], faults: Faults) -> None:
+    def __init__(
+        self,
+        default_provider: str | None,
+        providers: Collection[str],
+        faults: Faults,
+        folder: Path | None = None,
+    ) -> None:
         self._default = default_provider
         self._providers = {name: catalog.get(name) for name in sorted(providers)}
         self._faults = faults
+        self._files = LocalFiles(folder)
         self._ids = CustomIds()
 
     def prepare(self, line: int, values: dict[str, Any]) -> PreparedRow | None:
@@ -45,8 +52,8 @@ class RowPreparer:
         if type(priority) is not int or not PRIORITY_MIN <= priority <= PRIORITY_MAX:
             found.append(Fault("priority", f"must be a whole number from {PRIORITY_MIN} to {PRIORITY_MAX}"))
         request = _request(values, found)
-        if request:
-            found += self._request_faults(request, provider)
+        if request and isinstance(provider, str) and provider in self._providers:
+            request = self._checked(request, self._providers[provider], found)
         if request is None or found:
             for fault in found:
                 self._faults.add(line, *fault)
@@ -74,13 +81,12 @@ class RowPreparer:
         elif not isinstance(provider, str) or provider not in self._providers:
             yield Fault("provider", f"must be one of {known}")
 
-    def _request_faults(self, request: GenerationRequest, provider: Any) -> list[Fault]:
-        local = _is_local_file(request.references)
-        found = [Fault("references", "local file references are not supported yet; give an https URL")] * local
-        if isinstance(provider, str) and provider in self._providers:
-            faults = self._providers[provider].check(request)
-            found += [fault for fault in faults if not (local and fault.field == "references")]
-        return found
+    def _checked(self, request: GenerationRequest, provider: Provider, found: list[Fault]) -> GenerationRequest:
+        request, unread = self._files.resolve(request, provider)
+        faults = provider.check(request)
+        found += unread
+        found += [fault for fault in faults if not (unread and fault.field == "references")]
+        return request
 
 
 def _request(values: dict[str, Any], found: list[Fault]) -> GenerationRequest | None:
@@ -95,21 +101,27 @@ def _request(values: dict[str, Any], found: list[Fault]) -> GenerationRequest | 
 
 
 def _fold_options(values: dict[str, Any], given: dict[str, Any], found: list[Fault]) -> None:
-    """Put the values of `options.NAME` columns into the object `options`."""
+    """Put the values of `options.NAME` columns into the object `options`; each further dot is an object inside it."""
     options = given.get("options", {})
     if not isinstance(options, dict):
         return  # refused by the request itself
     given["options"] = options = dict(options)
     for column, value in values.items():
-        if is_option(column):
-            name = column.removeprefix(OPTION_PREFIX)
-            if name in options:
-                found.append(Fault(column, "is given in options as well"))
-            options[name] = value
+        if is_option(column) and not _put(options, column.removeprefix(OPTION_PREFIX).split("."), value):
+            found.append(Fault(column, "is given in options as well"))
 
 
-def _is_local_file(references: Collection[str]) -> bool:
-    return any(
-        reference.lower().startswith("file:") or not (_SCHEME.match(reference) or is_uuid(reference))
-        for reference in references
-    )
+def _put(options: dict[str, Any], path: list[str], value: Any) -> bool:
+    """Set the member at `path`; say False where something else is there."""
+    *outer, name = path
+    inner = options
+    for key in outer:
+        part = inner.get(key, {})
+        if not isinstance(part, dict):
+            return False
+        # A copy: the object may be the caller's own.
+        inner[key] = inner = dict(part)
+    if name in inner:
+        return False
+    inner[name] = value
+    return True

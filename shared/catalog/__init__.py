@@ -2,13 +2,20 @@
 
 from typing import Final
 
-from shared.catalog import bloom, getimg
+from shared.catalog import banatie, bloom, getimg, openrouter, posteverywhere
 from shared.catalog.parameter import Parameter
 from shared.catalog.provider import Price, Provider, RateWindow
 
 __all__ = ["Parameter", "Price", "Provider", "RateWindow", "UnknownProviderError", "get", "names"]
 
-_PROVIDERS: Final = {provider.name: provider for provider in (bloom.PROVIDER, getimg.PROVIDER)}
+_ALL: Final = (
+    bloom.PROVIDER,
+    openrouter.PROVIDER,
+    getimg.PROVIDER,
+    posteverywhere.PROVIDER,
+    banatie.PROVIDER,
+)
+_PROVIDERS: Final = {provider.name: provider for provider in _ALL}
 
 
 class UnknownProviderError(LookupError):

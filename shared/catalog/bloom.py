@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from shared.catalog.parameter import Parameter, is_uuid
-from shared.catalog.provider import NO_PRICES, NO_VALUES, Parameters, Price, Provider, RateWindow
+from shared.catalog.provider import NO_PRICES, NO_VALUES, NOTHING_OURS, Parameters, Price, Provider, RateWindow
 from shared.requests import Fault, GenerationRequest
 
 _TITLE: Final = "Bloom"
@@ -18,21 +18,39 @@ _CREDITS: Final = {"2K": Decimal(1), "4K": Decimal(2)}  # an image, whatever the
 
 
 def _reference_complaint(reference: str) -> str | None:
-    return None if is_uuid(reference) else "must be the UUID of an image that Bloom already has, not a URL"
+    return None if is_uuid(reference) else "must be the UUID of an image that Bloom already has, not a URL or a file"
 
 
 PARAMETERS: Final = (
     Parameter(wire="prompt", field="prompt", type="text", required=True, minimum=1, maximum=2000),
     Parameter(wire="brandSessionId", field="options.brandSessionId", type="uuid", required=True, from_account=True),
     Parameter(wire="aspectRatio", field="aspect_ratio", type="text", values=_RATIOS),
-    Parameter(wire="imageSize", field="size", type="text", values=tuple(_CREDITS), default="2K", priced=True),
+    Parameter(
+        wire="imageSize",
+        field="size",
+        type="text",
+        values=tuple(_CREDITS),
+        default="2K",
+        priced=True,
+        prices="an image: 2K 1 credit, 4K 2 credits",
+    ),
     Parameter(wire="model", field="model", type="text", values=("fast", "standard", "pro"), default="pro"),
-    Parameter(wire="variantCount", field="n", type="integer", minimum=1, maximum=5, default=1, priced=True),
+    Parameter(
+        wire="variantCount",
+        field="n",
+        type="integer",
+        minimum=1,
+        maximum=5,
+        default=1,
+        priced=True,
+        prices="each image is charged",
+    ),
     Parameter(
         wire="referenceImageIds",
         field="references",
         type="list",
         maximum=10,
+        items="UUIDs of images that Bloom has",
         item=_reference_complaint,
         encode=list,
     ),
@@ -76,4 +94,6 @@ PROVIDER: Final = Provider(
     check=check,
     body=body,
     price=price,
+    ours=NOTHING_OURS,
+    inline=None,
 )

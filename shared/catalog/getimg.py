@@ -9,42 +9,20 @@ import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from shared.catalog.inline import InlineImages
 from shared.catalog.parameter import Parameter
-from shared.catalog.provider import NO_PRICES, NO_VALUES, Parameters, Price, Provider
+from shared.catalog.provider import NO_PRICES, NO_VALUES, NOTHING_OURS, Parameters, Price, Provider, check_together
 from shared.requests import Fault, GenerationRequest
 
 _TITLE: Final = "getimg"
-_IMAGE_MAX_BYTES: Final = 10 * 2**20  # of one reference, decoded
-_BODY_MAX_BYTES: Final = 25 * 2**20  # of the whole JSON body
-_DATA_URL: Final = re.compile(r"data:image/(?:png|jpeg|webp);base64,")
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
-_URL_CHARS: Final = re.compile(r"[!-~]+")
-
-
-def _reference_complaint(reference: str) -> str | None:
-    if reference.startswith("data:"):
-        return _data_url_complaint(reference)
-    try:
-        url = urlsplit(reference)
-        fine = url.scheme == "https" and bool(url.hostname) and _URL_CHARS.fullmatch(reference)
-    except ValueError:
-        fine = False
-    return None if fine else "must be an https URL or a data URL"
-
-
-def _data_url_complaint(reference: str) -> str | None:
-    head = _DATA_URL.match(reference)
-    if not head:
-        return "must be a base64 data URL of a PNG, JPEG or WebP image"
-    digits = len(reference) - head.end()
-    if digits % 4 or not _BASE64.fullmatch(reference, head.end()):
-        return "is not valid base64"
-    size = digits // 4 * 3 - reference[-2:].count("=")
-    if size > _IMAGE_MAX_BYTES:
-        return f"has {size} bytes decoded; the limit is {_IMAGE_MAX_BYTES} (10 MiB)"
-    return None
+_INLINE: Final = InlineImages(
+    title=_TITLE,
+    schemes=("https",),
+    kinds=("png", "jpeg", "webp"),
+    image_max_bytes=10 * 2**20,
+    body_max_bytes=25 * 2**20,
+)
 
 
 def _images(references: Sequence[str]) -> list[dict[str, str]]:
@@ -52,16 +30,28 @@ def _images(references: Sequence[str]) -> list[dict[str, str]]:
 
 
 PARAMETERS: Final = (
-    Parameter(wire="model", field="model", type="text", required=True),
+    Parameter(
+        wire="model", field="model", type="text", required=True, prices="price: by model, if the account states it"
+    ),
     Parameter(wire="prompt", field="prompt", type="text", required=True, minimum=1, maximum=4096),
     Parameter(
         wire="aspect_ratio",
         field="aspect_ratio",
         type="text",
-        pattern=re.compile(r"[0-9]+:[0-9]+"),
+        values=("1:1", "16:9", "9:16", "2:3", "3:2"),
+        loose=True,
+        pattern=re.compile(r"[1-9][0-9]*:[1-9][0-9]*"),
         example="16:9",
     ),
-    Parameter(wire="resolution", field="size", type="text", pattern=re.compile(r"[0-9]+K"), example="2K"),
+    Parameter(
+        wire="resolution",
+        field="size",
+        type="text",
+        values=("1K", "2K", "4K"),
+        loose=True,
+        pattern=re.compile(r"[1-9][0-9]*K"),
+        example="2K",
+    ),
     Parameter(
         wire="output_format",
         field="output_format",
@@ -69,18 +59,21 @@ PARAMETERS: Final = (
         values=("png", "jpeg", "webp"),
         default="jpeg",
     ),
-    Parameter(wire="images", field="references", type="list", item=_reference_complaint, encode=_images),
+    Parameter(
+        wire="images",
+        field="references",
+        type="list",
+        items="https URLs, data URLs or files",
+        item=_INLINE.complaint,
+        encode=_images,
+    ),
 )
 _ALL: Final = Parameters(_TITLE, PARAMETERS)
 
 
 def check(request: GenerationRequest) -> list[Fault]:
     """Name everything that getimg cannot do; whether the model exists only getimg knows."""
-    faults = _ALL.check(request)
-    total = sum(map(len, request.references)) + 4 * len(request.prompt)
-    if total > _BODY_MAX_BYTES and not any(fault.field == "references" for fault in faults):
-        faults.append(Fault("references", f"make the request larger than {_BODY_MAX_BYTES} bytes ({_TITLE})"))
-    return faults
+    return check_together(request, _ALL.check(request), (_INLINE.body_fault,))
 
 
 def body(request: GenerationRequest, defaults: Mapping[str, Any] = NO_VALUES) -> dict[str, Any]:
@@ -115,4 +108,6 @@ PROVIDER: Final = Provider(
     check=check,
     body=body,
     price=price,
+    ours=NOTHING_OURS,
+    inline=_INLINE,
 )

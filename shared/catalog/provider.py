@@ -1,38 +1,56 @@
 """A provider as producers and the dispatcher see it: names, limits, and its three questions to a request."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
+from shared.catalog.inline import InlineImages
 from shared.catalog.parameter import Parameter
 from shared.requests import Fault, GenerationRequest
 
 NO_VALUES: Final[Mapping[str, Any]] = MappingProxyType({})
 NO_PRICES: Final[Mapping[str, Decimal]] = MappingProxyType({})
+NOTHING_OURS: Final[Mapping[str, str]] = MappingProxyType({})
 _FIELDS: Final = ("prompt", "model", "aspect_ratio", "size", "n", "seed", "output_format", "references")
 
 
+Rule = Callable[[GenerationRequest], Fault | None]
+"""A check of fields against each other: the fault of one of them, or None."""
+
+
 class RateWindow(NamedTuple):
-    """At most `requests` requests in any `seconds` seconds."""
+    """At most `requests` requests in any `seconds` seconds; of all requests, or of paid submits alone."""
 
     requests: int
     seconds: float
+    scope: Literal["all", "submit"] = "all"
 
 
 class Price(NamedTuple):
-    """The most that a request can cost, in the provider's unit ("credit" or "USD")."""
+    """The most that a request can cost, in the provider's unit ("credit", "USD" or "unbilled")."""
 
     amount: Decimal
     unit: str
 
 
-class Parameters:
-    """The whole parameter list of one provider; answers for every field of a request, known to it or not."""
+def check_together(request: GenerationRequest, faults: list[Fault], rules: Iterable[Rule]) -> list[Fault]:
+    """Return `faults` and those of each rule, save for a field that is at fault by itself already."""
+    blamed = {fault.field for fault in faults}
+    found = filter(None, (rule(request) for rule in rules))
+    return faults + [fault for fault in found if fault.field not in blamed]
 
-    def __init__(self, title: str, parameters: Iterable[Parameter]) -> None:
+
+class Parameters:
+    """The whole parameter list of one provider; answers for every field of a request, known to it or not.
+
+    `ours` names the wire parameters that no row may set, each with the reason.
+    """
+
+    def __init__(self, title: str, parameters: Iterable[Parameter], ours: Mapping[str, str] = NOTHING_OURS) -> None:
         self.title = title
+        self.ours = ours
         self.all = tuple(parameters)
         self._by_field = {parameter.field: parameter for parameter in self.all}
         self._options = {p.field.removeprefix("options."): p for p in self.all if p.field.startswith("options.")}
@@ -49,8 +67,8 @@ class Parameters:
             elif parameter is None:
                 if field != "n" or value != 1:
                     faults.append(Fault(field, self._cannot(field)))
-            elif complaint := parameter.complaint(value):
-                faults.append(Fault(field, f"{complaint} ({self.title})"))
+            else:
+                faults.extend(self._worded(parameter, value))
         if request.options:
             faults.extend(self._check_options(request.options))
         return faults
@@ -69,7 +87,7 @@ class Parameters:
             value = self._value(request, parameter)
             if value is None or value == ():
                 value = defaults.get(parameter.wire)
-            if value is None and parameter.priced:
+            if value is None and (parameter.priced or parameter.always):
                 value = parameter.default
             if value is not None:
                 body[parameter.wire] = parameter.encode(value) if parameter.encode else value
@@ -88,11 +106,17 @@ class Parameters:
             parameter = self._options.get(name)
             if parameter is None:
                 faults.append(Fault(f"options.{name}", self._no_such_option(name)))
-            elif complaint := parameter.complaint(value):
-                faults.append(Fault(parameter.field, f"{complaint} ({self.title})"))
+            else:
+                faults.extend(self._worded(parameter, value))
         return faults
 
+    def _worded(self, parameter: Parameter, value: Any) -> Iterator[Fault]:
+        for fault in parameter.faults(value):
+            yield Fault(fault.field, f"{fault.message} ({self.title})")
+
     def _no_such_option(self, name: str) -> str:
+        if name in self.ours:
+            return f"is not for rows to set: {self.ours[name]}"
         if plain := next((p.field for p in self.all if p.wire == name), None):
             return f"is the common field {plain}; use that"
         known = f"; it knows {', '.join(self._options)}" if self._options else ""
@@ -110,20 +134,23 @@ class Provider:
     """One provider: constants from its documents, and what it makes of a request.
 
     `check` lists the faults, `body` builds the wire JSON, `price` gives the upper bound of the cost or
-    None if it is unknown; its second argument holds the account's own price of one image by model.
+    None if it is unknown; its second argument holds the account's own price of one image by model. `inline` says
+    which reference images may travel inside the request, None if none may.
     """
 
     name: str
     title: str
-    kind: Literal["async", "sync"]  # async = answered at once and polled; sync = the answer is the result
+    kind: Literal["async", "sync"]  # async = may answer before the image is made; sync = only afterwards
     base_url: str
     key_help_url: str
     windows: tuple[RateWindow, ...]  # empty = none documented
     concurrency: int  # paid calls in the air at once
     timeout_seconds: float  # wall clock of one paid call
     max_images: int
-    unit: Literal["credit", "USD"]
+    unit: Literal["credit", "USD", "unbilled"]  # unbilled = declared free of charge, every amount is 0
     parameters: tuple[Parameter, ...]
     check: Callable[[GenerationRequest], list[Fault]]
     body: Callable[[GenerationRequest, Mapping[str, Any]], dict[str, Any]]
     price: Callable[[GenerationRequest, Mapping[str, Decimal]], Price | None]
+    ours: Mapping[str, str]  # wire parameters that no row may set, each with the reason
+    inline: InlineImages | None

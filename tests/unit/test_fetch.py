@@ -42,7 +42,7 @@ class Server:
         self.greeting = greeting
         self.requests: list[str] = []
         self.writers: set[asyncio.StreamWriter] = set()
-        self.handlers: set[asyncio.Task[Any]] = set()
+        self.closing = False
         self.port = 0
 
     def url(self, target: str = "/result?sig=secret") -> str:
@@ -50,8 +50,8 @@ class Server:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
-        if task := asyncio.current_task():
-            self.handlers.add(task)
+        if self.closing:
+            writer.transport.abort()
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             writer.write(self.greeting)
             while not writer.is_closing():
@@ -60,12 +60,15 @@ class Server:
                 await self.respond(head.split(" ", 2)[1], writer)
 
     async def close(self) -> None:
-        """Cut every connection and wait for it, so that none outlives the test."""
+        """Cut every connection and wait for it, also for those just being accepted, so that none outlives the test."""
+        self.closing = True
         for writer in self.writers:
             writer.transport.abort()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        for writer in self.writers:
             with suppress(ConnectionError):
                 await writer.wait_closed()
-        await asyncio.gather(*self.handlers)
 
 
 @asynccontextmanager

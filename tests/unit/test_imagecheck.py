@@ -11,8 +11,7 @@ from PIL import Image
 from worker.imagecheck import ImageError, ImageFacts, IncompleteImage, NotAnImage, TooManyPixels, check
 
 CAP = 10**6
-settings.register_profile("noisy", deadline=None)  # a busy machine is slow, not wrong
-settings.load_profile("noisy")
+PATIENT = settings(deadline=None, max_examples=200)  # a busy machine is slow, not wrong
 
 
 def picture(width: int = 40, height: int = 30, mode: str = "RGB") -> Image.Image:
@@ -214,11 +213,13 @@ def test_memory_stays_flat_because_a_false_length_is_seen_before_it_is_read() ->
     assert "2147483647 bytes are missing" in str(refusal(lying))
 
 
+@PATIENT
 @given(cut=st.integers(min_value=0, max_value=len(SAMPLES["png"]) - 1))
 def test_any_truncation_of_a_png_is_found(cut: int) -> None:
     refusal(SAMPLES["png"][:cut])
 
 
+@PATIENT
 @given(bit=st.integers(min_value=0, max_value=8 * len(SAMPLES["png"]) - 1))
 def test_any_flipped_bit_of_a_png_is_found(bit: int) -> None:
     content = bytearray(SAMPLES["png"])
@@ -226,7 +227,7 @@ def test_any_flipped_bit_of_a_png_is_found(bit: int) -> None:
     refusal(bytes(content))
 
 
-@settings(max_examples=300)
+@PATIENT
 @given(
     kind=st.sampled_from(sorted(SAMPLES)),
     edits=st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=6), st.integers(0, 6)), max_size=6),
@@ -244,6 +245,7 @@ def test_damaged_images_raise_nothing_but_these_errors(
     assert outcome(bytes(content), decode=decode) in ("image", "no image")
 
 
+@PATIENT
 @given(
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"RIFF\0\0\0\0WEBP", b"GIF89a"]),
     rest=st.binary(max_size=200),

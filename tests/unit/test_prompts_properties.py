@@ -15,6 +15,7 @@ _PROMPTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, m
 _PIECES = {
     "csv": [
         *("prompt", "custom_id", "n", "options.brandSessionId", "options", "provider", "references", "bogus"),
+        *("options.provider.sort", "options.resolution", "openrouter", "banatie", "m/x", "price", "512", "@hero"),
         *(",", ",", ",", '"', '""', "\n", "\n", "\r\n", "\r", " ", "|", ";", "\0", "\ufeff"),
         *("a cat", "1", "2K", "bloom", "getimg", "é", "🐈", "{", "[1", "NaN", "9" * 25, "x" * 150),
     ],
@@ -35,6 +36,7 @@ _PIECES = {
         ),
         *("1", "-", "1e999", "NaN", "null", "true", '"\\ud800"', '"\\u0000"', "9" * 200, '"custom_id":"x"'),
         *("\n", "\n", "\r\n", "\0", "\ufeff", "é"),
+        *('"options.trace.x"', '"provider":"openrouter"', '"model":"m/x"', '"options.provider.only":["x"]'),
         *('{"prompt":"a","custom_id":"x"}\n', '{"prompt":"b","model":"m","provider":"getimg"}\n'),
     ],
     "txt": [
@@ -63,7 +65,7 @@ def _assert_rows_or_faults(data: bytes, file_format: str) -> None:
         "-",
         format=file_format,
         default_provider="bloom",
-        providers={"bloom", "getimg"},
+        providers=catalog.names(),
         stdin=io.BytesIO(data),
         max_record_bytes=_LIMIT,
     ) as prepared:

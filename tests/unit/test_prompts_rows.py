@@ -3,21 +3,28 @@
 import hashlib
 import io
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from producer.prompts import PreparedFile, PreparedRow, PromptFileError, read
+from producer.prompts import PreparedFile, PreparedRow, PromptFileError, read, read_rows
 from producer.prompts.spool import Spool
+from shared import catalog
 from shared.requests import GenerationRequest
 
 _BRAND = "0b8f7f9e-4f2b-4c5d-8a1e-0123456789ab"
 _BOTH = {"bloom", "getimg"}
 
 
-def _read(data: bytes | str, file_format: str = "auto", default: str | None = "bloom") -> PreparedFile:
+def _read(
+    data: bytes | str,
+    file_format: str = "auto",
+    default: str | None = "bloom",
+    providers: Collection[str] = _BOTH,
+) -> PreparedFile:
     raw = data.encode() if isinstance(data, str) else data
-    return read("-", format=file_format, default_provider=default, providers=_BOTH, stdin=io.BytesIO(raw))
+    return read("-", format=file_format, default_provider=default, providers=providers, stdin=io.BytesIO(raw))
 
 
 def _rows(data: bytes | str, file_format: str = "auto", default: str | None = "bloom") -> list[PreparedRow]:
@@ -122,6 +129,36 @@ def test_an_option_may_be_a_dotted_key_in_json_lines_too() -> None:
         + json.dumps({"prompt": "a", "options": {"brandSessionId": _BRAND}})
     )
     assert flat == nested
+
+
+def test_a_dot_in_an_options_column_is_an_object_inside_it() -> None:
+    data = (
+        "prompt,provider,model,options.provider.sort,options.provider.only,options.provider.allow_fallbacks\n"
+        'x,openrouter,m/x,price,"[""openai""]",false\n'
+    )
+    with _read(data, providers=catalog.names()) as prepared:
+        assert prepared.faults == []
+        (row,) = prepared.rows()
+    assert json.loads(row.request)["options"] == {
+        "provider": {"sort": "price", "only": ["openai"], "allow_fallbacks": False}
+    }
+
+
+def test_an_option_that_holds_text_stays_text_in_csv_though_it_looks_like_a_number() -> None:
+    data = (
+        "prompt,provider,model,options.resolution,options.user,options.output_compression\nx,openrouter,m/x,512,7,9\n"
+    )
+    with _read(data, providers=catalog.names()) as prepared:
+        assert prepared.faults == []
+        (row,) = prepared.rows()
+    assert json.loads(row.request)["options"] == {"resolution": "512", "user": "7", "output_compression": 9}
+
+
+def test_a_callers_own_options_are_left_as_they_are() -> None:
+    given = {"prompt": "x", "model": "m/x", "options": {"provider": {"sort": "price"}}, "options.provider.only": ["a"]}
+    with read_rows([given], default_provider="openrouter", providers=catalog.names()) as prepared:
+        assert prepared.faults == []
+    assert given["options"] == {"provider": {"sort": "price"}}
 
 
 def test_empty_cells_are_absent() -> None:

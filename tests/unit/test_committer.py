@@ -1,0 +1,271 @@
+"""The committer: in groups, one fault apart from its neighbours, and nothing lost on the way."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import anyio
+import pytest
+
+from shared.db.engine import TryAgainError
+from worker.committer import Committer, NotCommittedError
+
+Work = Callable[[Any], Any]
+
+
+class Database:
+    """A database made of a set: runs works as `commit_all` does, and can be away or slow."""
+
+    def __init__(self) -> None:
+        self.committed: set[Any] = set()
+        self.groups: list[int] = []
+        self.away = 0
+        self.begun = 0
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def commit(self, works: list[Work]) -> list[Any]:
+        self.begun += 1
+        assert self.gate.wait(10)
+        self.groups.append(len(works))
+        if self.away:
+            self.away -= 1
+            raise ConnectionError("the database is away")
+        results: list[Any] = []
+        for work in works:
+            try:
+                results.append(work(self.committed))
+            except DeadConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - as the real one does
+                results.append(error)
+        return results
+
+
+class DeadConnectionError(Exception):
+    """What a write that kills its connection looks like: the whole transaction is gone."""
+
+
+def insert(key: Any) -> Work:
+    def work(committed: set[Any]) -> Any:
+        committed.add(key)
+        return key
+
+    return work
+
+
+def conflict(_: set[Any]) -> None:
+    raise KeyError("that id belongs to another")
+
+
+@asynccontextmanager
+async def committing(database: Database, **options: Any) -> AsyncIterator[Committer]:
+    async with anyio.create_task_group() as group:
+        committer = Committer(database.commit, random=Random(1), **options)
+        committer.start(group)
+        with anyio.fail_after(10):
+            yield committer
+        group.cancel_scope.cancel()
+
+
+async def write_all(committer: Committer, works: list[Work]) -> list[Any]:
+    """Write at the same time; return each one's result or exception."""
+    results: list[Any] = [None] * len(works)
+
+    async def write(index: int, work: Work) -> None:
+        try:
+            results[index] = await committer.write(work)
+        except Exception as error:  # noqa: BLE001 - it is what the test looks at
+            results[index] = error
+
+    async with anyio.create_task_group() as group:
+        for index, work in enumerate(works):
+            group.start_soon(write, index, work)
+    return results
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - the condition is another thread's
+        await anyio.sleep(0.002)
+
+
+def test_writes_that_arrive_during_a_commit_go_into_the_next_one_together() -> None:
+    database = Database()
+
+    async def run() -> list[Any]:
+        async with committing(database) as committer, anyio.create_task_group() as group:
+            database.gate.clear()
+            group.start_soon(committer.write, insert("first"))
+            await until(lambda: database.begun == 1)
+            results: list[Any] = []
+
+            async def rest() -> None:
+                results.extend(await write_all(committer, [insert(n) for n in range(50)]))
+
+            group.start_soon(rest)
+            await until(lambda: len(committer._fresh) == 50)
+            database.gate.set()
+        return results
+
+    assert anyio.run(run) == list(range(50))
+    assert database.groups == [1, 50]
+
+
+def test_a_conflict_is_told_to_its_own_caller_and_fails_no_neighbour() -> None:
+    database = Database()
+
+    async def run() -> list[Any]:
+        async with committing(database) as committer:
+            return await write_all(committer, [insert("a"), conflict, insert("b")])
+
+    first, second, third = anyio.run(run)
+    assert (first, third) == ("a", "b")
+    assert isinstance(second, KeyError)
+    assert database.committed == {"a", "b"}
+
+
+def test_nothing_is_lost_while_the_database_is_away() -> None:
+    database = Database()
+    database.away = 5
+
+    async def run() -> list[Any]:
+        async with committing(database) as committer:
+            return await write_all(committer, [insert(n) for n in range(20)])
+
+    assert anyio.run(run) == list(range(20))
+    assert database.committed == set(range(20))
+
+
+def test_a_locked_row_is_tried_again_and_its_neighbours_are_not_kept_waiting() -> None:
+    database, locked = Database(), threading.Event()
+
+    def wait_for_lock(committed: set[Any]) -> str:
+        if not locked.is_set():
+            raise TryAgainError("LockNotAvailable")
+        return insert("locked")(committed)  # type: ignore[no-any-return]
+
+    async def run() -> list[Any]:
+        async with committing(database) as committer:
+            results: list[Any] = []
+
+            async def patient() -> None:
+                results.append(await committer.write(wait_for_lock))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(patient)
+                results.extend([await committer.write(insert(n)) for n in range(10)])
+                locked.set()
+            return results
+
+    assert anyio.run(run) == [*range(10), "locked"]
+
+
+def test_a_write_that_kills_its_connection_each_time_holds_up_nobody_else() -> None:
+    database, cured = Database(), threading.Event()
+
+    def poison(committed: set[Any]) -> str:
+        if not cured.is_set():
+            raise DeadConnectionError
+        return insert("poison")(committed)  # type: ignore[no-any-return]
+
+    async def run() -> list[Any]:
+        async with committing(database) as committer:
+            results: list[Any] = []
+
+            async def poisoned() -> None:
+                results.append(await committer.write(poison))
+
+            async with anyio.create_task_group() as group:
+                group.start_soon(poisoned)
+                results.extend(await write_all(committer, [insert(n) for n in range(20)]))
+                cured.set()
+            return results
+
+    assert anyio.run(run) == [*range(20), "poison"]
+
+
+def test_a_cancelled_caller_does_not_lose_its_write() -> None:
+    database = Database()
+
+    async def run() -> None:
+        async with committing(database) as committer:
+            database.gate.clear()
+            async with anyio.create_task_group() as group:
+                group.start_soon(committer.write, insert("paid"))
+                await until(lambda: database.begun == 1)
+                group.cancel_scope.cancel()
+                threading.Timer(0.05, database.gate.set).start()
+
+    anyio.run(run)
+    assert database.committed == {"paid"}
+
+
+def test_a_stop_commits_what_is_still_held() -> None:
+    database = Database()
+    database.away = 3
+    results: list[Any] = []
+
+    async def run() -> None:
+        async with anyio.create_task_group() as writers, committing(database) as committer:
+
+            async def write_twenty() -> None:
+                results.extend(await write_all(committer, [insert(n) for n in range(20)]))
+
+            writers.start_soon(write_twenty)
+            await until(lambda: bool(database.groups))
+
+    anyio.run(run)
+    assert results == list(range(20))
+
+
+def test_a_stop_during_a_commit_still_hands_out_its_results() -> None:
+    database = Database()
+    database.gate.clear()
+    results: list[Any] = []
+
+    async def run() -> None:
+        async with anyio.create_task_group() as writers, committing(database) as committer:
+
+            async def write() -> None:
+                results.append(await committer.write(insert("paid")))
+
+            writers.start_soon(write)
+            await until(lambda: database.begun == 1)
+            threading.Timer(0.05, database.gate.set).start()
+
+    anyio.run(run)
+    assert (results, database.groups) == (["paid"], [1])
+
+
+def test_a_stop_without_a_database_ends_within_its_grace_and_leaves_no_caller_hanging() -> None:
+    database = Database()
+    database.away = 10**9
+
+    async def run() -> list[Any]:
+        results: list[Any] = []
+        async with anyio.create_task_group() as writers, committing(database, grace_seconds=0.2) as committer:
+
+            async def write() -> None:
+                results.extend(await write_all(committer, [insert(n) for n in range(3)]))
+
+            writers.start_soon(write)
+            await until(lambda: bool(database.groups))
+        with pytest.raises(NotCommittedError):
+            await committer.write(insert("late"))
+        return results
+
+    results = anyio.run(run)
+    assert [type(result) for result in results] == [NotCommittedError] * 3
+
+
+def test_a_large_backlog_is_committed_in_bounded_groups() -> None:
+    database = Database()
+
+    async def run() -> list[Any]:
+        async with committing(database) as committer:
+            return await write_all(committer, [insert(n) for n in range(1000)])
+
+    assert anyio.run(run) == list(range(1000))
+    assert max(database.groups) <= 200

@@ -1,0 +1,368 @@
+"""Paid POSTs over real sockets: what left decides, one request each, and nobody else hears of it."""
+
+import contextlib
+import gzip
+import json
+import socket
+import ssl
+import struct
+import subprocess
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.streams.tls import TLSListener
+
+from worker.paid_post import Lost, NotSent, PaidPost, Reply
+
+BODY = {"prompt": "p" * 2000}
+Outcome = Reply | NotSent | Lost
+
+
+@dataclass
+class Peer:
+    """One accepted connection, read and answered as raw bytes."""
+
+    stream: anyio.abc.SocketStream
+    received: bytes = b""
+
+    async def read_request(self, share: float = 1.0) -> None:
+        """Read the whole request, or a share of its body."""
+        while b"\r\n\r\n" not in self.received:
+            self.received += await self.stream.receive()
+        head, _, _ = self.received.partition(b"\r\n\r\n")
+        length = int(next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))[15:])
+        while len(self.received) < len(head) + 4 + length * share:
+            self.received += await self.stream.receive(64)
+
+    async def answer(self, text: bytes) -> None:
+        await self.read_request()
+        await self.stream.send(text)
+
+    def reset_on_close(self) -> None:
+        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - anyio's, no SQL here
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+@dataclass
+class Server:
+    port: int
+    peers: list[Peer] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/pay"
+
+    @property
+    def requests(self) -> int:
+        return sum(peer.received.count(b"POST ") for peer in self.peers)
+
+
+@contextlib.asynccontextmanager
+async def serving(script: Script, context: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+    listener: Any = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    server = Server(listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 - anyio's, no SQL here
+    if context:
+        listener = TLSListener(listener, context, standard_compatible=False, handshake_timeout=5)
+
+    async def handle(stream: anyio.abc.SocketStream) -> None:
+        peer = Peer(stream)
+        server.peers.append(peer)
+        async with stream:
+            with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                await script(peer)
+
+    async with listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, handle)
+        yield server
+        group.cancel_scope.cancel()
+
+
+async def send(url: str, *, seconds: float = 5, before: float = 60, headers: Any = None, connect: float = 1) -> Outcome:
+    post = PaidPost(timeout_seconds=seconds, connect_seconds=connect)
+    try:
+        return await post.send(url, headers=headers or {}, json=BODY, send_before=time.monotonic() + before)
+    finally:
+        await post.close()
+
+
+def outcome_of(script: Script, **options: Any) -> tuple[Outcome, Server]:
+    """Send once to a server that does `script`; nothing can be sent again once the transport is closed."""
+
+    async def once() -> tuple[Outcome, Server]:
+        async with serving(script) as server:
+            return await send(server.url, **options), server
+
+    return anyio.run(once)
+
+
+def http(status: str, body: bytes, *extra: str) -> bytes:
+    head = [f"HTTP/1.1 {status}", f"content-length: {len(body)}", *extra]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+async def close_after_the_request(peer: Peer) -> None:
+    await peer.read_request()
+
+
+async def reset_after_the_request(peer: Peer) -> None:
+    await peer.read_request()
+    peer.reset_on_close()
+
+
+async def close_after_half(peer: Peer) -> None:
+    await peer.read_request(0.5)
+
+
+async def never_answer(peer: Peer) -> None:
+    await peer.read_request()
+    await anyio.sleep_forever()
+
+
+async def cut_short(peer: Peer) -> None:
+    await peer.answer(b'HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"data":')
+
+
+async def cut_a_chunk_short(peer: Peer) -> None:
+    await peer.answer(b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n8\r\n{"data":\r\n')
+
+
+async def stall_in_the_body(peer: Peer) -> None:
+    await peer.answer(b'HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{"data":')
+    await anyio.sleep_forever()
+
+
+async def never_stop(peer: Peer) -> None:
+    await peer.answer(b"HTTP/1.1 200 OK\r\n\r\n")
+    while True:
+        await peer.stream.send(b"x" * 65536)
+
+
+async def talk_garbage(peer: Peer) -> None:
+    await peer.answer(b"220 mail.example ESMTP\r\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [
+        (close_after_the_request, None),
+        (reset_after_the_request, None),
+        (close_after_half, None),
+        (never_answer, None),
+        (cut_short, 200),
+        (cut_a_chunk_short, 200),
+        (stall_in_the_body, 200),
+        (never_stop, 200),
+        (talk_garbage, None),
+    ],
+)
+def test_a_request_that_left_without_a_whole_answer_is_lost_and_sent_once(script: Script, status: int | None) -> None:
+    outcome, server = outcome_of(script, seconds=0.4)
+    assert isinstance(outcome, Lost)
+    assert outcome.status == status
+    assert (len(server.peers), server.requests) == (1, 1)
+    assert "prompt" not in repr(outcome)
+
+
+def test_a_connection_that_is_reset_before_anything_was_read_may_have_delivered_all_the_same() -> None:
+    async def reset_unread(peer: Peer) -> None:
+        peer.reset_on_close()
+
+    outcome, server = outcome_of(reset_unread)
+    assert isinstance(outcome, Lost)
+    assert len(server.peers) == 1
+
+
+@pytest.mark.parametrize("script", [cut_short, cut_a_chunk_short, stall_in_the_body])
+def test_what_came_of_a_broken_answer_is_kept(script: Script) -> None:
+    outcome, _ = outcome_of(script, seconds=0.4)
+    assert isinstance(outcome, Lost)
+    assert outcome.body == b'{"data":'
+
+
+def test_a_refused_connection_was_not_sent() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        outcome = anyio.run(send, f"http://127.0.0.1:{unused.getsockname()[1]}/pay")
+    assert isinstance(outcome, NotSent)
+
+
+def test_a_name_that_does_not_resolve_was_not_sent() -> None:
+    assert isinstance(anyio.run(send, "http://nowhere.invalid/pay"), NotSent)
+
+
+def test_a_connection_that_never_opens_was_not_sent() -> None:
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):  # fills the backlog: the next connect is answered by nobody
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(full.getsockname())
+        outcome = anyio.run(lambda: send(f"http://127.0.0.1:{full.getsockname()[1]}/pay", connect=0.2))
+    assert isinstance(outcome, NotSent)
+
+
+def test_a_certificate_nobody_signed_is_refused_before_a_byte_of_the_request(tmp_path: Path) -> None:
+    context = self_signed(tmp_path)
+
+    async def once() -> tuple[Outcome, Server]:
+        async with serving(never_answer, context) as server:
+            return await send(f"https://127.0.0.1:{server.port}/pay"), server
+
+    outcome, server = anyio.run(once)
+    assert isinstance(outcome, NotSent)
+    assert "certificate" in outcome.reason
+    assert server.requests == 0
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run([*request, *names], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def test_a_body_or_header_that_cannot_be_written_was_not_sent() -> None:
+    outcome, server = outcome_of(never_answer, headers={"x-api-key": "k€y"})
+    assert isinstance(outcome, NotSent)
+    assert server.peers == []
+
+
+def test_a_sender_that_was_held_up_sends_no_byte() -> None:
+    seen: list[bytes] = []
+
+    async def read_all(peer: Peer) -> None:
+        with contextlib.suppress(anyio.EndOfStream):
+            seen.append(await peer.stream.receive())
+
+    outcome, server = outcome_of(read_all, before=-0.001)
+    assert isinstance(outcome, NotSent)
+    assert (len(server.peers), seen) == (1, [])
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_an_answer_and_is_never_followed(status: int) -> None:
+    async def once() -> tuple[Outcome, int, int]:
+        async with serving(never_answer) as elsewhere:
+
+            async def redirect(peer: Peer) -> None:
+                await peer.answer(http(f"{status} Moved", b"", f"location: {elsewhere.url}"))
+
+            async with serving(redirect) as server:
+                outcome = await send(server.url, headers={"x-api-key": "secret"})
+                return outcome, server.requests, len(elsewhere.peers)
+
+    outcome, asked, elsewhere = anyio.run(once)
+    assert isinstance(outcome, Reply)
+    assert (outcome.status, asked, elsewhere) == (status, 1, 0)
+
+
+def test_a_proxy_from_the_environment_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def once() -> tuple[Outcome, int]:
+        async with serving(never_answer) as proxy, serving(accept) as server:
+            for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+                monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{proxy.port}")
+            return await send(server.url), len(proxy.peers)
+
+    outcome, proxied = anyio.run(once)
+    assert isinstance(outcome, Reply)
+    assert proxied == 0
+
+
+async def accept(peer: Peer) -> None:
+    await peer.answer(http("202 Accepted", b'{"data": 1}'))
+    await peer.stream.receive()  # until the client closes
+
+
+def test_a_whole_answer_is_a_reply_with_status_headers_and_body() -> None:
+    outcome, server = outcome_of(accept, headers={"x-api-key": "secret"})
+    assert isinstance(outcome, Reply)
+    assert (outcome.status, outcome.body, outcome.headers["Content-Length"]) == (202, b'{"data": 1}', "11")
+    head, _, body = server.peers[0].received.partition(b"\r\n\r\n")
+    assert json.loads(body) == BODY
+    assert b"x-api-key: secret" in head
+    assert b"Connection: close" in head
+
+
+def test_an_answer_that_is_whole_before_the_connection_breaks_is_a_reply() -> None:
+    async def answer_and_reset(peer: Peer) -> None:
+        await peer.answer(http("200 OK", b"{}") + b"and more than was announced")
+        peer.reset_on_close()
+
+    outcome, _ = outcome_of(answer_and_reset)
+    assert isinstance(outcome, Reply)
+    assert outcome.body == b"{}"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(encoding: str) -> None:
+    async def answer(peer: Peer) -> None:
+        await peer.answer(http("200 OK", gzip.compress(b'{"data": 1}'), f"content-encoding: {encoding}"))
+
+    outcome, _ = outcome_of(answer)
+    assert isinstance(outcome, Reply)
+    assert outcome.body == b'{"data": 1}'
+
+
+def test_a_compressed_answer_unpacks_to_a_bounded_size() -> None:
+    async def answer(peer: Peer) -> None:
+        await peer.answer(http("200 OK", gzip.compress(b"x" * 50_000_000), "content-encoding: gzip"))
+
+    outcome, _ = outcome_of(answer)
+    assert isinstance(outcome, Reply)
+    assert len(outcome.body) == 4 * 1024 * 1024
+
+
+def test_every_request_takes_a_fresh_connection() -> None:
+    async def keep_open(peer: Peer) -> None:
+        await accept(peer)
+
+    async def twice() -> tuple[list[Outcome], Server]:
+        async with serving(keep_open) as server:
+            post = PaidPost(timeout_seconds=5, connect_seconds=1)
+            outcomes = [
+                await post.send(server.url, headers={}, json=BODY, send_before=time.monotonic() + 5) for _ in range(2)
+            ]
+            await post.close()
+            return outcomes, server
+
+    outcomes, server = anyio.run(twice)
+    assert [outcome.status for outcome in outcomes] == [202, 202]
+    assert (len(server.peers), server.requests) == (2, 2)
+
+
+def test_a_cancelled_caller_stops_waiting_and_nothing_is_sent_again() -> None:
+    arrived, closed = anyio.Event(), anyio.Event()
+
+    async def hold(peer: Peer) -> None:
+        await peer.read_request()
+        arrived.set()
+        with contextlib.suppress(anyio.EndOfStream):
+            await peer.stream.receive()
+        closed.set()
+
+    async def once() -> Server:
+        async with serving(hold) as server:
+            async with anyio.create_task_group() as group:
+                group.start_soon(send, server.url)
+                await arrived.wait()
+                group.cancel_scope.cancel()
+            with anyio.fail_after(5):
+                await closed.wait()
+            return server
+
+    server = anyio.run(once)
+    assert (len(server.peers), server.requests) == (1, 1)

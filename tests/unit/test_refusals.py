@@ -1,0 +1,167 @@
+"""Error answers of both wires, row by row: was it bought, and when to try again."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from shared.lifecycle import Outcome
+from tests.support.canned_wire import KEY, reply, submitted, verdict
+from worker.paid_post import Lost, NotSent
+from worker.providers.contract import Again
+from worker.providers.refusals import retry_after
+
+NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
+NEVER, AFTER, RESUME = Again.NEVER, Again.AFTER, Again.RESUME
+BOTH = pytest.mark.parametrize("provider", ["bloom", "getimg"])
+
+
+@pytest.mark.parametrize("envelope", ["flat", "nested"])
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "SESSION_MISSING_BRAND_IMAGE", (NO, NEVER, "provider_rejected")),
+        (400, "REFERENCE_LIMIT_EXCEEDED", (NO, NEVER, "provider_rejected")),
+        (400, "BAD_REQUEST", (NO, NEVER, "provider_rejected")),
+        (401, "UNAUTHORIZED", (NO, RESUME, "account_unauthorized")),
+        (402, "INSUFFICIENT_CREDITS", (NO, RESUME, "account_out_of_credit")),
+        (402, "PAYMENT_REQUIRED", (NO, RESUME, "account_out_of_credit")),
+        (403, "ACCOUNT_BANNED", (NO, RESUME, "account_forbidden")),
+        (403, "FORBIDDEN", (NO, RESUME, "account_forbidden")),
+        (403, "FEATURE_NOT_ENTITLED", (NO, NEVER, "not_entitled")),
+        (404, "REFERENCE_IMAGE_NOT_FOUND", (NO, NEVER, "not_found")),
+        (404, "NOT_FOUND", (MAYBE, RESUME, "provider_error")),
+        (409, "BRAND_NOT_READY", (NO, AFTER, "brand_not_ready")),
+        (409, "SOMETHING_NEW", (MAYBE, NEVER, "provider_error")),
+        (422, "BRAND_NOT_FOUND", (NO, NEVER, "provider_rejected")),
+        (429, "TOO_MANY_REQUESTS", (NO, AFTER, "rate_limited")),
+        (418, "TEAPOT", (MAYBE, NEVER, "provider_error")),
+        (500, "INTERNAL_SERVER_ERROR", (MAYBE, AFTER, "provider_error")),
+        (502, "BAD_GATEWAY", (MAYBE, AFTER, "provider_error")),
+        (503, "SERVICE_UNAVAILABLE", (MAYBE, AFTER, "provider_error")),
+        (504, "GATEWAY_TIMEOUT", (MAYBE, AFTER, "provider_error")),
+    ],
+)
+def test_each_error_of_bloom_says_whether_it_was_bought(status: int, code: str, expected: Any, envelope: str) -> None:
+    error = {"code": code, "status": status, "message": "why", "data": {"action_url": "https://trybloom.ai/pricing"}}
+    body = {"error": error} if envelope == "nested" else {"defined": True, **error}
+    refused = submitted("bloom", reply(status, body))
+    assert verdict(refused) == expected
+    assert refused.message == f"HTTP {status} {code}: why"
+    assert (refused.http_status, refused.action_url) == (status, "https://trybloom.ai/pricing")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (400, (NO, NEVER, "provider_rejected")),
+        (401, (NO, RESUME, "account_unauthorized")),
+        (402, (NO, RESUME, "account_out_of_credit")),
+        (403, (NO, RESUME, "account_forbidden")),
+        (404, (NO, NEVER, "not_found")),
+        (409, (MAYBE, NEVER, "provider_error")),
+        (413, (MAYBE, NEVER, "provider_error")),
+        (422, (NO, NEVER, "content_refused")),
+        (429, (NO, AFTER, "rate_limited")),
+        (500, (MAYBE, AFTER, "provider_error")),
+        (503, (MAYBE, AFTER, "provider_error")),
+        (599, (MAYBE, AFTER, "provider_error")),
+    ],
+)
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": "c", "message": "why"}},
+        {"code": "c", "message": "why"},
+        {"error": "why"},
+        b"why, in plain text",
+        b"<!doctype html><title>why</title>",
+        b"",
+        b"\xff\xfe\x80",
+        b"[]",
+        b"[" * 100_000,
+        {"error": {"code": ["c"], "message": {"m": 1}, "data": [1]}},
+        {"code": 7, "message": True},
+    ],
+)
+def test_the_status_decides_at_getimg_whatever_the_body(status: int, expected: Any, body: Any) -> None:
+    refused = submitted("getimg", reply(status, body))
+    assert verdict(refused) == expected
+    assert refused.message.startswith(f"HTTP {status}")
+
+
+@BOTH
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_may_have_been_bought_and_pauses_the_account_instead_of_holding_every_job(
+    provider: str, status: int
+) -> None:
+    refused = submitted(provider, reply(status, b"moved", {"location": "https://elsewhere.example/?sig=1"}))
+    assert verdict(refused) == (MAYBE, RESUME, "provider_error")
+    assert "elsewhere" not in refused.message
+
+
+@BOTH
+def test_what_was_never_sent_waits_and_what_was_lost_is_held(provider: str) -> None:
+    assert verdict(submitted(provider, NotSent("no way"))) == (Outcome.NOT_SENT, AFTER, "provider_unreachable")
+    assert verdict(submitted(provider, Lost("gone"))) == (MAYBE, AFTER, "answer_lost")
+    assert verdict(submitted(provider, Lost("cut", 200, b'{"data":'))) == (MAYBE, AFTER, "answer_unreadable")
+    assert verdict(submitted(provider, Lost("cut", 401, b"{}"))) == (MAYBE, AFTER, "answer_unreadable")
+
+
+@BOTH
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"data":{}}', b'{"data":[]}', b"\xff"])
+@pytest.mark.parametrize("status", [200, 202])
+def test_a_success_that_cannot_be_read_may_have_been_bought(provider: str, body: bytes, status: int) -> None:
+    assert verdict(submitted(provider, reply(status, body))) == (MAYBE, AFTER, "answer_unreadable")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("a\x00b\ud800c\nd", "HTTP 400: a b c d"),
+        ("x" * 2000, "HTTP 400: " + "x" * 490),
+        (f"the key {KEY} is wrong", "HTTP 400: the key <the API key> is wrong"),
+    ],
+)
+@BOTH
+def test_a_message_can_be_stored_and_quotes_no_key(provider: str, message: str, expected: str) -> None:
+    assert submitted(provider, reply(400, {"message": message})).message == expected
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", {"a": 1}, 7, None, "http://[", ""])
+def test_only_a_web_address_becomes_an_action_link(link: Any) -> None:
+    assert submitted("bloom", reply(402, {"code": "X", "data": {"action_url": link}})).action_url is None
+
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+EPOCH = str(int(NOW.timestamp()) + 30)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": " 0 "}, 0),
+        ({"Retry-After": "1.5"}, 1.5),
+        ({"Retry-After": "Fri, 01 Jan 2027 00:01:00 GMT"}, 60),
+        ({"Retry-After": "Fri, 01 Jan 2027 00:01:00 -0000"}, 60),
+        ({"Retry-After": "Thu, 01 Jan 2026 00:00:00 GMT"}, 0),
+        ({"Retry-After": "99999999999"}, 86_400),
+        ({"Retry-After": "9" * 400}, None),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "²"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "soon", "X-RateLimit-Reset": "9"}, 9),
+        ({"Retry-After": "3", "X-RateLimit-Reset": "9"}, 3),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "12"}, 12),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": EPOCH}, 30),
+        ({"X-RateLimit-Remaining": "5", "X-RateLimit-Reset": EPOCH}, None),
+        ({"X-RateLimit-Reset": "²"}, None),
+        ({"X-RateLimit-Reset": "1000000001"}, 0),
+    ],
+)
+def test_the_wait_is_read_from_what_the_headers_say(headers: dict[str, str], seconds: float | None) -> None:
+    encoded = httpx.Headers({name: value.encode("latin-1") for name, value in headers.items()})
+    assert retry_after(encoded, now=NOW) == seconds

@@ -1,0 +1,112 @@
+"""Polls of Bloom: one odd picture must not keep the others from being found, nor lose one that is paid for."""
+
+from typing import Any
+
+import anyio
+import pytest
+
+from shared.errors import CODES
+from shared.lifecycle import ImageState, Outcome
+from tests.support.canned_wire import polled, reply, verdict, wire
+from worker.paid_post import Reply
+from worker.providers.contract import Again, Refused
+
+
+def bloom_image(upstream_id: str = "a", status: Any = "completed", **changes: Any) -> dict[str, Any]:
+    return {"id": upstream_id, "status": status, "imageUrl": "https://trybloom.ai/img/a", **changes}
+
+
+def page(*images: Any) -> Reply:
+    return reply(200, {"data": {"images": list(images), "hasMore": False}})
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("pending", ImageState.PENDING),
+        ("generating", ImageState.PROCESSING),
+        ("completed", ImageState.READY),
+        ("failed", ImageState.FAILED),
+        ("a word from the future", ImageState.PROCESSING),
+        (None, ImageState.PROCESSING),
+        ({}, ImageState.PROCESSING),
+        ([], ImageState.PROCESSING),
+    ],
+)
+def test_an_unknown_status_is_work_in_progress(status: Any, state: ImageState) -> None:
+    assert polled(page(bloom_image("a", status), bloom_image("b", status)), "a", "b")["a"].state is state
+    assert polled(reply(200, {"data": bloom_image("a", status)}), "a")["a"].state is state
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("content_safety", "content_refused_after_purchase"),
+        ("rate_limited", "generation_failed"),
+        (None, "generation_failed"),
+        ({}, "generation_failed"),
+        ("new", "generation_failed"),
+    ],
+)
+def test_a_failure_says_why(reason: Any, code: str) -> None:
+    found = polled(reply(200, {"data": bloom_image("a", "failed", failureReason=reason)}), "a")["a"]
+    assert (found.state, found.error_code) == (ImageState.FAILED, code)
+    assert found.error_code in CODES
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("https://www.trybloom.ai/img/a", "https://www.trybloom.ai/img/a"),
+        ("/img/a", "https://provider.example/img/a"),
+        ("//cdn.example/a", "https://cdn.example/a"),
+    ],
+)
+def test_a_relative_link_is_joined_to_the_providers_own_address(link: str, expected: str) -> None:
+    assert polled(page(bloom_image("a", imageUrl=link), bloom_image("b")), "a", "b")["a"].link == expected
+
+
+@pytest.mark.parametrize("link", [None, ""])
+def test_a_completed_picture_without_a_link_is_asked_for_again(link: Any) -> None:
+    assert polled(reply(200, {"data": bloom_image("a", imageUrl=link)}), "a")["a"].state is ImageState.PROCESSING
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 7, "text", [], {}, {"status": "completed"}, {"id": "x"}, bloom_image("x", imageUrl=[1])]
+)
+def test_a_picture_that_cannot_be_read_is_left_out_of_its_page(odd: Any) -> None:
+    assert set(polled(page(bloom_image("a"), odd, bloom_image("b")), "a", "x", "b")) == {"a", "b"}
+
+
+def test_pictures_missing_from_a_page_are_left_out() -> None:
+    assert set(polled(page(bloom_image("b")), "a", "b")) == {"b"}
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_only_the_documented_404_of_its_own_get_says_that_a_picture_is_gone(*, nested: bool) -> None:
+    error = {"code": "IMAGE_NOT_FOUND", "message": "no such image"}
+    gone = polled(reply(404, {"error": error} if nested else error), "a")
+    assert (gone["a"].state, gone["a"].error_code) == (ImageState.FAILED, "upstream_gone")
+
+
+@pytest.mark.parametrize("body", [b"<html>404</html>", b"", {"code": "NOT_FOUND"}, {"error": {"code": "OTHER"}}])
+def test_any_other_404_neither_loses_the_picture_nor_stops_the_account(body: Any) -> None:
+    for ids in (["a"], ["a", "b"]):
+        refused = polled(reply(404, body), *ids)
+        assert isinstance(refused, Refused)
+        assert refused.again is Again.AFTER
+
+
+def test_a_page_that_is_refused_for_one_of_its_ids_has_each_asked_by_itself() -> None:
+    assert polled(reply(400, {"code": "BAD_REQUEST"}), "a", "not a uuid") == {}
+    assert polled(reply(400, {"code": "BAD_REQUEST"}), "not a uuid").code == "provider_rejected"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"{}", b'{"data":[]}', b'{"data":{"images":{}}}'])
+def test_a_page_that_cannot_be_read_is_asked_for_again(body: bytes) -> None:
+    assert polled(reply(200, body), "a", "b").again is Again.AFTER
+
+
+def test_getimg_cannot_be_asked_again() -> None:
+    refused = anyio.run(wire("getimg", None).poll, ["a"])
+    assert verdict(refused) == (Outcome.REJECTED, Again.NEVER, "result_expired")
