@@ -18,6 +18,7 @@ from shared.db.accounts import AccountRow
 from shared.db.cancel import cancel_queued
 from shared.db.engine import Connection, open_engine, transaction
 from shared.db.enqueue import Enqueued, NewJob, enqueue
+from shared.db.facts import DatabaseFacts, database_facts
 from shared.db.reports import Row
 from shared.db.resolve import resolve
 from shared.db.retry import RetryPlan
@@ -207,6 +208,11 @@ class Client:
         """Return every worker with the seconds since its dispatcher's last tick."""
         with self._connection() as connection:
             return workers.listing(connection)
+
+    def database_facts(self) -> DatabaseFacts:
+        """Return the database's version and schema, and its clock beside this machine's."""
+        with self._connection() as connection:
+            return database_facts(connection)
 
     def pause(self, account: str, reason: str) -> bool:
         """Stop new paid calls of `account`; False where it was paused already."""

@@ -136,6 +136,10 @@ _ALL: Final = (
         "correct the S3 settings",
     ),
     ErrorCode(
+        "storage_object_missing", "the bucket lost an object that it had taken", _WAITS, "look at the bucket's rules"
+    ),
+    ErrorCode("spool_unwritable", "the spool's directory cannot be written", _WAITS, "correct GENQUEUE_SPOOL_DIR"),
+    ErrorCode(
         "spool_full",
         "the disk under the spool is full or cannot be written",
         _WAITS,

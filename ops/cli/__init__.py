@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from ops.cli.demo import demo
+from ops.cli.doctor import doctor
 from ops.cli.download import download
 from ops.cli.flower import flower
 from ops.cli.health import health
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for _command in (demo, up, migrate, worker, flower, health, simulator, download):
+for _command in (demo, up, migrate, worker, flower, health, doctor, simulator, download):
     app.command()(_command)
 mount(app)
 

@@ -13,6 +13,9 @@ from shared.db.engine import open_engine
 from shared.settings import Settings, load
 
 
+_ADOPTED: set[str] = set()
+
+
 def session() -> Session:
     """Return what the producer's commands open their client with."""
     return Session(_open_client)
@@ -42,6 +45,12 @@ def joined() -> Iterator[Settings]:
 def adopt(endpoints: Endpoints) -> None:
     """Make this process, and its children, use the servers at `endpoints`."""
     os.environ.update(endpoints.environment())
+    _ADOPTED.update(endpoints.environment())
+
+
+def adopted() -> frozenset[str]:
+    """Return the variables that come from a home's own servers, not from whoever started this process."""
+    return frozenset(_ADOPTED)
 
 
 def migrate_quietly(settings: Settings) -> None:
