@@ -4,9 +4,9 @@ from random import Random
 
 
 def delay(tries: int, *, first_seconds: float, max_seconds: float, random: Random) -> float:
-    """Return the seconds to wait after `tries` looks: doubling every second try, capped, with 20 % jitter.
+    """Return the seconds to wait after `tries` looks: doubling every second try up to `max_seconds`, less 0 to 20 %.
 
-    The jitter keeps jobs that were submitted together from asking together for ever.
+    The jitter keeps jobs that were submitted together from asking together for ever; it never exceeds the cap.
     """
     grown: float = min(first_seconds * 2.0 ** (min(tries, 60) / 2), max_seconds)
-    return grown * random.uniform(0.8, 1.2)
+    return grown * random.uniform(0.8, 1.0)

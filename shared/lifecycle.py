@@ -1,6 +1,8 @@
 """The states of a job, each glossed by who acts next, and the transitions between them: pure data."""
 
+from collections.abc import Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class JobState(StrEnum):
@@ -38,18 +40,20 @@ FINAL: frozenset[JobState] = frozenset({JobState.SUCCEEDED, JobState.FAILED, Job
 POLLED: frozenset[JobState] = frozenset({JobState.PENDING, JobState.PROCESSING})
 
 _S = JobState
-TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    _S.QUEUED: frozenset({_S.QUEUED, _S.SUBMITTING, _S.FAILED, _S.CANCELLED}),
-    _S.SUBMITTING: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING, _S.IN_DOUBT, _S.FAILED}),
-    _S.PENDING: frozenset({_S.PENDING, _S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
-    _S.PROCESSING: frozenset({_S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
-    _S.TRANSFERRING: frozenset({_S.TRANSFERRING, _S.SUCCEEDED, _S.FAILED}),
-    _S.IN_DOUBT: frozenset({_S.IN_DOUBT, _S.PENDING, _S.TRANSFERRING, _S.QUEUED, _S.FAILED}),
-    _S.SUCCEEDED: frozenset(),
-    # Only a person moves a failed job: collect again what is bought, or buy what is missing.
-    _S.FAILED: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING}),
-    _S.CANCELLED: frozenset(),
-}
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
+    {
+        _S.QUEUED: frozenset({_S.QUEUED, _S.SUBMITTING, _S.FAILED, _S.CANCELLED}),
+        _S.SUBMITTING: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING, _S.IN_DOUBT, _S.FAILED}),
+        _S.PENDING: frozenset({_S.PENDING, _S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
+        _S.PROCESSING: frozenset({_S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
+        _S.TRANSFERRING: frozenset({_S.TRANSFERRING, _S.SUCCEEDED, _S.FAILED}),
+        _S.IN_DOUBT: frozenset({_S.IN_DOUBT, _S.PENDING, _S.TRANSFERRING, _S.QUEUED, _S.FAILED}),
+        _S.SUCCEEDED: frozenset(),
+        # Only a person moves a failed job: collect again what is bought, or buy what is missing.
+        _S.FAILED: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING}),
+        _S.CANCELLED: frozenset(),
+    }
+)
 """From each state, the states it may move to. A state that lists itself may be given a new due time."""
 
 

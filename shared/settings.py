@@ -1,15 +1,18 @@
 """Every setting, with its unit, default and reason; read once at the edge and passed in.
 
-Sources, first wins: the environment (`GENQUEUE_...`), then `genqueue.toml` in the working directory.
-Secrets are `SecretStr`: they print as stars wherever settings are printed.
+Sources, first wins: the environment (`GENQUEUE_...`; empty counts as not set), then `genqueue.toml` in the working
+directory. Secrets are `SecretStr`: they print as stars wherever settings are printed.
 """
 
 import os
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+import pydantic_settings
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,8 +22,10 @@ from pydantic_settings import (
 )
 
 from shared import catalog
+from shared.catalog.parameter import is_uuid
+from shared.setting_origins import FILE, PREFIX, shorthand_name, written_as
 
-_PREFIX = "GENQUEUE_"
+_KEY = re.compile(r"[!-~]+")
 _UNIT_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _WINDOW = re.compile(r"(\d+)/(second|minute|hour|day)")
 
@@ -32,22 +37,28 @@ class SettingsError(Exception):
 class Window(BaseModel):
     """A sliding rate window: at most `requests` requests in any `seconds` seconds."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     requests: int = Field(gt=0)
     seconds: float = Field(gt=0)
 
+    def __str__(self) -> str:
+        unit = next((unit for unit, seconds in _UNIT_SECONDS.items() if seconds == self.seconds), f"{self.seconds:g} s")
+        return f"{self.requests}/{unit}"
+
 
 def parse_windows(text: str) -> tuple[Window, ...]:
-    """Read windows such as `120/minute,1000/hour`; an empty text means no limit of ours.
+    """Read windows such as `120/minute,1000/hour`; `none` means no limit of ours.
 
     Raises `ValueError` that quotes the part it cannot read.
     """
+    if text.strip().lower() == "none":
+        return ()
     windows = []
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         found = _WINDOW.fullmatch(part)
         if not found:
-            raise ValueError(f"{part!r} is not a limit such as 120/minute (second, minute, hour, day)")
+            raise ValueError(f"{part[:40]!r} is not a limit such as 120/minute (second, minute, hour, day)")
         windows.append(Window(requests=int(found[1]), seconds=_UNIT_SECONDS[found[2]]))
     return tuple(windows)
 
@@ -55,41 +66,80 @@ def parse_windows(text: str) -> tuple[Window, ...]:
 class AccountSettings(BaseModel):
     """One API key at one provider, with its own limits."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    provider: str = Field(description="which provider's wire this account speaks")
+    provider: str = Field(description="whose wire it speaks; an account named like a provider needs none")
     api_key: SecretStr | None = Field(None, description="only workers need it; never stored")
     base_url: str = Field("", description="empty = the provider's own; http only to loopback")
     concurrency: int | None = Field(None, ge=1, le=1000, description="paid calls in the air at once")
     limits: tuple[Window, ...] | None = Field(
-        None, description="sliding windows; empty = the provider's documented ones"
+        None, description="such as 120/minute,1000/hour; none = no limit; empty = the provider's documented ones"
     )
     timeout_seconds: float | None = Field(None, gt=0, le=3600, description="wall clock of one paid call")
     brand_session_id: str | None = Field(None, description="Bloom: the brand used where a row names none")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: object) -> object:
+        return (value.strip() or None) if isinstance(value, str) else value
+
+    @field_validator("base_url", mode="before")
+    @classmethod
+    def _read_base_url(cls, value: object) -> object:
+        return _checked_url(value) if isinstance(value, str) else value or ""
 
     @field_validator("limits", mode="before")
     @classmethod
     def _read_limits(cls, value: object) -> object:
         return parse_windows(value) if isinstance(value, str) else value
 
+    @field_validator("provider")
+    @classmethod
+    def _is_a_provider(cls, value: str) -> str:
+        if value not in catalog.names():
+            raise ValueError(f"no such provider; known: {', '.join(catalog.names())}")
+        return value
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not _KEY.fullmatch(value.get_secret_value()):
+            raise ValueError("must be printable ASCII without spaces")
+        return value
+
+    @field_validator("brand_session_id")
+    @classmethod
+    def _is_a_brand(cls, value: str | None) -> str | None:
+        if value and not is_uuid(value):
+            raise ValueError("must be the UUID of a brand")
+        return value
+
+
+def _checked_url(text: str) -> str:
+    try:
+        url = urlsplit(text.strip())
+        fine = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        fine = False
+    if not fine or url.username is not None or url.query or url.fragment:
+        raise ValueError("must be an http(s) URL without user, query and fragment")
+    return text.strip().rstrip("/")
+
 
 class _ProviderShorthand(PydanticBaseSettingsSource):
     """`GENQUEUE_BLOOM_API_KEY=...` for the one account most people have: named like its provider."""
 
-    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002 - fixed by pydantic-settings
         return None, field_name, False
 
     def __call__(self, environ: dict[str, str] | None = None) -> dict[str, Any]:
         environ = dict(os.environ) if environ is None else environ
         accounts: dict[str, dict[str, Any]] = {}
         for provider in catalog.names():
-            given = {
-                field: environ[name]
-                for field in AccountSettings.model_fields
-                if field != "provider" and (name := f"{_PREFIX}{provider.upper()}_{field.upper()}") in environ
-            }
+            names = {field: shorthand_name(provider, field) for field in AccountSettings.model_fields}
+            given = {field: environ[name] for field, name in names.items() if name and environ.get(name)}
             if given:
-                accounts[provider] = {"provider": provider, **given}
+                accounts[provider] = given
         return {"accounts": accounts} if accounts else {}
 
 
@@ -97,7 +147,13 @@ class Settings(BaseSettings):
     """The settings of every role; a producer needs only the database."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore", toml_file="genqueue.toml"
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        toml_file=FILE,
     )
     shorthand: ClassVar[type[PydanticBaseSettingsSource]] = _ProviderShorthand
 
@@ -136,7 +192,9 @@ class Settings(BaseSettings):
     )
     max_image_bytes: int = Field(100 * 2**20, gt=0, description="bytes; larger results are refused")
     max_image_pixels: int = Field(200_000_000, gt=0, description="pixels; larger results are refused")
-    verify_decode: bool = Field(False, description="decode every image in full as well; costs many times the check")
+    verify_decode: bool = Field(
+        default=False, description="decode every image in full as well; costs many times the check"
+    )
     spool_dir: Path | None = Field(None, description="where large results wait for S3; empty = the system's")
     deadline_seconds: float = Field(86_400, gt=0, description="after it a queued job buys nothing any more")
     collect_seconds: float = Field(
@@ -145,6 +203,18 @@ class Settings(BaseSettings):
     held_recheck_seconds: float = Field(86_400, gt=0, description="how often a held job is looked at again")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_provider(cls, values: Any) -> Any:
+        accounts = values.get("accounts") if isinstance(values, dict) else None
+        if not isinstance(accounts, dict):
+            return values
+        named = {
+            name: {"provider": name, **account} if isinstance(account, dict) and name in catalog.names() else account
+            for name, account in accounts.items()
+        }
+        return {**values, "accounts": named}
 
     @field_validator("allow_private_urls", mode="before")
     @classmethod
@@ -170,15 +240,25 @@ class Settings(BaseSettings):
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings from their sources.
+    """Read the settings from their sources; `overrides` go before all of them.
 
-    Raises `SettingsError` naming every wrong setting; a secret's value is never in the message.
+    Raises `SettingsError` naming every wrong setting as it was written; a secret's value is never in the message.
     """
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        lines = [
-            f"{_PREFIX}{'__'.join(str(part) for part in fault['loc']).upper()}: {fault['msg']}"
-            for fault in error.errors(include_input=False, include_url=False)
-        ]
-        raise SettingsError("; ".join(lines)) from None
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        message = "; ".join(
+            f"{written_as(fault['loc'])[0]}: {_complaint(fault['type'], fault['msg'])}" for fault in faults
+        )
+    except pydantic_settings.SettingsError:
+        message = f"{PREFIX}ACCOUNTS: is not JSON; {PREFIX}ACCOUNTS__NAME__FIELD sets one field at a time"
+    except tomllib.TOMLDecodeError as error:
+        message = f"{FILE}: is not TOML: {error}"
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{FILE}: cannot be read ({type(error).__name__})"
+    raise SettingsError(message)
+
+
+def _complaint(kind: str, message: str) -> str:
+    return "there is no such setting" if kind == "extra_forbidden" else message.removeprefix("Value error, ")

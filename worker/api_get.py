@@ -1,5 +1,6 @@
 """Reads a provider's API: polls and look-ups, free of charge and safe to repeat."""
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,25 +18,34 @@ class ApiGet:
     """GETs for one account over a pool of kept connections; `timeout_seconds` is the wall clock of one call.
 
     The aiohttp transport costs a quarter of httpx's own; it may repeat a GET by itself, which is why paid calls never
-    use it.
+    use it. It follows no redirect, so that the API key stays with the host it was made for.
     """
 
-    def __init__(self, *, timeout_seconds: float, connect_seconds: float, connections: int = 20) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        connect_seconds: float,
+        connections: int = 20,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
         self._timeout_seconds = timeout_seconds
         self._timeout = httpx.Timeout(timeout_seconds, connect=connect_seconds).as_dict()
         self._connections = connections
+        self._ssl_context = ssl_context or httpx.create_ssl_context()
         self._transport: AiohttpTransport | None = None
 
     async def get(self, url: str, *, headers: Mapping[str, str], params: Mapping[str, Any]) -> Reply | Lost:
-        """GET `url` and return the whole answer, or why there is none."""
-        request = httpx.Request(
-            "GET",
-            url,
-            headers={**headers, "Accept": "application/json"},
-            params=params,
-            extensions={"timeout": self._timeout},
-        )
+        """GET `url` and return the whole answer, or why there is none; raises nothing but a cancellation."""
         try:
+            request = httpx.Request(
+                "GET",
+                url,
+                # The transport hands compressed bodies on as they are, and aiohttp would ask for them.
+                headers={**headers, "Accept": "application/json", "Accept-Encoding": "identity"},
+                params=params,
+                extensions={"timeout": self._timeout},
+            )
             with anyio.fail_after(self._timeout_seconds):
                 response = await self._open().handle_async_request(request)
                 try:
@@ -44,7 +54,7 @@ class ApiGet:
                     await response.aclose()
         except TimeoutError:
             return Lost(f"no whole answer within {self._timeout_seconds:g} s")
-        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - a read that failed is asked again, whatever its class
             return Lost(f"the connection failed ({type(error).__name__})")
 
     async def close(self) -> None:
@@ -60,15 +70,16 @@ class ApiGet:
             body += chunk
             if len(body) > _REPLY_BYTES:
                 return Lost(f"the answer is longer than {_REPLY_BYTES} bytes", response.status_code)
-        return Reply(response.status_code, response.headers, bytes(body))
+        return Reply.of(response, bytes(body), max_bytes=_REPLY_BYTES)
 
     def _open(self) -> AiohttpTransport:
         if self._transport is None:
-            self._transport = AiohttpTransport(
-                client=lambda: aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=self._connections),
-                    trust_env=False,
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                )
-            )
+            self._transport = AiohttpTransport(verify=self._ssl_context, client=self._session)
         return self._transport
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl_context),
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )

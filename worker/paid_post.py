@@ -1,20 +1,25 @@
 """The one place that sends a paid request: once, on a fresh connection, and with proof of what left.
 
-No layer below repeats it: no transport retries, no redirects, no proxy, no HTTP/2 stream retry. `NotSent` is decided
-by proof, never by an exception's class: the transport reports when it starts to write, and unless it did, no byte left.
+No layer below repeats it: no transport retries, no redirects, no proxy, no kept connection. `NotSent` is decided by
+proof, never by an exception's class: the transport reports when it starts to write, and unless it did, no byte left.
 """
 
+import socket
 import ssl
 import time
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
 
 import anyio
 import httpx
 
 _REPLY_BYTES: Final = 4 * 1024 * 1024  # JSON with ids and links; an answer beyond it is not one we can read
-_STARTS_WRITING: Final = ("http11.send_request_headers.started", "http2.send_request_headers.started")
+_STARTS_WRITING: Final = "http11.send_request_headers.started"
+_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,14 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    @classmethod
+    def of(cls, response: httpx.Response, body: bytes, *, max_bytes: int) -> Self:
+        """Return the answer with its compression undone, up to `max_bytes`: some send it unasked."""
+        if response.headers.get("content-encoding", "").strip().lower() in {"gzip", "x-gzip", "deflate"}:
+            with suppress(zlib.error):
+                body = zlib.decompressobj(_ZLIB_OR_GZIP).decompress(body, max_bytes)
+        return cls(response.status_code, response.headers, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +48,11 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request left, at least in part, and no whole answer came back."""
+    """The request left, at least in part, and no whole answer came back; `body` is what did come."""
 
     reason: str
     status: int | None = None
+    body: bytes = field(default=b"", repr=False)
 
 
 class _TooLateError(Exception):
@@ -51,12 +65,17 @@ class _Wire:
 
     send_before: float
     writing: bool = False
+    status: int | None = None
+    body: bytearray = field(default_factory=bytearray)
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
-        if event in _STARTS_WRITING:
+        if event == _STARTS_WRITING:
             if time.monotonic() > self.send_before:
                 raise _TooLateError
             self.writing = True
+
+    def ended(self, reason: str) -> NotSent | Lost:
+        return Lost(reason, self.status, bytes(self.body)) if self.writing else NotSent(reason)
 
 
 class PaidPost:
@@ -74,50 +93,75 @@ class PaidPost:
             retries=0,
             # A kept connection may be closed by the peer just as we write: an `unknown` for nothing.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            socket_options=_socket_options(connect_seconds),
         )
 
     async def send(
         self, url: str, *, headers: Mapping[str, str], json: object, send_before: float
     ) -> Reply | NotSent | Lost:
-        """POST `json` to `url` unless `time.monotonic()` has passed `send_before`, compared right before the first byte."""
+        """POST `json` to `url`, unless `time.monotonic()` has passed `send_before` right before the first byte.
+
+        Raises nothing but its caller's cancellation: whatever happens is told as one of the three.
+        """
         wire = _Wire(send_before)
-        request = httpx.Request(
-            "POST",
-            url,
-            headers={
-                **headers,
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Connection": "close",
-            },
-            json=json,
-            extensions={"timeout": self._timeout, "trace": wire.trace},
-        )
         try:
+            request = self._request(url, headers, json, wire)
             with anyio.fail_after(self.timeout_seconds):
-                return await self._exchange(request)
+                return await self._exchange(request, wire)
         except _TooLateError:
             return NotSent("the sender was held up for longer than it may take from intent to first byte")
         except TimeoutError:
-            reason = f"no whole answer within {self.timeout_seconds:g} s"
-        except (httpx.TransportError, OSError) as error:
-            reason = f"the connection failed ({type(error).__name__})"
-        return Lost(reason) if wire.writing else NotSent(reason)
+            return wire.ended(f"no whole answer within {self.timeout_seconds:g} s")
+        except Exception as error:  # noqa: BLE001 - what left decides, not the class: any of them may come after a byte
+            return wire.ended(f"{'the answer broke off' if wire.status else 'the connection failed'} ({_cause(error)})")
 
     async def close(self) -> None:
         """Close the transport."""
         await self._transport.aclose()
 
-    async def _exchange(self, request: httpx.Request) -> Reply | Lost:
+    def _request(self, url: str, headers: Mapping[str, str], json: object, wire: _Wire) -> httpx.Request:
+        ours = {"Accept": "application/json", "Accept-Encoding": "identity", "Connection": "close"}
+        extensions = {"timeout": self._timeout, "trace": wire.trace}
+        return httpx.Request("POST", url, headers={**headers, **ours}, json=json, extensions=extensions)
+
+    async def _exchange(self, request: httpx.Request, wire: _Wire) -> Reply | NotSent | Lost:
         response = await self._transport.handle_async_request(request)
-        body = bytearray()
+        wire.status = response.status_code
         try:
             async for chunk in response.stream:  # type: ignore[union-attr]
-                body += chunk
-                if len(body) > _REPLY_BYTES:
-                    return Lost(f"the answer is longer than {_REPLY_BYTES} bytes", response.status_code)
-        except (httpx.TransportError, OSError) as error:
-            return Lost(f"the answer broke off ({type(error).__name__})", response.status_code)
+                wire.body += chunk
+                if len(wire.body) > _REPLY_BYTES:
+                    return wire.ended(f"the answer is longer than {_REPLY_BYTES} bytes")
+            return Reply.of(response, bytes(wire.body), max_bytes=_REPLY_BYTES)
         finally:
-            await response.aclose()
-        return Reply(response.status_code, response.headers, bytes(body))
+            # A receipt in hand is not lost to a connection that closes badly, nor to a deadline that strikes now.
+            with anyio.CancelScope(shield=True), suppress(Exception):
+                await response.aclose()
+
+
+def _socket_options(unacknowledged_seconds: float) -> list[tuple[int, int, int]]:
+    """Return what keeps a long wait alive and a dead one short.
+
+    Probes keep the way open through gateways that forget a silent connection within minutes, so that a slow, paid
+    answer still arrives. The user timeout (RFC 5482) has the kernel drop bytes that nobody acknowledged: they must not
+    reach the provider long after this call was given up.
+    """
+    options = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    wanted = {**_KEEPALIVE, "TCP_USER_TIMEOUT": round(unacknowledged_seconds * 1000)}
+    for name, value in wanted.items():
+        if (number := getattr(socket, name, None)) is not None:  # not every system has each
+            options.append((socket.IPPROTO_TCP, number, value))
+    return options
+
+
+def _cause(error: BaseException) -> str:
+    """Return the system's own words for the failure at the root, which quote neither URL nor body; else its class."""
+    found = type(error).__name__
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return f"its certificate is not valid: {seen.verify_message}"
+        if isinstance(seen, OSError) and seen.strerror:
+            found = seen.strerror
+        seen = seen.__cause__ or seen.__context__
+    return found

@@ -9,7 +9,25 @@ tests judge the queue by somebody else's reading of the wire and somebody else's
 """
 
 from ops.simulator.app import create_app
-from ops.simulator.config import AccountConfig, BloomSettings, GetimgSettings, SimulatorConfig
+from ops.simulator.config import (
+    AccountConfig,
+    BanatieSettings,
+    BloomSettings,
+    GetimgSettings,
+    OpenRouterSettings,
+    PostEverywhereSettings,
+    SimulatorConfig,
+)
 from ops.simulator.server import Simulator
 
-__all__ = ["AccountConfig", "BloomSettings", "GetimgSettings", "Simulator", "SimulatorConfig", "create_app"]
+__all__ = [
+    "AccountConfig",
+    "BanatieSettings",
+    "BloomSettings",
+    "GetimgSettings",
+    "OpenRouterSettings",
+    "PostEverywhereSettings",
+    "Simulator",
+    "SimulatorConfig",
+    "create_app",
+]

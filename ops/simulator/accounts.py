@@ -1,25 +1,29 @@
 """Accounts: who a key is, what it may still spend, how often and how much at once it may ask."""
 
-from collections import deque
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from ops.simulator.clock import Clock
 from ops.simulator.config import AccountConfig, SimulatorConfig, WireSettings, overlay
+from ops.simulator.windows import Window
 
-MINUTE = 60.0
+_MINUTE, _HOUR = 60.0, 3600.0
+_GENERATIONS = "generations"
 
 
 @dataclass(slots=True)
 class Account:
-    """One key at one provider as it stands now; ``recent``: Unix times of the requests in its window."""
+    """One key at one provider as it stands now.
+
+    ``held`` is the part of the balance that replies under way may still cost.
+    """
 
     terms: AccountConfig
     balance: Decimal
-    requests_per_minute: int | None
     concurrency: int | None
-    recent: deque[float] = field(default_factory=deque)
+    windows: dict[str, Window]
+    held: Decimal = field(default_factory=Decimal)
     in_flight: int = 0
     highest_in_flight: int = 0
 
@@ -28,19 +32,27 @@ class Account:
         """The API key, made up by whoever runs the simulator."""
         return self.terms.key
 
+    def limit_of(self, window: str) -> int | None:
+        """Return the limit of the "minute", "hour" or "generations" window, ``None`` without one."""
+        return self.windows[window].limit if window in self.windows else None
+
     def as_json(self) -> dict[str, Any]:
         """Return what ``/_sim/accounts`` shows."""
         return {
             "provider": self.terms.provider,
             "key": self.key,
             "balance": str(self.balance),
+            "held": str(self.held),
+            "spending_limit": None if self.terms.spending_limit is None else str(self.terms.spending_limit),
             "plan": self.terms.plan,
             "banned": self.terms.banned,
             "forbidden": self.terms.forbidden,
             "payment_required": self.terms.payment_required,
             "unlimited": self.terms.unlimited,
             "concurrency": self.concurrency,
-            "requests_per_minute": self.requests_per_minute,
+            "requests_per_minute": self.limit_of("minute"),
+            "requests_per_hour": self.limit_of("hour"),
+            "generations_per_hour": self.limit_of(_GENERATIONS),
             "in_flight": self.in_flight,
             "highest_in_flight": self.highest_in_flight,
         }
@@ -83,33 +95,33 @@ class Accounts:
             raise ValueError(f"{provider} is not simulated; it knows {', '.join(sorted(self._settings))}")
         changes = dict(changes)
         extra = Decimal(str(changes.pop("add", 0)))
-        before = self._known.get((provider, key)) or self._open(AccountConfig(provider=provider, key=key))
-        terms = overlay(before.terms, changes, "account")
-        after = self._open(terms)
-        after.balance = (before.balance if changes.get("balance") is None else after.balance) + extra
-        after.recent, after.in_flight, after.highest_in_flight = (
-            before.recent,
-            before.in_flight,
-            before.highest_in_flight,
-        )
-        self._known[provider, key] = after
-        return after
+        # Changed in place: requests under way hold on to it, and what they will yet spend must come off this balance.
+        account = self._known.get((provider, key)) or self._open(AccountConfig(provider=provider, key=key))
+        renewed = self._open(overlay(account.terms, changes, "account"))
+        account.terms, account.concurrency = renewed.terms, renewed.concurrency
+        account.balance = (account.balance if changes.get("balance") is None else renewed.balance) + extra
+        for name, window in renewed.windows.items():
+            if name in account.windows:
+                window.recent = account.windows[name].recent
+        account.windows = renewed.windows
+        self._known[provider, key] = account
+        return account
 
-    def take_turn(self, account: Account) -> bool:
-        """Count one request against the sliding minute; return whether it fits."""
-        now, recent = self._clock.now(), account.recent
-        horizon = now - self._clock.real(MINUTE)
-        while recent and recent[0] <= horizon:
-            recent.popleft()
-        if account.requests_per_minute is not None and len(recent) >= account.requests_per_minute:
-            return False
-        recent.append(now)
-        return True
+    def take_turn(self, account: Account, *, generation: bool = False) -> Window | None:
+        """Count one request against its windows; return the one that is full, if any: then none has counted."""
+        now, windows = self._clock.now(), _counting(account, generation=generation)
+        for window in windows:
+            if not window.remaining(now):
+                return window
+        for window in windows:
+            window.recent.append(now)
+        return None
 
-    def window_ends(self, account: Account) -> float:
-        """Return the Unix time at which the oldest request leaves the window."""
-        oldest = account.recent[0] if account.recent else self._clock.now()
-        return oldest + self._clock.real(MINUTE)
+    def tightest(self, account: Account, *, generation: bool = False) -> Window | None:
+        """Return the window in which the fewest requests remain, ``None`` if the account has none."""
+        now = self._clock.now()
+        windows = _counting(account, generation=generation)
+        return min(windows, key=lambda window: window.remaining(now), default=None)
 
     def _open(self, terms: AccountConfig) -> Account:
         settings = self._settings.get(terms.provider)
@@ -117,10 +129,25 @@ class Accounts:
             raise ValueError(
                 f"accounts: {terms.provider} is not simulated; it knows {', '.join(sorted(self._settings))}"
             )
-        limit, cap = terms.requests_per_minute, terms.concurrency
+        cap = terms.concurrency
         return Account(
             terms=terms,
             balance=settings.balance if terms.balance is None else terms.balance,
-            requests_per_minute=settings.requests_per_minute if limit is None else limit,
             concurrency=settings.concurrency if cap is None else cap,
+            windows=self._windows(terms, settings),
         )
+
+    def _windows(self, terms: AccountConfig, settings: WireSettings) -> dict[str, Window]:
+        rows = (
+            ("minute", terms.requests_per_minute, settings.requests_per_minute, _MINUTE),
+            ("hour", terms.requests_per_hour, settings.requests_per_hour, _HOUR),
+            (_GENERATIONS, terms.generations_per_hour, settings.generations_per_hour, _HOUR),
+        )
+        limits = [(name, usual if own is None else own, seconds) for name, own, usual, seconds in rows]
+        return {
+            name: Window(name, limit, self._clock.real(seconds)) for name, limit, seconds in limits if limit is not None
+        }
+
+
+def _counting(account: Account, *, generation: bool) -> list[Window]:
+    return [window for name, window in account.windows.items() if generation or name != _GENERATIONS]

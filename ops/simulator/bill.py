@@ -1,4 +1,4 @@
-"""The bill: one line per paid request that was accepted, charged at acceptance and never given back."""
+"""The bill: one line per paid request that was accepted, charged when its provider does and never given back."""
 
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
@@ -35,10 +35,25 @@ class Bill:
 
     def __init__(self) -> None:
         self.lines: list[BillLine] = []
+        self._spent: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
 
     def add(self, line: BillLine) -> None:
         """Charge for one accepted request."""
         self.lines.append(line)
+        self._spent[line.provider, line.key] += line.amount
+
+    def spent(self, provider: str, key: str) -> Decimal:
+        """Return what a key has been charged in all."""
+        return self._spent[provider, key]
+
+    def find(self, submission_id: str) -> BillLine | None:
+        """Return the line of a submission, ``None`` if it was not charged."""
+        return next((line for line in reversed(self.lines) if line.submission_id == submission_id), None)
+
+    def reset(self) -> None:
+        """Forget every line."""
+        self.lines.clear()
+        self._spent.clear()
 
     def as_json(self, provider: str | None = None, key: str | None = None, *, summary: bool = False) -> dict[str, Any]:
         """Return ``{"totals": {provider: ...}, "lines": [...]}``; only the totals with ``summary``."""
@@ -52,7 +67,7 @@ class Bill:
         """Take over lines that ``as_json`` returned."""
         for row in rows:
             amount, ids = Decimal(row["amount"]), tuple(row["upstream_ids"])
-            self.lines.append(BillLine(**{**row, "amount": amount, "upstream_ids": ids}))
+            self.add(BillLine(**{**row, "amount": amount, "upstream_ids": ids}))
 
 
 def _totals(lines: list[BillLine]) -> dict[str, Any]:

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 _T = TypeVar("_T", bound=Any)
+_AMOUNTS = {"balance", "spending_limit"}
+_SPANS = {"latency", "processing_seconds"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountConfig:
     """One API key with terms of its own; whatever is ``None`` follows the wire's settings.
 
-    ``balance`` is in the provider's unit (Bloom: credits, getimg: USD). ``plan`` "free" may not ask Bloom for
-    4K. ``forbidden`` answers 403 for the plan, ``banned`` 403 for the account, ``payment_required`` 402 for
-    the subscription.
+    ``balance`` is in the provider's unit (Bloom and PostEverywhere: credits, getimg and OpenRouter: USD).
+    ``plan`` "free" may not ask Bloom for 4K. ``forbidden`` is a key that lacks a permission, ``banned`` one that
+    was shut, ``payment_required`` an account that has to pay first: each provider has its own words for them.
+    ``spending_limit`` is what OpenRouter lets this key spend in all, in USD.
     """
 
     provider: str
@@ -28,6 +31,9 @@ class AccountConfig:
     unlimited: bool = False
     concurrency: int | None = None
     requests_per_minute: int | None = None
+    requests_per_hour: int | None = None
+    generations_per_hour: int | None = None
+    spending_limit: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +42,11 @@ class WireSettings:
 
     balance: Decimal
     latency: tuple[float, float]
-    requests_per_minute: int | None
+    requests_per_minute: int | None = None
+    requests_per_hour: int | None = None
+    generations_per_hour: int | None = None
     concurrency: int | None = None
-    link_seconds: float
+    link_seconds: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +85,78 @@ class GetimgSettings(WireSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRouterSettings(WireSettings):
+    """OpenRouter: USD, images inside the reply, charged when the last byte of it is written.
+
+    ``billing`` "accepted" charges although nobody received the reply, which the vendor says it does not do.
+    ``returns_fewer`` is by how many images a reply to n > 1 falls short. ``media_type``, ``generation_id`` and
+    ``usage`` may be left out as the document allows. ``error_shape`` "typed" has no ``code``. ``availability`` goes
+    with 404 and 503. ``retry_after`` and ``rate_reset`` are about its own 429s; that unit is not documented.
+    """
+
+    balance: Decimal = Decimal(10_000)
+    latency: tuple[float, float] = (30.0, 94.0)
+    billing: Literal["delivered", "accepted"] = "delivered"
+    returns_fewer: int = 0
+    media_type: bool = True
+    generation_id: bool = True
+    usage: Literal["cost", "without_cost", "absent"] = "cost"
+    error_shape: Literal["code", "typed"] = "code"
+    availability: bool = True
+    retry_after: bool = False
+    rate_reset: Literal["milliseconds", "epoch", "seconds"] = "milliseconds"
+    most_body_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostEverywhereSettings(WireSettings):
+    """PostEverywhere: credits, a media id at once and perhaps no way to its file.
+
+    ``url`` says what media tell of it: nothing ("absent"), a signed link that dies ("url") or an open one
+    ("permanent"). ``reply_shape``, ``status_field``, ``list_field`` and ``me_envelope`` pick between documents that
+    disagree, and so does ``default_model``; ``None`` makes the model required. ``retryable`` and ``rate_code`` are
+    about error bodies, ``missing_scope_status`` is how a key without the ``ai`` scope is refused.
+    """
+
+    balance: Decimal = Decimal(100_000)
+    latency: tuple[float, float] = (2.0, 8.0)
+    processing_seconds: tuple[float, float] = (0.5, 3.0)
+    requests_per_minute: int | None = 60
+    requests_per_hour: int | None = 1000
+    generations_per_hour: int | None = 50
+    image_format: Literal["png", "jpeg", "webp"] = "png"
+    url: Literal["absent", "url", "permanent"] = "absent"
+    reply_shape: Literal["current", "older"] = "current"
+    status_field: Literal["status", "media_status"] = "status"
+    list_field: Literal["items", "media"] = "items"
+    me_envelope: bool = True
+    default_model: str | None = "nano-banana-pro"
+    retryable: bool = True
+    rate_code: Literal["rate_limit_exceeded", "rate_limited"] = "rate_limit_exceeded"
+    missing_scope_status: Literal[401, 403] = 401
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BanatieSettings(WireSettings):
+    """Banatie: unbilled, a hundred requests an hour, polls among them.
+
+    ``answer`` "early" is a pending 201 to be polled, "late" one that comes when the image is made; a late answer to
+    a generation that failed has ``failure_status``. ``rate_reset`` is the unit of ``X-RateLimit-Reset``;
+    ``list_meta`` puts ``meta`` into the rows of a list, ``retry_after`` the header on 429s.
+    """
+
+    balance: Decimal = Decimal(0)
+    latency: tuple[float, float] = (8.0, 90.0)
+    requests_per_hour: int | None = 100
+    image_format: Literal["png", "jpeg", "webp"] = "png"
+    answer: Literal["early", "late"] = "early"
+    failure_status: Literal[201, 500] = 500
+    rate_reset: Literal["seconds", "epoch"] = "seconds"
+    list_meta: bool = False
+    retry_after: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatorConfig:
     """Everything one simulator is told.
 
@@ -97,6 +177,9 @@ class SimulatorConfig:
     faults: Mapping[str, Any] | list[Any] = field(default_factory=dict)
     bloom: BloomSettings = field(default_factory=BloomSettings)
     getimg: GetimgSettings = field(default_factory=GetimgSettings)
+    openrouter: OpenRouterSettings = field(default_factory=OpenRouterSettings)
+    posteverywhere: PostEverywhereSettings = field(default_factory=PostEverywhereSettings)
+    banatie: BanatieSettings = field(default_factory=BanatieSettings)
     request_log_size: int = 200_000
     state_file: Path | None = None
 
@@ -139,9 +222,9 @@ def _account(row: Mapping[str, Any]) -> AccountConfig:
 
 
 def _coerced(name: str, value: Any) -> Any:
-    if name == "balance" and value is not None:
+    if name in _AMOUNTS and value is not None:
         return Decimal(str(value))
-    if name == "latency":
+    if name in _SPANS:
         low, high = value
         return (float(low), float(high))
     return value

@@ -23,13 +23,25 @@ _CUTS: dict[str, Callable[[asyncio.Transport], None]] = {
 
 
 class Channel:
-    """One request's way back to its client."""
+    """One request's way back to its client.
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, clock: Clock) -> None:
+    ``before_last_byte`` is called once, when all but the last byte of the reply has been taken by the client's kernel
+    or ours and the client is still there; never if the reply ends early.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        clock: Clock,
+        before_last_byte: Callable[[], None] | None = None,
+    ) -> None:
         self._receive = receive
         self._send = send
         self._clock = clock
         self._transport = transport_of(scope)
+        self._before_last_byte = before_last_byte
 
     async def deliver(self, reply: Reply, fault: Fault | None) -> None:
         """Send ``reply``, or what ``fault`` makes of it; ``RuntimeError`` without a transport to cut."""
@@ -49,6 +61,8 @@ class Channel:
             await self._whole(disguised(reply, fault))
 
     async def _whole(self, reply: Reply) -> None:
+        if not reply.body and not self._is_gone():
+            self._tell()
         await self._start(reply, len(reply.body))
         await self._body(reply.body, more=False)
 
@@ -68,10 +82,10 @@ class Channel:
 
     async def _drip(self, reply: Reply, seconds: float) -> None:
         await self._start(reply, len(reply.body))
-        async for byte in self._slowly(reply.body, seconds):
+        async for byte in self._slowly(reply.body[:-1], seconds):
             if not await self._body(byte, more=True):
                 return
-        await self._body(b"", more=False)
+        await self._body(reply.body[-1:], more=False)
 
     async def _slowly(self, body: bytes, seconds: float) -> AsyncIterator[bytes]:
         for at in range(len(body)):
@@ -87,10 +101,40 @@ class Channel:
 
     async def _body(self, body: bytes, *, more: bool) -> bool:
         """Send a piece; return false once the client has gone: uvicorn would swallow the rest for ever."""
-        if self._transport is not None and self._transport.is_closing():
+        if self._is_gone():
             return False
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+        if self._before_last_byte is not None and not more:
+            return await self._last(body)
+        await self._piece(body, more=more)
         return True
+
+    async def _last(self, body: bytes) -> bool:
+        await self._piece(body[:-1], more=True)
+        await self._drain()
+        if self._is_gone():
+            return False
+        # Nothing is awaited between these two: who has read the reply to its end finds what it caused.
+        self._tell()
+        await self._piece(body[-1:], more=False)
+        return True
+
+    async def _drain(self) -> None:
+        """Wait until the kernel has taken everything: uvicorn pauses a sender above the buffer's limit."""
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
+            await self._piece(b"", more=True)
+            self._transport.set_write_buffer_limits()
+
+    async def _piece(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    def _is_gone(self) -> bool:
+        return self._transport is not None and self._transport.is_closing()
+
+    def _tell(self) -> None:
+        told, self._before_last_byte = self._before_last_byte, None
+        if told is not None:
+            told()
 
     async def _cut(self, how: Callable[[asyncio.Transport], None]) -> None:
         if self._transport is None:

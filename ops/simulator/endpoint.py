@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from ops.simulator.delivery import Channel
 from ops.simulator.exchange import Exchange, Operation, Wire
-from ops.simulator.faults import Fault
+from ops.simulator.faults import UNDELIVERED, Fault
 from ops.simulator.journal import Entry
 from ops.simulator.marks import marks_in
 from ops.simulator.replies import RefusalError, Reply
@@ -29,7 +29,10 @@ class Endpoint:
         self._operation = operation
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; the log and the bill are written before the first byte of the reply."""
+        """Serve one request; the log and the bill are written before the first byte of the reply.
+
+        Only what is charged on delivery is written before the last byte instead.
+        """
         request = Request(scope, receive)
         try:
             body = await request.body()
@@ -41,8 +44,22 @@ class Endpoint:
         reply = await self._answer(exchange)
         if exchange.account is not None:
             self._wire.decorate(exchange, reply)
-        self._record(exchange, reply.status, exchange.fault.kind if exchange.fault else str(reply.status))
-        await Channel(scope, receive, send, self._world.clock).deliver(reply, exchange.fault)
+        outcome = exchange.fault.kind if exchange.fault else str(reply.status)
+        if exchange.sale is None:
+            self._record(exchange, reply.status, outcome)
+            await Channel(scope, receive, send, self._world.clock).deliver(reply, exchange.fault)
+            return
+
+        def sold() -> None:
+            self._world.settle(exchange)
+            self._record(exchange, reply.status, outcome)
+
+        try:
+            await Channel(scope, receive, send, self._world.clock, sold).deliver(reply, exchange.fault)
+        finally:
+            if exchange.line is None:
+                self._world.release(exchange)
+                self._record(exchange, reply.status, exchange.fault.kind if exchange.fault else "undelivered")
 
     def _exchange(self, request: Request, body: bytes) -> Exchange:
         host = request.headers.get("host", "127.0.0.1")
@@ -90,9 +107,11 @@ class Endpoint:
             # Nothing else would say so: the server's own log is off, since faults would fill it.
             _log.exception("request %d failed inside the simulator", exchange.id)
             raise
-        if fault is not None and fault.kind == "error_5xx":
-            return self._refused(exchange, fault)
-        return reply
+        if fault is None:
+            return reply
+        if exchange.sale is not None and fault.kind in UNDELIVERED:
+            self._world.release(exchange)
+        return self._refused(exchange, fault) if fault.kind == "error_5xx" else reply
 
     def _meet_fault(self, exchange: Exchange) -> None:
         key = exchange.account.key if exchange.account else None

@@ -10,6 +10,7 @@ from ops.simulator.accounts import Account
 from ops.simulator.bill import BillLine
 from ops.simulator.faults import Fault
 from ops.simulator.replies import Reply
+from ops.simulator.sale import Sale
 
 
 @dataclass(slots=True)
@@ -17,7 +18,7 @@ class Exchange:
     """A request that was read to its end, and what was found out about it so far.
 
     ``prompt`` is the prompt sent, or that of the picture asked for; ``marks`` those in it, plus what a fault
-    wants of the wire; ``subject`` identifies the same request sent again.
+    wants of the wire; ``subject`` identifies the same request sent again; ``sale`` is what its delivered reply costs.
     """
 
     id: int
@@ -37,6 +38,7 @@ class Exchange:
     account: Account | None = None
     fault: Fault | None = None
     line: BillLine | None = None
+    sale: Sale | None = None
 
     def require_account(self) -> Account:
         """Return the account that admission has found. Raises ``RuntimeError`` on a public operation."""

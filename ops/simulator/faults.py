@@ -14,7 +14,7 @@ rates.
 
 | kind | on the wire | options |
 |---|---|---|
-| ``reply_lost`` | done and billed, then FIN without a byte | |
+| ``reply_lost`` | done and billed (not by OpenRouter), then FIN without a byte | |
 | ``close_after_read`` | whole request read, FIN without a byte | ``accepted`` (false) |
 | ``reset_after_read`` | whole request read, RST | ``accepted`` (false) |
 | ``refuse_503`` | 503, nothing done | ``retry_after`` |
@@ -30,8 +30,8 @@ rates.
 | ``not_utf8`` | a body that is no text | |
 | ``oversize`` | an enormous body | ``bytes`` (300,000,000; null: endless), ``content_length`` (true) |
 | ``redirect_to`` | a redirect | ``url`` (required), ``status`` (302) |
-| ``early_expiry`` | download: refused as expired; submit: the link is dead on arrival | |
-| ``failed_generation`` | submit: Bloom bills and fails it; getimg answers 500, not billed | ``reason`` |
+| ``early_expiry`` | signed links only: download: refused as expired; submit: dead on arrival | |
+| ``failed_generation`` | submit: what the mark ``[sim:failed]`` does | ``reason``: or another mark's |
 """
 
 from collections import Counter
@@ -63,6 +63,8 @@ ACCEPTED: dict[str, bool] = {
     "failed_generation": True,
 }
 _CHOOSABLE = {"close_after_read", "reset_after_read", "error_5xx"}
+# What no client receives to its end, so that a provider which bills on delivery does not bill it.
+UNDELIVERED = {"reply_lost", "close_after_read", "reset_after_read", "truncate", "error_5xx"}
 _STATUS = {"refuse_503": 503, "error_5xx": 500, "429": 429, "402": 402, "redirect_to": 302}
 _MATCHES = {"provider", "route", "prompt_contains", "key"}
 

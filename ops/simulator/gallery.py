@@ -44,7 +44,9 @@ class Gallery:
         self._pens: anyio.CapacityLimiter | None = None
 
     def add(self, picture: Picture) -> None:
-        """Keep ``picture`` until a reset."""
+        """Keep ``picture`` until a reset, in place of one with the same id."""
+        if picture is not self._pictures.get(picture.id) and picture.id in self._pictures:
+            self._forget(picture.id)
         self._pictures[picture.id] = picture
 
     def get(self, picture_id: str) -> Picture | None:
@@ -86,6 +88,14 @@ class Gallery:
         """Take over rows that ``dump`` returned."""
         for row in rows:
             self.add(Picture(**{**row, "sketch": Sketch(**row["sketch"])}))
+
+    def remove(self, picture_id: str) -> None:
+        """Delete a picture: its provider no longer serves it."""
+        self._pictures.pop(picture_id, None)
+        self._forget(picture_id)
+
+    def _forget(self, picture_id: str) -> None:
+        self._drawn_bytes -= len(self._drawn.pop(picture_id, b""))
 
     def _remember(self, picture_id: str, content: bytes) -> None:
         if picture_id in self._drawn:

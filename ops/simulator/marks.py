@@ -1,20 +1,32 @@
 """Marks in a prompt that pick the outcome of its generation, so that a demo needs no fault plan.
 
-| mark | Bloom | getimg |
-|---|---|---|
-| ``[sim:moderated]`` | accepted and billed, then failed with ``content_safety`` | 422, not billed |
-| ``[sim:failed]`` | accepted and billed, then failed with no reason | 500, not billed |
-| ``[sim:rate_limited]`` | accepted and billed, then failed with ``rate_limited`` | no effect |
-| ``[sim:corrupt]`` | the file is cut off after two thirds | the same |
-| ``[sim:html]`` | the file is an HTML page under the image's content type | the same |
-| ``[sim:expired]`` | every signed target is already expired | the link is dead on arrival |
-| ``[sim:lost]`` | accepted and billed, the connection closes without a byte | the same |
-| ``[sim:lost_once]`` | the same, for the first such request only | the same |
+| mark | Bloom | getimg | OpenRouter | PostEverywhere | Banatie |
+|---|---|---|---|---|---|
+| ``moderated`` | billed, fails: ``content_safety`` | 422 | 403 with its reasons | 400 | fails, says why |
+| ``failed`` | billed, fails without a reason | 500 | 502 | billed, its media fails | fails, says why |
+| ``rate_limited`` | billed, fails: ``rate_limited`` | - | - | - | fails, says why |
+| ``expired`` | its signed targets are dead | its link is dead | - | its signed link is dead | - |
+
+What is answered with an error is not billed. In every wire, and for OpenRouter inside the reply,
+
+| mark | does |
+|---|---|
+| ``corrupt`` | the file is cut off after two thirds |
+| ``html`` | the file is an HTML page under the image's content type |
+| ``lost`` | accepted, then the connection closes without a byte: billed, but not by OpenRouter |
+| ``lost_once`` | the same, for the first such request only |
+
+A mark is written ``[sim:moderated]``.
 """
 
 import re
 
 _MARK = re.compile(r"\[sim:([a-z_]+)\]")
+
+
+def defect_in(marks: frozenset[str]) -> str | None:
+    """Return what is wrong with a file that carries ``marks``: "corrupt", "html" or nothing."""
+    return next((mark for mark in ("corrupt", "html") if mark in marks), None)
 
 
 def marks_in(prompt: str) -> frozenset[str]:

@@ -1,8 +1,8 @@
 """Pictures drawn from a prompt: real files in the asked format and proportions, the same bytes every time."""
 
 import io
-import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ops.simulator.draws import digest
 
-MIME_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+MIME_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "svg": "image/svg+xml"}
 
 # Cheap on purpose: one core has to draw hundreds a second.
 _SAVE: dict[str, dict[str, Any]] = {
@@ -27,7 +27,10 @@ _STEP_OF = [level * _STEPS // 256 for level in range(256)]
 
 @dataclass(frozen=True, slots=True)
 class Sketch:
-    """Everything that a picture's bytes follow from. ``width`` and ``height`` are pixels."""
+    """Everything that a picture's bytes follow from. ``width`` and ``height`` are pixels.
+
+    ``transparent`` leaves the background out, which only PNG and WebP can.
+    """
 
     seed: int
     prompt: str
@@ -37,29 +40,40 @@ class Sketch:
     width: int
     height: int
     image_format: str
+    transparent: bool = False
 
 
 def size_for(ratio: str, longest: int) -> tuple[int, int]:
     """Return the largest (width, height) in pixels with exactly ``ratio`` and no side over ``longest``."""
-    across, down = (int(part) for part in ratio.split(":"))
-    shared = math.gcd(across, down)
-    across, down = across // shared, down // shared
+    wide, high = ratio.split(":")
+    across, down = (Fraction(wide) / Fraction(high)).as_integer_ratio()
     unit = max(1, longest // max(across, down))
     return across * unit, down * unit
 
 
+def paint_of(sketch: Sketch) -> bytes:
+    """Return the 32 bytes that decide colours and shapes."""
+    return digest(sketch.seed, sketch.prompt, sketch.model, sketch.ratio, sketch.index)
+
+
 def draw(sketch: Sketch) -> bytes:
     """Return the encoded picture; a PNG keeps its palette, which encodes seven times faster than true colour."""
-    paint = digest(sketch.seed, sketch.prompt, sketch.model, sketch.ratio, sketch.index)
+    if sketch.image_format == "svg":
+        return draw_svg(sketch)
+    paint = paint_of(sketch)
     canvas = _background((sketch.width, sketch.height), turns=paint[6] % 4)
     canvas.putpalette(_palette(paint))
     pen = ImageDraw.Draw(canvas)
     _shapes(pen, paint, sketch.width, sketch.height)
     _caption(pen, sketch)
+    options = dict(_SAVE[sketch.image_format])
+    if sketch.transparent:
+        canvas.info["transparency"] = options["transparency"] = bytes(_STEPS)  # alpha of the slope's colours: none
     if sketch.image_format != "png":
-        canvas = canvas.convert("RGB")
+        options.pop("transparency", None)
+        canvas = canvas.convert("RGBA" if sketch.transparent else "RGB")
     buffer = io.BytesIO()
-    canvas.save(buffer, sketch.image_format.upper(), **_SAVE[sketch.image_format])
+    canvas.save(buffer, sketch.image_format.upper(), **options)
     return buffer.getvalue()
 
 
@@ -100,3 +114,17 @@ def _caption(pen: ImageDraw.ImageDraw, sketch: Sketch) -> None:
 @lru_cache(maxsize=16)
 def _font(height: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(height)
+
+
+def draw_svg(sketch: Sketch) -> bytes:
+    """Return the picture as SVG markup: its colours and shapes, no text."""
+    paint, (width, height) = paint_of(sketch), (sketch.width, sketch.height)
+    reach = min(width, height)
+    shapes = "".join(
+        f'<circle cx="{paint[at] * width // 320}" cy="{paint[at + 1] * height // 320}" '
+        f'r="{reach // 12 + paint[at + 2] * reach // 1280}" fill="#{paint[at + 3 : at + 6].hex()}"/>'
+        for at in _SHAPES
+    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+    ground = f'<rect width="{width}" height="{height}" fill="#{paint[0:3].hex()}"/>'
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{head}{ground}{shapes}</svg>\n'.encode()

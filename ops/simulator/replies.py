@@ -1,8 +1,15 @@
 """A reply before it meets its fault: status, headers and body, and the error that carries one."""
 
 import json
+import re
+import secrets
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
+
+# Decimals go through the encoder as strings that start with this, and lose their quotes afterwards.
+_EXACT = f"exact {secrets.token_hex(8)} "
+_QUOTED = re.compile(f'"{_EXACT}([^"]*)"')
 
 
 @dataclass(slots=True)
@@ -16,9 +23,20 @@ class Reply:
 
     @classmethod
     def json(cls, status: int, document: Any, headers: dict[str, str] | None = None) -> "Reply":
-        """Return ``document`` as compact JSON."""
-        body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return cls(status, body, headers=headers or {})
+        """Return ``document`` as compact JSON, its decimals as numbers with all their digits."""
+        return cls(status, exact_json(document).encode(), headers=headers or {})
+
+
+def exact_json(document: Any) -> str:
+    """Return compact JSON in which a ``Decimal`` is a number with all its digits, never an exponent."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=_marked)
+    return _QUOTED.sub(r"\1", text)
+
+
+def _marked(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{_EXACT}{value:f}"
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
 
 
 class RefusalError(Exception):

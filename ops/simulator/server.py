@@ -104,9 +104,31 @@ class Simulator:
         """What GENQUEUE_GETIMG_BASE_URL is to be."""
         return f"{self.url}/getimg"
 
+    @property
+    def openrouter_url(self) -> str:
+        """What GENQUEUE_OPENROUTER_BASE_URL is to be."""
+        return f"{self.url}/openrouter/api/v1"
+
+    @property
+    def posteverywhere_url(self) -> str:
+        """What GENQUEUE_POSTEVERYWHERE_BASE_URL is to be."""
+        return f"{self.url}/posteverywhere/api/v1"
+
+    @property
+    def banatie_url(self) -> str:
+        """What GENQUEUE_BANATIE_BASE_URL is to be."""
+        return f"{self.url}/banatie"
+
     def addresses(self) -> dict[str, str]:
         """Return all base URLs by name, as the ready line prints them."""
-        return {"url": self.url, "bloom": self.bloom_url, "getimg": self.getimg_url}
+        return {
+            "url": self.url,
+            "bloom": self.bloom_url,
+            "getimg": self.getimg_url,
+            "openrouter": self.openrouter_url,
+            "posteverywhere": self.posteverywhere_url,
+            "banatie": self.banatie_url,
+        }
 
     def bill(self, provider: str | None = None, *, summary: bool = False) -> dict[str, Any]:
         """Return what ``GET /_sim/bill`` does."""

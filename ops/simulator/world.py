@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from ops.simulator.accounts import Account, Accounts
@@ -14,16 +13,7 @@ from ops.simulator.faults import FaultPlan
 from ops.simulator.gallery import Gallery
 from ops.simulator.journal import Journal
 from ops.simulator.links import Signer
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What an accepted request is to cost: ``amount`` in ``unit`` for ``upstream_ids``."""
-
-    submission_id: str
-    upstream_ids: tuple[str, ...]
-    amount: Decimal
-    unit: str
+from ops.simulator.sale import Charge, Sale
 
 
 @dataclass(slots=True)
@@ -71,9 +61,43 @@ class World:
     def charge(self, exchange: Exchange, account: Account, charge: Charge) -> bool:
         """Take the amount off the balance and add a line to the bill; return false if it is short."""
         if not account.terms.unlimited:
-            if account.balance < charge.amount:
+            if account.balance - account.held < charge.amount:
                 return False
             account.balance -= charge.amount
+        self._write_line(exchange, account, charge)
+        return True
+
+    def hold(self, exchange: Exchange, account: Account, sale: Sale) -> bool:
+        """Set the amount aside until ``settle`` or ``release``; return false if the balance is short."""
+        if not account.terms.unlimited and account.balance - account.held < sale.charge.amount:
+            return False
+        account.held += sale.charge.amount
+        exchange.sale = sale
+        return True
+
+    def settle(self, exchange: Exchange) -> None:
+        """Charge for the sale of this request, whose reply is delivered, and show its pictures."""
+        sale, account = self._end_of_sale(exchange)
+        if not account.terms.unlimited:
+            account.balance -= sale.charge.amount
+        self._write_line(exchange, account, sale.charge)
+        for picture in sale.pictures:
+            self.gallery.add(picture)
+
+    def release(self, exchange: Exchange) -> None:
+        """Forget the sale of this request: its reply did not arrive."""
+        self._end_of_sale(exchange)
+        exchange.sale = None
+
+    def _end_of_sale(self, exchange: Exchange) -> tuple[Sale, Account]:
+        sale, account = exchange.sale, exchange.require_account()
+        if sale is None or not sale.held:
+            raise RuntimeError(f"request {exchange.id} has no sale that is still open")
+        sale.held = False
+        account.held -= sale.charge.amount
+        return sale, account
+
+    def _write_line(self, exchange: Exchange, account: Account, charge: Charge) -> None:
         exchange.line = BillLine(
             provider=account.terms.provider,
             key=account.key,
@@ -87,12 +111,11 @@ class World:
             body_sha256=exchange.body_sha256,
         )
         self.bill.add(exchange.line)
-        return True
 
     def reset(self) -> None:
         """Forget everything that happened; the fault plan goes back to its start."""
         self.accounts.reset()
-        self.bill.lines.clear()
+        self.bill.reset()
         self.journal.reset()
         self.gallery.reset()
         self.faults.put(self.faults.document)

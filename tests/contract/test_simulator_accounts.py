@@ -1,4 +1,4 @@
-"""The simulator's bill, balances, windows and log."""
+"""The simulator's bill, balances and log."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,28 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from ops.simulator import AccountConfig, BloomSettings, Simulator, SimulatorConfig
+from ops.simulator import AccountConfig, Simulator, SimulatorConfig
 
 Submission = Callable[..., dict[str, Any]]
 
 
 def submit(web: httpx.Client, sim: Simulator, body: dict[str, Any], key: str = "sim-a") -> httpx.Response:
     return web.post(f"{sim.bloom_url}/images/generations", json=body, headers={"x-api-key": key})
-
-
-def test_bloom_refuses_the_121st_request_of_a_minute_and_admits_one_when_the_window_slides(
-    start: Any, web: httpx.Client
-) -> None:
-    sim = start(time_scale=60, bloom=BloomSettings())  # a simulated minute is one second
-    url, headers = f"{sim.bloom_url}/account", {"x-api-key": "sim-a"}
-    started = sim.world.clock.now()
-    statuses = [web.get(url, headers=headers).status_code for _ in range(121)]
-    if sim.world.clock.now() - started < 1:  # else the machine was too slow for the window to fill
-        assert statuses == [200] * 120 + [429]
-    assert web.get(url, headers={"x-api-key": "sim-b"}).status_code == 200
-    while web.get(url, headers=headers).status_code == 429:
-        pass
-    assert sim.world.clock.now() - started >= 1
 
 
 def test_the_bill_has_one_line_per_accepted_post_lost_replies_included(
@@ -102,11 +87,47 @@ def test_the_request_log_is_filtered_and_bounded(start: Any, web: httpx.Client) 
     ]
 
 
-def test_a_path_that_no_provider_has_is_a_404_in_its_shape(shared_sim: Simulator, web: httpx.Client) -> None:
-    bloom = web.get(f"{shared_sim.bloom_url}/nothing", headers={"x-api-key": "sim-a"})
-    getimg = web.post(f"{shared_sim.getimg_url}/v1/images", headers={"authorization": "Bearer sim-a"})
-    assert (bloom.status_code, bloom.json()["code"]) == (404, "NOT_FOUND")
-    assert (getimg.status_code, getimg.json()["error"]["code"]) == (404, "not_found")
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("openrouter/api/v1/images", {"model": "sim/photo", "prompt": "p"}),
+        ("posteverywhere/api/v1/ai/generate-image", {"prompt": "p"}),
+        ("banatie/api/v1/generations", {"prompt": "p"}),
+    ],
+)
+def test_ids_repeat_after_a_reset_and_at_no_other_time(
+    start: Any, web: httpx.Client, path: str, body: dict[str, Any]
+) -> None:
+    sim = start()
+
+    def bought() -> str:
+        web.post(f"{sim.url}/{path}", json=body, headers={"authorization": "Bearer sim-a", "x-api-key": "sim-a"})
+        return str(sim.bill()["lines"][-1]["submission_id"])
+
+    first, second = bought(), bought()
+    sim.reset()
+    assert sim.bill()["lines"] == []
+    assert first != second
+    assert (bought(), bought()) == (first, second)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("bloom/api/v1/nothing", "NOT_FOUND"),
+        ("getimg/v1/images", "not_found"),
+        ("openrouter/api/v1/images/generations", 404),
+        ("posteverywhere/api/v1/nothing", "not_found"),
+        ("banatie/api/v1/nothing", "NOT_FOUND"),
+    ],
+)
+def test_a_path_that_no_provider_has_is_a_404_in_its_shape(
+    shared_sim: Simulator, web: httpx.Client, path: str, code: Any
+) -> None:
+    key = {"authorization": "Bearer sim-a", "x-api-key": "sim-a"}
+    reply = web.post(f"{shared_sim.url}/{path}", headers=key)
+    error = reply.json()
+    assert (reply.status_code, error.get("error", error)["code"]) == (404, code)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Pictures and links of the simulator: real files, the same every time, and dead when they say so."""
 
+import base64
 import hashlib
 import io
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from ops.simulator import BloomSettings, GetimgSettings, Simulator
+from ops.simulator import BloomSettings, GetimgSettings, PostEverywhereSettings, Simulator
 
 Submission = Callable[..., dict[str, Any]]
 
@@ -82,6 +83,39 @@ def test_a_corrupt_picture_is_cut_off_and_an_html_one_is_no_picture(shared_sim: 
         picture.load()
     assert page.content.startswith(b"<!doctype html>")
     assert page.headers["content-type"] == "image/jpeg"
+
+
+def delivered(web: httpx.Client, sim: Simulator, provider: str, prompt: str) -> httpx.Response | bytes:
+    """Generate at a provider whose images do not die and fetch the first one."""
+    key = {"authorization": "Bearer sim-a", "x-api-key": "sim-a"}
+    body = {"prompt": prompt}
+    if provider == "openrouter":
+        reply = web.post(f"{sim.openrouter_url}/images", json={"model": "sim/photo", **body}, headers=key)
+        return base64.b64decode(reply.json()["data"][0]["b64_json"])
+    if provider == "posteverywhere":
+        made = web.post(f"{sim.posteverywhere_url}/ai/generate-image", json=body, headers=key).json()["data"]
+        path, field = f"{sim.posteverywhere_url}/media/{made['media_id']}", "url"
+    else:
+        made = web.post(f"{sim.banatie_url}/api/v1/generations", json=body, headers=key).json()["data"]
+        path, field = f"{sim.banatie_url}/api/v1/generations/{made['id']}", "outputImage"
+    while (found := web.get(path, headers=key).json()["data"][field]) is None:
+        continue
+    return web.get(found if isinstance(found, str) else found["storageUrl"], headers=key)
+
+
+@pytest.mark.parametrize("provider", ["openrouter", "posteverywhere", "banatie"])
+def test_a_picture_can_be_damaged_wherever_it_comes_from(start: Any, web: httpx.Client, provider: str) -> None:
+    settings = PostEverywhereSettings(url="permanent", requests_per_minute=None, requests_per_hour=None)
+    sim = start(posteverywhere=settings)
+    whole, cut, page = (delivered(web, sim, provider, prompt) for prompt in ("p", "[sim:corrupt]", "[sim:html]"))
+    contents = [item if isinstance(item, bytes) else item.content for item in (whole, cut, page)]
+    with Image.open(io.BytesIO(contents[0])) as picture:
+        picture.load()
+    with pytest.raises(OSError, match="truncated"), Image.open(io.BytesIO(contents[1])) as picture:
+        picture.load()
+    assert contents[2].startswith(b"<!doctype html>")
+    leaks = sim.counters()["credentials_on_result_urls"]
+    assert leaks == (0 if provider == "openrouter" else 3)  # each download above sent a key that it did not need
 
 
 @pytest.mark.parametrize("provider", ["bloom", "getimg"])

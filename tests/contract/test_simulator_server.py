@@ -7,11 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from ops.simulator import Simulator, SimulatorConfig
 
 Submission = Callable[..., dict[str, Any]]
 
@@ -35,7 +38,12 @@ def test_the_ready_line_and_file_name_addresses_that_answer(tmp_path: Path, web:
     with running("--ready-file", str(ready)) as (process, line):
         assert json.loads(ready.read_text()) == line
         assert line["pid"] == process.pid
-        assert web.get(f"{line['bloom']}/account", headers={"x-api-key": "sim-a"}).status_code == 200
+        probes = {"bloom": "account", "openrouter": "key", "posteverywhere": "me", "banatie": "api/v1/generations"}
+        probes["getimg"] = "v2/billing/balance"
+        key = {"x-api-key": "sim-a", "authorization": "Bearer sim-a"}
+        assert {name: web.get(f"{line[name]}/{path}", headers=key).status_code for name, path in probes.items()} == (
+            dict.fromkeys(probes, 200)
+        )
         assert web.get(f"{line['url']}/_sim/health").json()["ok"] is True
 
 
@@ -70,6 +78,28 @@ def test_bill_pictures_and_balances_survive_a_restart(
     assert (image["status"], picture.status_code) == ("completed", 200)
     assert again != image_id
     assert credit == 100_000 - 2
+
+
+def test_every_providers_own_memory_survives_a_restart(
+    tmp_path: Path, web: httpx.Client, base_config: SimulatorConfig
+) -> None:
+    config = replace(base_config, state_file=tmp_path / "state.json")
+    key = {"x-api-key": "sim-a", "authorization": "Bearer sim-a"}
+    with Simulator(config).serve() as sim:
+        wanted = {"model": "sim/photo", "prompt": "p"}
+        drawn = web.post(f"{sim.openrouter_url}/images", json=wanted, headers=key).headers["x-generation-id"]
+        media = web.post(f"{sim.posteverywhere_url}/ai/generate-image", json={"prompt": "p"}, headers=key).json()
+        made = web.post(f"{sim.banatie_url}/api/v1/generations", json={"prompt": "p"}, headers=key).json()
+        usage = web.get(f"{sim.openrouter_url}/credits", headers=key).json()
+    with Simulator(config).serve() as sim:
+        paths = (
+            f"{sim.openrouter_url}/generation?id={drawn}",
+            f"{sim.posteverywhere_url}/media/{media['data']['media_id']}",
+            f"{sim.banatie_url}/api/v1/generations/{made['data']['id']}",
+        )
+        assert [web.get(path, headers=key).status_code for path in paths] == [200, 200, 200]
+        assert web.get(f"{sim.openrouter_url}/credits", headers=key).json() == usage
+        assert len(sim.bill()["lines"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """A worker without Celery: dispatches what is due and runs it in this process until nothing more is due soon."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
+import anyio.to_thread
+from pydantic import SecretStr
 
 from shared.settings import Settings, load
 from worker.dispatch import Dispatcher, Parcel
@@ -26,9 +28,13 @@ HASTE: dict[str, Any] = {
     "s3_timeout_seconds": 5.0,
     "store_wait_seconds": 5.0,
 }
+_BETWEEN_TICKS = 0.02
+_LAST_WORDS_SECONDS = 20.0
 
 
-def settings_for(database_url: str, endpoints: Any, simulator_url: str, **changes: Any) -> Settings:
+def settings_for(
+    database_url: str, endpoints: Any, simulator_url: str, *, getimg: dict[str, Any] | None = None, **changes: Any
+) -> Settings:
     """Return settings of a worker whose two accounts speak to the simulator; `accounts` replaces both."""
     accounts = {
         "bloom": {
@@ -44,6 +50,7 @@ def settings_for(database_url: str, endpoints: Any, simulator_url: str, **change
             "api_key": "sim-test",
             "base_url": f"{simulator_url}/getimg",
             "timeout_seconds": 5,
+            **(getimg or {}),
         },
     }
     given: dict[str, Any] = {
@@ -61,8 +68,6 @@ def settings_for(database_url: str, endpoints: Any, simulator_url: str, **change
 @contextmanager
 def runtime_for(settings: Settings, endpoints: Any) -> Iterator[Runtime]:
     """Yield a runtime with the bucket's credentials; its loop is started by `drain`."""
-    from pydantic import SecretStr
-
     runtime = open_runtime(
         settings,
         access_key=SecretStr(endpoints.s3_access_key),
@@ -84,37 +89,57 @@ def drain(
     """Dispatch and run until `until()`; raises AssertionError after `seconds`.
 
     `seen` is told of each parcel before it runs: a place to look, to fault, or to lose a message (by raising
-    `LookupError`).
+    `LookupError`). Parcels run beside each other and beside the dispatcher, as in a real worker; those begun are
+    finished before this returns.
     """
     anyio.run(_drain, runtime, until, seconds, seen)
 
 
-async def _drain(
-    runtime: Runtime, until: Callable[[], bool], seconds: float, seen: Callable[[Parcel], None]
-) -> None:
+def run_stage(runtime: Runtime, *parcels: Parcel) -> None:
+    """Run `parcels` beside each other and nothing else: no dispatcher looks."""
+
+    async def work() -> None:
+        async with _living(runtime), anyio.create_task_group() as group:
+            for parcel in parcels:
+                group.start_soon(STAGES[parcel.stage], runtime, parcel.account, parcel.claims)
+
+    anyio.run(work)
+
+
+@asynccontextmanager
+async def _living(runtime: Runtime) -> AsyncIterator[None]:
+    """Hold what a worker process has for its whole life: the committer's task group, and connections to close."""
+    async with anyio.create_task_group() as group:
+        runtime.start(group)
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await runtime.fetcher.close()
+                for account in runtime.accounts.values():
+                    await account.get.close()
+        group.cancel_scope.cancel()
+
+
+async def _drain(runtime: Runtime, until: Callable[[], bool], seconds: float, seen: Callable[[Parcel], None]) -> None:
     parcels: list[Parcel] = []
     dispatcher = Dispatcher(runtime, parcels.append, parcels.append)
     await anyio.to_thread.run_sync(dispatcher._register)
     end = time.monotonic() + seconds
-    async with anyio.create_task_group() as group:
-        runtime.start(group)
+    async with _living(runtime), anyio.create_task_group() as group:
         while not await anyio.to_thread.run_sync(until):
             assert time.monotonic() < end, f"not reached within {seconds} s"
             await anyio.to_thread.run_sync(dispatcher.tick)
             taken, parcels[:] = list(parcels), []
-            await _run_all(runtime, taken, seen)
-            await anyio.sleep(0.01)
-        await runtime.fetcher.close()
-        for account in runtime.accounts.values():
-            await account.get.close()
-        group.cancel_scope.cancel()
+            for parcel in taken:
+                _begin(group, runtime, parcel, seen)
+            await anyio.sleep(_BETWEEN_TICKS)
+        group.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_SECONDS
 
 
-async def _run_all(runtime: Runtime, parcels: list[Parcel], seen: Callable[[Parcel], None]) -> None:
-    async with anyio.create_task_group() as group:
-        for parcel in parcels:
-            try:
-                seen(parcel)
-            except LookupError:
-                continue
-            group.start_soon(STAGES[parcel.stage], runtime, parcel.account, parcel.claims)
+def _begin(group: Any, runtime: Runtime, parcel: Parcel, seen: Callable[[Parcel], None]) -> None:
+    try:
+        seen(parcel)
+    except LookupError:
+        return
+    group.start_soon(STAGES[parcel.stage], runtime, parcel.account, parcel.claims)

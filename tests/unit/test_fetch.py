@@ -362,7 +362,9 @@ def test_one_wall_clock_limit_covers_a_body_that_trickles(tmp_path: Path) -> Non
 
 
 def test_the_limit_covers_all_redirects_together(tmp_path: Path) -> None:
-    endless = reply(status="302 Found", headers="Location: /again\r\n")
+    async def endless(_: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 302 Found\r\nLocation: /again\r\nContent-Length: 0\r\n\r\n")
+
     assert isinstance(failure(endless, tmp_path, total_seconds=0.25, max_redirects=10**9), FetchTimeout)
 
 

@@ -1,8 +1,9 @@
 """Bloom's wire (trybloom.ai, OpenAPI 1.0.0): submit, then ask for up to fifty pictures at once."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
-from urllib.parse import urljoin
+from urllib.parse import quote
 
 from shared.lifecycle import ImageState, Outcome
 from worker.paid_post import Reply
@@ -13,10 +14,14 @@ from worker.providers.contract import (
     UnreadableError,
     UpstreamImage,
     WireSettings,
+    link_of,
     member,
     read_json,
+    readable,
+    text_of,
 )
-from worker.providers.refusals import ErrorBody, Row, refused, unreadable, without_answer
+from worker.providers.receipt import receipt
+from worker.providers.refusals import Row, refused, unreadable, without_answer
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
@@ -25,11 +30,12 @@ _ERRORS: Final = (
     Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
     Row(403, "FEATURE_NOT_ENTITLED", "not_entitled", _NO, Again.NEVER),
     Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, None, "not_found", _NO, Again.NEVER),
+    Row(404, "REFERENCE_IMAGE_NOT_FOUND", "not_found", _NO, Again.NEVER),
     Row(409, "BRAND_NOT_READY", "brand_not_ready", _NO, Again.AFTER),
     Row(422, None, "provider_rejected", _NO, Again.NEVER),
     Row(429, None, "rate_limited", _NO, Again.AFTER),
 )
+_ASKING_ERRORS: Final = (Row(404, "IMAGE_NOT_FOUND", "upstream_gone", _NO, Again.NEVER), *_ERRORS)
 _STATES: Final = {
     "pending": ImageState.PENDING,
     "generating": ImageState.PROCESSING,
@@ -55,49 +61,37 @@ class Bloom:
     async def submit(self, body: Mapping[str, Any], *, send_before: float) -> Accepted | Refused:
         """POST /images/generations: 202 with one id for each variant."""
         url = f"{self._settings.base_url}/images/generations"
-        reply = await self._settings.post.send(url, headers=self._headers, json=body, send_before=send_before)
-        if not isinstance(reply, Reply):
-            return without_answer(reply)
-        if reply.status not in {200, 202}:
-            return refused(reply, _ERRORS, _error_body)
-        try:
-            data = member(read_json(reply.body), "data")
-            # The vendor's own example reads `imageIds` where the document says `ids`.
-            ids = data.get("ids") or member(data, "imageIds")
-            images = tuple(UpstreamImage(ImageState.PENDING, _text(upstream_id)) for upstream_id in ids)
-        except (UnreadableError, AttributeError, TypeError) as error:
-            return unreadable(reply, UnreadableError(str(error)))
-        if not images:
-            return unreadable(reply, UnreadableError("no ids in the answer"))
-        return Accepted(reply.status, images, upstream_id=images[0].upstream_id)
+        result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=send_before)
+        return receipt(result, _accepted, _ERRORS, key=self._settings.api_key)
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
-        """GET /images?ids=: pictures missing from the page are left out; only their own GET may say 404."""
+        """GET /images?ids=: what the page lacks is left out; only its own GET may say that it is gone."""
         if len(upstream_ids) == 1:
             return await self._ask_one(upstream_ids[0])
         reply = await self._get("/images", {"ids": ",".join(upstream_ids), "limit": 100})
         if isinstance(reply, Refused):
-            return reply
+            # One id that Bloom does not accept must not keep the others from being asked about, each by itself.
+            return {} if reply.code == "provider_rejected" else reply
         try:
-            listed = member(read_json(reply.body), "data", "images")
-            return {_text(member(item, "id")): self._image(item) for item in listed}
-        except (UnreadableError, TypeError) as error:
-            return unreadable(reply, UnreadableError(str(error)))
+            listed = readable(member(read_json(reply.body), "data", "images"), self._listed)
+        except UnreadableError as error:
+            return unreadable(reply, error)
+        return dict(listed)
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
-        reply = await self._get(f"/images/{upstream_id}", {})
+        reply = await self._get(f"/images/{quote(upstream_id, safe='')}", {})
         if isinstance(reply, Refused):
-            if reply.http_status != 404:
+            if reply.code != "upstream_gone":
                 return reply
             gone = UpstreamImage(
                 ImageState.FAILED,
                 upstream_id,
-                error_code="upstream_gone",
+                error_code=reply.code,
                 error="Bloom no longer has this image",
             )
             return {upstream_id: gone}
         try:
-            return {upstream_id: self._image(member(read_json(reply.body), "data"))}
+            return {upstream_id: self._image(member(read_json(reply.body), "data"), upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -106,36 +100,38 @@ class Bloom:
         reply = await self._settings.get.get(url, headers=self._headers, params=params)
         if not isinstance(reply, Reply):
             return without_answer(reply)
-        return reply if reply.status == 200 else refused(reply, _ERRORS, _error_body)
+        if reply.status == 200:
+            return reply
+        refusal = refused(reply, _ASKING_ERRORS, key=self._settings.api_key)
+        # A failed look costs nothing and passes: it never stops an account.
+        return refusal if refusal.outcome is not Outcome.UNKNOWN else replace(refusal, again=Again.AFTER)
 
-    def _image(self, item: Any) -> UpstreamImage:
-        upstream_id = _text(member(item, "id"))
+    def _listed(self, item: Any) -> tuple[str, UpstreamImage]:
+        upstream_id = text_of(member(item, "id"))
+        return upstream_id, self._image(item, upstream_id)
+
+    def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
         # A word the document does not know yet is work in progress; the job's own bound ends it.
-        state = _STATES.get(item.get("status"), ImageState.PROCESSING)
+        state = _STATES.get(str(member(item, "status")), ImageState.PROCESSING)
         link = item.get("imageUrl")
         if state is ImageState.FAILED:
-            code, message = _FAILURES.get(item.get("failureReason"), ("generation_failed", "Bloom gave no reason"))
+            unnamed = ("generation_failed", "Bloom gave no reason")
+            code, message = _FAILURES.get(str(item.get("failureReason")), unnamed)
             return UpstreamImage(state, upstream_id, error_code=code, error=message)
-        if state is ImageState.READY and not link:
+        if state is not ImageState.READY:
+            return UpstreamImage(state, upstream_id)
+        if not link:
             return UpstreamImage(ImageState.PROCESSING, upstream_id)
-        if state is ImageState.READY:
-            # The short link redirects to signed storage and does not expire itself; it may be relative.
-            return UpstreamImage(state, upstream_id, link=urljoin(self._settings.base_url, _text(link)))
-        return UpstreamImage(state, upstream_id)
+        # The short link redirects to signed storage and does not expire itself; it may be relative.
+        return UpstreamImage(state, upstream_id, link=link_of(link, self._settings.base_url))
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise UnreadableError("an id or link that is not text")
-    return value
-
-
-def _error_body(body: Any) -> ErrorBody:
-    """Read either envelope: flat as in the OpenAPI document, or nested as in the vendor's guide and example."""
-    if not isinstance(body, dict):
-        raise UnreadableError("an error that is not an object")
-    nested = body.get("error")
-    error = nested if isinstance(nested, dict) else body
-    data = error.get("data")
-    action_url = data.get("action_url") if isinstance(data, dict) else None
-    return ErrorBody(error.get("code"), error.get("message"), action_url)
+def _accepted(status: int, answer: Any) -> Accepted:
+    data = member(answer, "data")
+    listed = data.get("ids") if isinstance(data, dict) else None
+    # The vendor's own example reads `imageIds` where the document says `ids`.
+    ids = dict.fromkeys(readable(listed or member(data, "imageIds"), text_of))
+    if not ids:
+        raise UnreadableError("no ids in the answer")
+    images = tuple(UpstreamImage(ImageState.PENDING, upstream_id) for upstream_id in ids)
+    return Accepted(status, images, upstream_id=images[0].upstream_id)

@@ -1,18 +1,24 @@
 """What a stage asks of a provider and what it may answer: one vocabulary for all wires."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Final, Protocol, TypeVar
+from urllib.parse import urljoin, urlsplit
 
 from pydantic import SecretStr
 
 from shared.lifecycle import ImageState, Outcome
 from worker.api_get import ApiGet
 from worker.paid_post import PaidPost
+
+T = TypeVar("T")
+_UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
 
 
 class Again(StrEnum):
@@ -26,7 +32,10 @@ class Again(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No image: whether it was bought (`outcome`) and when to try again are two independent answers."""
+    """No image: whether it was bought (`outcome`) and when to try again are two independent answers.
+
+    What may have been bought is never sent again, whatever `again` says: there it sets the pace of the account's next.
+    """
 
     outcome: Outcome
     again: Again
@@ -100,14 +109,48 @@ def read_json(body: bytes) -> Any:
         raise UnreadableError(f"{_looks_like(body)} where JSON was due") from None
 
 
-def member(value: Any, *path: str | int) -> Any:
-    """Return what lies at `path` in nested JSON; raises `UnreadableError` that names the path."""
+def member(value: Any, *path: str) -> Any:
+    """Return what lies at `path` in nested JSON objects; raises `UnreadableError` that names the path."""
     for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            raise UnreadableError(f"no {'.'.join(map(str, path))} in the answer") from None
+        if not isinstance(value, dict) or step not in value:
+            raise UnreadableError(f"no {'.'.join(path)} in the answer")
+        value = value[step]
     return value
+
+
+def readable(listed: Any, read: Callable[[Any], T]) -> tuple[T, ...]:
+    """Return what `read` makes of each item, without those it cannot read: one bad entry must not lose the others.
+
+    Raises `UnreadableError` where `listed` is no list.
+    """
+    if not isinstance(listed, list):
+        raise UnreadableError("no list where one was due")
+    found = []
+    for item in listed:
+        with suppress(UnreadableError):
+            found.append(read(item))
+    return tuple(found)
+
+
+def text_of(value: Any) -> str:
+    """Return an id or link as text that can be stored; raises `UnreadableError`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
+        raise UnreadableError("an id or link that is not text")
+    return value
+
+
+def link_of(value: Any, base_url: str) -> str:
+    """Return a link as it is, since its signature may cover every character; a relative one is joined to `base_url`.
+
+    Raises `UnreadableError` for what cannot be a link.
+    """
+    link = text_of(value)
+    try:
+        return link if urlsplit(link).scheme else urljoin(base_url, link)
+    except ValueError:
+        raise UnreadableError("a link that is no URL") from None
 
 
 def _looks_like(body: bytes) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from shared.lifecycle import ImageState, Outcome
-from worker.paid_post import Reply
 from worker.providers.contract import (
     Accepted,
     Again,
@@ -16,10 +16,13 @@ from worker.providers.contract import (
     UnreadableError,
     UpstreamImage,
     WireSettings,
+    link_of,
     member,
-    read_json,
+    readable,
+    text_of,
 )
-from worker.providers.refusals import ErrorBody, Row, moment, refused, unreadable, without_answer
+from worker.providers.receipt import receipt
+from worker.providers.refusals import Row, moment
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
@@ -31,6 +34,8 @@ _ERRORS: Final = (
     Row(422, None, "content_refused", _NO, Again.NEVER),
     Row(429, None, "rate_limited", _NO, Again.AFTER),
 )
+_DEAREST: Final = Decimal(1_000_000)  # USD; a figure beyond it is no price
+_FINEST: Final = -12  # decimal places of a price
 
 
 class Getimg:
@@ -46,56 +51,50 @@ class Getimg:
     async def submit(self, body: Mapping[str, Any], *, send_before: float) -> Accepted | Refused:
         """POST /v2/images/generations: 200 with links; there is no way to ask again."""
         url = f"{self._settings.base_url}/v2/images/generations"
-        reply = await self._settings.post.send(url, headers=self._headers, json=body, send_before=send_before)
-        if not isinstance(reply, Reply):
-            return without_answer(reply)
-        if reply.status != 200:
-            return refused(reply, _ERRORS, _error_body)
-        try:
-            return _accepted(read_json(reply.body))
-        except (UnreadableError, TypeError, AttributeError) as error:
-            return unreadable(reply, UnreadableError(str(error)))
+        result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=send_before)
+        read = partial(_accepted, base_url=self._settings.base_url, now=datetime.now(UTC))
+        return receipt(result, read, _ERRORS, key=self._settings.api_key)
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
-        """Always refused: getimg.ai cannot be asked about an image."""
+        """Refuse: getimg.ai cannot be asked about an image."""
         message = f"getimg.ai cannot be asked about {len(upstream_ids)} image(s) again"
         return Refused(Outcome.REJECTED, Again.NEVER, "result_expired", message)
 
 
-def _accepted(answer: Any) -> Accepted:
-    """Only the links must be there: nothing else may cost us images that are paid for."""
-    images = tuple(_image(member(item, "url"), item) for item in member(answer, "data"))
+def _accepted(status: int, answer: Any, *, base_url: str, now: datetime) -> Accepted:
+    """Only a link must be there: nothing else may cost us images that are paid for."""
+    images = readable(member(answer, "data"), partial(_image, base_url=base_url, now=now))
     if not images:
         raise UnreadableError("no images in the answer")
-    upstream_id = answer.get("id")
-    return Accepted(200, images, upstream_id=str(upstream_id) if upstream_id else None, settled=_cost(answer))
-
-
-def _image(link: Any, item: Mapping[str, Any]) -> UpstreamImage:
-    """The link dies at `deletes_at` or at its own `exp`, whichever comes first."""
-    moments = []
+    upstream_id = None
     with suppress(UnreadableError):
-        moments.append(moment(item.get("deletes_at")))
+        upstream_id = text_of(answer.get("id"))
+    return Accepted(status, images, upstream_id=upstream_id, settled=_cost(answer.get("usage")))
+
+
+def _image(item: Any, *, base_url: str, now: datetime) -> UpstreamImage:
+    """Read one picture, whose link dies at `deletes_at` or at its own `exp`, whichever comes first.
+
+    An end that is past already is not believed: a wrong clock or zone must not keep a paid image from being fetched.
+    """
+    link = link_of(member(item, "url"), base_url)
+    ends = []
+    with suppress(UnreadableError):
+        ends.append(moment(item.get("deletes_at")))
     with suppress(ValueError, OverflowError, OSError):
-        expires = dict(parse_qsl(urlsplit(str(link)).query)).get("exp", "")
-        moments.append(datetime.fromtimestamp(int(expires), UTC))
-    return UpstreamImage(ImageState.READY, link=str(link), link_expires_at=min(moments, default=None))
+        ends.append(datetime.fromtimestamp(int(dict(parse_qsl(urlsplit(link).query)).get("exp", "")), UTC))
+    return UpstreamImage(
+        ImageState.READY, link=link, link_expires_at=min((end for end in ends if end > now), default=None)
+    )
 
 
-def _cost(answer: Mapping[str, Any]) -> Decimal | None:
-    usage = answer.get("usage")
-    with suppress(InvalidOperation):
-        if isinstance(usage, dict) and usage.get("total_cost") is not None:
-            cost = Decimal(str(usage["total_cost"]))
-            return cost if cost.is_finite() and cost >= 0 else None
-    return None
-
-
-def _error_body(body: Any) -> ErrorBody:
-    """The shape is not documented: read `error.message`, else `message`, as the vendor's other answers have it."""
-    if not isinstance(body, dict):
-        raise UnreadableError("an error that is not an object")
-    nested = body.get("error")
-    error = nested if isinstance(nested, dict) else body
-    code, message = error.get("code"), error.get("message")
-    return ErrorBody(code if isinstance(code, str) else None, message if isinstance(message, str) else None)
+def _cost(usage: Any) -> Decimal | None:
+    """Return the cost in USD, exactly as written; None where there is no credible figure."""
+    given = usage.get("total_cost") if isinstance(usage, dict) else None
+    try:
+        cost = Decimal(str(given))
+    except InvalidOperation:
+        return None
+    exponent = cost.as_tuple().exponent
+    credible = isinstance(exponent, int) and exponent >= _FINEST and 0 <= cost < _DEAREST
+    return cost if credible else None

@@ -1,18 +1,24 @@
 """From HTTP status and a provider's own code to our code, whether it was bought, and when to try again."""
 
-import email.utils
-import time
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
 
 from shared.lifecycle import Outcome
+from worker.fetch import retry_after_seconds
 from worker.paid_post import Lost, NotSent, Reply
 from worker.providers.contract import Again, Refused, UnreadableError, read_json
 
 _MESSAGE_CHARS: Final = 500
 _EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
+_LONGEST_WAIT_SECONDS: Final = 86_400.0  # a header must not stop an account for longer
+_SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +41,21 @@ class ErrorBody:
     action_url: str | None = None
 
 
-def refused(reply: Reply, table: Sequence[Row], read: Callable[[Any], ErrorBody]) -> Refused:
-    """Classify an error answer; what no row of the table names may have been bought."""
-    body = _error_body(reply, read)
+def refused(reply: Reply, table: Sequence[Row], *, key: SecretStr) -> Refused:
+    """Classify an error answer by `table`, first match; what no row names may have been bought.
+
+    The message is the provider's, cut, and without our API `key` should it quote it.
+    """
+    body = _error_body(reply)
     row = next((row for row in table if row.status == reply.status and row.upstream in {None, body.code}), None)
-    row = row or Row(reply.status, None, "provider_error", Outcome.UNKNOWN, Again.NEVER)
+    row = row or Row(reply.status, None, "provider_error", Outcome.UNKNOWN, _pace(reply.status))
     named = f" {body.code}" if body.code else ""
+    message = f"HTTP {reply.status}{named}: {body.message or 'no message'}"
     return Refused(
         outcome=row.outcome,
         again=row.again,
         code=row.code,
-        message=f"HTTP {reply.status}{named}: {body.message or 'no message'}"[:_MESSAGE_CHARS],
+        message=message.replace(key.get_secret_value(), "<the API key>")[:_MESSAGE_CHARS],
         http_status=reply.status,
         after_seconds=retry_after(reply.headers),
         action_url=body.action_url,
@@ -57,43 +67,79 @@ def without_answer(result: NotSent | Lost) -> Refused:
     if isinstance(result, NotSent):
         return Refused(Outcome.NOT_SENT, Again.AFTER, "provider_unreachable", result.reason)
     code = "answer_lost" if result.status is None else "answer_unreadable"
-    return Refused(Outcome.UNKNOWN, Again.NEVER, code, result.reason, http_status=result.status)
+    return Refused(Outcome.UNKNOWN, Again.AFTER, code, result.reason, http_status=result.status)
 
 
 def unreadable(reply: Reply, error: UnreadableError) -> Refused:
     """Say what a success that cannot be read means: it may well have been bought."""
     message = f"HTTP {reply.status}, but {error}"
-    return Refused(Outcome.UNKNOWN, Again.NEVER, "answer_unreadable", message, http_status=reply.status)
+    return Refused(Outcome.UNKNOWN, Again.AFTER, "answer_unreadable", message, http_status=reply.status)
 
 
-def retry_after(headers: Mapping[str, str], *, now: Callable[[], float] = time.time) -> float | None:
-    """Return the seconds a provider asks to wait: Retry-After as seconds or date (RFC 9110), else X-RateLimit-Reset."""
-    if given := headers.get("retry-after"):
-        if given.strip().isdigit():
-            return float(given)
-        try:
-            moment = email.utils.parsedate_to_datetime(given)
-        except ValueError:
-            return None
-        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - now())
-    if headers.get("x-ratelimit-remaining", "").strip() == "0":
-        reset = headers.get("x-ratelimit-reset", "").strip()
-        if reset.isdigit():
-            return max(0.0, float(reset) - now()) if int(reset) > _EPOCH_FROM else float(reset)
-    return None
+def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
+    """Return the seconds a provider asks to wait: Retry-After as seconds or date (RFC 9110), else X-RateLimit-Reset.
+
+    At most a day. The reset is a Unix time or seconds left (documents disagree), and counts unless requests remain.
+    """
+    now = now or datetime.now(UTC)
+    given = headers.get("retry-after", "").strip()
+    wait = float(given) if _SECONDS.fullmatch(given) else retry_after_seconds(given or None, now)
+    reset = headers.get("x-ratelimit-reset", "").strip()
+    if wait is None and headers.get("x-ratelimit-remaining", "0").strip() == "0" and _SECONDS.fullmatch(reset):
+        wait = float(reset)
+        wait = max(0.0, wait - now.timestamp()) if wait > _EPOCH_FROM else wait
+    return None if wait is None else min(wait, _LONGEST_WAIT_SECONDS)
 
 
 def moment(text: Any) -> datetime:
-    """Read an ISO 8601 time; raises `UnreadableError`."""
+    """Read an ISO 8601 time, in UTC where it names no zone; raises `UnreadableError`."""
     try:
         read = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
+        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         raise UnreadableError("a time that is not ISO 8601") from None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
 
 
-def _error_body(reply: Reply, read: Callable[[Any], ErrorBody]) -> ErrorBody:
+def _pace(status: int) -> Again:
+    """Say what an answer that no document names means for the account's next call.
+
+    A redirect or an unknown path will meet every job alike: the account pauses instead of holding them one by one.
+    """
+    if 300 <= status < 400 or status in {404, 405}:
+        return Again.RESUME
+    return Again.AFTER if status >= 500 or status == 408 else Again.NEVER
+
+
+def _error_body(reply: Reply) -> ErrorBody:
+    """Read the envelopes in use: flat, or nested in `error`, which may also be plain text."""
+    if 300 <= reply.status < 400:
+        return ErrorBody(message="a redirect, which is never followed; check the account's base URL")
     try:
-        return read(read_json(reply.body))
-    except UnreadableError as error:
-        return ErrorBody(message=str(error))
+        body = read_json(reply.body)
+    except UnreadableError as fault:
+        return ErrorBody(message=str(fault))
+    if not isinstance(body, dict):
+        return ErrorBody(message="an error that is not an object")
+    nested = body.get("error")
+    error = nested if isinstance(nested, dict) else {"message": nested, **body}
+    data = error.get("data")
+    return ErrorBody(
+        code=_line(error.get("code")),
+        message=_line(error.get("message")),
+        action_url=_web_address(data.get("action_url") if isinstance(data, dict) else None),
+    )
+
+
+def _line(value: Any) -> str | None:
+    """Return text or a number as one printable line; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return _UNPRINTABLE.sub(" ", str(value)).strip()[:_MESSAGE_CHARS] or None
+
+
+def _web_address(value: Any) -> str | None:
+    line = _line(value)
+    try:
+        return line if line and urlsplit(line).scheme in {"http", "https"} else None
+    except ValueError:
+        return None

@@ -10,14 +10,16 @@ from ops.simulator.draws import between, uuid4_like
 from ops.simulator.exchange import Exchange, Operation
 from ops.simulator.gallery import Picture
 from ops.simulator.links import LinkState
+from ops.simulator.marks import defect_in
 from ops.simulator.pictures import Sketch, size_for
 from ops.simulator.replies import Reply
+from ops.simulator.sale import Charge
 from ops.simulator.wires.bloom.brands import BRANDS, REFUSALS, WORKSPACE_NAME, brand_json
 from ops.simulator.wires.bloom.errors import BloomErrors
 from ops.simulator.wires.bloom.images import BloomImage, Shelf, cut_page, image_json
 from ops.simulator.wires.bloom.listing import Patience, cursor_after, parse_ids, parse_listing, parse_patience
 from ops.simulator.wires.bloom.submission import BloomSubmission, parse_submission
-from ops.simulator.world import Charge, World
+from ops.simulator.world import World
 
 _API = "/bloom/api/v1"
 _QUEUED_SHARE = 0.25  # of the latency: the rest is spent generating
@@ -76,7 +78,7 @@ class BloomWire:
             raise self._errors.refuse("ACCOUNT_BANNED")
         if account.terms.forbidden:
             raise self._errors.refuse("FORBIDDEN")
-        if not self._world.accounts.take_turn(account):
+        if self._world.accounts.take_turn(account) is not None:
             raise self._errors.refuse("TOO_MANY_REQUESTS")
 
     def refusal(self, status: int, exchange: Exchange, code: str | None = None) -> Reply:
@@ -151,7 +153,7 @@ class BloomWire:
         sketch = Sketch(world.config.seed, wanted.prompt, wanted.model, wanted.ratio, index, *size, form)
         submission = exchange.line.submission_id if exchange.line else image_id
         picture = Picture(image_id, self.name, image.key, submission, sketch, now)
-        picture.defect = next((mark for mark in ("corrupt", "html") if mark in marks), None)
+        picture.defect = defect_in(marks)
         picture.expires_at_once = "expired" in marks
         world.gallery.add(picture)
 

@@ -13,12 +13,15 @@ from ops.simulator.draws import between, uuid4_like
 from ops.simulator.exchange import Exchange, Operation
 from ops.simulator.gallery import Picture
 from ops.simulator.links import LinkState
+from ops.simulator.marks import defect_in
 from ops.simulator.pictures import Sketch, size_for
 from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.sale import Charge
+from ops.simulator.windows import rate_headers, retry_after
 from ops.simulator.wires.getimg.errors import error_reply
 from ops.simulator.wires.getimg.models import MODELS
 from ops.simulator.wires.getimg.submission import GetimgSubmission, parse_submission
-from ops.simulator.world import Charge, World
+from ops.simulator.world import World
 
 _LONGEST_COSTS = timedelta(days=180)
 
@@ -66,11 +69,11 @@ class GetimgWire:
         exchange.account = account
         if account.terms.banned or account.terms.forbidden:
             raise RefusalError(error_reply(403))
-        if not accounts.take_turn(account):
+        full = accounts.take_turn(account)
+        if full is not None:
             reply = error_reply(429)
             if self._settings.retry_after:
-                wait = accounts.window_ends(account) - self._world.clock.now()
-                reply.headers["retry-after"] = str(max(1, round(wait + 0.5)))
+                reply.headers["retry-after"] = retry_after(full, self._world.clock.now())
             raise RefusalError(reply)
 
     def refusal(self, status: int, exchange: Exchange, code: str | None = None) -> Reply:  # noqa: ARG002 - no links here
@@ -79,14 +82,9 @@ class GetimgWire:
 
     def decorate(self, exchange: Exchange, reply: Reply) -> None:
         """Add the ``X-RateLimit-*`` headers."""
-        account = exchange.require_account()
-        if account.requests_per_minute is None:
-            return
-        now, ends = self._world.clock.now(), self._world.accounts.window_ends(account)
-        moment = ends if self._settings.rate_reset == "epoch" else ends - now
-        reply.headers["x-ratelimit-limit"] = str(account.requests_per_minute)
-        reply.headers["x-ratelimit-remaining"] = str(account.requests_per_minute - len(account.recent))
-        reply.headers["x-ratelimit-reset"] = str(round(moment + 0.5))
+        window = self._world.accounts.tightest(exchange.require_account())
+        if window is not None:
+            reply.headers.update(rate_headers(window, self._world.clock.now(), self._settings.rate_reset))
 
     def dump(self) -> dict[str, Any]:
         """Return nothing: bill and pictures are all there is."""
@@ -149,7 +147,7 @@ class GetimgWire:
         sketch = Sketch(world.config.seed, wanted.prompt, wanted.model.id, wanted.ratio, 0, *size, wanted.output_format)
         key = exchange.require_account().key
         picture = Picture(f"{request_id}/0", self.name, key, request_id, sketch, world.clock.now())
-        picture.defect = next((mark for mark in ("corrupt", "html") if mark in marks), None)
+        picture.defect = defect_in(marks)
         picture.expires_at_once = "expired" in marks
         world.gallery.add(picture)
         return picture

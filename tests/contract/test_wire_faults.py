@@ -1,0 +1,145 @@
+"""Every fault a provider can have, met by both wires: our verdict and the provider's bill never contradict."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ops.simulator import Simulator, SimulatorConfig
+from shared.errors import CODES
+from shared.lifecycle import Outcome
+from tests.support.wires import Caller
+from worker.providers.contract import Accepted, Again, Refused
+
+BOTH = pytest.mark.parametrize("provider", ["bloom", "getimg"])
+ACCEPTED, REJECTED, UNKNOWN = Outcome.ACCEPTED, Outcome.REJECTED, Outcome.UNKNOWN
+
+
+@pytest.fixture(scope="module")
+def _faulty(base_config: SimulatorConfig) -> Iterator[Simulator]:
+    with Simulator(base_config).serve() as running:
+        yield running
+
+
+@pytest.fixture
+def sim(_faulty: Simulator) -> Simulator:
+    """A simulator without a past and without faults yet; started once, which is what takes the time."""
+    _faulty.put_faults({})
+    _faulty.reset()
+    return _faulty
+
+
+def outcome(answer: Accepted | Refused) -> Outcome:
+    if isinstance(answer, Accepted):
+        return Outcome.ACCEPTED
+    assert answer.code in CODES
+    return answer.outcome
+
+
+def agrees(answer: Accepted | Refused, sim: Simulator) -> bool:
+    """Say whether the provider's bill has what our verdict allows, and whether one request reached it at most."""
+    lines, posts = len(sim.bill()["lines"]), sum(sim.counters()["paid_posts"].values())
+    allowed = {ACCEPTED: {1}, UNKNOWN: {0, 1}}.get(outcome(answer), {0})
+    return lines in allowed and posts <= 1
+
+
+FAULTS: list[tuple[Any, Outcome]] = [
+    ("reply_lost", UNKNOWN),
+    ("close_after_read", UNKNOWN),
+    ({"kind": "close_after_read", "accepted": True}, UNKNOWN),
+    ("reset_after_read", UNKNOWN),
+    ({"kind": "reset_after_read", "accepted": True}, UNKNOWN),
+    ("refuse_503", UNKNOWN),
+    ({"kind": "refuse_503", "retry_after": 7}, UNKNOWN),
+    ("error_5xx", UNKNOWN),
+    ({"kind": "error_5xx", "accepted": True}, UNKNOWN),
+    ({"kind": "error_5xx", "status": 502, "accepted": True}, UNKNOWN),
+    ({"kind": "error_5xx", "status": 504}, UNKNOWN),
+    ("429", REJECTED),
+    ("402", REJECTED),
+    ({"kind": "slow", "seconds": 1}, ACCEPTED),
+    ({"kind": "slow", "seconds": 100_000}, UNKNOWN),
+    ({"kind": "drip", "seconds": 0.001}, ACCEPTED),
+    ({"kind": "drip", "seconds": 100}, UNKNOWN),
+    ("truncate", UNKNOWN),
+    ({"kind": "truncate", "chunked": True}, UNKNOWN),
+    ("wrong_content", UNKNOWN),
+    ({"kind": "wrong_content", "content_type": "application/json"}, UNKNOWN),
+    ("html_body", UNKNOWN),
+    ("empty_body", UNKNOWN),
+    ("not_utf8", UNKNOWN),
+    ({"kind": "oversize", "bytes": 6_000_000}, UNKNOWN),
+    ({"kind": "oversize", "bytes": None, "content_length": False}, UNKNOWN),
+    ({"kind": "redirect_to", "url": "http://127.0.0.1:1/"}, UNKNOWN),
+    ({"kind": "redirect_to", "url": "http://127.0.0.1:1/", "status": 308}, UNKNOWN),
+    ("early_expiry", ACCEPTED),
+]
+
+
+@BOTH
+@pytest.mark.parametrize(("fault", "expected"), FAULTS)
+def test_the_verdict_on_a_fault_agrees_with_the_bill(
+    sim: Simulator, provider: str, fault: Any, expected: Outcome
+) -> None:
+    sim.put_faults([{"match": {"route": "submit"}, "fault": fault}])
+    answer = Caller(sim, provider, seconds=0.8).submit()
+    assert outcome(answer) is expected
+    assert agrees(answer, sim)
+
+
+@pytest.mark.parametrize(("provider", "expected"), [("bloom", ACCEPTED), ("getimg", UNKNOWN)])
+def test_a_failed_generation_is_what_the_provider_makes_of_it(sim: Simulator, provider: str, expected: Outcome) -> None:
+    sim.put_faults([{"match": {"route": "submit"}, "fault": "failed_generation"}])
+    answer = Caller(sim, provider).submit()
+    assert outcome(answer) is expected
+    assert agrees(answer, sim)
+
+
+@BOTH
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 504, 520, 524, 529])
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_server_error_is_unknown_whether_or_not_it_was_billed(
+    sim: Simulator, *, provider: str, status: int, accepted: bool
+) -> None:
+    sim.put_faults(
+        [{"match": {"route": "submit"}, "fault": {"kind": "error_5xx", "status": status, "accepted": accepted}}]
+    )
+    answer = Caller(sim, provider).submit()
+    assert (outcome(answer), answer.again, answer.code) == (UNKNOWN, Again.AFTER, "provider_error")
+    assert len(sim.bill()["lines"]) == accepted
+
+
+@BOTH
+@pytest.mark.parametrize(("header", "seconds"), [(7, 7), ("Fri, 31 Dec 2100 23:59:59 GMT", 86_400), ("soon", None)])
+def test_a_rate_limit_says_when_to_come_back(
+    sim: Simulator, provider: str, header: float | str, seconds: float | None
+) -> None:
+    sim.put_faults([{"match": {"route": "submit"}, "fault": {"kind": "429", "retry_after": header}}])
+    answer = Caller(sim, provider).submit()
+    assert (answer.outcome, answer.again, answer.after_seconds) == (REJECTED, Again.AFTER, seconds)
+
+
+@BOTH
+def test_a_provider_that_is_not_there_was_sent_nothing(base_config: SimulatorConfig, provider: str) -> None:
+    with Simulator(base_config).serve() as gone:
+        caller = Caller(gone, provider)
+    answer = caller.submit()
+    assert (answer.outcome, answer.again, answer.code) == (Outcome.NOT_SENT, Again.AFTER, "provider_unreachable")
+    assert len(gone.bill()["lines"]) == 0
+
+
+@pytest.mark.parametrize(
+    "fault", ["reply_lost", "refuse_503", "html_body", "empty_body", "not_utf8", "truncate", "429"]
+)
+def test_a_poll_that_fails_is_asked_again_and_loses_nothing(sim: Simulator, fault: str) -> None:
+    caller = Caller(sim, "bloom")
+    bought = caller.submit(variantCount=2)
+    ids = [image.upstream_id for image in bought.images]
+    sim.put_faults([{"match": {"route": "poll"}, "fault": fault, "times": None}])
+    for asked in (ids, ids[:1]):
+        refused = caller.poll(asked)
+        assert isinstance(refused, Refused)
+        assert refused.again is Again.AFTER
+    sim.put_faults({})
+    assert set(caller.poll(ids)) == set(ids)
+    assert sim.counters()["accepted"] == {"bloom": 1}

@@ -1,0 +1,64 @@
+"""getimg's wire against the simulator: links and cost from one answer, and each refusal."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from ops.simulator import GetimgSettings, Simulator
+from shared.lifecycle import ImageState, Outcome
+from tests.support.wires import Caller
+from worker.providers.contract import Accepted, Again
+
+NO = Outcome.REJECTED
+
+
+def test_the_answer_is_the_result_with_its_exact_cost_and_end(shared_sim: Simulator, web: httpx.Client) -> None:
+    bought = Caller(shared_sim, "getimg", key="sim-one").submit()
+    assert isinstance(bought, Accepted)
+    (line,) = shared_sim.world.bill.as_json(key="sim-one")["lines"]
+    assert (bought.upstream_id, bought.settled) == (line["submission_id"], Decimal(line["amount"]))
+    (image,) = bought.images
+    assert image.state is ImageState.READY
+    assert image.link_expires_at is not None
+    assert image.link_expires_at > datetime.now(UTC)
+    assert image.link is not None
+    assert web.get(image.link).headers["content-type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("key", "extra", "expected"),
+    [
+        ("nobody", {}, (NO, Again.RESUME, "account_unauthorized")),
+        ("banned", {}, (NO, Again.RESUME, "account_forbidden")),
+        ("poor", {}, (NO, Again.RESUME, "account_out_of_credit")),
+        ("hurried", {}, (NO, Again.AFTER, "rate_limited")),
+        ("sim-a", {"prompt": ""}, (NO, Again.NEVER, "provider_rejected")),
+        ("sim-a", {"model": "no-such-model"}, (NO, Again.NEVER, "provider_rejected")),
+        ("sim-a", {"prompt": "[sim:moderated] x"}, (NO, Again.NEVER, "content_refused")),
+        ("sim-a", {"prompt": "[sim:failed] x"}, (Outcome.UNKNOWN, Again.AFTER, "provider_error")),
+    ],
+)
+def test_each_refusal_of_getimg_costs_nothing_and_says_what_to_do(
+    shared_sim: Simulator, key: str, extra: dict[str, Any], expected: Any
+) -> None:
+    before = len(shared_sim.bill()["lines"])
+    refused = Caller(shared_sim, "getimg", key=key).submit(**extra)
+    assert (refused.outcome, refused.again, refused.code) == expected
+    assert len(shared_sim.bill()["lines"]) == before
+
+
+@pytest.mark.parametrize("unit", ["epoch", "seconds"])
+def test_a_full_window_says_when_it_opens_in_either_unit(start: Callable[..., Simulator], unit: Any) -> None:
+    sim = start(time_scale=1, getimg=GetimgSettings(requests_per_minute=0, rate_reset=unit))
+    refused = Caller(sim, "getimg").submit()
+    assert (refused.outcome, refused.again) == (NO, Again.AFTER)
+    assert 50 <= refused.after_seconds <= 62
+
+
+def test_the_key_is_in_no_answer_of_ours(shared_sim: Simulator) -> None:
+    refused = Caller(shared_sim, "getimg", key="nobody-knows-this-key").submit()
+    assert "nobody-knows-this-key" not in repr(refused)

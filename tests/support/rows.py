@@ -1,0 +1,130 @@
+"""Rows for tests of the SQL layer: accounts, batches and jobs, and a job brought to wherever a test begins."""
+
+import hashlib
+import itertools
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text  # noqa: TID251 - a test of the SQL layer looks at its rows
+
+from shared.db import accounts, claims, submissions
+from shared.db.accounts import AccountRow
+from shared.db.engine import Engine, transaction
+from shared.db.enqueue import Enqueued, NewJob, enqueue
+from shared.db.submissions import Answer, BoughtImage, Intent, Sender
+from shared.db.transitions import Claim, Move, move
+from shared.ids import new_id
+from shared.lifecycle import ImageState, JobState, Outcome
+from shared.settings import Window
+
+SENDER = Sender("a-worker", 4711)
+_NUMBERS = itertools.count(1)
+
+
+def account_row(name: str = "bloom", *, concurrency: int = 8, windows: tuple[Window, ...] = ()) -> AccountRow:
+    return AccountRow(name, name, "credit", concurrency, windows)
+
+
+def new_job(
+    custom_id: str, *, prompt: str = "a harbour", account: str = "bloom", priority: int = 0, n: int = 1
+) -> NewJob:
+    request = f'{{"n":{n},"prompt":"{prompt}"}}'
+    fingerprint = hashlib.sha256(request.encode()).digest()
+    return NewJob(custom_id, account, account, request, fingerprint, priority)
+
+
+def add(
+    engine: Engine, jobs: Iterable[NewJob], *, batch: str = "b", deadline: float = 3600, collect: float = 7200
+) -> Enqueued:
+    """Enqueue, with every account that the tests use."""
+    rows = [account_row("bloom"), account_row("getimg")]
+    with transaction(engine) as connection:
+        return enqueue(connection, batch, jobs, rows, deadline_seconds=deadline, collect_seconds=collect)
+
+
+def register(engine: Engine, *rows: AccountRow) -> None:
+    with transaction(engine) as connection:
+        accounts.register(connection, rows)
+
+
+def claim(
+    engine: Engine, stage: str = "submit", *, count: int = 1, lease: float = 60, worker: str = "a"
+) -> list[Claim]:
+    with transaction(engine) as connection:
+        return claims.claim(connection, stage, "bloom", count=count, worker=worker, lease_seconds=lease)
+
+
+def open_intents(
+    engine: Engine,
+    found: Iterable[Claim],
+    *,
+    price: Decimal | None = Decimal(2),
+    sender: Sender = SENDER,
+    lease: float = 60,
+) -> list[Intent]:
+    with transaction(engine) as connection:
+        return submissions.open_for(
+            connection,
+            "bloom",
+            {claim: new_id() for claim in found},
+            sender=sender,
+            price=lambda _request, _count: price,
+            send_within_seconds=20,
+            lease_seconds=lease,
+        )
+
+
+def one_intent(engine: Engine, *, n: int = 1, lease: float = 60) -> Intent:
+    """Enqueue, claim and open one new job of `n` images."""
+    add(engine, [new_job(f"c{next(_NUMBERS)}", n=n)])
+    (intent,) = open_intents(engine, claim(engine), lease=lease)
+    return intent
+
+
+def accepted(*states: ImageState, link: str | None = "https://example.com/i") -> Answer:
+    """An answer that bought one picture for each of `states`."""
+    number = next(_NUMBERS)
+    pictures = tuple(
+        BoughtImage(
+            index,
+            state,
+            f"up-{number}-{index}",
+            link if state is ImageState.READY else None,
+            datetime.now(UTC) + timedelta(hours=1) if state is ImageState.READY else None,
+            "generation_failed" if state is ImageState.FAILED else None,
+        )
+        for index, state in enumerate(states or (ImageState.READY,))
+    )
+    return Answer(Outcome.ACCEPTED, http_status=200, upstream_id=f"up-{number}-0", images=pictures)
+
+
+def settle(engine: Engine, intent: Intent, answer: Answer, step: Move) -> bool:
+    """Record an answer and try the transition, as a sender does; False where it lost."""
+    with transaction(engine) as connection:
+        submissions.record(connection, intent.submission_id, answer)
+        return bool(move(connection, [step], actor="a-worker"))
+
+
+def transferring(engine: Engine, *states: ImageState, link: str | None = "https://example.com/i") -> Claim:
+    """Bring one new job with pictures in `states` to where the transfer finds it, unclaimed and due."""
+    intent = one_intent(engine, n=max(len(states), 1))
+    step = Move(intent.claim, JobState.SUBMITTING, JobState.TRANSFERRING, 0)
+    assert settle(engine, intent, accepted(*states, link=link), step)
+    return intent.claim
+
+
+def rows(engine: Engine, statement: str, **parameters: Any) -> list[Any]:
+    with transaction(engine) as connection:
+        result = connection.execute(text(statement), parameters)
+        return list(result.all()) if result.returns_rows else []
+
+
+def job(engine: Engine, job_id: UUID) -> Any:
+    return rows(engine, "SELECT *, due_at <= now() AS due FROM job WHERE id = :id", id=job_id)[0]
+
+
+def states(engine: Engine) -> dict[str, int]:
+    return dict(tuple(row) for row in rows(engine, "SELECT state, count(*) FROM job GROUP BY state"))

@@ -1,0 +1,27 @@
+"""From what became of one paid POST to what was bought: the road that every wire's submit takes."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import SecretStr
+
+from worker.paid_post import Lost, NotSent, Reply
+from worker.providers.contract import Accepted, Refused, UnreadableError, read_json
+from worker.providers.refusals import Row, refused, unreadable, without_answer
+
+
+def receipt(
+    result: Reply | NotSent | Lost, read: Callable[[int, Any], Accepted], table: Sequence[Row], *, key: SecretStr
+) -> Accepted | Refused:
+    """Return what was bought, or why not. `read(status, answer)` raises `UnreadableError` where it finds no images.
+
+    Any 2xx is read, and so is the body of a success that broke off: if its JSON is whole, it is a receipt all the same.
+    """
+    if isinstance(result, NotSent):
+        return without_answer(result)
+    if result.status is not None and 200 <= result.status < 300:
+        try:
+            return read(result.status, read_json(result.body))
+        except UnreadableError as error:
+            return unreadable(result, error) if isinstance(result, Reply) else without_answer(result)
+    return without_answer(result) if isinstance(result, Lost) else refused(result, table, key=key)
