@@ -60,7 +60,11 @@ class Client:
         self.settings = settings or load()
         url = SecretStr(database_url) if database_url else self.settings.database_url
         self._engine = open_engine(url, application="genqueue producer", pool_size=2)
-        schema.check(self._engine)
+        try:
+            schema.check(self._engine)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
