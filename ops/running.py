@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ops.cli.join import adopt, migrate_quietly
-from ops.stack import Home, Stack, StackError
+from ops.stack import Home, Process, Stack, StackError
 from ops.stack.ports import free_port
 from shared.settings import load
 
@@ -44,6 +45,7 @@ class Running:
         self.simulator: dict[str, Any] = {}
         self._home = home
         self._options = options
+        self._workers: list[str] = []
         self._python = sys.executable
 
     def __enter__(self) -> Self:
@@ -61,6 +63,9 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # All at once: each finishes what it has in the air, and that may take minutes.
+        for name in self._workers:
+            self.stack.kill(name, signal.SIGTERM)
         self.stack.stop()
 
     def urls(self) -> dict[str, str]:
@@ -85,14 +90,15 @@ class Running:
             "--ready-file": ready,
         }
         command = [self._python, "-m", "ops.simulator", *(str(part) for pair in arguments.items() for part in pair)]
-        self.stack.spawn("simulator", command, _path())
-        self.simulator = _await_json(ready, self._home.log("simulator"))
+        process = self.stack.spawn("simulator", command, _path())
+        self.simulator = _await_json(ready, process)
         os.environ.update(simulated_accounts(self.simulator["url"], options.time_scale))
 
     def _start_worker(self, name: str) -> None:
         command = [self._python, "-m", "ops.cli", "worker", "--name", name]
         environment = {**_path(), **self._options.environment}
         self.stack.spawn(name, command, environment, stop_seconds=self._options.worker_stop_seconds)
+        self._workers.append(name)
 
 
 def simulated_accounts(url: str, time_scale: float) -> dict[str, str]:
@@ -117,11 +123,11 @@ def _path() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
-def _await_json(file: Path, log: Path) -> dict[str, Any]:
+def _await_json(file: Path, process: Process) -> dict[str, Any]:
     end = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < end:
+    while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(FileNotFoundError):
             found: dict[str, Any] = json.loads(file.read_text())
             return found
         time.sleep(0.02)
-    raise StackError(f"the simulator did not come up within {_READY_SECONDS:g} s; see {log}")
+    raise StackError(f"the simulator did not come up within {_READY_SECONDS:g} s ({process.log}): {process.tail()}")

@@ -27,6 +27,7 @@ _SETTINGS: Final[dict[str, Any]] = {
     "worker_disable_prefetch": True,
     "worker_prefetch_multiplier": 1,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_enable_prefetch_count_reduction": False,
     "worker_consumer": "worker.consumer:SafeConsumer",
     "worker_hijack_root_logger": False,
     "worker_redirect_stdouts": False,
@@ -41,12 +42,12 @@ _SETTINGS: Final[dict[str, Any]] = {
     "broker_connection_max_retries": None,
     "broker_pool_acquire_timeout": 5,
     "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0.1, "interval_max": 0.5},
-    # kombu waits for ever by default; a frozen Redis must not freeze a dispatcher.
+    # kombu waits for ever by default; a frozen Redis must not freeze a dispatcher: two tries are six seconds.
     "broker_transport_options": {
         "visibility_timeout": 300,
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
-        "socket_timeout": 5,
+        "socket_timeout": 3,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,
         "health_check_interval": 15,

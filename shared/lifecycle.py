@@ -88,11 +88,14 @@ class ImageState(StrEnum):
     STORED = "stored"
     """Verified in the bucket. Final."""
 
+    UPSTREAM_ONLY = "upstream_only"
+    """Made and paid for, but its provider gives no link; left there because a setting says so. Final."""
+
     FAILED = "failed"
     """Will not arrive, with its own error code. Final."""
 
 
-IMAGE_FINAL: frozenset[ImageState] = frozenset({ImageState.STORED, ImageState.FAILED})
+IMAGE_FINAL: frozenset[ImageState] = frozenset({ImageState.STORED, ImageState.UPSTREAM_ONLY, ImageState.FAILED})
 
 
 class IllegalTransitionError(ValueError):

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -11,14 +12,14 @@ import anyio.to_thread
 import structlog
 
 from shared.backoff import delay
-from shared.db import images
+from shared.db import images, slots
 from shared.db.images import ImageChange, StoredObject
 from shared.db.transitions import Claim, renew
 from shared.lifecycle import ImageState
 from worker import imagecheck
 from worker.fetch import Fetched, LinkExpired
 from worker.imagecheck import ImageFacts
-from worker.providers.contract import Refused
+from worker.providers.contract import Refused, UpstreamImage
 from worker.runtime import Account, Runtime
 from worker.spool import SpoolError, TransferError
 from worker.storage import StorageError, key_for
@@ -34,10 +35,11 @@ class Picture:
     index: int
     upstream_id: str | None
     link: str
-    expires: Any
+    expires: datetime | None
     expired: bool
+    """Whether the link's own time is over; the link is asked all the same, for clocks differ."""
     tries: int
-    custom_id: str
+    job_tries: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +56,28 @@ async def copy(runtime: Runtime, account: Account, picture: Picture) -> NotYet |
     """Bring one picture into the bucket or learn why not; writes its row and returns None once that is final."""
     try:
         async with runtime.transfers:
-            await _copy(runtime, account, picture)
+            await _copy(runtime, picture, renewable=_renewable(account, picture))
     except (StorageError, SpoolError) as error:
-        # Ours to mend, not the link's fault: no try is spent.
-        return _later(runtime, picture.tries + 1, error)
+        # Ours to mend, not the link's fault: no try of the picture is spent.
+        return _later(runtime, picture.job_tries + 1, error)
     except TransferError as error:
         return await _failed(runtime, account, picture, error)
     return None
 
 
-async def _copy(runtime: Runtime, account: Account, picture: Picture) -> None:
-    if picture.expired and account.wire.poll_batch == 0:
-        raise LinkExpired("the link's own time is over")
+def _renewable(account: Account, picture: Picture) -> bool:
+    """Whether the provider can be asked for another link."""
+    return account.wire.poll_batch > 0 and picture.upstream_id is not None
+
+
+async def _copy(runtime: Runtime, picture: Picture, *, renewable: bool) -> None:
     began = time.monotonic()
     fetched = await runtime.fetcher.fetch(picture.link)
     with fetched.spool:
         facts = await anyio.to_thread.run_sync(partial(_check, runtime, fetched), limiter=runtime.transfers_threads)
         key = key_for(str(picture.claim.job_id), picture.index, fetched.spool.sha256, facts.extension)
-        await _put(runtime, picture, fetched, facts, key)
+        patience = 0 if renewable and picture.expires is None else runtime.settings.store_wait_seconds
+        await _put(runtime, picture, fetched, facts, key, patience=patience)
         await runtime.write(partial(_record, runtime, picture, fetched, facts, key))
         _log.info(
             "stored",
@@ -93,8 +99,10 @@ def _check(runtime: Runtime, fetched: Fetched) -> ImageFacts:
     )
 
 
-async def _put(runtime: Runtime, picture: Picture, fetched: Fetched, facts: ImageFacts, key: str) -> None:
-    """Put the object; while the bucket refuses, a picture whose link will die is held in hand, within a bound."""
+async def _put(
+    runtime: Runtime, picture: Picture, fetched: Fetched, facts: ImageFacts, key: str, *, patience: float
+) -> None:
+    """Put the object; while the bucket refuses, a picture whose link may die is held in hand, `patience` seconds."""
     put = partial(
         runtime.storage.put,
         key,
@@ -102,7 +110,7 @@ async def _put(runtime: Runtime, picture: Picture, fetched: Fetched, facts: Imag
         content_type=facts.content_type,
         metadata={"genqueue-job": str(picture.claim.job_id)},
     )
-    give_up = time.monotonic() + (runtime.settings.store_wait_seconds if picture.expires else 0)
+    give_up = time.monotonic() + patience
     tries = 0
     while True:
         try:
@@ -137,29 +145,40 @@ def _record(runtime: Runtime, picture: Picture, fetched: Fetched, facts: ImageFa
 async def _failed(runtime: Runtime, account: Account, picture: Picture, error: TransferError) -> NotYet | None:
     """Ask again where it may help, and end the picture where it cannot."""
     tries = picture.tries + 1
-    renewable = account.wire.poll_batch > 0 and picture.upstream_id is not None
-    dead = isinstance(error, LinkExpired) and not renewable
-    change = partial(ImageChange, picture.claim.job_id, picture.index, tries=tries)
+    renewable = _renewable(account, picture)
+    # Before its own time a link may be refused by mistake: it is asked again.
+    dead = isinstance(error, LinkExpired) and not renewable and picture.expired
+    change = partial(ImageChange, picture.claim, picture.index, tries=tries)
     _log.info("copy_failed", job=str(picture.claim.job_id), index=picture.index, code=error.code, tries=tries)
     if dead or not error.retryable or tries >= runtime.settings.fetch_tries:
         final = change(ImageState.FAILED, error_code=error.code, error=str(error)[:500])
         await runtime.write(partial(images.change, changes=[final]))
         return None
-    link, expires = picture.link, picture.expires
-    if isinstance(error, LinkExpired) and picture.upstream_id is not None:
-        fresh = await account.wire.poll([picture.upstream_id])
-        if isinstance(fresh, Refused):
-            return _later(runtime, tries, error)
-        found = fresh.get(picture.upstream_id)
+    again = change(ImageState.READY)
+    if isinstance(error, LinkExpired) and renewable:
+        found = await _ask_again(runtime, account, picture)
+        if isinstance(found, float):
+            return NotYet(found, error.code, str(error)[:500], tries)
         if found is not None and found.state is ImageState.FAILED:
             gone = change(ImageState.FAILED, error_code=found.error_code, error=found.error)
             await runtime.write(partial(images.change, changes=[gone]))
             return None
         if found is not None and found.link:
-            link, expires = found.link, found.link_expires_at
-    again = change(ImageState.READY, link=link, link_expires_at=expires)
+            again = change(ImageState.READY, link=found.link, link_expires_at=found.link_expires_at)
     await runtime.write(partial(images.change, changes=[again]))
     return _later(runtime, tries, error)
+
+
+async def _ask_again(runtime: Runtime, account: Account, picture: Picture) -> UpstreamImage | float | None:
+    """Ask the provider for the picture's link of now; the seconds to wait where it cannot be asked."""
+    granted, wait = await runtime.sql(partial(slots.grant, account=account.name, kind="poll", wanted=1))
+    if not granted or picture.upstream_id is None:
+        return wait
+    fresh = await account.wire.poll([picture.upstream_id])
+    if isinstance(fresh, Refused):
+        settings = runtime.settings
+        return min(max(fresh.after_seconds or 0, settings.retry_first_seconds), settings.retry_max_seconds)
+    return fresh.get(picture.upstream_id)
 
 
 def _later(runtime: Runtime, tries: int, error: TransferError) -> NotYet:

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from shared.broker import Stage
-from shared.db import accounts, claims, slots, workers
+from shared.db import accounts, claims, images, slots, workers
 from shared.db.engine import Connection, transaction
 from shared.db.listening import Listener
 from shared.db.transitions import Claim, Move, move, release
@@ -26,6 +26,13 @@ _RECONCILE_JOBS: Final = 50
 _POLL_SHARE: Final = 0.25  # of a window that submits leave to polls, so that what was bought is also found out
 _PRUNE_SECONDS: Final = 60.0
 _RESTART_SECONDS: Final = 1.0
+_ABANDONED_SECONDS: Final = 3600.0  # a poller or transfer ends a job itself once its bound has passed; none did
+_STATES: Final = {
+    Stage.SUBMIT: (JobState.QUEUED,),
+    Stage.POLL: (JobState.PENDING, JobState.PROCESSING),
+    Stage.TRANSFER: (JobState.TRANSFERRING,),
+    Stage.RECONCILE: (JobState.SUBMITTING, JobState.IN_DOUBT),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +108,7 @@ class Dispatcher:
                 slots=runtime.settings.worker_slots,
             )
             live = workers.live_slots(connection)
+            _end_overdue(connection, runtime.sender.name)
             # After an outage of the database every tick is old; only who has ticked for a while may judge others.
             if time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
                 for name in workers.bury(connection, runtime.sender.name):
@@ -112,13 +120,14 @@ class Dispatcher:
             for parcel in parcels:
                 self._send(parcel)
         if prune:
+            with transaction(runtime.engine) as connection:
+                _end_abandoned(connection, runtime.sender.name)
             self._pruned_at = time.monotonic()
 
     def _claim(self, connection: Connection, account: Account, live: int, *, prune: bool) -> list[Parcel]:
         locked = accounts.lock(connection, account.name, wait=False)
         if locked is None:
             return []
-        _end_overdue(connection, account.name, self._runtime.sender.name)
         if prune:
             slots.prune(connection, account.name, locked.windows)
         hand = claims.in_hand(connection, account.name)
@@ -171,9 +180,20 @@ class Dispatcher:
         left = slots.room(connection, account.name, locked.windows).free - hand.queued
         if not answers_at_once and locked.windows:
             left -= int(min(window.requests for window in locked.windows) * _POLL_SHARE)
-        # Submits may hold at most half of the workers' slots, or nobody would collect what they buy.
-        held = max(live // 2, 1) * account.wire.submit_batch - hand.paying
-        return min(locked.concurrency - hand.paying, left, held)
+        return min(locked.concurrency - hand.paying, left, self._slots_left(connection, account, live) - hand.paying)
+
+    def _slots_left(self, connection: Connection, account: Account, live: int) -> int:
+        """How many jobs of this account fit into the half of the workers' slots that submits may hold.
+
+        All accounts share it, or nobody would collect what they buy; each has one slot in any case.
+        """
+        accounts_here = self._runtime.accounts
+        others = sum(
+            -(-jobs // accounts_here[name].wire.submit_batch)
+            for name, jobs in claims.paying(connection).items()
+            if name != account.name and name in accounts_here
+        )
+        return max(live // 2 - others, 1) * account.wire.submit_batch
 
     def _send(self, parcel: Parcel) -> None:
         try:
@@ -185,12 +205,24 @@ class Dispatcher:
                 self._run_here(parcel)
                 return
             with transaction(self._runtime.engine) as connection:
-                release(connection, parcel.claims, due_seconds=2)
+                # The broker may have it all the same: a job that is being paid for by now is left alone.
+                release(connection, parcel.claims, states=_STATES[parcel.stage], due_seconds=2)
 
 
-def _end_overdue(connection: Connection, account: str, actor: str) -> None:
-    """End queued jobs that may buy nothing any more."""
-    overdue: Sequence[Claim] = claims.past_deadline(connection, account)
+def _end_abandoned(connection: Connection, actor: str) -> None:
+    """End bought jobs long past their last bound that no worker looks after, for want of the account's key."""
+    note = "the last bound for collecting passed, and no worker has this account's key"
+    moves = [
+        Move(claim, state, JobState.FAILED, code="never_finished", note=note)
+        for claim, state in claims.abandoned(connection, grace_seconds=_ABANDONED_SECONDS)
+    ]
+    ended = move(connection, moves, actor=actor)
+    images.give_up(connection, ended, note)
+
+
+def _end_overdue(connection: Connection, actor: str) -> None:
+    """End queued jobs that may buy nothing any more, also those of accounts that no worker has a key for."""
+    overdue: Sequence[Claim] = claims.past_deadline(connection)
     note = "the deadline passed before anything was bought"
     move(
         connection,

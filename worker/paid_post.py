@@ -11,12 +11,13 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import anyio
 import httpx
 
 _REPLY_BYTES: Final = 4 * 1024 * 1024  # JSON with ids and links; an answer beyond it is not one we can read
+_SUCCESS: Final = 2
 _STARTS_WRITING: Final = "http11.send_request_headers.started"
 _ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10}
@@ -55,8 +56,20 @@ class Lost:
     body: bytes = field(default=b"", repr=False)
 
 
+class Sink(Protocol):
+    """Where an answer that carries images goes while it arrives; it has a cap of its own."""
+
+    def write(self, chunk: bytes) -> None:
+        """Append `chunk`; whatever it raises ends the call as `Lost`."""
+        ...
+
+
 class _TooLateError(Exception):
     """The moment to send has passed: somebody may have judged this sender gone."""
+
+
+class _TooLongError(Exception):
+    """The answer is longer than any that we can read."""
 
 
 @dataclass(slots=True)
@@ -67,6 +80,15 @@ class _Wire:
     writing: bool = False
     status: int | None = None
     body: bytearray = field(default_factory=bytearray)
+    sink: Sink | None = None
+
+    def receive(self, chunk: bytes) -> None:
+        if self.sink is not None and self.status is not None and self.status // 100 == _SUCCESS:
+            self.sink.write(chunk)
+            return
+        self.body += chunk
+        if len(self.body) > _REPLY_BYTES:
+            raise _TooLongError
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         if event == _STARTS_WRITING:
@@ -97,13 +119,14 @@ class PaidPost:
         )
 
     async def send(
-        self, url: str, *, headers: Mapping[str, str], json: object, send_before: float
+        self, url: str, *, headers: Mapping[str, str], json: object, send_before: float, sink: Sink | None = None
     ) -> Reply | NotSent | Lost:
         """POST `json` to `url`, unless `time.monotonic()` has passed `send_before` right before the first byte.
 
-        Raises nothing but its caller's cancellation: whatever happens is told as one of the three.
+        The body of a success goes into `sink` where there is one, and `body` stays empty. Raises nothing but its
+        caller's cancellation: whatever happens is told as one of the three.
         """
-        wire = _Wire(send_before)
+        wire = _Wire(send_before, sink=sink)
         try:
             request = self._request(url, headers, json, wire)
             with anyio.fail_after(self.timeout_seconds):
@@ -112,6 +135,8 @@ class PaidPost:
             return NotSent("the sender was held up for longer than it may take from intent to first byte")
         except TimeoutError:
             return wire.ended(f"no whole answer within {self.timeout_seconds:g} s")
+        except _TooLongError:
+            return wire.ended(f"the answer is longer than {_REPLY_BYTES} bytes")
         except Exception as error:  # noqa: BLE001 - what left decides, not the class: any of them may come after a byte
             return wire.ended(f"{'the answer broke off' if wire.status else 'the connection failed'} ({_cause(error)})")
 
@@ -129,9 +154,7 @@ class PaidPost:
         wire.status = response.status_code
         try:
             async for chunk in response.stream:  # type: ignore[union-attr]
-                wire.body += chunk
-                if len(wire.body) > _REPLY_BYTES:
-                    return wire.ended(f"the answer is longer than {_REPLY_BYTES} bytes")
+                wire.receive(chunk)
             return Reply.of(response, bytes(wire.body), max_bytes=_REPLY_BYTES)
         finally:
             # A receipt in hand is not lost to a connection that closes badly, nor to a deadline that strikes now.

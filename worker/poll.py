@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import anyio
@@ -14,11 +14,13 @@ from shared.db.engine import Connection
 from shared.db.enqueue import wake
 from shared.db.images import ImageChange
 from shared.db.transitions import Claim, Move, move, release
-from shared.lifecycle import IMAGE_FINAL, POLLED, ImageState, JobState
+from shared.lifecycle import IMAGE_FINAL, POLLED, ImageState, JobState, Outcome
 from worker.providers.contract import Again, Refused, UpstreamImage
 from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
+_MOST_SECONDS: Final = 86_400.0  # a provider may ask for any wait; for longer than a day it is not believed
+_TOO_LATE: Final = "the provider did not finish it within the last bound"
 _OPEN = {ImageState.PENDING.value, ImageState.PROCESSING.value}
 
 
@@ -26,7 +28,7 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
     """Ask for every open picture of the claimed jobs; what could not be asked goes back untouched."""
     account = runtime.accounts.get(account_name)
     if account is None or account.wire.poll_batch == 0:
-        await runtime.sql(partial(release, claims=claims, due_seconds=30))
+        await runtime.sql(partial(release, claims=claims, states=POLLED, due_seconds=30))
         return
     rows = await runtime.sql(partial(images.of_claims, claims=claims, states=[state.value for state in POLLED]))
     known: dict[str, UpstreamImage] = {}
@@ -56,11 +58,16 @@ async def _ask_pages(
 ) -> Refused | float | None:
     if not pages:
         return None
-    granted, wait = await runtime.sql(partial(_take_slots, account=account.name, wanted=len(pages)))
+    granted, wait = await runtime.sql(partial(slots.grant, account=account.name, kind="poll", wanted=len(pages)))
     refusals: list[Refused] = []
 
     async def ask(page: Sequence[str]) -> None:
-        answer = await account.wire.poll(page)
+        try:
+            answer = await account.wire.poll(page)
+        except Exception as error:  # noqa: BLE001 - one page's defect must keep no job from its bound
+            _log.exception("wire_defect", account=account.name, images=len(page))
+            note = f"a defect in the wire ({type(error).__name__})"
+            answer = Refused(Outcome.REJECTED, Again.NEVER, "provider_error", note)
         if isinstance(answer, Refused):
             refusals.append(answer)
         else:
@@ -74,17 +81,7 @@ async def _ask_pages(
     return wait if granted < len(pages) else None
 
 
-def _take_slots(connection: Connection, account: str, wanted: int) -> tuple[int, float]:
-    locked = accounts.lock(connection, account, wait=True)
-    if locked is None:
-        return 0, 30.0
-    space = slots.room(connection, account, locked.windows)
-    granted = min(wanted, space.free)
-    slots.take(connection, account, "poll", granted)
-    return granted, max(space.wait_seconds, 0.1)
-
-
-def _write(  # noqa: PLR0913 - one argument for each thing the poll learned
+def _write(
     runtime: Runtime,
     account: Account,
     jobs: Sequence[Sequence[Any]],
@@ -98,7 +95,7 @@ def _write(  # noqa: PLR0913 - one argument for each thing the poll learned
         if any(row["upstream_id"] not in known for row in asked) and not rows[0]["given_up"]:
             back.append(Claim(rows[0]["job_id"], rows[0]["epoch"]))
             continue
-        learned = [_change(row, known.get(row["upstream_id"])) for row in rows]
+        learned = [_change(row, known.get(row["upstream_id"]), given_up=rows[0]["given_up"]) for row in rows]
         changes += [change for change, row in zip(learned, rows, strict=True) if change.state.value != row["state"]]
         moves.append(_next(runtime, rows, learned))
     images.change(connection, changes)
@@ -106,7 +103,7 @@ def _write(  # noqa: PLR0913 - one argument for each thing the poll learned
     if any(step.after is JobState.TRANSFERRING for step in moves):
         wake(connection)
     if back:
-        release(connection, back, due_seconds=_react(runtime, account, refusal, connection))
+        release(connection, back, states=POLLED, due_seconds=_react(runtime, account, refusal, connection))
 
 
 def _react(runtime: Runtime, account: Account, refusal: Refused | float | None, connection: Connection) -> float:
@@ -121,8 +118,9 @@ def _react(runtime: Runtime, account: Account, refusal: Refused | float | None, 
         )
         return settings.retry_max_seconds
     if refusal.again is Again.AFTER and refusal.after_seconds is not None:
-        accounts.slow_down(connection, account.name, refusal.after_seconds)
-        return refusal.after_seconds
+        wait = min(refusal.after_seconds, _MOST_SECONDS)
+        accounts.slow_down(connection, account.name, wait)
+        return wait
     return delay(
         1,
         first_seconds=settings.poll_first_seconds,
@@ -131,11 +129,22 @@ def _react(runtime: Runtime, account: Account, refusal: Refused | float | None, 
     )
 
 
-def _change(row: Any, found: UpstreamImage | None) -> ImageChange:
+def _change(row: Any, found: UpstreamImage | None, *, given_up: bool) -> ImageChange:
+    """Return what a picture is now; past the last bound, one that is not done yet has failed."""
+    claim = Claim(row["job_id"], row["epoch"])
+    if given_up and (found.state.value if found else row["state"]) in _OPEN:
+        return ImageChange(claim, row["index"], ImageState.FAILED, error_code="never_finished", error=_TOO_LATE)
     if found is None:
-        return ImageChange(row["job_id"], row["index"], ImageState(row["state"]), row["link"], row["link_expires_at"])
+        return ImageChange(
+            claim,
+            row["index"],
+            ImageState(row["state"]),
+            link_expires_at=row["link_expires_at"],
+            error_code=row["error_code"],
+            error=row["error"],
+        )
     return ImageChange(
-        row["job_id"],
+        claim,
         row["index"],
         found.state,
         link=found.link,
@@ -155,9 +164,7 @@ def _next(runtime: Runtime, rows: Sequence[Any], learned: Sequence[ImageChange])
         if ImageState.READY in states or ImageState.STORED in states:
             expiries = [change.link_expires_at for change in learned if change.link_expires_at]
             return here(JobState.TRANSFERRING, 0, link_expires_at=min(expiries, default=None))
-        return here(JobState.FAILED, code=learned[0].error_code or first["error_code"], note=learned[0].error)
-    if first["given_up"]:
-        return here(JobState.FAILED, code="never_finished", note="the provider did not finish within the last bound")
+        return here(JobState.FAILED, code=learned[0].error_code, note=learned[0].error)
     tries = first["job_tries"] + 1
     after = before if all(state is ImageState.PENDING for state in states) else JobState.PROCESSING
     settings = runtime.settings

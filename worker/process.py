@@ -1,10 +1,14 @@
 """One worker process: its runtime, its loop in a thread of its own, and its dispatcher."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
 import anyio
 import structlog
@@ -12,8 +16,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from shared.broker import Stage
 from shared.db import workers
-from shared.db.engine import transaction
-from shared.db.transitions import Claim
+from shared.db.engine import DatabaseUnavailableError, transaction
+from shared.db.transitions import Claim, release
+from shared.lifecycle import POLLED, JobState
 from worker.dispatch import Dispatcher, Parcel, Publish
 from worker.poll import poll
 from worker.reconcile import reconcile
@@ -22,6 +27,8 @@ from worker.submit import submit
 from worker.transfer import transfer
 
 _log = structlog.get_logger(__name__)
+_CLOSE_SECONDS: Final = 30.0
+_FRAMES: Final = 4
 
 StageFunction = Callable[[Runtime, str, Sequence[Claim]], Awaitable[None]]
 STAGES: dict[Stage, StageFunction] = {
@@ -30,6 +37,13 @@ STAGES: dict[Stage, StageFunction] = {
     Stage.TRANSFER: transfer,
     Stage.RECONCILE: reconcile,
 }
+_UNTOUCHED: Final[dict[Stage, Collection[JobState]]] = {
+    Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: whoever pays ends that lease himself
+    Stage.POLL: POLLED,
+    Stage.TRANSFER: (JobState.TRANSFERRING,),
+    Stage.RECONCILE: (JobState.IN_DOUBT,),
+}
+"""Where a job may stand for a failed stage to give it back."""
 
 
 class Process:
@@ -41,11 +55,13 @@ class Process:
         self._portal: BlockingPortal | None = None
         self._ended: Future[None] | None = None
         self._stop: asyncio.Event | None = None
+        self._idle: asyncio.Event | None = None
+        self._running = 0
         self._dispatcher = Dispatcher(runtime, publish, self._run_later)
 
     def start(self) -> None:
         """Start the loop and the dispatcher; raises what the runtime raises."""
-        self._context = start_blocking_portal("asyncio")
+        self._context = start_blocking_portal("asyncio", name="stages")
         self._portal = self._context.__enter__()
         self._ended, _ = self._portal.start_task(self._live)
         self._dispatcher.start()
@@ -55,27 +71,62 @@ class Process:
         self._dispatcher.stop()
 
     def run(self, parcel: Parcel) -> None:
-        """Run one parcel on the loop and wait for its end."""
+        """Run one parcel on the loop and wait for its end; a stage's defects are logged, never raised."""
         if self._portal is None:
             raise RuntimeError("the worker process has not been started")
-        self._portal.call(STAGES[parcel.stage], self.runtime, parcel.account, parcel.claims)
+        self._portal.call(self._work, parcel)
 
     def close(self) -> None:
-        """Stop the dispatcher, finish the writes, close the connections and end the loop."""
-        self._dispatcher.close()
+        """Finish and record what is in the air, then close the connections and end the loop.
+
+        Waits as long as the database is away: what a provider answered is in memory alone until it is committed. Who
+        started this process bounds that with SIGKILL.
+        """
         if self._portal is None or self._context is None or self._ended is None:
             return
-        with transaction(self.runtime.engine) as connection:
+        self._dispatcher.close()
+        self._portal.call(self._finish_work)
+        with contextlib.suppress(DatabaseUnavailableError), transaction(self.runtime.engine) as connection:
             workers.leave(connection, self.runtime.sender.name)
-        if self._stop is not None:
-            self._portal.call(self._stop.set)
-        self._ended.result(timeout=30)
+        self._portal.call(self._end)
+        self._ended.result(timeout=_CLOSE_SECONDS)
         self._context.__exit__(None, None, None)
         self._portal = None
 
     def _run_later(self, parcel: Parcel) -> None:
         if self._portal is not None:
-            self._portal.start_task_soon(STAGES[parcel.stage], self.runtime, parcel.account, parcel.claims)
+            self._portal.start_task_soon(self._work, parcel)
+
+    async def _work(self, parcel: Parcel) -> None:
+        self._running += 1
+        try:
+            await STAGES[parcel.stage](self.runtime, parcel.account, parcel.claims)
+        except Exception as error:  # noqa: BLE001 - a task that fails would only be logged, with values that are secret
+            _tell(parcel, error)
+            await self._give_back(parcel)
+        finally:
+            self._running -= 1
+            if self._running == 0 and self._idle is not None:
+                self._idle.set()
+
+    async def _give_back(self, parcel: Parcel) -> None:
+        """Make the jobs due again soon: they need not wait for the end of their lease."""
+        wait = self.runtime.settings.retry_first_seconds
+        states = _UNTOUCHED[parcel.stage]
+        try:
+            await self.runtime.write(partial(release, claims=parcel.claims, states=states, due_seconds=wait))
+        except Exception as error:  # noqa: BLE001 - their lease ends by itself
+            _tell(parcel, error)
+
+    async def _finish_work(self) -> None:
+        while self._running:
+            _log.info("finishing", parcels=self._running)
+            self._idle = asyncio.Event()
+            await self._idle.wait()
+
+    async def _end(self) -> None:
+        if self._stop is not None:
+            self._stop.set()
 
     async def _live(self, *, task_status: Any) -> None:
         self._stop = asyncio.Event()
@@ -85,3 +136,16 @@ class Process:
             await self._stop.wait()
             await self.runtime.close()
             group.cancel_scope.cancel()
+
+
+def _tell(parcel: Parcel, error: Exception) -> None:
+    """Log a stage's end by its error's kind and place: messages and variables may hold prompts, links or keys."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "site-packages" not in frame.filename]
+    _log.error(
+        "stage_failed",
+        stage=parcel.stage.value,
+        account=parcel.account,
+        jobs=len(parcel.claims),
+        error=type(error).__name__,
+        where=[f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[-_FRAMES:]],
+    )

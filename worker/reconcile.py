@@ -30,12 +30,15 @@ _MAY_PASS = {
 async def reconcile(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Move each claimed job to where its newest submission's evidence puts it, or hold it."""
     for claim in claims:
-        await runtime.sql(partial(_reconcile, runtime, account_name, claim))
+        try:
+            await runtime.sql(partial(_reconcile, runtime, account_name, claim))
+        except Exception:  # noqa: BLE001 - this one is due again when its lease ends; the others must not wait for it
+            _log.exception("reconcile_defect", job=str(claim.job_id), account=account_name)
 
 
 def _reconcile(runtime: Runtime, account_name: str, claim: Claim, connection: Connection) -> None:
+    submission = submissions.latest(connection, claim.job_id, lock=True)
     state = submissions.state_of(connection, claim)
-    submission = submissions.latest(connection, claim.job_id)
     if state not in {JobState.SUBMITTING, JobState.IN_DOUBT} or submission is None:
         return
     outcome = Outcome(submission.outcome) if submission.outcome else None
@@ -45,7 +48,7 @@ def _reconcile(runtime: Runtime, account_name: str, claim: Claim, connection: Co
         step = _held(runtime, claim, state, "sender_lost", note)
         _log.warning("in_doubt", job=str(claim.job_id), account=account_name, code="sender_lost")
     elif outcome is Outcome.UNKNOWN and state is JobState.IN_DOUBT:
-        release(connection, [claim], due_seconds=runtime.settings.held_recheck_seconds)
+        release(connection, [claim], states=[state], due_seconds=runtime.settings.held_recheck_seconds)
         return
     elif outcome is Outcome.UNKNOWN:
         step = _held(runtime, claim, state, submission.error_code, submission.error)
@@ -58,16 +61,18 @@ def _held(runtime: Runtime, claim: Claim, state: JobState, code: str, note: str)
     return Move(claim, state, JobState.IN_DOUBT, runtime.settings.held_recheck_seconds, code=code, note=note)
 
 
-def _follow(  # noqa: PLR0913 - the claim, where it stands, and what the evidence says
+def _follow(
     runtime: Runtime, claim: Claim, state: JobState, outcome: Outcome, submission: Any, connection: Connection
 ) -> Move:
-    """The answer came after all, too late for its sender to act on it."""
+    """Go where the answer puts the job: it came after all, too late for its sender to act on it."""
     here = partial(Move, claim, state)
     if outcome is not Outcome.ACCEPTED:
         if submission.error_code in _MAY_PASS:
             return here(JobState.QUEUED, 0, code=submission.error_code, note=submission.error)
         return here(JobState.FAILED, code=submission.error_code or "provider_rejected", note=submission.error)
     pictures = images.states(connection, claim.job_id)
+    if not pictures:
+        return _held(runtime, claim, state, "answer_unreadable", "bought, but no image is recorded")
     if all(ImageState(picture.state) is ImageState.FAILED for picture in pictures):
         return here(JobState.FAILED, code=pictures[0].error_code, note=pictures[0].error)
     if any(ImageState(picture.state) in {ImageState.PENDING, ImageState.PROCESSING} for picture in pictures):

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
 
 from boto3.session import Session  # noqa: TID251 - this file is where S3 lives
@@ -39,7 +39,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as S3ConnectionError
 
-from worker.spool import Spool, TransferError
+from worker.spool import TransferError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -111,6 +111,24 @@ _REFUSALS: Final[tuple[tuple[str, type[StorageError], str], ...]] = (
 )
 
 
+class Stored(Protocol):
+    """Bytes that are complete, with their length and hash: a spool, or an answer kept in a file."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+        ...
+
+    @property
+    def sha256_base64(self) -> str:
+        """Their SHA-256 in base64."""
+        ...
+
+    def rewound(self) -> BinaryIO:
+        """Return them as a seekable file at its beginning."""
+        ...
+
+
 class Storage:
     """One bucket.
 
@@ -156,7 +174,7 @@ class Storage:
         except ValueError:
             raise StorageRefused("GENQUEUE_S3_ENDPOINT_URL is not a URL such as https://s3.example.com") from None
 
-    def put(self, key: str, spool: Spool, *, content_type: str, metadata: Mapping[str, str]) -> None:
+    def put(self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str]) -> None:
         """Store the spool's bytes under `key`; S3 itself compares them with the spool's SHA-256.
 
         Raises `StorageDamaged` if they differ, `StorageUnavailable` or `StorageRefused`. Repeating it is
@@ -173,6 +191,11 @@ class Storage:
                 ChecksumSHA256=spool.sha256_base64,
                 Metadata=dict(metadata),
             )
+
+    def delete(self, key: str) -> None:
+        """Remove the object; nothing happens where there is none. Raises `StorageUnavailable` or `StorageRefused`."""
+        with self._explained():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def head(self, key: str) -> ObjectFacts | None:
         """Return what S3 knows of the object, None if the bucket holds none under `key`.

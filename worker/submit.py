@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
+from typing import Final
 
 import anyio
 import structlog
@@ -10,38 +12,46 @@ import structlog
 from shared.backoff import delay
 from shared.db import accounts, submissions
 from shared.db.engine import Connection
-from shared.db.submissions import Answer, BoughtImage, Intent
+from shared.db.submissions import Answer, BoughtImage, Intent, Request
 from shared.db.transitions import Claim, Move, move, release
+from shared.ids import new_id
 from shared.lifecycle import IMAGE_FINAL, ImageState, JobState, Outcome
-from worker.providers.contract import Accepted, Again, Refused, UpstreamImage
+from worker.providers.contract import Accepted, Again, PaidCall, Refused, UpstreamImage
 from worker.runtime import Account, Runtime
 from worker.transfer import transfer
 
 _log = structlog.get_logger(__name__)
+_NOT_HERE_SECONDS: Final = 15.0
+_NOTE_CHARS: Final = 500
+MOST_SECONDS: Final = 86_400.0  # a provider may ask for any wait; for longer than a day it is not believed
 
 
 async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Pay for as many of the claimed jobs as their account allows now; the others go back unspent."""
     account = runtime.accounts.get(account_name)
-    if account is None:
-        await runtime.sql(partial(release, claims=claims, due_seconds=30))
+    if account is None or (account.wire.poll_batch == 0 and runtime.bucket_is_refusing):
+        # Without the key nothing can be sent; without the bucket a result whose link dies has no place to go.
+        await runtime.sql(partial(release, claims=claims, states=[JobState.QUEUED], due_seconds=_NOT_HERE_SECONDS))
         return
+    wanted = {claim: new_id() for claim in claims}
     started = time.monotonic()
     try:
         intents = await runtime.sql(
             partial(
                 submissions.open_for,
                 account=account_name,
-                claims=claims,
+                wanted=wanted,
                 sender=runtime.sender,
-                price=account.price,
+                price=partial(_price, account),
                 send_within_seconds=runtime.settings.send_within_seconds,
                 lease_seconds=runtime.submit_lease(account),
             )
         )
     except Exception as error:  # noqa: BLE001 - the commit may have happened all the same: say that nothing was sent
         _log.warning("intent_failed", account=account_name, jobs=len(claims), error=type(error).__name__)
-        await runtime.write(partial(_never_sent, claims=claims, actor=runtime.sender.name))
+        note = "the database was lost while the intent was written"
+        undo = partial(submissions.take_back, account=account_name, wanted=wanted, note=note)
+        await runtime.write(partial(undo, actor=runtime.sender.name))
         return
     send_before = started + runtime.settings.send_within_seconds
     async with anyio.create_task_group() as group:
@@ -49,15 +59,31 @@ async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -
             group.start_soon(_pay, runtime, account, intent, send_before)
 
 
+def _price(account: Account, request: Request, count: int) -> Decimal | None:
+    """Return the price; None for a row that cannot be read, so that it fails by itself and not with its neighbours."""
+    try:
+        return account.price(request, count)
+    except (ValueError, LookupError):
+        return None
+
+
 async def _pay(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> None:
+    """Pay and follow up; never raises, for that would cancel the neighbours, who are being paid for."""
+    try:
+        await _pay_and_follow(runtime, account, intent, send_before)
+    except Exception:  # noqa: BLE001 - what is not recorded here is found when the lease ends
+        _log.exception("payment_defect", job=str(intent.claim.job_id), account=account.name)
+
+
+async def _pay_and_follow(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> None:
     log = _log.bind(job=str(intent.claim.job_id), account=account.name)
     answer = await _ask(account, intent, send_before)
     try:
         next_move = _after(runtime, account, intent, answer)
         won = await runtime.write(partial(_settle, runtime, account, intent, answer, next_move))
-    except Exception as error:  # the neighbours in this batch are being paid for: nothing may cancel them
+    except Exception as error:  # the database refuses this evidence; the job must not end without a word of it
         log.exception("evidence_conflict")
-        await _set_aside(runtime, account, intent, error)
+        await _set_aside(runtime, account, intent, answer, error)
         return
     if isinstance(answer, Refused):
         log.info("refused", outcome=answer.outcome.value, code=answer.code, status=answer.http_status)
@@ -70,10 +96,11 @@ async def _pay(runtime: Runtime, account: Account, intent: Intent, send_before: 
 async def _ask(account: Account, intent: Intent, send_before: float) -> Accepted | Refused:
     try:
         body = account.body(intent.request, len(intent.missing))
-    except ValueError as error:
-        return Refused(Outcome.NOT_SENT, Again.NEVER, "provider_rejected", str(error)[:500])
+    except Exception as error:  # noqa: BLE001 - whatever it is, nothing was sent
+        note = str(error) if isinstance(error, ValueError) else f"a defect in the catalog ({type(error).__name__})"
+        return Refused(Outcome.NOT_SENT, Again.NEVER, "provider_rejected", note[:_NOTE_CHARS])
     try:
-        return await account.wire.submit(body, send_before=send_before)
+        return await account.wire.submit(PaidCall(body, send_before, str(intent.submission_id)))
     except Exception as error:  # noqa: BLE001 - a defect of ours after the POST must not lose what it may have bought
         _log.exception("wire_defect", account=account.name, job=str(intent.claim.job_id))
         return Refused(
@@ -162,7 +189,9 @@ def _evidence(intent: Intent, answer: Accepted | Refused) -> Answer:
 def _bought(intent: Intent, answer: Accepted) -> tuple[BoughtImage, ...]:
     """Give each picture its index: those asked for, more if more came, and a failed one for each that did not."""
     asked = list(intent.missing)
-    extra = range(max(asked) + 1, max(asked) + 1 + max(len(answer.images) - len(asked), 0))
+    # Behind every index that the job has: a picture that came unasked must not meet one that is stored already.
+    first = max(intent.request.get("n", 1), *(index + 1 for index in asked))
+    extra = range(first, first + max(len(answer.images) - len(asked), 0))
     found = [_as_bought(index, image) for index, image in zip([*asked, *extra], answer.images, strict=False)]
     short = [
         BoughtImage(index, ImageState.FAILED, error_code="not_delivered", error="the provider gave fewer images")
@@ -185,7 +214,7 @@ def _as_bought(index: int, image: UpstreamImage) -> BoughtImage:
 
 def _wait(runtime: Runtime, intent: Intent, answer: Refused) -> float:
     if answer.after_seconds is not None:
-        return answer.after_seconds
+        return min(answer.after_seconds, MOST_SECONDS)
     settings = runtime.settings
     return delay(
         intent.tries,
@@ -195,20 +224,14 @@ def _wait(runtime: Runtime, intent: Intent, answer: Refused) -> float:
     )
 
 
-async def _set_aside(runtime: Runtime, account: Account, intent: Intent, error: Exception) -> None:
+async def _set_aside(
+    runtime: Runtime, account: Account, intent: Intent, answer: Accepted | Refused, error: Exception
+) -> None:
     """Hold a job whose evidence the database refuses, such as an upstream id that another submission owns."""
     note = f"the answer contradicts what is recorded already ({type(error).__name__})"
-    answer = Refused(Outcome.UNKNOWN, Again.NEVER, "answer_unreadable", note)
-    step = _after(runtime, account, intent, answer)
-    await runtime.write(partial(_settle, runtime, account, intent, answer, step))
-
-
-def _never_sent(connection: Connection, claims: Sequence[Claim], actor: str) -> None:
-    """Take back intents whose commit was not confirmed: their sender knows that nothing left."""
-    for claim in claims:
-        opened = submissions.opened_by(connection, claim)
-        if opened is None:
-            continue
-        note = "the database was lost while the intent was written"
-        submissions.record(connection, opened, Answer(Outcome.NOT_SENT, error_code="provider_unreachable", error=note))
-        move(connection, [Move(claim, JobState.SUBMITTING, JobState.QUEUED, 1.0, note=note)], actor=actor)
+    if isinstance(answer, Accepted):
+        ids = [answer.upstream_id, *(image.upstream_id for image in answer.images)]
+        note += f"; it named {', '.join(dict.fromkeys(filter(None, ids))) or 'no id'}"
+    held = Refused(Outcome.UNKNOWN, Again.NEVER, "answer_unreadable", note[:_NOTE_CHARS])
+    step = _after(runtime, account, intent, held)
+    await runtime.write(partial(_settle, runtime, account, intent, held, step))

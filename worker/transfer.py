@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import anyio
 import structlog
 
-from shared.db import images
+from shared.db import images, submissions
 from shared.db.engine import Connection
 from shared.db.transitions import Claim, Move, move
 from shared.lifecycle import IMAGE_FINAL, ImageState, JobState
@@ -26,29 +25,41 @@ async def transfer(runtime: Runtime, account_name: str, claims: Sequence[Claim])
         await runtime.sql(partial(_back, claims=claims))
         return
     rows = await runtime.sql(partial(images.of_claims, claims=claims, states=[JobState.TRANSFERRING.value]))
-    waiting: dict[UUID, NotYet] = {}
+    jobs: dict[Claim, list[Any]] = {}
+    for row in rows:
+        jobs.setdefault(Claim(row["job_id"], row["epoch"]), []).append(row)
+    async with anyio.create_task_group() as group:
+        for claim, pictures in jobs.items():
+            group.start_soon(_copy_job, runtime, account, claim, pictures)
+
+
+async def _copy_job(runtime: Runtime, account: Account, claim: Claim, rows: Sequence[Any]) -> None:
+    """Copy one job's pictures and write its end at once; never raises, for that would cancel its neighbours."""
+    waiting: list[NotYet] = []
     async with anyio.create_task_group() as group:
         for row in rows:
             if row["state"] == ImageState.READY.value:
                 group.start_soon(_copy_one, runtime, account, _picture(row), waiting)
-    for claim in {Claim(row["job_id"], row["epoch"]) for row in rows}:
-        await runtime.write(partial(_end, runtime, claim, waiting.get(claim.job_id)))
+    first = min(waiting, key=lambda left: left.seconds, default=None)
+    try:
+        await runtime.write(partial(_end, runtime, claim, first))
+    except Exception:  # noqa: BLE001 - the job is due again when its lease ends
+        _log.exception("end_defect", job=str(claim.job_id))
 
 
-async def _copy_one(runtime: Runtime, account: Account, picture: Picture, waiting: dict[UUID, NotYet]) -> None:
+async def _copy_one(runtime: Runtime, account: Account, picture: Picture, waiting: list[NotYet]) -> None:
     try:
         left = await copy(runtime, account, picture)
-    except Exception:  # one picture's trouble must not end its neighbours
+    except Exception:  # noqa: BLE001 - one picture's trouble must not end its neighbours
         _log.exception("copy_defect", job=str(picture.claim.job_id), index=picture.index)
         left = NotYet(
             runtime.settings.retry_max_seconds,
             "result_unavailable",
             "a defect while copying",
-            picture.tries + 1,
+            picture.job_tries + 1,
         )
     if left is not None:
-        known = waiting.get(picture.claim.job_id)
-        waiting[picture.claim.job_id] = min(left, known, key=lambda w: w.seconds) if known else left
+        waiting.append(left)
 
 
 def _picture(row: Any) -> Picture:
@@ -60,30 +71,40 @@ def _picture(row: Any) -> Picture:
         expires=row["link_expires_at"],
         expired=bool(row["link_expired"]),
         tries=row["tries"],
-        custom_id=row["custom_id"],
+        job_tries=row["job_tries"],
     )
 
 
 def _end(runtime: Runtime, claim: Claim, left: NotYet | None, connection: Connection) -> None:
-    """Write the job's end once every picture is final, else when to look again."""
-    pictures = images.states(connection, claim.job_id)
+    """Write the job's end once every picture is final or its last bound has passed, else when to look again."""
+    if submissions.state_of(connection, claim) is not JobState.TRANSFERRING:
+        return
+    if _is_open(images.states(connection, claim.job_id)):
+        if not images.past_bound(connection, claim.job_id):
+            step = Move(claim, JobState.TRANSFERRING, JobState.TRANSFERRING, runtime.settings.retry_first_seconds)
+            if left:
+                step = replace(step, due_seconds=left.seconds, code=left.code, note=left.note, tries=left.tries)
+            move(connection, [step], actor=runtime.sender.name)
+            return
+        why = f"; {left.code}: {left.note}" if left else ""
+        images.give_up(connection, [claim.job_id], f"not copied within the last bound{why}"[:500])
+    move(connection, [_verdict(claim, images.states(connection, claim.job_id))], actor=runtime.sender.name)
+
+
+def _is_open(pictures: Sequence[Any]) -> bool:
+    return any(ImageState(picture.state) not in IMAGE_FINAL for picture in pictures)
+
+
+def _verdict(claim: Claim, pictures: Sequence[Any]) -> Move:
+    """Say how a job ended whose pictures are all final."""
     here = partial(Move, claim, JobState.TRANSFERRING)
     failed = [picture for picture in pictures if picture.state == ImageState.FAILED.value]
-    if any(ImageState(picture.state) not in IMAGE_FINAL for picture in pictures):
-        seconds = left.seconds if left else runtime.settings.retry_first_seconds
-        step = here(JobState.TRANSFERRING, seconds)
-        if left:
-            step = replace(step, code=left.code, note=left.note, tries=left.tries)
-    elif not failed:
-        step = here(JobState.SUCCEEDED)
-    elif len(failed) < len(pictures):
-        note = (
-            f"{len(pictures) - len(failed)} of {len(pictures)} images stored; {failed[0].error_code}: {failed[0].error}"
-        )
-        step = here(JobState.FAILED, code="partial_result", note=note)
-    else:
-        step = here(JobState.FAILED, code=failed[0].error_code, note=failed[0].error)
-    move(connection, [step], actor=runtime.sender.name)
+    if not failed:
+        return here(JobState.SUCCEEDED)
+    if len(failed) == len(pictures):
+        return here(JobState.FAILED, code=failed[0].error_code, note=failed[0].error)
+    stored = f"{len(pictures) - len(failed)} of {len(pictures)} images stored"
+    return here(JobState.FAILED, code="partial_result", note=f"{stored}; {failed[0].error_code}: {failed[0].error}")
 
 
 def _back(connection: Connection, claims: Sequence[Claim]) -> None:

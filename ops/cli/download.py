@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from ops.cli.join import session
 from ops.downloading import Downloaded, download_batch
 from producer.cli.session import ExitCode, client, errors, fail
 from shared.settings import load
@@ -18,7 +17,6 @@ def download(
     directory: Annotated[Path, typer.Argument(help="made if missing; files that are right already are kept")],
 ) -> None:
     """Copy every stored image of a batch into a directory and verify each file's SHA-256."""
-    context.obj = context.obj or session()
     with client(context) as opened:
         storage = bucket()
         try:

@@ -6,19 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops.stack import Endpoints, Home, database_alone
-from producer.cli.session import Session, errors
+from producer.cli.session import errors
 from producer.client import Client
 from shared.db import schema
 from shared.db.engine import open_engine
 from shared.settings import Settings, load
 
-
 _ADOPTED: set[str] = set()
-
-
-def session() -> Session:
-    """Return what the producer's commands open their client with."""
-    return Session(_open_client)
 
 
 @contextmanager
@@ -57,13 +51,17 @@ def migrate_quietly(settings: Settings) -> None:
     """Bring the database to the schema of this code."""
     engine = open_engine(settings.database_url, application="genqueue migrate", pool_size=1)
     try:
-        schema.migrate(engine)
+        if not schema.is_current(engine):
+            from shared.db.migrating import migrate  # noqa: PLC0415 - alembic takes half a second to import
+
+            migrate(engine)
     finally:
         engine.dispose()
 
 
 @contextmanager
-def _open_client() -> Iterator[Client]:
+def open_client() -> Iterator[Client]:
+    """Yield a client of the servers that this command finds."""
     with joined() as settings, Client(settings=settings) as opened:
         yield opened
 

@@ -1,10 +1,9 @@
 """How a command reaches the queue, and how it says what is wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import typer
 from rich.console import Console
@@ -32,11 +31,12 @@ class ExitCode(IntEnum):
     """Finished, but some jobs failed, were cancelled or are held."""
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Door(Protocol):
     """What the `genqueue` command hands to each of its commands: a way to open a client."""
 
-    open: Callable[[], AbstractContextManager[Client]]
+    def open(self) -> AbstractContextManager[Client]:
+        """Open one; raises what finding the servers raises."""
+        ...
 
 
 def errors() -> Console:
@@ -54,8 +54,8 @@ def fail(message: str, code: ExitCode) -> NoReturn:
 def client(context: typer.Context) -> Iterator[Client]:
     """Open a client for a command; every foreseeable fault becomes one line and an exit code."""
     with told():
-        session: Session = context.obj
-        with session.open() as opened:
+        door: Door = context.obj
+        with door.open() as opened:
             yield opened
 
 

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, text
 from shared.settings import Window
 
 _ENSURE = text("""
-INSERT INTO account (name, provider, unit, concurrency, windows) VALUES (:name, :provider, :unit, :concurrency, :windows)
-ON CONFLICT (name) DO NOTHING
+INSERT INTO account (name, provider, unit, concurrency, windows)
+VALUES (:name, :provider, :unit, :concurrency, :windows) ON CONFLICT (name) DO NOTHING
 """)
 _REGISTER = text("""
 INSERT INTO account (name, provider, unit, concurrency, windows, seen_at)
@@ -86,13 +86,13 @@ class LockedAccount:
 
 def ensure(connection: Connection, rows: Iterable[AccountRow]) -> None:
     """Make sure that the accounts exist, so that jobs can wait for them before any worker has run."""
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.name):  # one order for all, or two producers lock each other out
         connection.execute(_ENSURE, row.parameters())
 
 
 def register(connection: Connection, rows: Iterable[AccountRow]) -> None:
     """Write the accounts as a worker's settings have them."""
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row.name):
         connection.execute(_REGISTER, row.parameters())
 
 

@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from shared.db.transitions import Claim
+from shared.lifecycle import JobState
 
 _IN_HAND = text("""
 SELECT state, count(*) AS jobs FROM job
 WHERE account = :account AND claimed_by IS NOT NULL AND due_at > now() GROUP BY state
 """)
 
+_PAYING = text("""
+SELECT account, count(*) AS jobs FROM job
+WHERE claimed_by IS NOT NULL AND state IN ('queued', 'submitting') AND due_at > now() GROUP BY account
+""")
+
+# Without statistics, just after a bulk load, the planner would fetch and sort the whole backlog for each claim: 90 ms
+# at 100,000 rows. The partial indexes hold each stage's order, and reading from their start costs 0.5 ms.
+_BY_INDEX = text("SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)")
 _CLAIM = """
 WITH picked AS MATERIALIZED (
   SELECT id FROM job WHERE account = :account AND {where} AND due_at <= now()
@@ -21,7 +30,10 @@ FROM picked WHERE job.id = picked.id
 RETURNING job.id, job.epoch, job.turn
 """
 _CLAIMS = {
-    "submit": text(_CLAIM.format(where="state = 'queued' AND deadline_at > now()", order="priority DESC, turn")),
+    # IS TRUE keeps the planner from reading by way of the deadline's index, which has another order.
+    "submit": text(
+        _CLAIM.format(where="state = 'queued' AND (deadline_at > now()) IS TRUE", order="priority DESC, turn")
+    ),
     "poll": text(_CLAIM.format(where="state IN ('pending', 'processing')", order="due_at")),
     "transfer": text(_CLAIM.format(where="state = 'transferring'", order="link_expires_at, due_at")),
     "reconcile": text(_CLAIM.format(where="state IN ('submitting', 'in_doubt')", order="due_at")),
@@ -29,8 +41,13 @@ _CLAIMS = {
 _TURN = text("UPDATE account SET turn = greatest(turn, :turn) WHERE name = :account")
 
 _EXPIRED = text("""
-SELECT id, epoch FROM job WHERE account = :account AND state = 'queued' AND deadline_at <= now()
+SELECT id, epoch FROM job WHERE state = 'queued' AND deadline_at <= now()
   AND (claimed_by IS NULL OR due_at <= now()) ORDER BY deadline_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
+""")
+_ABANDONED = text("""
+SELECT id, epoch, state FROM job WHERE state IN ('pending', 'processing', 'transferring')
+  AND collect_until <= now() - :grace * interval '1 second' AND due_at <= now()
+LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 """)
 
 
@@ -60,6 +77,11 @@ def in_hand(connection: Connection, account: str) -> InHand:
     )
 
 
+def paying(connection: Connection) -> dict[str, int]:
+    """Return by account how many jobs are about to be paid for or are being paid for."""
+    return {row.account: int(row.jobs) for row in connection.execute(_PAYING)}
+
+
 def claim(
     connection: Connection, stage: str, account: str, *, count: int, worker: str, lease_seconds: float
 ) -> list[Claim]:
@@ -67,12 +89,19 @@ def claim(
     if count <= 0:
         return []
     parameters = {"account": account, "count": count, "worker": worker, "lease": lease_seconds}
+    connection.execute(_BY_INDEX)
     rows = connection.execute(_CLAIMS[stage], parameters).all()
     if stage == "submit" and rows:
         connection.execute(_TURN, {"account": account, "turn": max(row.turn for row in rows)})
     return [Claim(row.id, row.epoch) for row in rows]
 
 
-def past_deadline(connection: Connection, account: str) -> list[Claim]:
-    """Lock and return queued jobs of `account` that may buy nothing any more, at most 500."""
-    return [Claim(row.id, row.epoch) for row in connection.execute(_EXPIRED, {"account": account})]
+def past_deadline(connection: Connection) -> list[Claim]:
+    """Lock and return queued jobs that may buy nothing any more, at most 500; of every account, worker or not."""
+    return [Claim(row.id, row.epoch) for row in connection.execute(_EXPIRED)]
+
+
+def abandoned(connection: Connection, *, grace_seconds: float) -> list[tuple[Claim, JobState]]:
+    """Lock and return bought jobs that nobody looked at since their last bound, `grace_seconds` ago; at most 500."""
+    rows = connection.execute(_ABANDONED, {"grace": grace_seconds})
+    return [(Claim(row.id, row.epoch), JobState(row.state)) for row in rows]

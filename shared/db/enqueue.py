@@ -30,14 +30,22 @@ _CONFLICTS = text("""
 SELECT a.custom_id FROM arriving a JOIN job ON job.batch_id = :batch AND job.custom_id = a.custom_id
 WHERE job.fingerprint <> a.fingerprint OR job.account <> a.account ORDER BY a.position LIMIT 20
 """)
+# A batch joins where those of its own priority stand now, so that neither waits for the whole of the other. Jobs that
+# wait for a time of their own do not count: they would hold the line back.
 _INSERT = text("""
+WITH line AS MATERIALIZED (
+  SELECT a.account, a.priority, coalesce((
+    SELECT job.turn - 1 FROM job WHERE job.account = a.account AND job.state = 'queued' AND job.priority = a.priority
+      AND job.due_at <= now() ORDER BY job.priority DESC, job.turn LIMIT 1), account.turn) AS turn
+  FROM (SELECT DISTINCT account, priority FROM arriving) a JOIN account ON account.name = a.account
+)
 INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, priority, turn,
   state, due_at, deadline_at, collect_until)
 SELECT a.id, :batch, a.custom_id, a.account, a.provider, a.request, a.fingerprint,
   coalesce(CAST(a.request ->> 'n' AS integer), 1), a.priority,
-  account.turn + row_number() OVER (PARTITION BY a.account ORDER BY a.position),
+  line.turn + row_number() OVER (PARTITION BY a.account, a.priority ORDER BY a.position),
   'queued', now(), now() + :deadline * interval '1 second', now() + :collect * interval '1 second'
-FROM arriving a JOIN account ON account.name = a.account
+FROM arriving a JOIN line ON line.account = a.account AND line.priority = a.priority
 ON CONFLICT (batch_id, custom_id) DO NOTHING
 """)
 _NAMED = 5
@@ -90,7 +98,8 @@ def enqueue(
 
     Raises `EnqueueConflictError` where a custom_id stands for another request already.
     """
-    connection.execute(text("SET LOCAL statement_timeout = '15min'"))
+    # The same batch enqueued twice at once waits here for its twin, however many rows that has.
+    connection.execute(text("SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '15min'"))
     ensure(connection, accounts)
     batch_id: UUID = connection.execute(_BATCH, {"id": new_id(), "name": batch}).scalar_one()
     connection.execute(_STAGE)

@@ -24,13 +24,16 @@ WHERE job.claimed_by IS NOT NULL AND job.state = ANY(CAST(:states AS text[]))
 ORDER BY image.link_expires_at, job.id, image.index
 """)
 _CHANGE = text("""
-UPDATE image SET state = a.state, link = a.link, link_expires_at = a.expires, tries = a.tries,
+UPDATE image SET state = a.state, link = coalesce(a.link, image.link), tries = a.tries,
+  link_expires_at = CASE WHEN a.link IS NULL THEN image.link_expires_at ELSE a.expires END,
   error_code = a.code, error = a.note
 FROM unnest(
-  CAST(:jobs AS uuid[]), CAST(:indexes AS integer[]), CAST(:states AS text[]), CAST(:links AS text[]),
-  CAST(:expires AS timestamptz[]), CAST(:tries AS integer[]), CAST(:codes AS text[]), CAST(:notes AS text[])
-) AS a (job_id, index, state, link, expires, tries, code, note)
+  CAST(:jobs AS uuid[]), CAST(:epochs AS integer[]), CAST(:indexes AS integer[]), CAST(:states AS text[]),
+  CAST(:links AS text[]), CAST(:expires AS timestamptz[]), CAST(:tries AS integer[]), CAST(:codes AS text[]),
+  CAST(:notes AS text[])
+) AS a (job_id, epoch, index, state, link, expires, tries, code, note), job
 WHERE image.job_id = a.job_id AND image.index = a.index AND image.state NOT IN ('stored', 'failed')
+  AND job.id = a.job_id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL
 """)
 _STORE = text("""
 UPDATE image SET state = 'stored', link = NULL, error_code = NULL, error = NULL, bucket = :bucket, key = :key,
@@ -38,14 +41,23 @@ UPDATE image SET state = 'stored', link = NULL, error_code = NULL, error = NULL,
   stored_at = clock_timestamp()
 WHERE job_id = :job_id AND index = :index AND state <> 'stored'
 """)
+_GIVE_UP = text("""
+UPDATE image SET state = 'failed', error_code = 'never_finished', error = :note
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state NOT IN ('stored', 'failed')
+""")
+_BOUND = text("SELECT collect_until <= now() FROM job WHERE id = :job")
 _STATES = text("SELECT index, state, error_code, error FROM image WHERE job_id = :job ORDER BY index")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageChange:
-    """What a poll or a failed fetch learned of one picture; `stored` has its own function."""
+    """What a poll or a failed fetch learned of one picture; `stored` has its own function.
 
-    job_id: UUID
+    It says that a picture will not come, or where to look for it: only the job's claimant may. Without a new `link`
+    the known one stays.
+    """
+
+    claim: Claim
     index: int
     state: ImageState
     link: str | None = None
@@ -79,13 +91,14 @@ def of_claims(connection: Connection, claims: Sequence[Claim], states: Iterable[
 
 
 def change(connection: Connection, changes: Sequence[ImageChange]) -> None:
-    """Write what was learned of pictures that are not final yet."""
+    """Write what was learned of pictures that are not final yet, as far as their claims still hold."""
     if not changes:
         return
     connection.execute(
         _CHANGE,
         {
-            "jobs": [c.job_id for c in changes],
+            "jobs": [c.claim.job_id for c in changes],
+            "epochs": [c.claim.epoch for c in changes],
             "indexes": [c.index for c in changes],
             "states": [c.state.value for c in changes],
             "links": [c.link for c in changes],
@@ -113,6 +126,16 @@ def store(connection: Connection, job_id: UUID, index: int, found: StoredObject)
             "height": found.height,
         },
     )
+
+
+def give_up(connection: Connection, jobs: Iterable[UUID], note: str) -> None:
+    """End the pictures that never came, of jobs that this transaction has just ended; their links stay known."""
+    connection.execute(_GIVE_UP, {"jobs": list(jobs), "note": note})
+
+
+def past_bound(connection: Connection, job_id: UUID) -> bool:
+    """Tell whether the last bound for collecting a job's pictures has passed."""
+    return bool(connection.execute(_BOUND, {"job": job_id}).scalar_one())
 
 
 def states(connection: Connection, job_id: UUID) -> Sequence[Any]:

@@ -16,8 +16,12 @@ class Listener:
 
     def __init__(self, engine: Engine, lock_key: int) -> None:
         self._connection: psycopg.Connection[Any] = plain_connection(engine, "genqueue dispatcher")
-        self._connection.execute("SELECT pg_advisory_lock(%s)", (lock_key,))
-        self._connection.execute(f"LISTEN {WAKE_CHANNEL}")
+        try:
+            self._connection.execute("SELECT pg_advisory_lock(%s)", (lock_key,))
+            self._connection.execute(f"LISTEN {WAKE_CHANNEL}")
+        except psycopg.Error:
+            self._connection.close()
+            raise
 
     def wait(self, seconds: float) -> bool:
         """Return whether a wake-up came within `seconds`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+from shared.db import accounts
 from shared.settings import Window
 
 MARGIN = 0.02
@@ -51,6 +52,17 @@ def take(connection: Connection, account: str, kind: str, count: int) -> None:
     """Record `count` requests about to be sent; the caller holds the account's lock and saw room."""
     if count:
         connection.execute(_TAKE, {"account": account, "kind": kind, "count": count})
+
+
+def grant(connection: Connection, account: str, kind: str, wanted: int) -> tuple[int, float]:
+    """Take up to `wanted` slots under the account's lock: how many there were, and seconds until the next is free."""
+    locked = accounts.lock(connection, account, wait=True)
+    if locked is None:
+        return 0, 30.0
+    space = room(connection, account, locked.windows)
+    granted = min(wanted, space.free)
+    take(connection, account, kind, granted)
+    return granted, max(space.wait_seconds, 0.1)
 
 
 def prune(connection: Connection, account: str, windows: Iterable[Window]) -> None:

@@ -1,6 +1,6 @@
 """Attempts to pay: the intent that opens one before a byte leaves, and the evidence that closes it, however late."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +11,6 @@ from sqlalchemy import Connection, text
 
 from shared.db import accounts, ledger, slots
 from shared.db.transitions import Claim, Move, move, release
-from shared.ids import new_id
 from shared.lifecycle import ImageState, JobState, Outcome
 
 _WANTED = text("""
@@ -22,6 +21,7 @@ SELECT job.id, job.epoch, job.request, job.images, job.tries, array(
 FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
   ON job.id = a.id AND job.epoch = a.epoch
 WHERE job.state = 'queued' AND job.claimed_by IS NOT NULL AND job.deadline_at > now()
+  AND job.due_at > clock_timestamp()
 ORDER BY job.priority DESC, job.turn
 """)
 _OPEN = text("""
@@ -46,20 +46,23 @@ WHERE s.id = :submission
 ON CONFLICT (job_id, index) DO UPDATE SET submission_id = excluded.submission_id, upstream_id = excluded.upstream_id,
   state = excluded.state, link = excluded.link, link_expires_at = excluded.link_expires_at, tries = 0,
   error_code = excluded.error_code, error = excluded.error
-WHERE image.state = 'failed'
+WHERE image.state <> 'stored'
 """)
 _DUE_NOW = text("""
 UPDATE job SET due_at = now(), claimed_by = NULL WHERE id = :id AND state IN ('submitting', 'in_doubt')
 """)
-_OPENED_BY = text("SELECT id FROM submission WHERE job_id = :job AND epoch = :epoch AND outcome IS NULL")
 _STATE = text("""
 SELECT state FROM job WHERE id = :job AND epoch = :epoch AND claimed_by IS NOT NULL FOR UPDATE
 """)
-_LATEST = text("""
+_LATEST = """
 SELECT id, outcome, error_code, error, sender FROM submission WHERE job_id = :job ORDER BY opened_at DESC LIMIT 1
-""")
+"""
+_LATEST_READ = text(_LATEST)
+_LATEST_LOCK = text(_LATEST + " FOR UPDATE")
+_IS_OPEN = text("SELECT 1 FROM submission WHERE id = :id AND outcome IS NULL")
 
 Request = dict[str, Any]
+_UNSPENT = (JobState.QUEUED,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,31 +111,38 @@ class Answer:
     images: tuple[BoughtImage, ...] = field(default=())
 
 
-def open_for(
+def open_for(  # noqa: PLR0913 - who pays, for what, at which price, and until when
     connection: Connection,
     account: str,
-    claims: Sequence[Claim],
+    wanted: Mapping[Claim, UUID],
     *,
     sender: Sender,
     price: Callable[[Request, int], Decimal | None],
     send_within_seconds: float,
     lease_seconds: float,
 ) -> list[Intent]:
-    """Write the intents for as many of `claims` as the account allows now, and release the others unspent.
+    """Write the intents for as many of `wanted` as the account allows now, and release the others unspent.
 
     In one transaction under the account's lock: `queued` becomes `submitting`, the submission exists, the rate slot is
-    taken and the price reserved. `price(request, count)` gives an upper bound in the account's unit, or None.
+    taken and the price reserved. `wanted` gives each claim the id of its submission to be, so that whoever lost this
+    commit's answer can `take_back` exactly its own. `price(request, count)` gives an upper bound in the account's unit,
+    or None.
     """
     locked = accounts.lock(connection, account, wait=True)
     if locked is None or not locked.may_pay:
-        release(connection, claims, due_seconds=max(locked.wait_seconds, 0) if locked else 30)
+        # Due at once: the dispatcher looks at the account first, and in line nobody passes them.
+        release(connection, wanted, states=_UNSPENT, due_seconds=0 if locked else 30)
         return []
     space = slots.room(connection, account, locked.windows)
-    parameters = {"ids": [c.job_id for c in claims], "epochs": [c.epoch for c in claims]}
-    wanted = connection.execute(_WANTED, parameters).all()
-    now, later = wanted[: space.free], wanted[space.free :]
-    release(connection, [Claim(row.id, row.epoch) for row in later], due_seconds=space.wait_seconds)
-    intents = [Intent(new_id(), Claim(row.id, row.epoch), row.request, tuple(row.missing), row.tries) for row in now]
+    parameters = {"ids": [c.job_id for c in wanted], "epochs": [c.epoch for c in wanted]}
+    rows = connection.execute(_WANTED, parameters).all()
+    now, later = rows[: space.free], rows[space.free :]
+    release(connection, [Claim(row.id, row.epoch) for row in later], states=_UNSPENT)
+    intents = [
+        Intent(wanted[claim], claim, row.request, tuple(row.missing), row.tries)
+        for row in now
+        for claim in [Claim(row.id, row.epoch)]
+    ]
     moves = [
         Move(
             intent.claim,
@@ -210,10 +220,16 @@ def due_now(connection: Connection, job_id: UUID) -> None:
     connection.execute(_DUE_NOW, {"id": job_id})
 
 
-def opened_by(connection: Connection, claim: Claim) -> UUID | None:
-    """Return the open submission of this claim, if its intent was committed."""
-    parameters = {"job": claim.job_id, "epoch": claim.epoch}
-    return connection.execute(_OPENED_BY, parameters).scalar_one_or_none()
+def take_back(connection: Connection, account: str, wanted: Mapping[Claim, UUID], *, note: str, actor: str) -> None:
+    """Undo the intents of an `open_for` whose commit was not confirmed; only their sender knows that nothing left."""
+    # A commit whose answer was lost may still be under way; it holds this lock until it is done.
+    accounts.lock(connection, account, wait=True)
+    release(connection, wanted, states=_UNSPENT, due_seconds=1.0)
+    for claim, submission_id in wanted.items():
+        if connection.execute(_IS_OPEN, {"id": submission_id}).one_or_none() is None:
+            continue
+        record(connection, submission_id, Answer(Outcome.NOT_SENT, error_code="provider_unreachable", error=note))
+        move(connection, [Move(claim, JobState.SUBMITTING, JobState.QUEUED, 1.0, note=note)], actor=actor)
 
 
 def state_of(connection: Connection, claim: Claim) -> JobState | None:
@@ -223,9 +239,12 @@ def state_of(connection: Connection, claim: Claim) -> JobState | None:
     return JobState(state) if state else None
 
 
-def latest(connection: Connection, job_id: UUID) -> Any:
-    """Return the job's newest submission: id, outcome, error_code, error, sender; None where it has none."""
-    return connection.execute(_LATEST, {"job": job_id}).one_or_none()
+def latest(connection: Connection, job_id: UUID, *, lock: bool = False) -> Any:
+    """Return the job's newest submission: id, outcome, error_code, error, sender; None where it has none.
+
+    With `lock`, its evidence cannot change until this transaction ends. Lock it before the job: a sender does too.
+    """
+    return connection.execute(_LATEST_LOCK if lock else _LATEST_READ, {"job": job_id}).one_or_none()
 
 
 def _insert_images(connection: Connection, submission_id: UUID, images: Sequence[BoughtImage]) -> None:

@@ -5,11 +5,27 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Column, DateTime, LargeBinary, Numeric, SmallInteger, Text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    Numeric,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 metadata = SQLModel.metadata
+
+
+def _account() -> Any:
+    return Field(sa_column=Column(Text, ForeignKey("account.name"), nullable=False))
 
 
 def _text(*, nullable: bool = False, primary_key: bool = False) -> Any:
@@ -48,6 +64,8 @@ class Account(SQLModel, table=True):
 class Batch(SQLModel, table=True):
     """One named bulk request."""
 
+    __table_args__ = (UniqueConstraint("name"),)
+
     id: UUID = Field(primary_key=True)
     name: str = _text()
     on_unknown: str = _text()
@@ -57,10 +75,27 @@ class Batch(SQLModel, table=True):
 class Job(SQLModel, table=True):
     """One generation asked for: one paid submit, one to ten images."""
 
+    __table_args__ = (
+        UniqueConstraint("batch_id", "custom_id"),
+        Index("job_dispatch", "account", text("priority DESC"), "turn", postgresql_where=text("state = 'queued'")),
+        Index("job_poll", "account", "due_at", postgresql_where=text("state IN ('pending', 'processing')")),
+        Index(
+            "job_transfer",
+            "account",
+            "link_expires_at",
+            "due_at",
+            postgresql_where=text("state = 'transferring'"),
+        ),
+        Index("job_reconcile", "account", "due_at", postgresql_where=text("state IN ('submitting', 'in_doubt')")),
+        Index("job_claimed", "account", "state", postgresql_where=text("claimed_by IS NOT NULL")),
+        Index("job_deadline", "deadline_at", postgresql_where=text("state = 'queued'")),
+        Index("job_batch_state", "batch_id", "state"),
+    )
+
     id: UUID = Field(primary_key=True)
-    batch_id: UUID
+    batch_id: UUID = Field(foreign_key="batch.id")
     custom_id: str = _text()
-    account: str = _text()
+    account: str = _account()
     provider: str = _text()
     request: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
     fingerprint: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
@@ -84,10 +119,16 @@ class Job(SQLModel, table=True):
 class Submission(SQLModel, table=True):
     """One attempt to pay: opened by the intent, closed by evidence."""
 
+    __table_args__ = (
+        UniqueConstraint("job_id", "epoch"),
+        UniqueConstraint("account", "upstream_id"),
+        Index("submission_one_open", "job_id", unique=True, postgresql_where=text("outcome IS NULL")),
+    )
+
     id: UUID = Field(primary_key=True)
-    job_id: UUID
+    job_id: UUID = Field(foreign_key="job.id")
     epoch: int
-    account: str = _text()
+    account: str = _account()
     sender: str = _text()
     sender_lock: int = Field(sa_column=Column(BigInteger, nullable=False))
     opened_at: datetime = _time()
@@ -106,10 +147,12 @@ class Submission(SQLModel, table=True):
 class Image(SQLModel, table=True):
     """One picture of a job, with its own state, link and error."""
 
-    job_id: UUID = Field(primary_key=True)
+    __table_args__ = (UniqueConstraint("account", "upstream_id"),)
+
+    job_id: UUID = Field(primary_key=True, foreign_key="job.id")
     index: int = Field(primary_key=True)
-    submission_id: UUID
-    account: str = _text()
+    submission_id: UUID = Field(foreign_key="submission.id")
+    account: str = _account()
     upstream_id: str | None = _text(nullable=True)
     state: str = _text()
     link: str | None = _text(nullable=True)
@@ -131,9 +174,10 @@ class JobEvent(SQLModel, table=True):
     """One transition; append-only; what `genqueue explain JOB` prints."""
 
     __tablename__ = "job_event"
+    __table_args__ = (Index("job_event_job", "job_id", "id"),)
 
     id: int = _identity()
-    job_id: UUID
+    job_id: UUID = Field(foreign_key="job.id")
     at: datetime = _time()
     epoch: int
     from_state: str = _text()
@@ -147,9 +191,10 @@ class RequestSlot(SQLModel, table=True):
     """One upstream request in a rate window."""
 
     __tablename__ = "request_slot"
+    __table_args__ = (Index("request_slot_window", "account", "taken_at"),)
 
     id: int = _identity()
-    account: str = _text()
+    account: str = _account()
     taken_at: datetime = _time()
     kind: str = _text()
 
@@ -158,12 +203,13 @@ class LedgerLine(SQLModel, table=True):
     """One movement of money or credits, as changes of what is reserved, settled and held."""
 
     __tablename__ = "ledger"
+    __table_args__ = (Index("ledger_job", "job_id"), Index("ledger_submission", "submission_id"))
 
     id: int = _identity()
     at: datetime = _time()
-    submission_id: UUID
-    job_id: UUID
-    account: str = _text()
+    submission_id: UUID = Field(foreign_key="submission.id")
+    job_id: UUID = Field(foreign_key="job.id")
+    account: str = _account()
     kind: str = _text()
     unit: str = _text()
     reserved: Decimal = _numeric()

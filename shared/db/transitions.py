@@ -1,6 +1,6 @@
 """The one way a job changes state: a guarded UPDATE that says whether it won, with its event, in one statement."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -14,14 +14,14 @@ WITH asked AS (
   SELECT * FROM unnest(
     CAST(:ids AS uuid[]), CAST(:epochs AS integer[]), CAST(:befores AS text[]), CAST(:afters AS text[]),
     CAST(:dues AS double precision[]), CAST(:codes AS text[]), CAST(:notes AS text[]), CAST(:tries AS integer[]),
-    CAST(:keeps AS boolean[]), CAST(:links AS timestamptz[])
-  ) AS a (id, epoch, before, after, due, code, note, tries, keep, link)
+    CAST(:claimants AS text[]), CAST(:links AS timestamptz[])
+  ) AS a (id, epoch, before, after, due, code, note, tries, claimant, link)
 ), moved AS (
   UPDATE job SET
     state = asked.after,
     due_at = now() + asked.due * interval '1 second',
     finished_at = CASE WHEN asked.due IS NULL THEN now() END,
-    claimed_by = CASE WHEN asked.keep THEN job.claimed_by END,
+    claimed_by = asked.claimant,
     tries = asked.tries,
     link_expires_at = coalesce(asked.link, job.link_expires_at),
     error_code = asked.code,
@@ -40,6 +40,7 @@ _RELEASE = text("""
 UPDATE job SET due_at = now() + :due * interval '1 second', claimed_by = NULL
 FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
 WHERE job.id = a.id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL AND job.due_at IS NOT NULL
+  AND job.state = ANY(CAST(:states AS text[]))
 """)
 
 _RENEW = text("""
@@ -61,7 +62,8 @@ class Move:
     """One transition asked for.
 
     `due_seconds` from now is when someone must look again; None exactly when `after` is final.
-    `tries` counts the looks or failures in a row that the next backoff is computed from.
+    `tries` counts the looks or failures in a row that the next backoff is computed from. `keep_claim` makes the actor
+    the claimant: the job is in its hands for as long as the lease runs, and free at once when that worker is gone.
     """
 
     claim: Claim
@@ -93,23 +95,34 @@ def move(connection: Connection, moves: Iterable[Move], *, actor: str) -> set[UU
             "epochs": [m.claim.epoch for m in moves],
             "befores": [m.before.value for m in moves],
             "afters": [m.after.value for m in moves],
-            "dues": [m.due_seconds for m in moves],
+            # Of one type: an array of whole and broken numbers cannot be sent.
+            "dues": [None if m.due_seconds is None else float(m.due_seconds) for m in moves],
             "codes": [m.code for m in moves],
             "notes": [m.note for m in moves],
             "tries": [m.tries for m in moves],
-            "keeps": [m.keep_claim for m in moves],
+            "claimants": [actor if m.keep_claim else None for m in moves],
             "links": [m.link_expires_at for m in moves],
         },
     )
     return set(rows.scalars())
 
 
-def release(connection: Connection, claims: Iterable[Claim], *, due_seconds: float = 0) -> None:
-    """Give claims back untouched: the jobs are due again after `due_seconds`, nothing counted against them."""
+def release(
+    connection: Connection, claims: Iterable[Claim], *, states: Collection[JobState], due_seconds: float = 0
+) -> None:
+    """Give claims back untouched: the jobs are due again after `due_seconds`, nothing counted against them.
+
+    Only jobs that still stand in `states`: a message delivered twice must not end the lease of a call being paid.
+    """
     claims = list(claims)
     connection.execute(
         _RELEASE,
-        {"due": due_seconds, "ids": [c.job_id for c in claims], "epochs": [c.epoch for c in claims]},
+        {
+            "due": due_seconds,
+            "ids": [c.job_id for c in claims],
+            "epochs": [c.epoch for c in claims],
+            "states": [state.value for state in states],
+        },
     )
 
 

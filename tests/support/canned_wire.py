@@ -13,7 +13,7 @@ from shared.errors import CODES
 from shared.lifecycle import Outcome
 from worker.paid_post import Reply
 from worker.providers import WireSettings, wire_for
-from worker.providers.contract import Again, Refused
+from worker.providers.contract import Again, PaidCall, Refused
 
 BASE = "https://provider.example/api/v1"
 KEY = "sk-planted-secret"
@@ -42,7 +42,7 @@ def wire(provider: str, answer: Any) -> Any:
 
 
 def submitted(provider: str, answer: Any) -> Any:
-    return anyio.run(lambda: wire(provider, answer).submit({}, send_before=0))
+    return anyio.run(lambda: wire(provider, answer).submit(PaidCall({}, 0)))
 
 
 def polled(answer: Any, *ids: str) -> Any:

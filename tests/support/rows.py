@@ -2,7 +2,8 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -37,12 +38,18 @@ def new_job(
 
 
 def add(
-    engine: Engine, jobs: Iterable[NewJob], *, batch: str = "b", deadline: float = 3600, collect: float = 7200
+    engine: Engine,
+    jobs: Iterable[NewJob],
+    *,
+    batch: str = "b",
+    deadline: float = 3600,
+    collect: float = 7200,
+    accounts: Iterable[str] = ("bloom", "getimg"),
 ) -> Enqueued:
     """Enqueue, with every account that the tests use."""
-    rows = [account_row("bloom"), account_row("getimg")]
+    known = [account_row(name) for name in accounts]
     with transaction(engine) as connection:
-        return enqueue(connection, batch, jobs, rows, deadline_seconds=deadline, collect_seconds=collect)
+        return enqueue(connection, batch, jobs, known, deadline_seconds=deadline, collect_seconds=collect)
 
 
 def register(engine: Engine, *rows: AccountRow) -> None:
@@ -50,11 +57,25 @@ def register(engine: Engine, *rows: AccountRow) -> None:
         accounts.register(connection, rows)
 
 
+def until(condition: Callable[[], Any], *, seconds: float = 10) -> None:
+    """Wait for a condition that another thread or process brings about."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not reached within {seconds} s"
+        time.sleep(0.005)
+
+
 def claim(
-    engine: Engine, stage: str = "submit", *, count: int = 1, lease: float = 60, worker: str = "a"
+    engine: Engine,
+    stage: str = "submit",
+    *,
+    account: str = "bloom",
+    count: int = 1,
+    lease: float = 60,
+    worker: str = "a",
 ) -> list[Claim]:
     with transaction(engine) as connection:
-        return claims.claim(connection, stage, "bloom", count=count, worker=worker, lease_seconds=lease)
+        return claims.claim(connection, stage, account, count=count, worker=worker, lease_seconds=lease)
 
 
 def open_intents(

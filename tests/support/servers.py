@@ -10,7 +10,7 @@ import psycopg  # noqa: TID251 - makes and drops databases, which the queue neve
 from pydantic import SecretStr
 
 from ops.stack import Endpoints
-from shared.db import schema
+from shared.db import migrating
 from shared.db.engine import open_engine
 
 _TEMPLATE = "genqueue_template"
@@ -26,7 +26,7 @@ class Databases:
     def prepare(self) -> None:
         self._admin(f"CREATE DATABASE {_TEMPLATE}")
         engine = open_engine(SecretStr(self._url(_TEMPLATE)), application="tests", pool_size=1)
-        schema.migrate(engine)
+        migrating.migrate(engine)
         engine.dispose()
 
     @contextmanager

@@ -12,6 +12,7 @@ from ops.simulator import Simulator
 from worker.api_get import ApiGet
 from worker.paid_post import PaidPost
 from worker.providers import Wire, WireSettings, wire_for
+from worker.providers.contract import PaidCall
 
 _CERTIFICATES = httpx.create_ssl_context()  # takes 30 ms and more
 BRAND = "11111111-1111-4111-8111-111111111111"
@@ -39,7 +40,7 @@ class Caller:
     def submit(self, wanted: Mapping[str, Any] | None = None, **extra: Any) -> Any:
         """Pay once; return what the wire returned."""
         chosen = wanted if wanted is not None else body(self.provider, **extra)
-        return anyio.run(self._ask, lambda wire: wire.submit(chosen, send_before=time.monotonic() + 5))
+        return anyio.run(self._ask, lambda wire: wire.submit(PaidCall(chosen, time.monotonic() + 5, "submission-1")))
 
     def poll(self, upstream_ids: Sequence[str]) -> Any:
         """Ask for pictures; return what the wire returned."""

@@ -1,15 +1,21 @@
 """Bloom's wire (trybloom.ai, OpenAPI 1.0.0): submit, then ask for up to fifty pictures at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from shared.lifecycle import ImageState, Outcome
 from worker.paid_post import Reply
+from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
     Accepted,
+    AccountFacts,
     Again,
+    Candidate,
+    PaidCall,
     Refused,
     UnreadableError,
     UpstreamImage,
@@ -21,7 +27,7 @@ from worker.providers.contract import (
     text_of,
 )
 from worker.providers.receipt import receipt
-from worker.providers.refusals import Row, refused, unreadable, without_answer
+from worker.providers.refusals import Row, moment, unreadable
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
@@ -35,7 +41,7 @@ _ERRORS: Final = (
     Row(422, None, "provider_rejected", _NO, Again.NEVER),
     Row(429, None, "rate_limited", _NO, Again.AFTER),
 )
-_ASKING_ERRORS: Final = (Row(404, "IMAGE_NOT_FOUND", "upstream_gone", _NO, Again.NEVER), *_ERRORS)
+_ASKING_ERRORS: Final = (Row(404, "IMAGE_NOT_FOUND", GONE, _NO, Again.NEVER), *_ERRORS)
 _STATES: Final = {
     "pending": ImageState.PENDING,
     "generating": ImageState.PROCESSING,
@@ -53,15 +59,18 @@ class Bloom:
 
     poll_batch: ClassVar[int] = 50
     submit_batch: ClassVar[int] = 10
+    inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
         self._settings = settings
         self._headers = {"x-api-key": settings.api_key.get_secret_value()}
 
-    async def submit(self, body: Mapping[str, Any], *, send_before: float) -> Accepted | Refused:
+    async def submit(self, call: PaidCall) -> Accepted | Refused:
         """POST /images/generations: 202 with one id for each variant."""
         url = f"{self._settings.base_url}/images/generations"
-        result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=send_before)
+        result = await self._settings.post.send(
+            url, headers=self._headers, json=call.body, send_before=call.send_before
+        )
         return receipt(result, _accepted, _ERRORS, key=self._settings.api_key)
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
@@ -78,33 +87,44 @@ class Bloom:
             return unreadable(reply, error)
         return dict(listed)
 
+    async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
+        """List what the brand generated since with exactly this prompt, newest first; never certain."""
+        parameters = {"brandSessionId": call.body.get("brandSessionId"), "source": "generated", "limit": 100}
+        reply = await self._get("/images", parameters)
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            listed = readable(member(read_json(reply.body), "data", "images"), _made)
+        except UnreadableError as error:
+            return unreadable(reply, error)
+        prompt = call.body.get("prompt")
+        return [candidate for candidate, said in listed if said == prompt and candidate.made_at >= since]
+
+    async def account(self) -> AccountFacts | Refused:
+        """GET /workspaces and /credits: what is left; GET /brands: whether a brand may generate."""
+        reply = await self._get("/workspaces", {})
+        if isinstance(reply, Refused):
+            return reply
+        brands = await self._get("/brands", {})
+        notes = () if isinstance(brands, Refused) else _brand_notes(read_json(brands.body))
+        with suppress(UnreadableError):
+            (workspace, *_) = readable(member(read_json(reply.body), "data"), lambda item: text_of(member(item, "id")))
+            credit = await self._get("/credits", {"workspaceId": workspace})
+            if isinstance(credit, Reply):
+                return AccountFacts(_balance(member(read_json(credit.body), "data")), notes)
+        return AccountFacts(None, notes)
+
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
         reply = await self._get(f"/images/{quote(upstream_id, safe='')}", {})
         if isinstance(reply, Refused):
-            if reply.code != "upstream_gone":
-                return reply
-            gone = UpstreamImage(
-                ImageState.FAILED,
-                upstream_id,
-                error_code=reply.code,
-                error="Bloom no longer has this image",
-            )
-            return {upstream_id: gone}
+            return {upstream_id: gone(upstream_id, "Bloom")} if reply.code == GONE else reply
         try:
             return {upstream_id: self._image(member(read_json(reply.body), "data"), upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 
     async def _get(self, path: str, params: Mapping[str, Any]) -> Reply | Refused:
-        url = f"{self._settings.base_url}{path}"
-        reply = await self._settings.get.get(url, headers=self._headers, params=params)
-        if not isinstance(reply, Reply):
-            return without_answer(reply)
-        if reply.status == 200:
-            return reply
-        refusal = refused(reply, _ASKING_ERRORS, key=self._settings.api_key)
-        # A failed look costs nothing and passes: it never stops an account.
-        return refusal if refusal.outcome is not Outcome.UNKNOWN else replace(refusal, again=Again.AFTER)
+        return await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, params=params)
 
     def _listed(self, item: Any) -> tuple[str, UpstreamImage]:
         upstream_id = text_of(member(item, "id"))
@@ -135,3 +155,25 @@ def _accepted(status: int, answer: Any) -> Accepted:
         raise UnreadableError("no ids in the answer")
     images = tuple(UpstreamImage(ImageState.PENDING, upstream_id) for upstream_id in ids)
     return Accepted(status, images, upstream_id=images[0].upstream_id)
+
+
+def _made(item: Any) -> tuple[Candidate, str]:
+    made_at = moment(member(item, "createdAt"))
+    return Candidate(text_of(member(item, "id")), made_at, certain=False), str(member(item, "prompt"))
+
+
+def _balance(credit: Any) -> Decimal | None:
+    if credit.get("unlimited") is True:
+        return None
+    balance = credit.get("balance")
+    return Decimal(balance) if isinstance(balance, int | Decimal) and not isinstance(balance, bool) else None
+
+
+def _brand_notes(answer: Any) -> tuple[str, ...]:
+    """Say which brands cannot generate yet, and why; only a `ready` one can."""
+    with suppress(UnreadableError, AttributeError):
+        data = member(answer, "data")
+        rows = data.get("brands") or data.get("items") or [] if isinstance(data, dict) else data
+        brands = readable(rows, lambda item: (str(member(item, "name")), str(member(item, "status"))))
+        return tuple(f"brand {name} is {status}" for name, status in brands if status != "ready")
+    return ()

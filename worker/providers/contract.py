@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Protocol, TypeVar
+from typing import Any, BinaryIO, ClassVar, Final, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import SecretStr
 
 from shared.lifecycle import ImageState, Outcome
 from worker.api_get import ApiGet
-from worker.paid_post import PaidPost
+from worker.paid_post import PaidPost, Sink
 
 T = TypeVar("T")
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
@@ -66,16 +66,53 @@ class Accepted:
     images: tuple[UpstreamImage, ...]
     upstream_id: str | None = None
     settled: Decimal | None = None
+    remaining: Decimal | None = None
+    """What the provider says is left on the account, in its unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaidCall:
+    """One paid call: its JSON, the moment by which it must be sent, and what to know it by afterwards.
+
+    `send_before` is as in `PaidPost.send`. `reference` is the submission's id, for providers that keep one for us.
+    `sink` takes the answer of a wire that is `inline`.
+    """
+
+    body: Mapping[str, Any]
+    send_before: float
+    reference: str = ""
+    sink: Sink | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a provider has that a lost call may have made; `certain` if it carries our own reference."""
+
+    upstream_id: str
+    made_at: datetime
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFacts:
+    """What a provider says of an account: what is left in its unit (None where it does not say), and anything odd."""
+
+    balance: Decimal | None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WireSettings:
-    """What a wire needs to speak for one account."""
+    """What a wire needs to speak for one account.
+
+    `media_without_url` says what a finished picture without a link is: "fail", or "succeed" where it lies upstream.
+    """
 
     base_url: str
     api_key: SecretStr
     post: PaidPost
     get: ApiGet
+    media_without_url: str = "fail"
 
 
 class Wire(Protocol):
@@ -85,15 +122,40 @@ class Wire(Protocol):
     """Pictures that one status request can ask for; 0 = cannot be polled, the answer to the POST is the result."""
     submit_batch: ClassVar[int]
     """Jobs per submit message: a batch holds its slot until its slowest member is done."""
+    inline: ClassVar[bool]
+    """Whether the answer carries the images themselves: then the wire is an `InlineWire`."""
 
     def __init__(self, settings: WireSettings) -> None: ...
 
-    async def submit(self, body: Mapping[str, Any], *, send_before: float) -> Accepted | Refused:
-        """Pay once for what `body` asks; `send_before` as in `PaidPost.send`."""
+    async def submit(self, call: PaidCall) -> Accepted | Refused:
+        """Pay once for what `call` asks."""
         ...
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
         """Return what is known of up to `poll_batch` pictures; those left out are still to be asked for."""
+        ...
+
+    async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
+        """Return what the provider has made since `since` that `call`, whose answer was lost, may have bought.
+
+        An empty sequence is no proof that nothing was bought, unless the provider's list is complete.
+        """
+        ...
+
+    async def account(self) -> AccountFacts | Refused:
+        """Ask what the account has left and whether it may generate; free of charge."""
+        ...
+
+
+class InlineWire(Wire, Protocol):
+    """A wire whose answer carries the images; the stage keeps that answer whole before anything is taken out of it."""
+
+    def read_reply(self, file: BinaryIO) -> Accepted:
+        """Return what an answer says was bought; raises `UnreadableError`. The links are the stage's to give."""
+        ...
+
+    def extract(self, file: BinaryIO, index: int, sink: Sink) -> None:
+        """Write the image at `index` of an answer into `sink`; raises `UnreadableError`, and what `sink` raises."""
         ...
 
 

@@ -9,15 +9,20 @@ from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from shared.lifecycle import ImageState, Outcome
+from worker.providers.asking import ask
 from worker.providers.contract import (
     Accepted,
+    AccountFacts,
     Again,
+    Candidate,
+    PaidCall,
     Refused,
     UnreadableError,
     UpstreamImage,
     WireSettings,
     link_of,
     member,
+    read_json,
     readable,
     text_of,
 )
@@ -43,15 +48,18 @@ class Getimg:
 
     poll_batch: ClassVar[int] = 0
     submit_batch: ClassVar[int] = 4
+    inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
         self._settings = settings
         self._headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
 
-    async def submit(self, body: Mapping[str, Any], *, send_before: float) -> Accepted | Refused:
+    async def submit(self, call: PaidCall) -> Accepted | Refused:
         """POST /v2/images/generations: 200 with links; there is no way to ask again."""
         url = f"{self._settings.base_url}/v2/images/generations"
-        result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=send_before)
+        result = await self._settings.post.send(
+            url, headers=self._headers, json=call.body, send_before=call.send_before
+        )
         read = partial(_accepted, base_url=self._settings.base_url, now=datetime.now(UTC))
         return receipt(result, read, _ERRORS, key=self._settings.api_key)
 
@@ -59,6 +67,20 @@ class Getimg:
         """Refuse: getimg.ai cannot be asked about an image."""
         message = f"getimg.ai cannot be asked about {len(upstream_ids)} image(s) again"
         return Refused(Outcome.REJECTED, Again.NEVER, "result_expired", message)
+
+    async def find(self, _call: PaidCall, _since: datetime) -> Sequence[Candidate] | Refused:
+        """Find nothing: getimg.ai has no list of what it made."""
+        return ()
+
+    async def account(self) -> AccountFacts | Refused:
+        """GET /v2/billing/balance: USD, as text."""
+        reply = await ask(self._settings, "/v2/billing/balance", _ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            return AccountFacts(Decimal(str(member(read_json(reply.body), "balance"))))
+        except (UnreadableError, InvalidOperation):
+            return AccountFacts(None)
 
 
 def _accepted(status: int, answer: Any, *, base_url: str, now: datetime) -> Accepted:

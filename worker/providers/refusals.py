@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -39,6 +40,8 @@ class ErrorBody:
     code: str | None = None
     message: str | None = None
     action_url: str | None = None
+    retryable: bool | None = None
+    after_seconds: float | None = None
 
 
 def refused(reply: Reply, table: Sequence[Row], *, key: SecretStr) -> Refused:
@@ -53,13 +56,20 @@ def refused(reply: Reply, table: Sequence[Row], *, key: SecretStr) -> Refused:
     message = f"HTTP {reply.status}{named}: {body.message or 'no message'}"
     return Refused(
         outcome=row.outcome,
-        again=row.again,
+        again=_again(row, body),
         code=row.code,
         message=message.replace(key.get_secret_value(), "<the API key>")[:_MESSAGE_CHARS],
         http_status=reply.status,
-        after_seconds=retry_after(reply.headers),
+        after_seconds=body.after_seconds if body.after_seconds is not None else retry_after(reply.headers),
         action_url=body.action_url,
     )
+
+
+def _again(row: Row, body: ErrorBody) -> Again:
+    """Let the provider's own hint set when to try again; whether it was bought is not its to say."""
+    if row.again is Again.RESUME or body.retryable is None:
+        return row.again
+    return Again.AFTER if body.retryable else Again.NEVER
 
 
 def without_answer(result: NotSent | Lost) -> Refused:
@@ -123,11 +133,32 @@ def _error_body(reply: Reply) -> ErrorBody:
     nested = body.get("error")
     error = nested if isinstance(nested, dict) else {"message": nested, **body}
     data = error.get("data")
+    hint = _object(error.get("availability")) or error
     return ErrorBody(
-        code=_line(error.get("code")),
+        code=_kind(error) or _line(error.get("code")),
         message=_line(error.get("message")),
         action_url=_web_address(data.get("action_url") if isinstance(data, dict) else None),
+        retryable=hint["retryable"] if isinstance(hint.get("retryable"), bool) else None,
+        after_seconds=_seconds(hint.get("retry_after")),
     )
+
+
+def _kind(error: Mapping[str, Any]) -> str | None:
+    """Return OpenRouter's own word, which stands in `metadata` or beside it, where `code` repeats the HTTP status."""
+    metadata = _object(error.get("metadata"))
+    if "reasons" in metadata or "flagged_input" in metadata:
+        return "moderation"
+    return _line(metadata.get("error_type")) or _line(error.get("error_type"))
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _seconds(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value < _EPOCH_FROM:
+        return None
+    return min(float(value), _LONGEST_WAIT_SECONDS)
 
 
 def _line(value: Any) -> str | None:

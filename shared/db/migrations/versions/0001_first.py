@@ -65,10 +65,11 @@ CREATE TABLE job (
   CONSTRAINT job_failed_has_code CHECK (state NOT IN ('failed', 'in_doubt') OR error_code IS NOT NULL)
 );
 CREATE INDEX job_dispatch ON job (account, priority DESC, turn) WHERE state = 'queued';
-CREATE INDEX job_lease ON job (account, state, due_at)
-  WHERE state IN ('submitting', 'pending', 'processing', 'transferring', 'in_doubt');
+CREATE INDEX job_poll ON job (account, due_at) WHERE state IN ('pending', 'processing');
+CREATE INDEX job_transfer ON job (account, link_expires_at, due_at) WHERE state = 'transferring';
+CREATE INDEX job_reconcile ON job (account, due_at) WHERE state IN ('submitting', 'in_doubt');
 CREATE INDEX job_claimed ON job (account, state) WHERE claimed_by IS NOT NULL;
-CREATE INDEX job_deadline ON job (account, deadline_at) WHERE state = 'queued';
+CREATE INDEX job_deadline ON job (deadline_at) WHERE state = 'queued';
 CREATE INDEX job_batch_state ON job (batch_id, state);
 """
 
@@ -179,6 +180,6 @@ CREATE TABLE worker (
 
 
 def upgrade() -> None:
-    """Create every table, the invariants that the database itself holds, and the two dispatch indexes."""
+    """Create every table, the invariants that the database itself holds, and the index of each stage."""
     for statement in (_ACCOUNT, _BATCH, _JOB, _SUBMISSION, _IMAGE, _EVENT, _SLOT, _LEDGER, _WORKER):
         op.execute(statement)

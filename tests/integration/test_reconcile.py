@@ -1,0 +1,174 @@
+"""Reconcile: a lost sender or answer holds its job, late evidence moves it on, and nothing is ever paid here."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from ops.simulator import Simulator
+from producer import Client
+from shared.db import submissions
+from shared.db.engine import Engine, transaction
+from shared.db.submissions import Answer, Intent
+from shared.db.transitions import Claim, Move
+from shared.lifecycle import ImageState, JobState, Outcome
+from tests.support import rows
+from tests.support.drain import drain, run_stage
+from tests.support.outcome import GETIMG, ends, paid, paid_posts
+from worker.dispatch import Parcel
+from worker.runtime import Runtime
+from worker.tasks import Stage
+
+WAITING = Answer(Outcome.REJECTED, http_status=429, error_code="rate_limited", error="slow")
+REFUSED = Answer(Outcome.REJECTED, http_status=400, error_code="provider_rejected", error="no")
+UNKNOWN = Answer(Outcome.UNKNOWN, error_code="answer_lost", error="lost")
+
+
+def reconcile(runtime: Runtime, engine: Engine, *, count: int = 10) -> list[Claim]:
+    claims = rows.claim(engine, "reconcile", count=count)
+    run_stage(runtime, Parcel(Stage.RECONCILE, "bloom", tuple(claims)))
+    return claims
+
+
+def late(engine: Engine, intent: Intent, answer: Answer) -> None:
+    """Bring evidence whose sender lost its claim."""
+    with transaction(engine) as connection:
+        submissions.record(connection, intent.submission_id, answer)
+        submissions.due_now(connection, intent.claim.job_id)
+
+
+def outcome(engine: Engine) -> Any:
+    return rows.rows(engine, "SELECT outcome, error_code FROM submission")[0]
+
+
+def test_a_call_whose_sender_never_answered_is_held_and_its_money_too(runtime: Runtime, engine: Engine) -> None:
+    intent = rows.one_intent(engine, lease=0)
+    reconcile(runtime, engine)
+    job = rows.job(engine, intent.claim.job_id)
+    assert (job.state, job.error_code, job.due) == ("in_doubt", "sender_lost", False)
+    assert outcome(engine) == ("unknown", "sender_lost")
+    assert rows.rows(engine, "SELECT sum(reserved), sum(held) FROM ledger") == [(0, 2)]
+    assert rows.SENDER.name in job.error
+
+
+def test_a_running_call_is_not_looked_at(engine: Engine) -> None:
+    rows.one_intent(engine)
+    assert rows.claim(engine, "reconcile") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "code"),
+    [
+        (rows.accepted(ImageState.PENDING), "pending", None),
+        (rows.accepted(ImageState.READY), "transferring", None),
+        (rows.accepted(ImageState.FAILED), "failed", "generation_failed"),
+        (WAITING, "queued", "rate_limited"),
+        (REFUSED, "failed", "provider_rejected"),
+        (UNKNOWN, "in_doubt", "answer_lost"),
+        (Answer(Outcome.ACCEPTED), "in_doubt", "answer_unreadable"),
+    ],
+)
+@pytest.mark.parametrize("held", [False, True])
+def test_evidence_that_came_too_late_for_its_sender_is_followed(
+    *, runtime: Runtime, engine: Engine, answer: Answer, state: str, code: str | None, held: bool
+) -> None:
+    intent = rows.one_intent(engine, lease=0)
+    if held:
+        reconcile(runtime, engine)
+        assert rows.states(engine) == {"in_doubt": 1}
+    late(engine, intent, answer)
+    reconcile(runtime, engine)
+    job = rows.job(engine, intent.claim.job_id)
+    expected = "sender_lost" if held and answer is UNKNOWN else code
+    assert (job.state, job.error_code, job.claimed_by) == (state, expected, None)
+
+
+def test_an_answer_on_its_way_into_the_database_is_waited_for_and_followed(runtime: Runtime, engine: Engine) -> None:
+    intent = rows.one_intent(engine, lease=0)
+    (claim,) = rows.claim(engine, "reconcile")
+    begun, finish = threading.Event(), threading.Event()
+
+    def sender() -> None:
+        with transaction(engine) as connection:
+            submissions.record(connection, intent.submission_id, rows.accepted(ImageState.PENDING))
+            begun.set()
+            finish.wait(10)
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(sender)
+        begun.wait(10)
+        looking = pool.submit(run_stage, runtime, Parcel(Stage.RECONCILE, "bloom", (claim,)))
+        rows.until(lambda: rows.rows(engine, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        finish.set()
+        writing.result(10)
+        looking.result(10)
+    assert outcome(engine) == ("accepted", None)
+    assert rows.states(engine) == {"pending": 1}
+
+
+def test_a_held_job_is_only_looked_at_again_much_later(runtime: Runtime, engine: Engine) -> None:
+    rows.one_intent(engine, lease=0)
+    (claim,) = reconcile(runtime, engine)
+    rows.rows(engine, "UPDATE job SET due_at = now()")
+    before = len(rows.rows(engine, "SELECT 1 FROM job_event"))
+    (again,) = reconcile(runtime, engine)
+    job = rows.job(engine, claim.job_id)
+    assert again.epoch == claim.epoch + 1
+    assert (job.state, job.due, job.claimed_by, job.error_code) == ("in_doubt", False, None, "sender_lost")
+    assert len(rows.rows(engine, "SELECT 1 FROM job_event")) == before
+
+
+def test_one_job_that_cannot_be_reconciled_keeps_no_other_from_it(runtime: Runtime, engine: Engine) -> None:
+    first, second = rows.one_intent(engine, lease=0), rows.one_intent(engine, lease=0)
+    claims = sorted(rows.claim(engine, "reconcile", count=2), key=lambda claim: claim.job_id != first.claim.job_id)
+    rows.rows(
+        engine,
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'broken'; END $$",
+    )
+    rows.rows(
+        engine,
+        f"CREATE TRIGGER broken BEFORE UPDATE ON job FOR EACH ROW WHEN (OLD.id = '{first.claim.job_id}') "
+        "EXECUTE FUNCTION broken()",
+    )
+    run_stage(runtime, Parcel(Stage.RECONCILE, "bloom", tuple(claims)))
+    assert rows.job(engine, first.claim.job_id).state == "submitting"
+    assert rows.job(engine, second.claim.job_id).state == "in_doubt"
+
+
+def test_a_stale_message_reconciles_nothing(runtime: Runtime, engine: Engine) -> None:
+    rows.one_intent(engine, lease=0)
+    (stale,) = rows.claim(engine, "reconcile", lease=0)
+    rows.claim(engine, "reconcile")
+    run_stage(runtime, Parcel(Stage.RECONCILE, "bloom", (stale,)))
+    assert outcome(engine) == (None, None)
+    assert rows.states(engine) == {"submitting": 1}
+
+
+def test_late_evidence_finishes_the_job_without_paying_again(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    """The sender is slow, not dead: its job is judged lost, and its answer comes after all."""
+    simulated.put_faults([{"match": {"route": "submit"}, "fault": {"kind": "slow", "seconds": 60}}])
+    client.enqueue([{**GETIMG, "custom_id": "late"}], batch="b")
+    held: list[dict[str, int]] = []
+
+    def judge() -> bool:
+        if not held and paid(simulated):
+            rows.rows(engine, "UPDATE job SET due_at = now()")
+            if client.totals("b") == {"in_doubt": 1}:
+                held.append(client.totals("b"))
+        return client.totals("b") == {"succeeded": 1}
+
+    drain(runtime, judge)
+    assert held
+    assert ends(client) == {"late": ("succeeded", None)}
+    assert paid(simulated) == paid_posts(simulated) == 1
+
+
+def test_following_needs_no_legal_transition_from_a_final_job(runtime: Runtime, engine: Engine) -> None:
+    intent = rows.one_intent(engine)
+    step = Move(intent.claim, JobState.SUBMITTING, JobState.FAILED, code="provider_rejected")
+    rows.settle(engine, intent, REFUSED, step)
+    run_stage(runtime, Parcel(Stage.RECONCILE, "bloom", (intent.claim,)))
+    assert rows.states(engine) == {"failed": 1}

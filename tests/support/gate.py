@@ -1,0 +1,21 @@
+"""A bucket behind a gate: while it is shut, every object is refused as a real outage would."""
+
+from collections.abc import Mapping
+
+from worker.spool import Spool
+from worker.storage import Storage, StorageUnavailable
+
+
+class Gate:
+    """Stands where a `Storage` does; `shut` refuses, `refusals` counts."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.shut = True
+        self.refusals = 0
+
+    def put(self, key: str, spool: Spool, *, content_type: str, metadata: Mapping[str, str]) -> None:
+        if self.shut:
+            self.refusals += 1
+            raise StorageUnavailable("the gate is shut")
+        self._storage.put(key, spool, content_type=content_type, metadata=metadata)

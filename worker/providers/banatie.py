@@ -1,0 +1,180 @@
+"""Banatie's wire (API v1): nominally asynchronous; the answer may already be the end, and carries our reference."""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from shared.lifecycle import ImageState, Outcome
+from worker.providers.asking import GONE, ask, gone
+from worker.providers.contract import (
+    Accepted,
+    AccountFacts,
+    Again,
+    Candidate,
+    PaidCall,
+    Refused,
+    UnreadableError,
+    UpstreamImage,
+    WireSettings,
+    link_of,
+    member,
+    read_json,
+    readable,
+    text_of,
+)
+from worker.providers.receipt import receipt
+from worker.providers.refusals import Row, moment, unreadable
+
+_TITLE: Final = "Banatie"
+_NO = Outcome.REJECTED
+_ERRORS: Final = (
+    Row(400, None, "provider_rejected", _NO, Again.NEVER),
+    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
+    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
+    Row(403, None, "account_forbidden", _NO, Again.RESUME),
+    Row(404, None, "not_found", _NO, Again.NEVER),
+    # The row's own alias is taken; we set none ourselves.
+    Row(409, "ALIAS_CONFLICT", "provider_rejected", _NO, Again.NEVER),
+    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    # A row may exist all the same: looked up by our reference, never sent again by itself.
+    Row(500, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
+)
+_ASKING_ERRORS: Final = (Row(404, None, GONE, _NO, Again.NEVER), *_ERRORS)
+_STATES: Final = {
+    "pending": ImageState.PENDING,
+    "processing": ImageState.PROCESSING,
+    "success": ImageState.READY,
+    "failed": ImageState.FAILED,
+}
+_REFUSED_WORDS: Final = re.compile(r"safety|blocked|prohibited|moderat|policy", re.IGNORECASE)
+_ERROR_CHARS: Final = 300
+_REFERENCE: Final = "genqueue_submission"
+
+
+class Banatie:
+    """One Banatie project."""
+
+    poll_batch: ClassVar[int] = 100
+    submit_batch: ClassVar[int] = 2
+    inline: ClassVar[bool] = False
+
+    def __init__(self, settings: WireSettings) -> None:
+        self._settings = settings
+        self._headers = {"X-API-Key": settings.api_key.get_secret_value()}
+
+    async def submit(self, call: PaidCall) -> Accepted | Refused:
+        """POST /api/v1/generations with our reference in `meta`; 201 in any state, the last one included."""
+        url = f"{self._settings.base_url}/api/v1/generations"
+        body = {**call.body, "meta": {_REFERENCE: call.reference}}
+        result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=call.send_before)
+        read = partial(_accepted, base_url=self._settings.base_url)
+        return receipt(result, read, _ERRORS, key=self._settings.api_key)
+
+    async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
+        """GET one, or list the newest hundred: list rows have no link, so a success is asked for by itself."""
+        if len(upstream_ids) == 1:
+            return await self._ask_one(upstream_ids[0])
+        listed = await self._list()
+        if isinstance(listed, Refused):
+            return listed
+        wanted = set(upstream_ids)
+        found = {
+            upstream_id: _image(item, upstream_id, base_url=self._settings.base_url)
+            for upstream_id, item in listed
+            if upstream_id in wanted
+        }
+        return {
+            upstream_id: image
+            for upstream_id, image in found.items()
+            if image.state in {ImageState.PENDING, ImageState.PROCESSING} or image.link is not None
+        }
+
+    async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
+        """List what was made since with this prompt; only a row that carries our reference is certain."""
+        listed = await self._list()
+        if isinstance(listed, Refused):
+            return listed
+        found = []
+        for upstream_id, item in listed:
+            prompt = item.get("originalPrompt") or item.get("prompt")
+            with suppress(UnreadableError):
+                if prompt == call.body.get("prompt") and moment(member(item, "createdAt")) >= since:
+                    candidate = await self._candidate(upstream_id, call)
+                    if isinstance(candidate, Refused):
+                        return candidate
+                    found += [candidate] if candidate else []
+        return found
+
+    async def account(self) -> AccountFacts | Refused:
+        """Ask for one row of the list: whether the key is taken. Banatie has no balance."""
+        parameters = {"limit": 1}
+        reply = await ask(self._settings, "/api/v1/generations", _ERRORS, headers=self._headers, params=parameters)
+        return reply if isinstance(reply, Refused) else AccountFacts(None)
+
+    async def _candidate(self, upstream_id: str, call: PaidCall) -> Candidate | Refused | None:
+        reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            return None if reply.code == GONE else reply
+        data = member(read_json(reply.body), "data")
+        meta = data.get("meta")
+        ours = isinstance(meta, dict) and meta.get(_REFERENCE) == call.reference
+        return Candidate(upstream_id, moment(member(data, "createdAt")), certain=True) if ours else None
+
+    async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
+        parameters = {"limit": 100, "offset": 0}
+        reply = await ask(
+            self._settings, "/api/v1/generations", _ASKING_ERRORS, headers=self._headers, params=parameters
+        )
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            return readable(member(read_json(reply.body), "data"), lambda item: (text_of(member(item, "id")), item))
+        except UnreadableError as error:
+            return unreadable(reply, error)
+
+    async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
+        reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
+        try:
+            data = member(read_json(reply.body), "data")
+            return {upstream_id: _settled_image(data, upstream_id, base_url=self._settings.base_url)}
+        except UnreadableError as error:
+            return unreadable(reply, error)
+
+
+def _accepted(status: int, answer: Any, *, base_url: str) -> Accepted:
+    data = member(answer, "data")
+    upstream_id = text_of(member(data, "id"))
+    return Accepted(status, (_settled_image(data, upstream_id, base_url=base_url),), upstream_id=upstream_id)
+
+
+def _settled_image(item: Any, upstream_id: str, *, base_url: str) -> UpstreamImage:
+    """Return the picture as its own answer has it; a success without a link is still on its way."""
+    image = _image(item, upstream_id, base_url=base_url)
+    unlinked = image.state is ImageState.READY and image.link is None
+    return UpstreamImage(ImageState.PROCESSING, upstream_id) if unlinked else image
+
+
+def _image(item: Any, upstream_id: str, *, base_url: str) -> UpstreamImage:
+    # A word the document does not know yet is work in progress; the job's own bound ends it.
+    state = _STATES.get(str(item.get("status")), ImageState.PROCESSING)
+    if state is ImageState.FAILED:
+        # Failures are free text: what names safety was refused, everything else could not be made.
+        said = str(item.get("errorMessage") or "Banatie gave no reason")[:_ERROR_CHARS]
+        code = "content_refused_after_purchase" if _REFUSED_WORDS.search(said) else "generation_failed"
+        return UpstreamImage(state, upstream_id, error_code=code, error=said)
+    if state is not ImageState.READY:
+        return UpstreamImage(state, upstream_id)
+    with suppress(UnreadableError):
+        return UpstreamImage(state, upstream_id, link=link_of(member(item, "outputImage", "storageUrl"), base_url))
+    # A list row has no link, nor has an answer before its file is there: asked for by itself.
+    return UpstreamImage(state, upstream_id)
+
+
+def _path(upstream_id: str) -> str:
+    return f"/api/v1/generations/{quote(upstream_id, safe='')}"

@@ -1,0 +1,183 @@
+"""PostEverywhere's wire (API v1): the answer is a media id, whose state is then asked for; a link may never come."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from shared.lifecycle import ImageState, Outcome
+from worker.providers.asking import GONE, ask, gone
+from worker.providers.contract import (
+    Accepted,
+    AccountFacts,
+    Again,
+    Candidate,
+    PaidCall,
+    Refused,
+    UnreadableError,
+    UpstreamImage,
+    WireSettings,
+    link_of,
+    member,
+    read_json,
+    readable,
+    text_of,
+)
+from worker.providers.receipt import receipt
+from worker.providers.refusals import Row, moment, unreadable
+
+_TITLE: Final = "PostEverywhere"
+_NO = Outcome.REJECTED
+_ERRORS: Final = (
+    Row(400, None, "provider_rejected", _NO, Again.NEVER),
+    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
+    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
+    Row(403, None, "account_forbidden", _NO, Again.RESUME),
+    Row(404, None, "not_found", _NO, Again.NEVER),
+    Row(409, None, "provider_rejected", _NO, Again.NEVER),
+    Row(415, None, "provider_rejected", _NO, Again.NEVER),
+    Row(422, None, "provider_rejected", _NO, Again.NEVER),
+    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    # 500 and 503 say nothing about whether the image was made and its credits taken.
+    Row(500, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
+    Row(503, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
+)
+_ASKING_ERRORS: Final = (Row(404, None, GONE, _NO, Again.NEVER), *_ERRORS)
+_STATES: Final = {"processing": ImageState.PROCESSING, "ready": ImageState.READY, "failed": ImageState.FAILED}
+
+
+class PostEverywhere:
+    """One PostEverywhere account."""
+
+    poll_batch: ClassVar[int] = 100
+    submit_batch: ClassVar[int] = 2
+    inline: ClassVar[bool] = False
+
+    def __init__(self, settings: WireSettings) -> None:
+        self._settings = settings
+        self._headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
+
+    async def submit(self, call: PaidCall) -> Accepted | Refused:
+        """POST /ai/generate-image: 201 with a media id and the credits used."""
+        url = f"{self._settings.base_url}/ai/generate-image"
+        result = await self._settings.post.send(
+            url, headers=self._headers, json=call.body, send_before=call.send_before
+        )
+        return receipt(result, _accepted, _ERRORS, key=self._settings.api_key)
+
+    async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
+        """GET /media/{id}, or the newest hundred at once; what the list does not settle is asked for by itself."""
+        if len(upstream_ids) == 1:
+            return await self._ask_one(upstream_ids[0])
+        listed = await self._list()
+        if isinstance(listed, Refused):
+            return listed
+        wanted = set(upstream_ids)
+        found = {upstream_id: self._image(item, upstream_id) for upstream_id, item in listed if upstream_id in wanted}
+        # The list may leave out the link or the state; only a picture's own answer ends it.
+        return {
+            upstream_id: image
+            for upstream_id, image in found.items()
+            if image.state is ImageState.PROCESSING or image.link is not None
+        }
+
+    async def find(self, _call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
+        """List the media made since; rows show no prompt, so a single one is evidence and several are not."""
+        listed = await self._list()
+        if isinstance(listed, Refused):
+            return listed
+        found = []
+        for upstream_id, item in listed:
+            with suppress(UnreadableError):
+                made = moment(member(item, "created_at"))
+                if made >= since:
+                    found.append(Candidate(upstream_id, made, certain=False))
+        return found
+
+    async def account(self) -> AccountFacts | Refused:
+        """GET /me: the credits that are left."""
+        reply = await ask(self._settings, "/me", _ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            credit = member(read_json(reply.body), "data", "quota", "ai_credits")
+            left = [Decimal(str(credit.get(name) or 0)) for name in ("limit", "bonus", "used")]
+        except (UnreadableError, AttributeError, ArithmeticError):
+            return AccountFacts(None)
+        return AccountFacts(left[0] + left[1] - left[2])
+
+    async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
+        parameters = {"type": "image", "limit": 100, "offset": 0}
+        reply = await ask(self._settings, "/media", _ASKING_ERRORS, headers=self._headers, params=parameters)
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            data = member(read_json(reply.body), "data")
+            # The documents call the rows `items`, the vendor's clients `media`.
+            rows = data.get("items") or data.get("media") or [] if isinstance(data, dict) else data
+            return readable(rows, _row)
+        except UnreadableError as error:
+            return unreadable(reply, error)
+
+    async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
+        path = f"/media/{quote(upstream_id, safe='')}"
+        reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
+        try:
+            return {upstream_id: self._image(member(read_json(reply.body), "data"), upstream_id)}
+        except UnreadableError as error:
+            return unreadable(reply, error)
+
+    def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
+        if not isinstance(item, dict):
+            raise UnreadableError("a picture that is not an object")
+        # The documents call the state `status`, the vendor's Python source `media_status`.
+        word = str(item.get("status") or item.get("media_status"))
+        state = _STATES.get(word, ImageState.PROCESSING)
+        if state is ImageState.FAILED:
+            return UpstreamImage(
+                state, upstream_id, error_code="generation_failed", error="PostEverywhere gave no reason"
+            )
+        if state is not ImageState.READY:
+            return UpstreamImage(state, upstream_id)
+        with suppress(UnreadableError):
+            # Never `thumbnail_url`: it is not the picture that was paid for.
+            return UpstreamImage(state, upstream_id, link=link_of(item.get("url"), self._settings.base_url))
+        if self._settings.media_without_url == "succeed":
+            return UpstreamImage(ImageState.UPSTREAM_ONLY, upstream_id)
+        return UpstreamImage(
+            ImageState.FAILED,
+            upstream_id,
+            error_code="result_not_downloadable",
+            error="PostEverywhere gives no link to this picture; it lies in its media library",
+        )
+
+
+def _accepted(status: int, answer: Any) -> Accepted:
+    """Only the media id must be there; the other fields differ between the documents."""
+    data = member(answer, "data")
+    ids = data.get("media_ids") if isinstance(data, dict) else None
+    found = dict.fromkeys(readable(ids if isinstance(ids, list) else [member(data, "media_id")], text_of))
+    if not found:
+        raise UnreadableError("no media id in the answer")
+    images = tuple(UpstreamImage(ImageState.PROCESSING, upstream_id) for upstream_id in found)
+    return Accepted(
+        status,
+        images,
+        upstream_id=images[0].upstream_id,
+        settled=_credits(data.get("credits_used")),
+        remaining=_credits(data.get("credits_remaining")),
+    )
+
+
+def _credits(value: Any) -> Decimal | None:
+    credible = isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 <= value < 1_000_000_000
+    return Decimal(value) if credible else None
+
+
+def _row(item: Any) -> tuple[str, Any]:
+    identity = item.get("media_id") or item.get("id") if isinstance(item, dict) else None
+    return text_of(identity), item
