@@ -16,10 +16,21 @@ from typing import Any, Final, Self
 from ops.cli.join import adopt, migrate_quietly
 from ops.stack import Home, Process, Stack, StackError
 from ops.stack.ports import free_port
+from shared import catalog
+from shared.catalog import RateWindow
 from shared.settings import load
 
 _READY_SECONDS: Final = 20.0
 _KEY: Final = "sim-genqueue"
+_PATHS: Final = {
+    "banatie": "/banatie",
+    "bloom": "/bloom/api/v1",
+    "getimg": "/getimg",
+    "openrouter": "/openrouter/api/v1",
+    "posteverywhere": "/posteverywhere/api/v1",
+}
+# The documents disagree whether PostEverywhere gives links; with them there is something to look at.
+_SIMULATED: Final = {"posteverywhere": {"url": "permanent"}}
 _BRAND: Final = "11111111-1111-4111-8111-111111111111"
 
 
@@ -82,7 +93,10 @@ class Running:
         ready = self._home.path / "simulator.json"
         ready.unlink(missing_ok=True)
         options = self._options
+        config = self._home.path / "simulator-config.json"
+        config.write_text(json.dumps(_SIMULATED))
         arguments = {
+            "--config": config,
             "--port": free_port(set()),
             "--time-scale": options.time_scale,
             "--seed": secrets.randbits(31) if options.seed is None else options.seed,
@@ -102,19 +116,26 @@ class Running:
 
 
 def simulated_accounts(url: str, time_scale: float) -> dict[str, str]:
-    """Return the settings that make the two providers' accounts speak to the simulator at `url`.
+    """Return the settings that make the five providers' accounts speak to the simulator at `url`.
 
     The simulator's windows shrink with its time scale, so ours must as well.
     """
-    return {
-        "GENQUEUE_BLOOM_API_KEY": _KEY,
-        "GENQUEUE_BLOOM_BASE_URL": f"{url}/bloom/api/v1",
+    settings = {
         "GENQUEUE_BLOOM_BRAND_SESSION_ID": _BRAND,
-        "GENQUEUE_BLOOM_LIMITS": f"{max(1, int(120 * time_scale))}/minute",
-        "GENQUEUE_GETIMG_API_KEY": _KEY,
-        "GENQUEUE_GETIMG_BASE_URL": f"{url}/getimg",
+        "GENQUEUE_GETIMG_PRICES": "seedream-5-lite=0.035,sim-draft=0.01",
         "GENQUEUE_ALLOW_PRIVATE_URLS": "127.0.0.1",
     }
+    for name, path in _PATHS.items():
+        settings[f"GENQUEUE_{name.upper()}_API_KEY"] = _KEY
+        settings[f"GENQUEUE_{name.upper()}_BASE_URL"] = f"{url}{path}"
+        windows = [_scaled(window, time_scale) for window in catalog.get(name).windows]
+        settings[f"GENQUEUE_{name.upper()}_LIMITS"] = ",".join(windows) or "none"
+    return settings
+
+
+def _scaled(window: RateWindow, time_scale: float) -> str:
+    """Return a window as the simulator keeps it: as many requests, in a shorter time."""
+    return f"{window.requests}/{window.seconds / time_scale:.6f}s{' (paid)' if window.scope == 'submit' else ''}"
 
 
 def _path() -> dict[str, str]:

@@ -282,5 +282,5 @@ def is_settled(totals: Mapping[str, int]) -> bool:
 def _default_account(provider: str) -> AccountRow:
     """Return the account that a provider's jobs wait for until a worker registers it."""
     found = catalog.get(provider)
-    windows = tuple(Window(requests=w.requests, seconds=w.seconds) for w in found.windows)
+    windows = tuple(Window(requests=w.requests, seconds=w.seconds, scope=w.scope) for w in found.windows)
     return AccountRow(provider, provider, found.unit, found.concurrency, windows)

@@ -60,6 +60,18 @@ _ALL: Final = (
         "settle it with the provider, then `genqueue resume ACCOUNT`",
     ),
     ErrorCode(
+        "account_address_wrong",
+        "the provider's base URL leads nowhere: a redirect, or a path that nobody knows",
+        "pauses the account; its jobs wait, unspent; the one that met it is held",
+        "correct the account's base URL, `genqueue resume ACCOUNT`, then `genqueue resolve JOB --resend`",
+    ),
+    ErrorCode(
+        "provider_unavailable",
+        "refused for now: a model was unavailable or aborted; documented as not billed",
+        "waits and tries again by itself; each try counts, and there is a last one",
+        "nothing is needed; if it lasts, choose another model",
+    ),
+    ErrorCode(
         "provider_unreachable",
         "no connection to the provider; no byte was sent",
         _WAITS,
@@ -126,6 +138,12 @@ _ALL: Final = (
         "bought, but the link leads to a private address",
         _ENDS_BOUGHT,
         "if that is intended, set GENQUEUE_ALLOW_PRIVATE_URLS, then `genqueue retry JOB`",
+    ),
+    ErrorCode(
+        "result_not_downloadable",
+        "bought, but the provider gives no link to it; its id there is kept with the image",
+        _ENDS_BOUGHT,
+        "fetch it from the provider's own library",
     ),
     ErrorCode("storage_unavailable", "the bucket cannot be reached or fails", _WAITS, "see `genqueue doctor`"),
     ErrorCode("storage_damaged", "the bucket received other bytes than were sent", _WAITS, "check the network path"),

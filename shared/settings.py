@@ -7,6 +7,7 @@ directory. Secrets are `SecretStr`: they print as stars wherever settings are pr
 import os
 import re
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from shared.setting_origins import FILE, PREFIX, shorthand_name, written_as
 
 _KEY = re.compile(r"[!-~]+")
 _UNIT_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
-_WINDOW = re.compile(r"(\d+)/(second|minute|hour|day)")
+_WINDOW = re.compile(r"(\d+)/(second|minute|hour|day|\d{1,9}(?:\.\d{1,6})?s)( ?\(paid\))?")
 
 
 class SettingsError(Exception):
@@ -41,14 +42,16 @@ class Window(BaseModel):
 
     requests: int = Field(gt=0)
     seconds: float = Field(gt=0)
+    scope: Literal["all", "submit"] = "all"
+    """Whether every request counts, or only paid calls."""
 
     def __str__(self) -> str:
-        unit = next((unit for unit, seconds in _UNIT_SECONDS.items() if seconds == self.seconds), f"{self.seconds:g} s")
-        return f"{self.requests}/{unit}"
+        unit = next((unit for unit, seconds in _UNIT_SECONDS.items() if seconds == self.seconds), f"{self.seconds:g}s")
+        return f"{self.requests}/{unit}{' (paid)' if self.scope == 'submit' else ''}"
 
 
 def parse_windows(text: str) -> tuple[Window, ...]:
-    """Read windows such as `120/minute,1000/hour`; `none` means no limit of ours.
+    """Read windows such as `120/minute,1000/hour`, `20/90s` or `50/hour (paid)`; `none` means no limit of ours.
 
     Raises `ValueError` that quotes the part it cannot read.
     """
@@ -59,8 +62,14 @@ def parse_windows(text: str) -> tuple[Window, ...]:
         found = _WINDOW.fullmatch(part)
         if not found:
             raise ValueError(f"{part[:40]!r} is not a limit such as 120/minute (second, minute, hour, day)")
-        windows.append(Window(requests=int(found[1]), seconds=_UNIT_SECONDS[found[2]]))
+        windows.append(
+            Window(requests=int(found[1]), seconds=_window_seconds(found[2]), scope="submit" if found[3] else "all")
+        )
     return tuple(windows)
+
+
+def _window_seconds(unit: str) -> float:
+    return _UNIT_SECONDS.get(unit) or float(unit.removesuffix("s"))
 
 
 class AccountSettings(BaseModel):
@@ -77,6 +86,13 @@ class AccountSettings(BaseModel):
     )
     timeout_seconds: float | None = Field(None, gt=0, le=3600, description="wall clock of one paid call")
     brand_session_id: str | None = Field(None, description="Bloom: the brand used where a row names none")
+    prices: dict[str, Decimal] = Field(
+        default_factory=dict,
+        description="your own price of one image by model, such as seedream-5-lite=0.035,other=0.1",
+    )
+    media_without_url: Literal["fail", "succeed"] = Field(
+        "fail", description="PostEverywhere: what a finished picture is that comes without a link"
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -92,6 +108,24 @@ class AccountSettings(BaseModel):
     @classmethod
     def _read_limits(cls, value: object) -> object:
         return parse_windows(value) if isinstance(value, str) else value
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _read_prices(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value or {}
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        if not all(model.strip() and price.strip() for model, _, price in pairs):
+            raise ValueError("prices are written as model=0.035, with commas between them")
+        return {model.strip(): price.strip() for model, _, price in pairs}
+
+    @field_validator("prices")
+    @classmethod
+    def _are_prices(cls, value: dict[str, Decimal]) -> dict[str, Decimal]:
+        for model, price in value.items():
+            if not price.is_finite() or price < 0:
+                raise ValueError(f"the price of {model} is not an amount")
+        return value
 
     @field_validator("provider")
     @classmethod
@@ -189,6 +223,9 @@ class Settings(BaseSettings):
         900.0,
         ge=0,
         description="while the bucket refuses, a picture whose link will die is held in hand this long",
+    )
+    max_reply_bytes: int = Field(
+        512 * 2**20, gt=0, description="bytes; an answer that carries images and is longer is refused"
     )
     max_image_bytes: int = Field(100 * 2**20, gt=0, description="bytes; larger results are refused")
     max_image_pixels: int = Field(200_000_000, gt=0, description="pixels; larger results are refused")

@@ -19,7 +19,9 @@ from shared.lifecycle import ImageState
 from worker import imagecheck
 from worker.fetch import Fetched, LinkExpired
 from worker.imagecheck import ImageFacts
+from worker.inline import extract
 from worker.providers.contract import Refused, UpstreamImage
+from worker.replies import parse_link
 from worker.runtime import Account, Runtime
 from worker.spool import SpoolError, TransferError
 from worker.storage import StorageError, key_for
@@ -56,7 +58,7 @@ async def copy(runtime: Runtime, account: Account, picture: Picture) -> NotYet |
     """Bring one picture into the bucket or learn why not; writes its row and returns None once that is final."""
     try:
         async with runtime.transfers:
-            await _copy(runtime, picture, renewable=_renewable(account, picture))
+            await _copy(runtime, account, picture, renewable=_renewable(account, picture))
     except (StorageError, SpoolError) as error:
         # Ours to mend, not the link's fault: no try of the picture is spent.
         return _later(runtime, picture.job_tries + 1, error)
@@ -70,9 +72,10 @@ def _renewable(account: Account, picture: Picture) -> bool:
     return account.wire.poll_batch > 0 and picture.upstream_id is not None
 
 
-async def _copy(runtime: Runtime, picture: Picture, *, renewable: bool) -> None:
+async def _copy(runtime: Runtime, account: Account, picture: Picture, *, renewable: bool) -> None:
     began = time.monotonic()
-    fetched = await runtime.fetcher.fetch(picture.link)
+    inside = parse_link(picture.link)
+    fetched = await (extract(runtime, account, *inside) if inside else runtime.fetcher.fetch(picture.link))
     with fetched.spool:
         facts = await anyio.to_thread.run_sync(partial(_check, runtime, fetched), limiter=runtime.transfers_threads)
         key = key_for(str(picture.claim.job_id), picture.index, fetched.spool.sha256, facts.extension)

@@ -58,6 +58,7 @@ class Dispatcher:
         self._publish = publish
         self._run_here = run_here
         self._stopping = threading.Event()
+        self._closing = threading.Event()
         self._ticking_since = float("inf")
         self._pruned_at = 0.0
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -67,28 +68,29 @@ class Dispatcher:
         self._thread.start()
 
     def stop(self) -> None:
-        """Claim nothing new; what is in the air goes on."""
+        """Claim nothing new. The loop goes on: its session lock proves that whoever still pays here is alive."""
         self._stopping.set()
 
     def close(self, *, seconds: float = 10) -> None:
         """Stop and wait for the loop to end, at most `seconds`."""
         self.stop()
+        self._closing.set()
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while not self._closing.is_set():
             self._ticking_since = float("inf")
             listener = None
             try:
                 listener = Listener(self._runtime.engine, self._runtime.sender.lock_key)
                 self._register()
                 self._ticking_since = time.monotonic()
-                while not self._stopping.is_set():
+                while not self._closing.is_set():
                     self.tick()
                     listener.wait(self._runtime.settings.tick_seconds)
             except Exception as error:  # noqa: BLE001 - whatever ends the loop, it begins again
                 _log.warning("dispatcher_restarts", error=type(error).__name__)
-                self._stopping.wait(_RESTART_SECONDS)
+                self._closing.wait(_RESTART_SECONDS)
             finally:
                 if listener is not None:
                     listener.close()
@@ -105,8 +107,10 @@ class Dispatcher:
                 connection,
                 name=runtime.sender.name,
                 lock_key=runtime.sender.lock_key,
-                slots=runtime.settings.worker_slots,
+                slots=0 if self._stopping.is_set() else runtime.settings.worker_slots,
             )
+            if self._stopping.is_set():
+                return
             live = workers.live_slots(connection)
             _end_overdue(connection, runtime.sender.name)
             # After an outage of the database every tick is old; only who has ticked for a while may judge others.
@@ -141,12 +145,12 @@ class Dispatcher:
                 self._runtime.transfer_lease,
                 _TRANSFER_JOBS,
             ),
-            (Stage.POLL, "poll", live * _POLL_JOBS - hand.polling, 90.0, _POLL_JOBS),
+            (Stage.POLL, "poll", live * _POLL_JOBS - hand.polling, self._runtime.poll_lease, _POLL_JOBS),
             (
                 Stage.SUBMIT,
                 "submit",
                 submits,
-                self._runtime.settings.lease_slack_seconds + 30,
+                self._runtime.settings.lease_slack_seconds + self._runtime.settings.send_within_seconds,
                 account.wire.submit_batch,
             ),
         )
@@ -178,8 +182,9 @@ class Dispatcher:
         if not locked.may_pay or self._stopping.is_set() or (answers_at_once and self._runtime.bucket_is_refusing):
             return 0
         left = slots.room(connection, account.name, locked.windows).free - hand.queued
-        if not answers_at_once and locked.windows:
-            left -= int(min(window.requests for window in locked.windows) * _POLL_SHARE)
+        shared_windows = [window.requests for window in locked.windows if window.scope == "all"]
+        if not answers_at_once and shared_windows:
+            left -= int(min(shared_windows) * _POLL_SHARE)
         return min(locked.concurrency - hand.paying, left, self._slots_left(connection, account, live) - hand.paying)
 
     def _slots_left(self, connection: Connection, account: Account, live: int) -> int:

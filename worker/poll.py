@@ -161,7 +161,7 @@ def _next(runtime: Runtime, rows: Sequence[Any], learned: Sequence[ImageChange])
     here = partial(Move, Claim(first["job_id"], first["epoch"]), before)
     states = [change.state for change in learned]
     if all(state in IMAGE_FINAL or state is ImageState.READY for state in states):
-        if ImageState.READY in states or ImageState.STORED in states:
+        if any(state is not ImageState.FAILED for state in states):
             expiries = [change.link_expires_at for change in learned if change.link_expires_at]
             return here(JobState.TRANSFERRING, 0, link_expires_at=min(expiries, default=None))
         return here(JobState.FAILED, code=learned[0].error_code, note=learned[0].error)

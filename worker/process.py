@@ -20,6 +20,7 @@ from shared.db.engine import DatabaseUnavailableError, transaction
 from shared.db.transitions import Claim, release
 from shared.lifecycle import POLLED, JobState
 from worker.dispatch import Dispatcher, Parcel, Publish
+from worker.inline import recover_leftovers
 from worker.poll import poll
 from worker.reconcile import reconcile
 from worker.runtime import Runtime
@@ -132,6 +133,7 @@ class Process:
         self._stop = asyncio.Event()
         async with anyio.create_task_group() as group:
             self.runtime.start(group)
+            group.start_soon(recover_leftovers, self.runtime)
             task_status.started()
             await self._stop.wait()
             await self.runtime.close()

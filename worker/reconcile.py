@@ -14,6 +14,7 @@ from shared.db.engine import Connection
 from shared.db.submissions import Answer
 from shared.db.transitions import Claim, Move, move, release
 from shared.lifecycle import ImageState, JobState, Outcome
+from worker.inline import recover
 from worker.runtime import Runtime
 
 _log = structlog.get_logger(__name__)
@@ -31,9 +32,20 @@ async def reconcile(runtime: Runtime, account_name: str, claims: Sequence[Claim]
     """Move each claimed job to where its newest submission's evidence puts it, or hold it."""
     for claim in claims:
         try:
+            await _look_in_own_bucket(runtime, account_name, claim)
             await runtime.sql(partial(_reconcile, runtime, account_name, claim))
         except Exception:  # noqa: BLE001 - this one is due again when its lease ends; the others must not wait for it
             _log.exception("reconcile_defect", job=str(claim.job_id), account=account_name)
+
+
+async def _look_in_own_bucket(runtime: Runtime, account_name: str, claim: Claim) -> None:
+    """Record an answer that was kept but not committed: it is the best evidence there is."""
+    account = runtime.accounts.get(account_name)
+    if account is None or not account.wire.inline:
+        return
+    submission = await runtime.sql(partial(submissions.latest, job_id=claim.job_id))
+    if submission is not None and submission.outcome in {None, Outcome.UNKNOWN.value}:
+        await recover(runtime, account, submission.id)
 
 
 def _reconcile(runtime: Runtime, account_name: str, claim: Claim, connection: Connection) -> None:

@@ -1,26 +1,30 @@
 """Answers that carry images: kept whole, in a file and then as one object, before anything is taken out of them.
 
 The file has the submission's id as its name and outlives its process; a worker that starts finds what one that died had
-in hand. In the bucket it is `submissions/<id>/reply`, and that object is the evidence that the call was answered.
+in hand, even the part that had arrived. In the bucket it is `submissions/<id>/reply`, and that object is the evidence
+that the call was answered.
 """
 
 import base64
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 from uuid import UUID
 
-from worker.spool import SpoolFull, TooLarge
-from worker.storage import Storage
+from worker.providers.contract import OWN_SCHEME
+from worker.spool import SpoolError, SpoolFull, TooLarge
+from worker.storage import Storage, Stored
 
-_SCHEME: Final = "reply:"
 _PART: Final = ".part"
 _WHOLE: Final = ".reply"
 _MODE: Final = 0o700
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class ReplyFile:
@@ -32,7 +36,16 @@ class ReplyFile:
         self._max_bytes = max_bytes
         self._hash = hashlib.sha256()
         self._length = 0
-        self._file: BinaryIO = self._part.open("w+b")
+        self._sealed = False
+        # Unbuffered: what has arrived must outlive this process, however it ends.
+        self._file = self._part.open("w+b", buffering=0)
+        try:
+            _lock(self._file.fileno())
+        except BlockingIOError:
+            self._file.close()
+            raise
+        except OSError:
+            pass  # a file system without locks: there, what the dead leave stays where it is
 
     @property
     def length(self) -> int:
@@ -45,35 +58,42 @@ class ReplyFile:
         return base64.b64encode(self._hash.digest()).decode("ascii")
 
     def write(self, chunk: bytes) -> None:
-        """Append `chunk`; raises `TooLarge`, or `SpoolFull` where the disk does not take it."""
+        """Append `chunk`; raises `TooLarge`, `SpoolFull` or `SpoolError`, and `ValueError` once it is sealed."""
+        if self._sealed:
+            raise ValueError("the reply is written once: it is sealed already")
         if self._length + len(chunk) > self._max_bytes:
             raise TooLarge(f"more than {self._max_bytes} bytes")
-        try:
-            self._file.write(chunk)
-        except OSError as error:
-            raise SpoolFull(f"the reply cannot be kept: {error.strerror}") from None
-        self._hash.update(chunk)
-        self._length += len(chunk)
+        left = memoryview(chunk)
+        while left:
+            try:
+                taken = self._file.write(left) or 0
+            except OSError as error:
+                raise _failure(error) from None
+            self._hash.update(left[:taken])
+            self._length += taken
+            left = left[taken:]
 
     def seal(self) -> None:
-        """Bring the bytes to the disk under their final name; raises `SpoolFull`."""
+        """Bring the bytes to the disk under their final name; raises `SpoolFull` or `SpoolError`."""
         try:
-            self._file.flush()
             os.fsync(self._file.fileno())
             self._part.rename(self.path)
+            _sync(self.path.parent)
         except OSError as error:
-            raise SpoolFull(f"the reply cannot be kept: {error.strerror}") from None
+            raise _failure(error) from None
+        self._sealed = True
 
     def rewound(self) -> BinaryIO:
         """Return the bytes as a seekable file at its beginning."""
         self._file.seek(0)
-        return self._file
+        return cast("BinaryIO", self._file)
 
     def close(self) -> None:
-        """Close the file; a sealed one stays on the disk, any other is removed."""
+        """Close the file; whatever has arrived stays on the disk until `Replies.forget`."""
         with contextlib.suppress(OSError):
+            if not self._length:
+                self._part.unlink(missing_ok=True)
             self._file.close()
-        self._part.unlink(missing_ok=True)
 
 
 class Replies:
@@ -85,50 +105,99 @@ class Replies:
         self._max_bytes = max_bytes
 
     def open(self, submission_id: UUID) -> ReplyFile:
-        """Begin to keep an answer; raises `SpoolFull` where the directory cannot be written."""
+        """Begin to keep an answer; raises `SpoolFull` or `SpoolError` where that cannot be, before anything is sent."""
         try:
-            self._directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            self._make_directory()
             return ReplyFile(self._path(submission_id), max_bytes=self._max_bytes)
         except OSError as error:
-            raise SpoolFull(f"the reply's file cannot be made: {error.strerror}") from None
+            raise _failure(error) from None
 
-    def upload(self, submission_id: UUID, reply: ReplyFile) -> None:
-        """Store a sealed answer as one object; raises `StorageError`."""
-        metadata = {"genqueue-submission": str(submission_id)}
-        self._storage.put(key_of(submission_id), reply, content_type="application/json", metadata=metadata)
+    def upload(self, submission_id: UUID, reply: ReplyFile | None = None) -> None:
+        """Store a sealed answer as one object: `reply`, or the one that lies on this host's disk.
+
+        Raises `StorageError`; `SpoolError` where the disk does not have it.
+        """
+        if reply is not None:
+            self._put(submission_id, reply)
+            return
+        try:
+            with self._path(submission_id).open("rb") as file:
+                self._put(submission_id, _OnDisk(file))
+        except OSError as error:
+            raise _failure(error) from None
 
     @contextlib.contextmanager
     def read(self, submission_id: UUID) -> Iterator[BinaryIO]:
-        """Yield the answer, from this host's file or else from the bucket; raises `StorageError`, `SpoolFull`."""
-        with contextlib.suppress(FileNotFoundError), self._path(submission_id).open("rb") as local:
-            yield local
-            return
-        self._directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self._directory) as copy:
-            self._storage.get_to(key_of(submission_id), copy)
-            copy.seek(0)
-            yield copy
+        """Yield the answer, from this host's file or else from the bucket.
+
+        Raises `StorageError`, `SpoolFull` or `SpoolError`. Each reader has a file of its own.
+        """
+        try:
+            file = self._opened(submission_id)
+        except OSError as error:
+            raise _failure(error) from None
+        with file:
+            yield file
 
     def has_object(self, submission_id: UUID) -> bool:
         """Tell whether the bucket holds this answer; raises `StorageError`."""
         return self._storage.head(key_of(submission_id)) is not None
 
     def leftovers(self) -> list[UUID]:
-        """Return the submissions whose answers lie on this host's disk."""
+        """Return the submissions whose answers lie on this host's disk, sealed or left in the making by the dead.
+
+        What a dead process was writing is sealed as it is: it broke off, but may be whole all the same.
+        """
+        for path in self._directory.glob(f"*{_PART}"):
+            _adopt(path)
         found = []
-        with contextlib.suppress(FileNotFoundError):
-            for path in self._directory.iterdir():
-                with contextlib.suppress(ValueError):
-                    found += [UUID(path.stem)] if path.suffix == _WHOLE else []
+        for path in self._directory.glob(f"*{_WHOLE}"):
+            with contextlib.suppress(ValueError):
+                found.append(UUID(path.stem))
         return found
 
     def forget(self, submission_id: UUID) -> None:
         """Remove the answer, file and object: everything in it is stored by itself. Raises `StorageError`."""
         self._path(submission_id).unlink(missing_ok=True)
+        self._path(submission_id).with_suffix(_PART).unlink(missing_ok=True)
         self._storage.delete(key_of(submission_id))
+
+    def _opened(self, submission_id: UUID) -> BinaryIO:
+        with contextlib.suppress(FileNotFoundError):
+            return self._path(submission_id).open("rb")
+        self._make_directory()
+        copy = cast("BinaryIO", tempfile.TemporaryFile(dir=self._directory))  # noqa: SIM115 - the reader closes it
+        try:
+            self._storage.get_to(key_of(submission_id), copy)
+            copy.seek(0)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                copy.close()
+            raise
+        return copy
+
+    def _put(self, submission_id: UUID, reply: Stored) -> None:
+        metadata = {"genqueue-submission": str(submission_id)}
+        self._storage.put(key_of(submission_id), reply, content_type="application/json", metadata=metadata)
+
+    def _make_directory(self) -> None:
+        self._directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
 
     def _path(self, submission_id: UUID) -> Path:
         return self._directory / f"{submission_id}{_WHOLE}"
+
+
+class _OnDisk:
+    """A sealed answer of a process that is gone, as `Stored`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.sha256_base64 = base64.b64encode(hashlib.file_digest(file, "sha256").digest()).decode("ascii")  # type: ignore[arg-type]  # typeshed asks for more than is used
+        self.length = file.tell()
+
+    def rewound(self) -> BinaryIO:
+        self._file.seek(0)
+        return self._file
 
 
 def key_of(submission_id: UUID) -> str:
@@ -138,12 +207,46 @@ def key_of(submission_id: UUID) -> str:
 
 def link_to(submission_id: UUID, index: int) -> str:
     """Return the link of one image inside a kept answer."""
-    return f"{_SCHEME}{submission_id}/{index}"
+    return f"{OWN_SCHEME}:{submission_id}/{index}"
 
 
 def parse_link(link: str) -> tuple[UUID, int] | None:
     """Return the submission and index of a link that `link_to` made, None for any other link."""
-    if not link.startswith(_SCHEME):
+    scheme, _, rest = link.partition(":")
+    submission_id, _, index = rest.partition("/")
+    if scheme != OWN_SCHEME or not (index.isascii() and index.isdecimal()):
         return None
-    submission_id, _, index = link.removeprefix(_SCHEME).partition("/")
-    return UUID(submission_id), int(index)
+    with contextlib.suppress(ValueError):
+        return UUID(submission_id), int(index)
+    return None
+
+
+def _adopt(part: Path) -> None:
+    """Seal what a process left that is gone: its lock went with it. What a living one writes stays its own."""
+    with contextlib.suppress(OSError), part.open("rb") as file:
+        _lock(file.fileno())
+        if os.fstat(file.fileno()).st_size:
+            os.fsync(file.fileno())
+            part.rename(part.with_suffix(_WHOLE))
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _lock(descriptor: int) -> None:
+    """Hold the file until it is closed or this process ends; raises `BlockingIOError` where another holds it."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _sync(directory: Path) -> None:
+    """Bring a new name to the disk: without it a power cut may take the file back."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _failure(error: OSError) -> SpoolError:
+    if error.errno in _FULL:
+        return SpoolFull("no space left for the answers that are kept: free some in GENQUEUE_SPOOL_DIR")
+    return SpoolError(f"an answer cannot be kept: {error.strerror or type(error).__name__}")

@@ -1,5 +1,6 @@
 """What every stage needs, made once a process: database, bucket, links, accounts, and the loop they run on."""
 
+import os
 import secrets
 import socket
 import ssl
@@ -33,12 +34,15 @@ from worker.committer import Committer
 from worker.fetch import Fetcher
 from worker.paid_post import PaidPost
 from worker.providers import Wire, WireSettings, wire_for
+from worker.replies import Replies
 from worker.storage import Storage
 
 T = TypeVar("T")
 USER_AGENT = "genqueue"
 _DB_THREADS = 8
 _BUCKET_GATE_SECONDS = 20.0
+API_SECONDS = 30.0
+"""Wall clock of one question to a provider about what is bought already."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 
 
@@ -64,14 +68,15 @@ class Account:
         return account_row(self.name, self.settings)
 
     def body(self, request: Request, count: int) -> dict[str, Any]:
-        """Return the wire's JSON for `count` images; raises `ValueError` where the row and the account lack something."""
+        """Return the wire's JSON for `count` images; raises `ValueError` where row and account lack something."""
         defaults = {"brandSessionId": self.settings.brand_session_id} if self.settings.brand_session_id else {}
         wanted = GenerationRequest.model_validate({**request, "n": count})
         return self.provider.body(wanted, defaults)
 
     def price(self, request: Request, count: int) -> Decimal | None:
         """Return the most that `count` images can cost, or None where nobody knows."""
-        found = self.provider.price(GenerationRequest.model_validate({**request, "n": count}), {})
+        wanted = GenerationRequest.model_validate({**request, "n": count})
+        found = self.provider.price(wanted, self.settings.prices)
         return found.amount if found else None
 
 
@@ -80,7 +85,7 @@ def account_row(name: str, settings: AccountSettings) -> AccountRow:
     provider = catalog.get(settings.provider)
     windows = settings.limits
     if windows is None:
-        windows = tuple(Window(requests=w.requests, seconds=w.seconds) for w in provider.windows)
+        windows = tuple(Window(requests=w.requests, seconds=w.seconds, scope=w.scope) for w in provider.windows)
     return AccountRow(name, provider.name, provider.unit, settings.concurrency or provider.concurrency, windows)
 
 
@@ -94,6 +99,8 @@ class Runtime:
     fetcher: Fetcher
     accounts: dict[str, Account]
     sender: Sender
+    replies: Replies
+    spool_dir: Path
     random: Random = field(default_factory=Random)
     committer: Committer = field(init=False)
     transfers: anyio.CapacityLimiter = field(init=False)
@@ -149,6 +156,11 @@ class Runtime:
         return account.timeout_seconds + self.settings.send_within_seconds + self.settings.lease_slack_seconds
 
     @property
+    def poll_lease(self) -> float:
+        """Seconds that asking about a batch of jobs may take: a page, then what the page lacks."""
+        return 2 * API_SECONDS + self.settings.lease_slack_seconds
+
+    @property
     def transfer_lease(self) -> float:
         """Seconds that copying one job's images may take."""
         return (
@@ -165,25 +177,31 @@ def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key
     """
     certificates = httpx.create_ssl_context()
     guard = AddressGuard(settings.allow_private_urls)
+    spool_dir = settings.spool_dir or Path(tempfile.gettempdir())
+    storage = Storage(
+        bucket=settings.s3_bucket,
+        endpoint_url=settings.s3_endpoint_url or None,
+        region=settings.s3_region,
+        access_key=access_key.get_secret_value() if access_key else None,
+        secret_key=secret_key.get_secret_value() if secret_key else None,
+        connect_seconds=min(10.0, settings.s3_timeout_seconds),
+        read_seconds=settings.s3_timeout_seconds,
+        max_connections=settings.worker_slots * 2,
+    )
+    # Of one account of the machine: another's answers in a shared directory are not ours to read.
+    kept = (settings.spool_dir or Path(tempfile.gettempdir()) / f"genqueue-{os.getuid()}") / "replies"
     return Runtime(
         settings=settings,
         engine=open_engine(settings.database_url, application="genqueue worker", pool_size=_DB_THREADS + 4),
-        storage=Storage(
-            bucket=settings.s3_bucket,
-            endpoint_url=settings.s3_endpoint_url or None,
-            region=settings.s3_region,
-            access_key=access_key.get_secret_value() if access_key else None,
-            secret_key=secret_key.get_secret_value() if secret_key else None,
-            connect_seconds=min(10.0, settings.s3_timeout_seconds),
-            read_seconds=settings.s3_timeout_seconds,
-            max_connections=settings.worker_slots * 2,
-        ),
+        storage=storage,
+        replies=Replies(kept, storage, max_bytes=settings.max_reply_bytes),
+        spool_dir=spool_dir,
         fetcher=Fetcher(
             guard,
             max_bytes=settings.max_image_bytes,
             total_seconds=settings.fetch_timeout_seconds,
             connect_seconds=settings.fetch_connect_seconds,
-            spool_dir=settings.spool_dir or Path(tempfile.gettempdir()),
+            spool_dir=spool_dir,
             user_agent=USER_AGENT,
             ssl_context=certificates,
         ),
@@ -206,8 +224,10 @@ def _accounts(settings: Settings, certificates: ssl.SSLContext) -> dict[str, Acc
             connect_seconds=settings.fetch_connect_seconds,
             ssl_context=certificates,
         )
-        get = ApiGet(timeout_seconds=30, connect_seconds=settings.fetch_connect_seconds)
-        wire = wire_for(provider.name, WireSettings(base_url, account.api_key, post, get))
+        get = ApiGet(
+            timeout_seconds=API_SECONDS, connect_seconds=settings.fetch_connect_seconds, ssl_context=certificates
+        )
+        wire = wire_for(provider.name, WireSettings(base_url, account.api_key, post, get, account.media_without_url))
         found[name] = Account(name, provider, wire, account, post, get)
     return found
 

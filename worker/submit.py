@@ -16,7 +16,9 @@ from shared.db.submissions import Answer, BoughtImage, Intent, Request
 from shared.db.transitions import Claim, Move, move, release
 from shared.ids import new_id
 from shared.lifecycle import IMAGE_FINAL, ImageState, JobState, Outcome
-from worker.providers.contract import Accepted, Again, PaidCall, Refused, UpstreamImage
+from worker import inline
+from worker.bought import bought
+from worker.providers.contract import Accepted, Again, PaidCall, Refused
 from worker.runtime import Account, Runtime
 from worker.transfer import transfer
 
@@ -77,7 +79,7 @@ async def _pay(runtime: Runtime, account: Account, intent: Intent, send_before: 
 
 async def _pay_and_follow(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> None:
     log = _log.bind(job=str(intent.claim.job_id), account=account.name)
-    answer = await _ask(account, intent, send_before)
+    answer = await _ask(runtime, account, intent, send_before)
     try:
         next_move = _after(runtime, account, intent, answer)
         won = await runtime.write(partial(_settle, runtime, account, intent, answer, next_move))
@@ -93,14 +95,17 @@ async def _pay_and_follow(runtime: Runtime, account: Account, intent: Intent, se
         await transfer(runtime, account.name, [intent.claim])
 
 
-async def _ask(account: Account, intent: Intent, send_before: float) -> Accepted | Refused:
+async def _ask(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> Accepted | Refused:
     try:
         body = account.body(intent.request, len(intent.missing))
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing was sent
         note = str(error) if isinstance(error, ValueError) else f"a defect in the catalog ({type(error).__name__})"
         return Refused(Outcome.NOT_SENT, Again.NEVER, "provider_rejected", note[:_NOTE_CHARS])
+    call = PaidCall(body, send_before, str(intent.submission_id))
     try:
-        return await account.wire.submit(PaidCall(body, send_before, str(intent.submission_id)))
+        if account.wire.inline:
+            return await inline.pay(runtime, account, intent.submission_id, call)
+        return await account.wire.submit(call)
     except Exception as error:  # noqa: BLE001 - a defect of ours after the POST must not lose what it may have bought
         _log.exception("wire_defect", account=account.name, job=str(intent.claim.job_id))
         return Refused(
@@ -115,7 +120,7 @@ def _after(runtime: Runtime, account: Account, intent: Intent, answer: Accepted 
     """Decide where the job goes next."""
     if isinstance(answer, Accepted):
         here = partial(Move, intent.claim, JobState.SUBMITTING)
-        return _after_purchase(runtime, account, here, _bought(intent, answer))
+        return _after_purchase(runtime, account, here, bought(intent.missing, intent.request, answer.images))
     here = partial(Move, intent.claim, JobState.SUBMITTING, code=answer.code, note=answer.message)
     if answer.outcome is Outcome.UNKNOWN:
         return here(JobState.IN_DOUBT, runtime.settings.held_recheck_seconds)
@@ -182,33 +187,7 @@ def _evidence(intent: Intent, answer: Accepted | Refused) -> Answer:
         http_status=answer.http_status,
         upstream_id=answer.upstream_id,
         settled=answer.settled,
-        images=_bought(intent, answer),
-    )
-
-
-def _bought(intent: Intent, answer: Accepted) -> tuple[BoughtImage, ...]:
-    """Give each picture its index: those asked for, more if more came, and a failed one for each that did not."""
-    asked = list(intent.missing)
-    # Behind every index that the job has: a picture that came unasked must not meet one that is stored already.
-    first = max(intent.request.get("n", 1), *(index + 1 for index in asked))
-    extra = range(first, first + max(len(answer.images) - len(asked), 0))
-    found = [_as_bought(index, image) for index, image in zip([*asked, *extra], answer.images, strict=False)]
-    short = [
-        BoughtImage(index, ImageState.FAILED, error_code="not_delivered", error="the provider gave fewer images")
-        for index in asked[len(answer.images) :]
-    ]
-    return (*found, *short)
-
-
-def _as_bought(index: int, image: UpstreamImage) -> BoughtImage:
-    return BoughtImage(
-        index,
-        image.state,
-        image.upstream_id,
-        image.link,
-        image.link_expires_at,
-        image.error_code,
-        image.error,
+        images=bought(intent.missing, intent.request, answer.images),
     )
 
 

@@ -13,6 +13,8 @@ from shared.db.engine import Connection
 from shared.db.transitions import Claim, Move, move
 from shared.lifecycle import IMAGE_FINAL, ImageState, JobState
 from worker.copy import NotYet, Picture, copy
+from worker.inline import forget
+from worker.replies import parse_link
 from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
@@ -42,7 +44,10 @@ async def _copy_job(runtime: Runtime, account: Account, claim: Claim, rows: Sequ
                 group.start_soon(_copy_one, runtime, account, _picture(row), waiting)
     first = min(waiting, key=lambda left: left.seconds, default=None)
     try:
-        await runtime.write(partial(_end, runtime, claim, first))
+        ended = await runtime.write(partial(_end, runtime, claim, first))
+        if ended is JobState.SUCCEEDED and account.wire.inline:
+            inside = (parse_link(row["link"] or "") for row in rows)
+            await forget(runtime, {found[0] for found in inside if found})
     except Exception:  # noqa: BLE001 - the job is due again when its lease ends
         _log.exception("end_defect", job=str(claim.job_id))
 
@@ -75,20 +80,25 @@ def _picture(row: Any) -> Picture:
     )
 
 
-def _end(runtime: Runtime, claim: Claim, left: NotYet | None, connection: Connection) -> None:
-    """Write the job's end once every picture is final or its last bound has passed, else when to look again."""
+def _end(runtime: Runtime, claim: Claim, left: NotYet | None, connection: Connection) -> JobState | None:
+    """Write the job's end once every picture is final or its last bound has passed, else when to look again.
+
+    Returns where the job went; None where somebody else holds it by now.
+    """
     if submissions.state_of(connection, claim) is not JobState.TRANSFERRING:
-        return
+        return None
     if _is_open(images.states(connection, claim.job_id)):
         if not images.past_bound(connection, claim.job_id):
             step = Move(claim, JobState.TRANSFERRING, JobState.TRANSFERRING, runtime.settings.retry_first_seconds)
             if left:
                 step = replace(step, due_seconds=left.seconds, code=left.code, note=left.note, tries=left.tries)
             move(connection, [step], actor=runtime.sender.name)
-            return
+            return step.after
         why = f"; {left.code}: {left.note}" if left else ""
         images.give_up(connection, [claim.job_id], f"not copied within the last bound{why}"[:500])
-    move(connection, [_verdict(claim, images.states(connection, claim.job_id))], actor=runtime.sender.name)
+    verdict = _verdict(claim, images.states(connection, claim.job_id))
+    move(connection, [verdict], actor=runtime.sender.name)
+    return verdict.after
 
 
 def _is_open(pictures: Sequence[Any]) -> bool:

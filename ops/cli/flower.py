@@ -1,57 +1,167 @@
-"""`genqueue flower`: the workers' own view, read-only and on loopback unless told otherwise."""
+"""`genqueue flower`: the workers' own view in Flower, read-only and on loopback unless told otherwise."""
 
+import logging
 import os
-from typing import Annotated, Final
+import re
+import signal
+import sys
+import time
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
+from celery.events import EventReceiver
+from flower.app import Flower  # type: ignore[import-untyped]
+from flower.command import apply_env_options, extract_settings, setup_logging  # type: ignore[import-untyped]
+from flower.events import Events  # type: ignore[import-untyped]
+from flower.options import options  # type: ignore[import-untyped]
+from flower.urls import settings as web_settings  # type: ignore[import-untyped]
+from pydantic import SecretStr
+from tornado.httputil import HTTPHeaders
+from tornado.ioloop import IOLoop
+from tornado.options import Error as OptionError
+from tornado.web import OutputTransform
 
-from ops.cli.join import joined
+from ops.stack import Home
 from producer.cli.session import ExitCode, errors, fail, told
+from shared import log
 from shared.broker import create_app
+from shared.settings import Settings, load
 
+_log = logging.getLogger(__name__)
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 # Forgotten oldest first; what became of a job is in the database, Flower only shows the nudges.
 _MAX_TASKS: Final = 20_000
 _PURGE_SECONDS: Final = 600
+# The arguments are an account and how many jobs, such as "(bloom, 12 jobs)": what to look for here.
+_COLUMNS: Final = "name,args,state,received,runtime,worker,uuid"
+_RETRY_SECONDS: Final = 2.0
+_CREDENTIALS: Final = re.compile(r"[^:]+:.+")
+_REMEDY: Final = "set FLOWER_BASIC_AUTH=user:password"
+
+
+class _SteadyEvents(Events):  # type: ignore[misc] # Flower ships no types
+    """Listens again within seconds of the broker's return, where kombu's own wait grows to half a minute in silence."""
+
+    def run(self) -> None:
+        """Hand on the workers' events for as long as the process lives."""
+        while True:
+            try:
+                with self.capp.connection() as connection:
+                    connection.connect()
+                    receiver = EventReceiver(connection, handlers={"*": self.on_event}, app=self.capp)
+                    receiver.capture(limit=None, timeout=None, wakeup=True)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the pages stay up and the next try may work
+                _log.warning("no events from the broker (%s); trying again", type(error).__name__)
+            time.sleep(_RETRY_SECONDS)
+
+
+class _SameOrigin(OutputTransform):
+    """Takes away the header with which Flower lets every web page read an API that asks for no password."""
+
+    def transform_first_chunk(
+        self,
+        status_code: int,
+        headers: HTTPHeaders,
+        chunk: bytes,
+        finishing: bool,
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        for name in [name for name in headers if name.lower().startswith("access-control-")]:
+            del headers[name]
+        return super().transform_first_chunk(status_code, headers, chunk, finishing)
 
 
 def flower(
-    port: Annotated[int, typer.Option(help="where its pages are served")] = 5555,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="where its pages are served; 0 = a free one")] = 5555,
     address: Annotated[
-        str, typer.Option(help="beyond loopback only with FLOWER_BASIC_AUTH or OAuth set")
+        str, typer.Option(help="beyond loopback only with FLOWER_BASIC_AUTH or FLOWER_AUTH set")
     ] = "127.0.0.1",
-    writable: Annotated[bool, typer.Option("--writable", help="allow its control buttons")] = False,
+    writable: Annotated[bool, typer.Option("--writable", help="allow its control buttons; needs a password")] = False,
 ) -> None:
     """Show live workers and the stages they run, in Flower; what became of each job is in `genqueue explain`.
 
     Example: genqueue flower --port 5555
     """
-    if address not in _LOOPBACK and not _protected():
-        fail(
-            f"Flower on {address} would be open to everyone: set FLOWER_BASIC_AUTH=user:password, or stay on loopback",
-            ExitCode.BROKEN,
-        )
-    with told(), joined() as settings:
-        if not settings.broker_url.get_secret_value():
-            fail("no broker: set GENQUEUE_BROKER_URL, or start everything with `genqueue up`", ExitCode.BROKEN)
-        if not _protected():
-            # On loopback, and read-only: its API may be asked without a password.
-            os.environ["FLOWER_UNAUTHENTICATED_API"] = "true"
-        errors().print(f"http://{address}:{port}/", markup=False)
-        create_app(settings.broker_url).start(
-            [
-                "--quiet",
-                "flower",
-                f"--address={address}",
-                f"--port={port}",
-                f"--read_only={not writable}",
-                f"--max_tasks={_MAX_TASKS}",
-                f"--purge_offline_workers={_PURGE_SECONDS}",
-                "--enable_events=True",
-                "--logging=warning",
-            ]
-        )
+    with told():
+        settings = load()
+        log.configure(settings.log_level, settings.log_format)
+        _configure(address, port, writable=writable)
+        _protect(address, writable=writable)
+        _serve(_broker(settings), address, port)
 
 
-def _protected() -> bool:
-    return any(os.environ.get(name) for name in ("FLOWER_BASIC_AUTH", "FLOWER_AUTH", "FLOWER_AUTH_PROVIDER"))
+def _configure(address: str, port: int, *, writable: bool) -> None:
+    """Set Flower's options: ours, then those of `FLOWER_...` variables, then those that only our own may decide."""
+    options.max_tasks = _MAX_TASKS
+    options.purge_offline_workers = _PURGE_SECONDS
+    options.tasks_columns = _COLUMNS
+    try:
+        apply_env_options()
+    except (ValueError, OptionError) as error:
+        fail(f"a FLOWER_... variable is not what Flower expects: {error}", ExitCode.BROKEN)
+    options.address, options.port, options.unix_socket = address, port, ""
+    options.read_only = not writable
+    options.debug = False  # its error pages would show tracebacks
+    extract_settings()
+    setup_logging()
+
+
+def _protect(address: str, *, writable: bool) -> None:
+    """Refuse what would be open to others than the person at this machine."""
+    if any(not _CREDENTIALS.fullmatch(each) for each in options.basic_auth or ()):
+        fail("FLOWER_BASIC_AUTH must be user:password, several separated by commas", ExitCode.BROKEN)
+    if options.basic_auth or options.auth:
+        return
+    if address not in _LOOPBACK:
+        fail(f"Flower on {address} would be open to everyone: {_REMEDY}, or stay on loopback", ExitCode.BROKEN)
+    if writable:
+        # A page of any site can post to loopback, and such a post may shut a worker down.
+        fail(f"--writable would let every web page that you open stop workers: {_REMEDY}", ExitCode.BROKEN)
+    os.environ.setdefault("FLOWER_UNAUTHENTICATED_API", "true")
+
+
+def _broker(settings: Settings) -> SecretStr:
+    """Return the broker's URL: the one that is set, else that of the home's running stack."""
+    if settings.broker_url.get_secret_value():
+        return settings.broker_url
+    embedded = None if settings.database_url.get_secret_value() else Home(settings.home).running()
+    if embedded is None:
+        fail("no broker: set GENQUEUE_BROKER_URL, or start everything with `genqueue up`", ExitCode.BROKEN)
+    return SecretStr(embedded.broker_url)
+
+
+def _serve(broker_url: SecretStr, address: str, port: int) -> NoReturn:
+    application = _application(broker_url)
+    try:
+        bound = application.start_http_server()
+    except OSError as error:
+        fail(f"cannot serve on {address} port {port}: {error.strerror}; choose another with --port", ExitCode.BROKEN)
+    scheme = "https" if application.ssl_options else "http"
+    host = f"[{address}]" if ":" in address else address
+    prefix = f"{options.url_prefix.strip('/')}/" if options.url_prefix else ""
+    errors().print(f"{scheme}://{host}:{bound}/{prefix}", markup=False)
+    loop = application.io_loop
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.asyncio_loop.add_signal_handler(number, loop.stop)
+    application.start()
+    application.stop()
+    sys.stderr.flush()
+    # Its threads may wait for a broker that is away; an ordinary exit would wait for them.
+    os._exit(ExitCode.DONE)
+
+
+def _application(broker_url: SecretStr) -> Any:
+    """Return Flower on this broker, with events that do not stay away; nothing is bound or connected yet."""
+    loop, celery = IOLoop.current(), create_app(broker_url)
+    events = _SteadyEvents(
+        celery,
+        db=options.db,
+        persistent=options.persistent,
+        state_save_interval=options.state_save_interval,
+        enable_events=options.enable_events,
+        io_loop=loop,
+        max_workers_in_memory=options.max_workers,
+        max_tasks_in_memory=options.max_tasks,
+    )
+    application = Flower(capp=celery, options=options, events=events, io_loop=loop, **web_settings)
+    application.add_transform(_SameOrigin)
+    return application

@@ -12,6 +12,7 @@ EXPECTED: Final[dict[str, str]] = {
     "bloom-corrupt": "failed",
     "getimg-refused": "failed",
     "getimg-lost": "in_doubt",
+    "banatie-failed": "failed",
 }
 """What the rows that must not succeed end as; every other row must succeed."""
 

@@ -32,7 +32,7 @@ FROM unnest(
   CAST(:links AS text[]), CAST(:expires AS timestamptz[]), CAST(:tries AS integer[]), CAST(:codes AS text[]),
   CAST(:notes AS text[])
 ) AS a (job_id, epoch, index, state, link, expires, tries, code, note), job
-WHERE image.job_id = a.job_id AND image.index = a.index AND image.state NOT IN ('stored', 'failed')
+WHERE image.job_id = a.job_id AND image.index = a.index AND image.state NOT IN ('stored', 'upstream_only', 'failed')
   AND job.id = a.job_id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL
 """)
 _STORE = text("""
@@ -43,7 +43,7 @@ WHERE job_id = :job_id AND index = :index AND state <> 'stored'
 """)
 _GIVE_UP = text("""
 UPDATE image SET state = 'failed', error_code = 'never_finished', error = :note
-WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state NOT IN ('stored', 'failed')
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state NOT IN ('stored', 'upstream_only', 'failed')
 """)
 _BOUND = text("SELECT collect_until <= now() FROM job WHERE id = :job")
 _STATES = text("SELECT index, state, error_code, error FROM image WHERE job_id = :job ORDER BY index")

@@ -16,6 +16,7 @@ SELECT count(*),
   extract(epoch FROM (array_agg(taken_at ORDER BY taken_at))[greatest(count(*) - :limit + 1, 1)]
     + :seconds * interval '1 second' - clock_timestamp())
 FROM request_slot WHERE account = :account AND taken_at > clock_timestamp() - :seconds * interval '1 second'
+  AND (CAST(:kind AS text) IS NULL OR kind = :kind)
 """)
 _TAKE = text("INSERT INTO request_slot (account, kind) SELECT :account, :kind FROM generate_series(1, :count)")
 _PRUNE = text("""
@@ -34,13 +35,24 @@ class Room:
 _UNBOUNDED = 1_000_000
 
 
-def room(connection: Connection, account: str, windows: Iterable[Window]) -> Room:
-    """Return what is left in the tightest window of `account`; the caller holds the account's lock."""
+def room(connection: Connection, account: str, windows: Iterable[Window], *, paying: bool = True) -> Room:
+    """Return what is left in the tightest window of `account`; the caller holds the account's lock.
+
+    Windows that count only paid calls bind only where `paying`.
+    """
     free, wait = _UNBOUNDED, 0.0
     for window in windows:
+        if window.scope == "submit" and not paying:
+            continue
         seconds = window.seconds * (1 + MARGIN)
         used, frees_in = connection.execute(
-            _USED, {"account": account, "seconds": seconds, "limit": window.requests}
+            _USED,
+            {
+                "account": account,
+                "seconds": seconds,
+                "limit": window.requests,
+                "kind": "submit" if window.scope == "submit" else None,
+            },
         ).one()
         free = min(free, max(window.requests - used, 0))
         if used >= window.requests:
@@ -59,7 +71,7 @@ def grant(connection: Connection, account: str, kind: str, wanted: int) -> tuple
     locked = accounts.lock(connection, account, wait=True)
     if locked is None:
         return 0, 30.0
-    space = room(connection, account, locked.windows)
+    space = room(connection, account, locked.windows, paying=kind == "submit")
     granted = min(wanted, space.free)
     take(connection, account, kind, granted)
     return granted, max(space.wait_seconds, 0.1)

@@ -16,7 +16,8 @@ from shared.lifecycle import ImageState, JobState, Outcome
 _WANTED = text("""
 SELECT job.id, job.epoch, job.request, job.images, job.tries, array(
     SELECT i FROM generate_series(0, job.images - 1) i
-    WHERE NOT EXISTS (SELECT 1 FROM image WHERE image.job_id = job.id AND image.index = i AND image.state = 'stored')
+    WHERE NOT EXISTS (SELECT 1 FROM image
+      WHERE image.job_id = job.id AND image.index = i AND image.state IN ('stored', 'upstream_only'))
   ) AS missing
 FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
   ON job.id = a.id AND job.epoch = a.epoch
@@ -46,7 +47,7 @@ WHERE s.id = :submission
 ON CONFLICT (job_id, index) DO UPDATE SET submission_id = excluded.submission_id, upstream_id = excluded.upstream_id,
   state = excluded.state, link = excluded.link, link_expires_at = excluded.link_expires_at, tries = 0,
   error_code = excluded.error_code, error = excluded.error
-WHERE image.state <> 'stored'
+WHERE image.state NOT IN ('stored', 'upstream_only')
 """)
 _DUE_NOW = text("""
 UPDATE job SET due_at = now(), claimed_by = NULL WHERE id = :id AND state IN ('submitting', 'in_doubt')
@@ -60,6 +61,15 @@ SELECT id, outcome, error_code, error, sender FROM submission WHERE job_id = :jo
 _LATEST_READ = text(_LATEST)
 _LATEST_LOCK = text(_LATEST + " FOR UPDATE")
 _IS_OPEN = text("SELECT 1 FROM submission WHERE id = :id AND outcome IS NULL")
+
+_ASKED = text("""
+SELECT s.job_id, s.account, job.request, array(
+    SELECT i FROM generate_series(0, job.images - 1) i
+    WHERE NOT EXISTS (SELECT 1 FROM image
+      WHERE image.job_id = job.id AND image.index = i AND image.state IN ('stored', 'upstream_only'))
+  ) AS missing
+FROM submission s JOIN job ON job.id = s.job_id WHERE s.id = :id
+""")
 
 Request = dict[str, Any]
 _UNSPENT = (JobState.QUEUED,)
@@ -213,6 +223,11 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
     if answer.images:
         _insert_images(connection, submission_id, answer.images)
     return True
+
+
+def asked_by(connection: Connection, submission_id: UUID) -> Any:
+    """Return what a submission asked for: job_id, account, request, missing; None where there is no such submission."""
+    return connection.execute(_ASKED, {"id": submission_id}).one_or_none()
 
 
 def due_now(connection: Connection, job_id: UUID) -> None:

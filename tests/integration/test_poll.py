@@ -77,6 +77,13 @@ def test_a_job_whose_pictures_are_drawn_one_by_one_waits_for_the_last(runtime: R
     assert [row.link for row in links] == ["https://example.com/1", "https://example.com/2"]
 
 
+def test_pictures_that_stay_upstream_are_an_end_like_a_stored_one(runtime: Runtime, engine: Engine) -> None:
+    one, two = pending(engine, ImageState.PENDING, ImageState.PENDING)
+    polled(runtime, engine, {name: UpstreamImage(ImageState.UPSTREAM_ONLY, name) for name in (one, two)})
+    run_stage(runtime, Parcel(Stage.TRANSFER, "bloom", tuple(rows.claim(engine, "transfer"))))
+    assert rows.states(engine) == {"succeeded": 1}
+
+
 def test_a_picture_missing_from_a_page_is_asked_for_by_itself(runtime: Runtime, engine: Engine) -> None:
     (one,), (two,) = pending(engine), pending(engine)
     asked = polled(runtime, engine, {one: UpstreamImage(ImageState.PENDING, one)})
@@ -88,7 +95,7 @@ def test_a_picture_missing_from_a_page_is_asked_for_by_itself(runtime: Runtime, 
 
 
 def test_a_picture_that_the_provider_lost_ends_its_job(client: Client, runtime: Runtime, simulated: Simulator) -> None:
-    gone = {"kind": "error_5xx", "status": 404}
+    gone = {"kind": "error_5xx", "status": 404, "code": "IMAGE_NOT_FOUND"}
     simulated.put_faults([{"match": {"route": "poll"}, "fault": gone, "times": None}])
     client.enqueue([{**BLOOM, "custom_id": "a"}], batch="b")
     drain(runtime, ended(client))

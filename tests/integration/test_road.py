@@ -51,7 +51,7 @@ SUBMIT_FAULTS = {
     "html": ("html_body", ("in_doubt", "answer_unreadable"), 1),
     "empty": ("empty_body", ("in_doubt", "answer_unreadable"), 1),
     "not_utf8": ("not_utf8", ("in_doubt", "answer_unreadable"), 1),
-    "redirect": ({"kind": "redirect_to", "url": "http://127.0.0.1:9/"}, ("in_doubt", "provider_error"), 1),
+    "redirect": ({"kind": "redirect_to", "url": "http://127.0.0.1:9/"}, ("in_doubt", "account_address_wrong"), 1),
     "e400": ({"kind": "error_5xx", "status": 400}, ("failed", "provider_rejected"), 0),
     "fine": (None, ("succeeded", None), 1),
 }

@@ -1,6 +1,5 @@
 """What a sender does with its money when the ground moves: the database, the answer, or a neighbour in the batch."""
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from tests.support import rows
 from tests.support.drain import drain, run_stage
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, only, paid, paid_posts
 from worker.dispatch import Parcel
-from worker.providers.contract import Accepted, UpstreamImage
+from worker.providers.contract import Accepted, PaidCall, UpstreamImage
 from worker.runtime import Runtime
 from worker.submit import submit
 from worker.tasks import Stage
@@ -72,9 +71,9 @@ def with_wire(runtime: Runtime, name: str, submit: Any) -> None:
     account = runtime.accounts[name]
 
     class Told(type(account.wire)):  # type: ignore[misc]
-        async def submit(self, body: Mapping[str, Any], *, send_before: float) -> Any:
-            assert send_before
-            return await submit(body)
+        async def submit(self, call: PaidCall) -> Any:
+            assert call.send_before
+            return await submit(call.body)
 
     runtime.accounts[name] = replace(account, wire=Told(account.wire._settings))
 

@@ -1,8 +1,10 @@
-"""Wires whose provider gives one canned answer, for tests of what an answer means."""
+"""Wires whose provider gives canned answers, for tests of what an answer means."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from io import BytesIO
 from typing import Any
 
 import anyio
@@ -11,9 +13,10 @@ from pydantic import SecretStr
 
 from shared.errors import CODES
 from shared.lifecycle import Outcome
-from worker.paid_post import Reply
+from worker.paid_post import NotSent, Reply
 from worker.providers import WireSettings, wire_for
 from worker.providers.contract import Again, PaidCall, Refused
+from worker.providers.receipt import kept
 
 BASE = "https://provider.example/api/v1"
 KEY = "sk-planted-secret"
@@ -21,14 +24,31 @@ KEY = "sk-planted-secret"
 
 @dataclass
 class Canned:
-    """Stands in for the POST and the GET: gives one answer to whatever is asked."""
+    """Stands in for the POST and the GET: gives one answer to whatever is asked, or by a part of the URL.
+
+    As the real one, it puts the body of a success into the sink where there is one. `asked` has each URL's path and
+    parameters.
+    """
 
     answer: Any
+    asked: list[tuple[str, Any]] = field(default_factory=list)
 
-    async def send(self, *_: Any, **__: Any) -> Any:
-        return self.answer
+    async def send(self, url: str, *, sink: Any = None, **_: Any) -> Any:
+        answer = self._for(url)
+        if sink is None or isinstance(answer, NotSent) or answer.status is None or answer.status // 100 != 2:
+            return answer
+        sink.write(answer.body)
+        return replace(answer, body=b"")
 
-    get = send
+    async def get(self, url: str, *, params: Any = None, **_: Any) -> Any:
+        self.asked.append((url.removeprefix(BASE), dict(params or {})))
+        answer = self._for(url)
+        return answer(params) if callable(answer) else answer
+
+    def _for(self, url: str) -> Any:
+        if not isinstance(self.answer, Mapping):
+            return self.answer
+        return next(answer for part, answer in self.answer.items() if part in url)
 
 
 def reply(status: int, body: Any = b"", headers: Mapping[str, str] | None = None) -> Reply:
@@ -36,17 +56,28 @@ def reply(status: int, body: Any = b"", headers: Mapping[str, str] | None = None
     return Reply(status, httpx.Headers(headers or {}), content)
 
 
-def wire(provider: str, answer: Any) -> Any:
-    canned: Any = Canned(answer)
-    return wire_for(provider, WireSettings(BASE, SecretStr(KEY), canned, canned))
+def wire(provider: str, answer: Any, *, media_without_url: str = "fail") -> Any:
+    canned: Any = answer if isinstance(answer, Canned) else Canned(answer)
+    return wire_for(provider, WireSettings(BASE, SecretStr(KEY), canned, canned, media_without_url))
 
 
 def submitted(provider: str, answer: Any) -> Any:
-    return anyio.run(lambda: wire(provider, answer).submit(PaidCall({}, 0)))
+    """Return what one submit came to; an inline answer is kept and read."""
+    asked, file = wire(provider, answer), BytesIO()
+    outcome = anyio.run(asked.submit, PaidCall({}, 0, "", file if asked.inline else None))
+    return kept(outcome, asked, file) if asked.inline else outcome
 
 
-def polled(answer: Any, *ids: str) -> Any:
-    return anyio.run(wire("bloom", answer).poll, ids)
+def polled(answer: Any, *ids: str, provider: str = "bloom", media_without_url: str = "fail") -> Any:
+    return anyio.run(wire(provider, answer, media_without_url=media_without_url).poll, ids)
+
+
+def found(provider: str, answer: Any, body: Mapping[str, Any], since: datetime, reference: str = "ours") -> Any:
+    return anyio.run(wire(provider, answer).find, PaidCall(body, 0, reference), since)
+
+
+def account(provider: str, answer: Any) -> Any:
+    return anyio.run(wire(provider, answer).account)
 
 
 def verdict(refused: Refused) -> tuple[Outcome, Again, str]:

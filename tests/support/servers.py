@@ -24,6 +24,10 @@ class Databases:
     endpoints: Endpoints
 
     def prepare(self) -> None:
+        # These servers die with the run: nothing has to survive the machine.
+        for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+            self._admin(f"ALTER SYSTEM SET {name} = off")
+        self._admin("SELECT pg_reload_conf()")
         self._admin(f"CREATE DATABASE {_TEMPLATE}")
         engine = open_engine(SecretStr(self._url(_TEMPLATE)), application="tests", pool_size=1)
         migrating.migrate(engine)

@@ -1,4 +1,4 @@
-"""Error answers of both wires, row by row: was it bought, and when to try again."""
+"""Error answers of every wire, Bloom's and getimg's row by row: was it bought, and when to try again."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +14,7 @@ from worker.providers.refusals import retry_after
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 NEVER, AFTER, RESUME = Again.NEVER, Again.AFTER, Again.RESUME
-BOTH = pytest.mark.parametrize("provider", ["bloom", "getimg"])
+EACH = pytest.mark.parametrize("provider", ["bloom", "getimg", "openrouter", "posteverywhere", "banatie"])
 
 
 @pytest.mark.parametrize("envelope", ["flat", "nested"])
@@ -31,7 +31,8 @@ BOTH = pytest.mark.parametrize("provider", ["bloom", "getimg"])
         (403, "FORBIDDEN", (NO, RESUME, "account_forbidden")),
         (403, "FEATURE_NOT_ENTITLED", (NO, NEVER, "not_entitled")),
         (404, "REFERENCE_IMAGE_NOT_FOUND", (NO, NEVER, "not_found")),
-        (404, "NOT_FOUND", (MAYBE, RESUME, "provider_error")),
+        (404, "NOT_FOUND", (MAYBE, RESUME, "account_address_wrong")),
+        (405, "METHOD_NOT_SUPPORTED", (MAYBE, RESUME, "account_address_wrong")),
         (409, "BRAND_NOT_READY", (NO, AFTER, "brand_not_ready")),
         (409, "SOMETHING_NEW", (MAYBE, NEVER, "provider_error")),
         (422, "BRAND_NOT_FOUND", (NO, NEVER, "provider_rejected")),
@@ -91,17 +92,17 @@ def test_the_status_decides_at_getimg_whatever_the_body(status: int, expected: A
     assert refused.message.startswith(f"HTTP {status}")
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_may_have_been_bought_and_pauses_the_account_instead_of_holding_every_job(
     provider: str, status: int
 ) -> None:
     refused = submitted(provider, reply(status, b"moved", {"location": "https://elsewhere.example/?sig=1"}))
-    assert verdict(refused) == (MAYBE, RESUME, "provider_error")
+    assert verdict(refused) == (MAYBE, RESUME, "account_address_wrong")
     assert "elsewhere" not in refused.message
 
 
-@BOTH
+@EACH
 def test_what_was_never_sent_waits_and_what_was_lost_is_held(provider: str) -> None:
     assert verdict(submitted(provider, NotSent("no way"))) == (Outcome.NOT_SENT, AFTER, "provider_unreachable")
     assert verdict(submitted(provider, Lost("gone"))) == (MAYBE, AFTER, "answer_lost")
@@ -109,7 +110,7 @@ def test_what_was_never_sent_waits_and_what_was_lost_is_held(provider: str) -> N
     assert verdict(submitted(provider, Lost("cut", 401, b"{}"))) == (MAYBE, AFTER, "answer_unreadable")
 
 
-@BOTH
+@EACH
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"[]", b"{}", b'{"data":{}}', b'{"data":[]}', b"\xff"])
 @pytest.mark.parametrize("status", [200, 202])
 def test_a_success_that_cannot_be_read_may_have_been_bought(provider: str, body: bytes, status: int) -> None:
@@ -124,7 +125,7 @@ def test_a_success_that_cannot_be_read_may_have_been_bought(provider: str, body:
         (f"the key {KEY} is wrong", "HTTP 400: the key <the API key> is wrong"),
     ],
 )
-@BOTH
+@EACH
 def test_a_message_can_be_stored_and_quotes_no_key(provider: str, message: str, expected: str) -> None:
     assert submitted(provider, reply(400, {"message": message})).message == expected
 
@@ -160,6 +161,7 @@ EPOCH = str(int(NOW.timestamp()) + 30)
         ({"X-RateLimit-Remaining": "5", "X-RateLimit-Reset": EPOCH}, None),
         ({"X-RateLimit-Reset": "²"}, None),
         ({"X-RateLimit-Reset": "1000000001"}, 0),
+        ({"X-RateLimit-Reset": EPOCH + "000"}, 30),  # milliseconds
     ],
 )
 def test_the_wait_is_read_from_what_the_headers_say(headers: dict[str, str], seconds: float | None) -> None:

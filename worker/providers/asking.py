@@ -27,8 +27,10 @@ async def ask(
     if reply.status == 200:
         return reply
     refusal = refused(reply, table, key=settings.api_key)
-    # A failed look costs nothing and passes: it never stops an account.
-    return refusal if refusal.outcome is not Outcome.UNKNOWN else replace(refusal, again=Again.AFTER)
+    if refusal.code == GONE or (refusal.outcome is Outcome.REJECTED and refusal.again is Again.RESUME):
+        return refusal
+    # Any other failed look costs nothing and passes: it neither stops an account nor ends what is bought.
+    return replace(refusal, again=Again.AFTER)
 
 
 def gone(upstream_id: str, title: str) -> UpstreamImage:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ from worker.providers.contract import (
     text_of,
 )
 from worker.providers.receipt import receipt
-from worker.providers.refusals import Row, moment, unreadable
+from worker.providers.refusals import NAMED, Row, line_of, moment, unreadable
 
 _TITLE: Final = "Banatie"
 _NO = Outcome.REJECTED
@@ -36,14 +37,14 @@ _ERRORS: Final = (
     Row(401, None, "account_unauthorized", _NO, Again.RESUME),
     Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
     Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, None, "not_found", _NO, Again.NEVER),
+    Row(404, NAMED, "not_found", _NO, Again.NEVER),
     # The row's own alias is taken; we set none ourselves.
     Row(409, "ALIAS_CONFLICT", "provider_rejected", _NO, Again.NEVER),
     Row(429, None, "rate_limited", _NO, Again.AFTER),
     # A row may exist all the same: looked up by our reference, never sent again by itself.
     Row(500, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
 )
-_ASKING_ERRORS: Final = (Row(404, None, GONE, _NO, Again.NEVER), *_ERRORS)
+_ASKING_ERRORS: Final = (Row(404, "GENERATION_NOT_FOUND", GONE, _NO, Again.NEVER), *_ERRORS)
 _STATES: Final = {
     "pending": ImageState.PENDING,
     "processing": ImageState.PROCESSING,
@@ -53,6 +54,9 @@ _STATES: Final = {
 _REFUSED_WORDS: Final = re.compile(r"safety|blocked|prohibited|moderat|policy", re.IGNORECASE)
 _ERROR_CHARS: Final = 300
 _REFERENCE: Final = "genqueue_submission"
+_PAGE: Final = 100
+_MOST_PAGES: Final = 5  # of the hundred requests an hour that everything shares
+_MOST_LOOKS: Final = 20
 
 
 class Banatie:
@@ -94,20 +98,27 @@ class Banatie:
         }
 
     async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
-        """List what was made since with this prompt; only a row that carries our reference is certain."""
-        listed = await self._list()
-        if isinstance(listed, Refused):
-            return listed
-        found = []
-        for upstream_id, item in listed:
-            prompt = item.get("originalPrompt") or item.get("prompt")
-            with suppress(UnreadableError):
-                if prompt == call.body.get("prompt") and moment(member(item, "createdAt")) >= since:
-                    candidate = await self._candidate(upstream_id, call)
-                    if isinstance(candidate, Refused):
-                        return candidate
-                    found += [candidate] if candidate else []
-        return found
+        """Look through what was made since with this prompt, the oldest first, for the one with our reference.
+
+        Lists may leave `meta` out, so that each row costs a request: at most five pages and twenty rows.
+        """
+        rows = await self._made_since(since)
+        if isinstance(rows, Refused):
+            return rows
+        looks = 0
+        for made, upstream_id, item in rows:
+            if not _same_words(item.get("originalPrompt") or item.get("prompt"), call.body.get("prompt")):
+                continue
+            reference = _reference(item)
+            if reference is None and looks < _MOST_LOOKS:
+                looks += 1
+                looked = await self._look(upstream_id)
+                if isinstance(looked, Refused):
+                    return looked
+                reference = _reference(looked)
+            if reference is not None and reference == call.reference:
+                return [Candidate(upstream_id, made, certain=True)]
+        return ()
 
     async def account(self) -> AccountFacts | Refused:
         """Ask for one row of the list: whether the key is taken. Banatie has no balance."""
@@ -115,17 +126,31 @@ class Banatie:
         reply = await ask(self._settings, "/api/v1/generations", _ERRORS, headers=self._headers, params=parameters)
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
-    async def _candidate(self, upstream_id: str, call: PaidCall) -> Candidate | Refused | None:
+    async def _made_since(self, since: datetime) -> Sequence[tuple[datetime, str, Any]] | Refused:
+        """Page through the list, newest first, back to `since`; return its rows, the oldest first."""
+        found: dict[str, tuple[datetime, str, Any]] = {}
+        for page in range(_MOST_PAGES):
+            listed = await self._list(offset=page * _PAGE)
+            if isinstance(listed, Refused):
+                return listed
+            dated = readable(list(listed), lambda row: (moment(member(row[1], "createdAt")), *row))
+            found.update({upstream_id: (made, upstream_id, item) for made, upstream_id, item in dated if made >= since})
+            if len(listed) < _PAGE or any(made < since for made, *_ in dated):
+                break
+        return sorted(found.values(), key=itemgetter(0))
+
+    async def _look(self, upstream_id: str) -> Any | Refused:
+        """Return one generation, None if it is gone."""
         reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
         if isinstance(reply, Refused):
             return None if reply.code == GONE else reply
-        data = member(read_json(reply.body), "data")
-        meta = data.get("meta")
-        ours = isinstance(meta, dict) and meta.get(_REFERENCE) == call.reference
-        return Candidate(upstream_id, moment(member(data, "createdAt")), certain=True) if ours else None
+        try:
+            return member(read_json(reply.body), "data")
+        except UnreadableError as error:
+            return unreadable(reply, error)
 
-    async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
-        parameters = {"limit": 100, "offset": 0}
+    async def _list(self, *, offset: int = 0) -> Sequence[tuple[str, Any]] | Refused:
+        parameters = {"limit": _PAGE, "offset": offset}
         reply = await ask(
             self._settings, "/api/v1/generations", _ASKING_ERRORS, headers=self._headers, params=parameters
         )
@@ -137,14 +162,12 @@ class Banatie:
             return unreadable(reply, error)
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
-        reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
-        if isinstance(reply, Refused):
-            return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
-        try:
-            data = member(read_json(reply.body), "data")
-            return {upstream_id: _settled_image(data, upstream_id, base_url=self._settings.base_url)}
-        except UnreadableError as error:
-            return unreadable(reply, error)
+        found = await self._look(upstream_id)
+        if isinstance(found, Refused):
+            return found
+        if found is None:
+            return {upstream_id: gone(upstream_id, _TITLE)}
+        return {upstream_id: _settled_image(found, upstream_id, base_url=self._settings.base_url)}
 
 
 def _accepted(status: int, answer: Any, *, base_url: str) -> Accepted:
@@ -162,10 +185,10 @@ def _settled_image(item: Any, upstream_id: str, *, base_url: str) -> UpstreamIma
 
 def _image(item: Any, upstream_id: str, *, base_url: str) -> UpstreamImage:
     # A word the document does not know yet is work in progress; the job's own bound ends it.
-    state = _STATES.get(str(item.get("status")), ImageState.PROCESSING)
+    state = _STATES.get(str(item.get("status")) if isinstance(item, dict) else "", ImageState.PROCESSING)
     if state is ImageState.FAILED:
         # Failures are free text: what names safety was refused, everything else could not be made.
-        said = str(item.get("errorMessage") or "Banatie gave no reason")[:_ERROR_CHARS]
+        said = (line_of(item.get("errorMessage")) or "Banatie gave no reason")[:_ERROR_CHARS]
         code = "content_refused_after_purchase" if _REFUSED_WORDS.search(said) else "generation_failed"
         return UpstreamImage(state, upstream_id, error_code=code, error=said)
     if state is not ImageState.READY:
@@ -174,6 +197,17 @@ def _image(item: Any, upstream_id: str, *, base_url: str) -> UpstreamImage:
         return UpstreamImage(state, upstream_id, link=link_of(member(item, "outputImage", "storageUrl"), base_url))
     # A list row has no link, nor has an answer before its file is there: asked for by itself.
     return UpstreamImage(state, upstream_id)
+
+
+def _reference(item: Any) -> str | None:
+    """Return the reference that a submit of ours left in `meta`, None where there is none to see."""
+    meta = item.get("meta") if isinstance(item, dict) else None
+    reference = meta.get(_REFERENCE) if isinstance(meta, dict) else None
+    return reference if isinstance(reference, str) and reference else None
+
+
+def _same_words(said: Any, asked: Any) -> bool:
+    return isinstance(said, str) and isinstance(asked, str) and said.split() == asked.split()
 
 
 def _path(upstream_id: str) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from shared.lifecycle import ImageState, Outcome
 from worker.paid_post import Reply
+from worker.providers.amount import amount_of
 from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
     Accepted,
@@ -27,7 +28,7 @@ from worker.providers.contract import (
     text_of,
 )
 from worker.providers.receipt import receipt
-from worker.providers.refusals import Row, moment, unreadable
+from worker.providers.refusals import Row, line_of, moment, unreadable
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
@@ -48,6 +49,7 @@ _STATES: Final = {
     "completed": ImageState.READY,
     "failed": ImageState.FAILED,
 }
+_MOST_PAGES: Final = 5  # of one look-up
 _FAILURES: Final = {
     "content_safety": ("content_refused_after_purchase", "refused by Bloom's safety check"),
     "rate_limited": ("generation_failed", "Bloom was rate limited while it drew"),
@@ -90,15 +92,23 @@ class Bloom:
     async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
         """List what the brand generated since with exactly this prompt, newest first; never certain."""
         parameters = {"brandSessionId": call.body.get("brandSessionId"), "source": "generated", "limit": 100}
-        reply = await self._get("/images", parameters)
-        if isinstance(reply, Refused):
-            return reply
-        try:
-            listed = readable(member(read_json(reply.body), "data", "images"), _made)
-        except UnreadableError as error:
-            return unreadable(reply, error)
-        prompt = call.body.get("prompt")
-        return [candidate for candidate, said in listed if said == prompt and candidate.made_at >= since]
+        found: dict[str, Candidate] = {}
+        for _ in range(_MOST_PAGES):
+            reply = await self._get("/images", parameters)
+            if isinstance(reply, Refused):
+                return reply
+            try:
+                page = member(read_json(reply.body), "data")
+                listed = readable(member(page, "images"), _made)
+            except UnreadableError as error:
+                return unreadable(reply, error)
+            made_since = [(made, said) for made, said in listed if made.made_at >= since]
+            found.update({made.upstream_id: made for made, said in made_since if said == call.body.get("prompt")})
+            cursor = page.get("nextCursor")
+            if len(made_since) < len(listed) or not isinstance(cursor, str) or not cursor:
+                break
+            parameters["cursor"] = cursor
+        return list(found.values())
 
     async def account(self) -> AccountFacts | Refused:
         """GET /workspaces and /credits: what is left; GET /brands: whether a brand may generate."""
@@ -106,10 +116,10 @@ class Bloom:
         if isinstance(reply, Refused):
             return reply
         brands = await self._get("/brands", {})
-        notes = () if isinstance(brands, Refused) else _brand_notes(read_json(brands.body))
+        notes = () if isinstance(brands, Refused) else _brand_notes(brands)
         with suppress(UnreadableError):
-            (workspace, *_) = readable(member(read_json(reply.body), "data"), lambda item: text_of(member(item, "id")))
-            credit = await self._get("/credits", {"workspaceId": workspace})
+            workspaces = readable(_rows(reply, "workspaces"), lambda item: text_of(member(item, "id")))
+            credit = await self._get("/credits", {"workspaceId": workspaces[0]}) if workspaces else None
             if isinstance(credit, Reply):
                 return AccountFacts(_balance(member(read_json(credit.body), "data")), notes)
         return AccountFacts(None, notes)
@@ -163,17 +173,21 @@ def _made(item: Any) -> tuple[Candidate, str]:
 
 
 def _balance(credit: Any) -> Decimal | None:
-    if credit.get("unlimited") is True:
-        return None
-    balance = credit.get("balance")
-    return Decimal(balance) if isinstance(balance, int | Decimal) and not isinstance(balance, bool) else None
+    unlimited = isinstance(credit, dict) and credit.get("unlimited") is True
+    return None if unlimited else amount_of(member(credit, "balance"))
 
 
-def _brand_notes(answer: Any) -> tuple[str, ...]:
+def _rows(reply: Reply, name: str) -> Any:
+    """Return a list that stands in `data` itself or under its `name` there; documents and answers differ."""
+    data = member(read_json(reply.body), "data")
+    return member(data, name) if isinstance(data, dict) else data
+
+
+def _brand_notes(reply: Reply) -> tuple[str, ...]:
     """Say which brands cannot generate yet, and why; only a `ready` one can."""
-    with suppress(UnreadableError, AttributeError):
-        data = member(answer, "data")
-        rows = data.get("brands") or data.get("items") or [] if isinstance(data, dict) else data
-        brands = readable(rows, lambda item: (str(member(item, "name")), str(member(item, "status"))))
+    with suppress(UnreadableError):
+        brands = readable(
+            _rows(reply, "brands"), lambda item: (line_of(member(item, "name")), line_of(member(item, "status")))
+        )
         return tuple(f"brand {name} is {status}" for name, status in brands if status != "ready")
     return ()

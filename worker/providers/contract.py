@@ -18,6 +18,8 @@ from worker.api_get import ApiGet
 from worker.paid_post import PaidPost, Sink
 
 T = TypeVar("T")
+OWN_SCHEME: Final = "reply"
+"""The scheme of links into answers that we keep; no provider may give one."""
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
 
 
@@ -151,7 +153,10 @@ class InlineWire(Wire, Protocol):
     """A wire whose answer carries the images; the stage keeps that answer whole before anything is taken out of it."""
 
     def read_reply(self, file: BinaryIO) -> Accepted:
-        """Return what an answer says was bought; raises `UnreadableError`. The links are the stage's to give."""
+        """Return what an answer says was bought; raises `UnreadableError`. The links are the stage's to give.
+
+        The HTTP status and id of the answer are not in the file: `receipt.kept` joins them to it.
+        """
         ...
 
     def extract(self, file: BinaryIO, index: int, sink: Sink) -> None:
@@ -210,9 +215,13 @@ def link_of(value: Any, base_url: str) -> str:
     """
     link = text_of(value)
     try:
-        return link if urlsplit(link).scheme else urljoin(base_url, link)
+        scheme = urlsplit(link).scheme
+        joined = link if scheme else urljoin(base_url, link)
     except ValueError:
         raise UnreadableError("a link that is no URL") from None
+    if scheme == OWN_SCHEME:
+        raise UnreadableError("a link into our own answers")
+    return joined
 
 
 def _looks_like(body: bytes) -> str:

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from shared.lifecycle import ImageState, Outcome
+from worker.providers.amount import amount_of, cost_of
 from worker.providers.asking import ask
 from worker.providers.contract import (
     Accepted,
@@ -39,8 +40,6 @@ _ERRORS: Final = (
     Row(422, None, "content_refused", _NO, Again.NEVER),
     Row(429, None, "rate_limited", _NO, Again.AFTER),
 )
-_DEAREST: Final = Decimal(1_000_000)  # USD; a figure beyond it is no price
-_FINEST: Final = -12  # decimal places of a price
 
 
 class Getimg:
@@ -78,8 +77,8 @@ class Getimg:
         if isinstance(reply, Refused):
             return reply
         try:
-            return AccountFacts(Decimal(str(member(read_json(reply.body), "balance"))))
-        except (UnreadableError, InvalidOperation):
+            return AccountFacts(amount_of(member(read_json(reply.body), "balance")))
+        except UnreadableError:
             return AccountFacts(None)
 
 
@@ -112,11 +111,4 @@ def _image(item: Any, *, base_url: str, now: datetime) -> UpstreamImage:
 
 def _cost(usage: Any) -> Decimal | None:
     """Return the cost in USD, exactly as written; None where there is no credible figure."""
-    given = usage.get("total_cost") if isinstance(usage, dict) else None
-    try:
-        cost = Decimal(str(given))
-    except InvalidOperation:
-        return None
-    exponent = cost.as_tuple().exponent
-    credible = isinstance(exponent, int) and exponent >= _FINEST and 0 <= cost < _DEAREST
-    return cost if credible else None
+    return cost_of(usage.get("total_cost")) if isinstance(usage, dict) else None

@@ -1,17 +1,13 @@
 """OpenRouter's wire (POST /images): the answer carries the images themselves, and what they cost."""
 
-import base64
-import binascii
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from itertools import islice
 from typing import Any, BinaryIO, ClassVar, Final
-
-import ijson
 
 from shared.lifecycle import ImageState, Outcome
 from worker.paid_post import Reply, Sink
+from worker.providers.amount import amount_of, cost_of
 from worker.providers.asking import ask
 from worker.providers.contract import (
     Accepted,
@@ -26,31 +22,37 @@ from worker.providers.contract import (
     member,
     read_json,
 )
-from worker.providers.refusals import Row, refused, unreadable, without_answer
+from worker.providers.inline_answer import values, write_base64
+from worker.providers.refusals import NAMED, Row, refused, without_answer
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    Row(400, "content_policy_violation", "content_refused", _NO, Again.NEVER),
-    Row(400, "refusal", "content_refused", _NO, Again.NEVER),
-    Row(400, "moderation", "content_refused", _NO, Again.NEVER),
+    *(
+        Row(400, word, "content_refused", _NO, Again.NEVER)
+        for word in ("moderation", "content_policy_violation", "refusal")
+    ),
     Row(400, None, "provider_rejected", _NO, Again.NEVER),
     Row(401, None, "account_unauthorized", _NO, Again.RESUME),
     Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
-    Row(403, "moderation", "content_refused", _NO, Again.NEVER),
+    *(
+        Row(403, word, "content_refused", _NO, Again.NEVER)
+        for word in ("moderation", "content_policy_violation", "refusal")
+    ),
     Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, None, "not_found", _NO, Again.NEVER),
+    Row(404, NAMED, "not_found", _NO, Again.NEVER),
     Row(413, None, "provider_rejected", _NO, Again.NEVER),
     Row(422, None, "provider_rejected", _NO, Again.NEVER),
     Row(429, None, "rate_limited", _NO, Again.AFTER),
-    # "Generation failed or aborted" is documented as not billed.
-    Row(502, None, "provider_unavailable", _NO, Again.AFTER),
-    # The others say nothing about whether a model ran.
-    *(Row(status, None, "provider_error", Outcome.UNKNOWN, Again.AFTER) for status in (408, 500, 503, 504, 524, 529)),
+    # OpenRouter's own 502, "failed or aborted", is documented as not billed; a gateway's page says nothing of the kind.
+    Row(502, NAMED, "provider_unavailable", _NO, Again.AFTER),
+    # Nor do the others say whether a model ran.
+    *(
+        Row(status, None, "provider_error", Outcome.UNKNOWN, Again.AFTER)
+        for status in (408, 500, 502, 503, 504, 524, 529)
+    ),
 )
-_IMAGE: Final = "data.item.b64_json"
-_BLOCK: Final = 256 * 1024  # a multiple of four: base64 is cut between its groups
 _MOST_IMAGES: Final = 100
-_DEAREST: Final = Decimal(1_000_000)  # USD; a figure beyond it is no price
+_ID_CHARS: Final = 200
 
 
 class OpenRouter:
@@ -65,7 +67,10 @@ class OpenRouter:
         self._headers = {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}
 
     async def submit(self, call: PaidCall) -> Accepted | Refused:
-        """POST /images into the call's sink; what was bought is then read from there with `read_reply`."""
+        """POST /images into the call's sink; what was bought is then read from there: see `receipt.kept`."""
+        if call.sink is None:
+            note = "a defect of ours: no place to keep the images of the answer"
+            return Refused(Outcome.NOT_SENT, Again.NEVER, "provider_rejected", note)
         url = f"{self._settings.base_url}/images"
         result = await self._settings.post.send(
             url, headers=self._headers, json=call.body, send_before=call.send_before, sink=call.sink
@@ -74,7 +79,7 @@ class OpenRouter:
             return without_answer(result)
         if not 200 <= result.status < 300:
             return refused(result, _ERRORS, key=self._settings.api_key)
-        return Accepted(result.status, (), upstream_id=result.headers.get("x-generation-id"))
+        return Accepted(result.status, (), upstream_id=_generation_id(result.headers))
 
     async def poll(self, upstream_ids: Sequence[str]) -> Refused:
         """Refuse: the images were in the answer, and nowhere else."""
@@ -92,18 +97,19 @@ class OpenRouter:
             return reply
         try:
             data = member(read_json(reply.body), "data")
-            return AccountFacts(Decimal(str(member(data, "total_credits"))) - Decimal(str(member(data, "total_usage"))))
-        except (UnreadableError, InvalidOperation) as error:
-            return AccountFacts(None) if isinstance(error, InvalidOperation) else unreadable(reply, error)
+            bought, used = amount_of(member(data, "total_credits")), amount_of(member(data, "total_usage"))
+        except UnreadableError:
+            return AccountFacts(None)
+        return AccountFacts(None if bought is None or used is None else bought - used)
 
     def read_reply(self, file: BinaryIO) -> Accepted:
-        """Count the images and read the cost; one image is in memory at a time."""
+        """Count the images and read the cost; the status is not in the answer, 200 stands for it."""
         images, cost = 0, None
-        for prefix, event, value in _events(file):
-            if prefix == _IMAGE and event == "string" and value:
+        for path, value in values(file):
+            if _is_image(path, value):
                 images += 1
-            elif prefix == "usage.cost" and event == "number":
-                cost = _cost(value)
+            elif path == "usage.cost":
+                cost = cost_of(value)
             if images > _MOST_IMAGES:
                 raise UnreadableError(f"more than {_MOST_IMAGES} images in the answer")
         if not images:
@@ -111,33 +117,19 @@ class OpenRouter:
         return Accepted(200, (UpstreamImage(ImageState.READY),) * images, settled=cost)
 
     def extract(self, file: BinaryIO, index: int, sink: Sink) -> None:
-        """Decode the image at `index` into `sink`."""
-        seen = -1
-        for prefix, event, value in _events(file):
-            seen += prefix == _IMAGE and event == "string" and bool(value)
-            if seen == index and prefix == _IMAGE:
-                _decode(value, sink)
-                return
-        raise UnreadableError(f"no image {index} in the answer")
+        """Decode the image at `index`, counted as `read_reply` does, into `sink`."""
+        images = (value for path, value in values(file) if _is_image(path, value))
+        image = next(islice(images, index, None), None)
+        if image is None:
+            raise UnreadableError(f"no image {index} in the answer")
+        write_base64(image, sink)
 
 
-def _events(file: BinaryIO) -> Iterator[tuple[str, str, Any]]:
-    try:
-        yield from ijson.parse(file)
-    except (ijson.JSONError, UnicodeDecodeError):
-        raise UnreadableError("an answer that is not whole JSON") from None
+def _is_image(path: str, value: Any) -> bool:
+    return path == "data.[].b64_json" and isinstance(value, str) and bool(value)
 
 
-def _decode(text: Any, sink: Sink) -> None:
-    try:
-        for start in range(0, len(text), _BLOCK):
-            sink.write(base64.b64decode(text[start : start + _BLOCK], validate=True))
-    except (binascii.Error, ValueError):
-        raise UnreadableError("an image that is not base64") from None
-
-
-def _cost(value: Any) -> Decimal | None:
-    with suppress(InvalidOperation):
-        cost = Decimal(str(value))
-        return cost if cost.is_finite() and 0 <= cost < _DEAREST else None
-    return None
+def _generation_id(headers: Mapping[str, str]) -> str | None:
+    """Return the header that other endpoints document, for look-ups by a person; no more of it than is an id."""
+    given = headers.get("x-generation-id", "").strip()
+    return given if 0 < len(given) <= _ID_CHARS and given.isprintable() else None

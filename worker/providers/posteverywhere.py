@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from shared.lifecycle import ImageState, Outcome
+from worker.providers.amount import amount_of, cost_of
 from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
     Accepted,
@@ -26,7 +26,7 @@ from worker.providers.contract import (
     text_of,
 )
 from worker.providers.receipt import receipt
-from worker.providers.refusals import Row, moment, unreadable
+from worker.providers.refusals import NAMED, Row, moment, unreadable
 
 _TITLE: Final = "PostEverywhere"
 _NO = Outcome.REJECTED
@@ -35,7 +35,7 @@ _ERRORS: Final = (
     Row(401, None, "account_unauthorized", _NO, Again.RESUME),
     Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
     Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, None, "not_found", _NO, Again.NEVER),
+    Row(404, NAMED, "not_found", _NO, Again.NEVER),
     Row(409, None, "provider_rejected", _NO, Again.NEVER),
     Row(415, None, "provider_rejected", _NO, Again.NEVER),
     Row(422, None, "provider_rejected", _NO, Again.NEVER),
@@ -44,7 +44,7 @@ _ERRORS: Final = (
     Row(500, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
     Row(503, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
 )
-_ASKING_ERRORS: Final = (Row(404, None, GONE, _NO, Again.NEVER), *_ERRORS)
+_ASKING_ERRORS: Final = (Row(404, "not_found", GONE, _NO, Again.NEVER), *_ERRORS)
 _STATES: Final = {"processing": ImageState.PROCESSING, "ready": ImageState.READY, "failed": ImageState.FAILED}
 
 
@@ -102,11 +102,11 @@ class PostEverywhere:
         if isinstance(reply, Refused):
             return reply
         try:
-            credit = member(read_json(reply.body), "data", "quota", "ai_credits")
-            left = [Decimal(str(credit.get(name) or 0)) for name in ("limit", "bonus", "used")]
-        except (UnreadableError, AttributeError, ArithmeticError):
+            answer = read_json(reply.body)
+            # The page on this call shows it without the envelope that every other answer has.
+            return _facts(answer["data"] if isinstance(answer, dict) and "data" in answer else answer)
+        except UnreadableError:
             return AccountFacts(None)
-        return AccountFacts(left[0] + left[1] - left[2])
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         parameters = {"type": "image", "limit": 100, "offset": 0}
@@ -134,9 +134,9 @@ class PostEverywhere:
     def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
         if not isinstance(item, dict):
             raise UnreadableError("a picture that is not an object")
-        # The documents call the state `status`, the vendor's Python source `media_status`.
-        word = str(item.get("status") or item.get("media_status"))
-        state = _STATES.get(word, ImageState.PROCESSING)
+        # The documents call the state `status`, the vendor's Python source `media_status`; a link needs neither.
+        word = item.get("status") or item.get("media_status") or ("ready" if item.get("url") else None)
+        state = _STATES.get(str(word), ImageState.PROCESSING)
         if state is ImageState.FAILED:
             return UpstreamImage(
                 state, upstream_id, error_code="generation_failed", error="PostEverywhere gave no reason"
@@ -159,23 +159,31 @@ class PostEverywhere:
 def _accepted(status: int, answer: Any) -> Accepted:
     """Only the media id must be there; the other fields differ between the documents."""
     data = member(answer, "data")
-    ids = data.get("media_ids") if isinstance(data, dict) else None
-    found = dict.fromkeys(readable(ids if isinstance(ids, list) else [member(data, "media_id")], text_of))
-    if not found:
+    if not isinstance(data, dict):
         raise UnreadableError("no media id in the answer")
+    ids = data.get("media_ids")
+    listed = readable(ids, text_of) if isinstance(ids, list) else ()
+    found = dict.fromkeys(listed or [text_of(data.get("media_id"))])
     images = tuple(UpstreamImage(ImageState.PROCESSING, upstream_id) for upstream_id in found)
     return Accepted(
         status,
         images,
         upstream_id=images[0].upstream_id,
-        settled=_credits(data.get("credits_used")),
-        remaining=_credits(data.get("credits_remaining")),
+        settled=cost_of(data.get("credits_used")),
+        remaining=amount_of(data.get("credits_remaining")),
     )
 
 
-def _credits(value: Any) -> Decimal | None:
-    credible = isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 <= value < 1_000_000_000
-    return Decimal(value) if credible else None
+def _facts(profile: Any) -> AccountFacts:
+    quota = member(profile, "quota", "ai_credits")
+    limit, used = amount_of(member(quota, "limit")), amount_of(member(quota, "used"))
+    bonus = amount_of(quota.get("bonus") or 0)
+    organization = profile.get("organization")
+    barred = isinstance(organization, dict) and organization.get("entitled") is False
+    return AccountFacts(
+        None if limit is None or used is None or bonus is None else limit + bonus - used,
+        ("the organization has no plan that entitles it to generate",) if barred else (),
+    )
 
 
 def _row(item: Any) -> tuple[str, Any]:

@@ -1,13 +1,14 @@
 """From what became of one paid POST to what was bought: the road that every wire's submit takes."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, BinaryIO
 
 from pydantic import SecretStr
 
 from worker.paid_post import Lost, NotSent, Reply
-from worker.providers.contract import Accepted, Refused, UnreadableError, read_json
-from worker.providers.refusals import Row, refused, unreadable, without_answer
+from worker.providers.contract import Accepted, InlineWire, Refused, UnreadableError, read_json
+from worker.providers.refusals import Row, refused, unread, unreadable, without_answer
 
 
 def receipt(
@@ -25,3 +26,18 @@ def receipt(
         except UnreadableError as error:
             return unreadable(result, error) if isinstance(result, Reply) else without_answer(result)
     return without_answer(result) if isinstance(result, Lost) else refused(result, table, key=key)
+
+
+def kept(answer: Accepted | Refused, wire: InlineWire, file: BinaryIO) -> Accepted | Refused:
+    """Return what was bought by an inline call, from what its `submit` returned and what its sink was given.
+
+    A success that broke off is read all the same: if its JSON is whole, it is a receipt.
+    """
+    if answer.http_status is None or not 200 <= answer.http_status < 300:
+        return answer
+    try:
+        read = wire.read_reply(file)
+    except UnreadableError as error:
+        return answer if isinstance(answer, Refused) else unread(answer.http_status, error)
+    upstream_id = answer.upstream_id if isinstance(answer, Accepted) else None
+    return replace(read, http_status=answer.http_status, upstream_id=upstream_id)

@@ -17,14 +17,19 @@ from worker.providers.contract import Again, Refused, UnreadableError, read_json
 
 _MESSAGE_CHARS: Final = 500
 _EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
+_MILLISECONDS_FROM: Final = 100_000_000_000  # beyond it, a moment in milliseconds
 _LONGEST_WAIT_SECONDS: Final = 86_400.0  # a header must not stop an account for longer
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 
+NAMED: Final = "*"
+"""In a `Row`: any code, but there must be one, so that a gateway's own page is not taken for the provider's word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a provider's error table; `upstream` None matches every code of that status."""
+    """One line of a provider's error table; `upstream` None matches every answer of that status, `NAMED` any code."""
 
     status: int
     upstream: str | None
@@ -50,14 +55,14 @@ def refused(reply: Reply, table: Sequence[Row], *, key: SecretStr) -> Refused:
     The message is the provider's, cut, and without our API `key` should it quote it.
     """
     body = _error_body(reply)
-    row = next((row for row in table if row.status == reply.status and row.upstream in {None, body.code}), None)
-    row = row or Row(reply.status, None, "provider_error", Outcome.UNKNOWN, _pace(reply.status))
+    row = next((row for row in table if _matches(row, reply.status, body.code)), None) or _unlisted(reply.status)
+    again, code = _again(row, body)
     named = f" {body.code}" if body.code else ""
     message = f"HTTP {reply.status}{named}: {body.message or 'no message'}"
     return Refused(
         outcome=row.outcome,
-        again=_again(row, body),
-        code=row.code,
+        again=again,
+        code=code,
         message=message.replace(key.get_secret_value(), "<the API key>")[:_MESSAGE_CHARS],
         http_status=reply.status,
         after_seconds=body.after_seconds if body.after_seconds is not None else retry_after(reply.headers),
@@ -65,11 +70,18 @@ def refused(reply: Reply, table: Sequence[Row], *, key: SecretStr) -> Refused:
     )
 
 
-def _again(row: Row, body: ErrorBody) -> Again:
+def _matches(row: Row, status: int, code: str | None) -> bool:
+    return row.status == status and (row.upstream in {None, code} or (row.upstream == NAMED and code is not None))
+
+
+def _again(row: Row, body: ErrorBody) -> tuple[Again, str]:
     """Let the provider's own hint set when to try again; whether it was bought is not its to say."""
-    if row.again is Again.RESUME or body.retryable is None:
-        return row.again
-    return Again.AFTER if body.retryable else Again.NEVER
+    hinted = {None: row.again, True: Again.AFTER, False: Again.NEVER}[body.retryable]
+    if row.again is Again.RESUME or hinted is row.again:
+        return row.again, row.code
+    # The code says what becomes of the job, so a hint that changes that changes the code.
+    turned = "provider_unavailable" if hinted is Again.AFTER else "provider_rejected"
+    return hinted, turned if row.outcome is Outcome.REJECTED else row.code
 
 
 def without_answer(result: NotSent | Lost) -> Refused:
@@ -82,14 +94,20 @@ def without_answer(result: NotSent | Lost) -> Refused:
 
 def unreadable(reply: Reply, error: UnreadableError) -> Refused:
     """Say what a success that cannot be read means: it may well have been bought."""
-    message = f"HTTP {reply.status}, but {error}"
-    return Refused(Outcome.UNKNOWN, Again.AFTER, "answer_unreadable", message, http_status=reply.status)
+    return unread(reply.status, error)
+
+
+def unread(status: int, error: UnreadableError) -> Refused:
+    """Say the same of a success that was kept and has only its `status` left here."""
+    message = f"HTTP {status}, but {error}"
+    return Refused(Outcome.UNKNOWN, Again.AFTER, "answer_unreadable", message, http_status=status)
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """Return the seconds a provider asks to wait: Retry-After as seconds or date (RFC 9110), else X-RateLimit-Reset.
 
-    At most a day. The reset is a Unix time or seconds left (documents disagree), and counts unless requests remain.
+    At most a day. The reset is a Unix time in seconds or milliseconds, or the seconds left (documents disagree or are
+    silent), and counts unless requests remain.
     """
     now = now or datetime.now(UTC)
     given = headers.get("retry-after", "").strip()
@@ -97,6 +115,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     reset = headers.get("x-ratelimit-reset", "").strip()
     if wait is None and headers.get("x-ratelimit-remaining", "0").strip() == "0" and _SECONDS.fullmatch(reset):
         wait = float(reset)
+        wait = wait / 1000 if wait > _MILLISECONDS_FROM else wait
         wait = max(0.0, wait - now.timestamp()) if wait > _EPOCH_FROM else wait
     return None if wait is None else min(wait, _LONGEST_WAIT_SECONDS)
 
@@ -110,14 +129,15 @@ def moment(text: Any) -> datetime:
         raise UnreadableError("a time that is not ISO 8601") from None
 
 
-def _pace(status: int) -> Again:
-    """Say what an answer that no document names means for the account's next call.
+def _unlisted(status: int) -> Row:
+    """Return what an answer means that no document names: it may have been bought.
 
     A redirect or an unknown path will meet every job alike: the account pauses instead of holding them one by one.
     """
     if 300 <= status < 400 or status in {404, 405}:
-        return Again.RESUME
-    return Again.AFTER if status >= 500 or status == 408 else Again.NEVER
+        return Row(status, None, "account_address_wrong", Outcome.UNKNOWN, Again.RESUME)
+    again = Again.AFTER if status >= 500 or status == 408 else Again.NEVER
+    return Row(status, None, "provider_error", Outcome.UNKNOWN, again)
 
 
 def _error_body(reply: Reply) -> ErrorBody:
@@ -135,11 +155,11 @@ def _error_body(reply: Reply) -> ErrorBody:
     data = error.get("data")
     hint = _object(error.get("availability")) or error
     return ErrorBody(
-        code=_kind(error) or _line(error.get("code")),
-        message=_line(error.get("message")),
+        code=_kind(error) or line_of(error.get("code")),
+        message=line_of(error.get("message")),
         action_url=_web_address(data.get("action_url") if isinstance(data, dict) else None),
         retryable=hint["retryable"] if isinstance(hint.get("retryable"), bool) else None,
-        after_seconds=_seconds(hint.get("retry_after")),
+        after_seconds=_wait_in(hint),
     )
 
 
@@ -148,7 +168,13 @@ def _kind(error: Mapping[str, Any]) -> str | None:
     metadata = _object(error.get("metadata"))
     if "reasons" in metadata or "flagged_input" in metadata:
         return "moderation"
-    return _line(metadata.get("error_type")) or _line(error.get("error_type"))
+    return line_of(metadata.get("error_type")) or line_of(error.get("error_type"))
+
+
+def _wait_in(hint: Mapping[str, Any]) -> float | None:
+    """Return the seconds to wait that a body names: OpenRouter's `retry_after`, PostEverywhere's `retryAfter`."""
+    given = (hint.get("retry_after"), hint.get("retryAfter"), _object(hint.get("details")).get("retryAfter"))
+    return next((seconds for seconds in map(_seconds, given) if seconds is not None), None)
 
 
 def _object(value: Any) -> Mapping[str, Any]:
@@ -161,15 +187,15 @@ def _seconds(value: Any) -> float | None:
     return min(float(value), _LONGEST_WAIT_SECONDS)
 
 
-def _line(value: Any) -> str | None:
-    """Return text or a number as one printable line; None for anything else."""
+def line_of(value: Any) -> str | None:
+    """Return text or a number as one printable line of a message's length; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     return _UNPRINTABLE.sub(" ", str(value)).strip()[:_MESSAGE_CHARS] or None
 
 
 def _web_address(value: Any) -> str | None:
-    line = _line(value)
+    line = line_of(value)
     try:
         return line if line and urlsplit(line).scheme in {"http", "https"} else None
     except ValueError:

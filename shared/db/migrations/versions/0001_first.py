@@ -105,7 +105,7 @@ CREATE TABLE image (
   submission_id uuid NOT NULL REFERENCES submission (id),
   account text NOT NULL REFERENCES account (name),
   upstream_id text,
-  state text NOT NULL CHECK (state IN ('pending', 'processing', 'ready', 'stored', 'failed')),
+  state text NOT NULL CHECK (state IN ('pending', 'processing', 'ready', 'stored', 'upstream_only', 'failed')),
   link text,
   link_expires_at timestamptz,
   tries integer NOT NULL DEFAULT 0,

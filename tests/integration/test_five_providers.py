@@ -1,0 +1,110 @@
+"""All five providers over the whole road, judged by the simulator's bill and the bucket."""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ops.simulator import BanatieSettings, PostEverywhereSettings, Simulator, SimulatorConfig
+from ops.stack import Endpoints
+from producer import Client
+from producer.client import is_settled
+from tests.support.drain import drain, runtime_for, settings_for
+from tests.support.five import five_accounts
+from worker.runtime import Runtime
+
+ROWS: dict[str, dict[str, Any]] = {
+    "banatie": {"prompt": "a quiet harbour", "aspect_ratio": "16:9"},
+    "bloom": {"prompt": "a quiet harbour", "n": 2},
+    "getimg": {"prompt": "a quiet harbour", "model": "seedream-5-lite"},
+    "openrouter": {"prompt": "a quiet harbour", "model": "bytedance-seed/seedream-4.5", "n": 3},
+    "posteverywhere": {"prompt": "a quiet harbour", "model": "flux-schnell"},
+}
+
+
+@pytest.fixture
+def simulated() -> Iterator[Simulator]:
+    config = SimulatorConfig(
+        time_scale=100,
+        pixels=64,
+        banatie=BanatieSettings(requests_per_hour=None),
+        posteverywhere=PostEverywhereSettings(url="url", generations_per_hour=None, requests_per_minute=None),
+    )
+    with Simulator(config).serve() as running:
+        yield running
+
+
+@pytest.fixture
+def runtime(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[Runtime]:
+    settings = settings_for(database_url, endpoints, simulated.url, accounts=five_accounts(simulated.url))
+    with runtime_for(settings, endpoints) as made:
+        yield made
+
+
+@pytest.fixture
+def client(runtime: Runtime) -> Iterator[Client]:
+    with Client(settings=runtime.settings) as opened:
+        yield opened
+
+
+def finish(client: Client, runtime: Runtime) -> list[dict[str, Any]]:
+    drain(runtime, lambda: is_settled(client.totals("b")))
+    return list(client.results("b"))
+
+
+@pytest.mark.parametrize("provider", ROWS)
+def test_every_image_is_bought_once_and_stored_with_its_hash(
+    provider: str, client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    client.enqueue([{"provider": provider, **ROWS[provider]}] * 2, batch="b")
+    rows = finish(client, runtime)
+    assert [row["state"] for row in rows] == ["stored"] * (2 * ROWS[provider].get("n", 1))
+    for row in rows:
+        file = io.BytesIO()
+        runtime.storage.get_to(row["key"], file)
+        assert hashlib.sha256(file.getvalue()).hexdigest() == row["sha256"]
+    assert simulated.counters()["accepted"] == {provider: 2}
+    (ours,) = client.bill("b")
+    charged = simulated.bill()["totals"][provider]
+    assert f"{ours['settled'].normalize():f}" == f"{ours['settled'].normalize().__class__(charged['amount']).normalize():f}"
+
+
+@pytest.mark.parametrize("provider", ROWS)
+def test_a_lost_reply_is_held_and_never_sent_again(
+    provider: str, client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    simulated.put_faults([{"match": {"route": "submit"}, "fault": "reply_lost"}])
+    client.enqueue([{"provider": provider, **ROWS[provider]}], batch="b")
+    finish(client, runtime)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert simulated.counters()["paid_posts"] == {provider: 1}
+
+
+def test_an_answer_with_images_is_removed_once_they_are_stored(
+    client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    client.enqueue([{"provider": "openrouter", **ROWS["openrouter"]}], batch="b")
+    finish(client, runtime)
+    (submission,) = client.story(client.jobs("b")[0]["id"])["submissions"]
+    assert not runtime.replies.has_object(submission["id"])
+    assert submission["id"] not in runtime.replies.leftovers()
+
+
+def test_a_picture_without_a_link_ends_as_the_setting_says(
+    client: Client, runtime: Runtime, simulated: Simulator, database_url: str, endpoints: Endpoints
+) -> None:
+    with Simulator(SimulatorConfig(time_scale=100, pixels=64)).serve() as silent:
+        accounts = five_accounts(silent.url)
+        for said, ends in (("fail", ("failed", "result_not_downloadable")), ("succeed", ("succeeded", None))):
+            accounts["posteverywhere"]["media_without_url"] = said
+            settings = settings_for(database_url, endpoints, silent.url, accounts=accounts)
+            with runtime_for(settings, endpoints) as made:
+                client.enqueue([{"provider": "posteverywhere", **ROWS["posteverywhere"]}], batch=said)
+                drain(made, lambda said=said: is_settled(client.totals(said)))
+            (job,) = client.jobs(said)
+            assert (job["state"], job["error_code"]) == ends
+        (image,) = client.story(job["id"])["images"]
+        assert image["state"] == "upstream_only"
+        assert image["upstream_id"]
