@@ -42,9 +42,10 @@ fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: | $(UV) ## resolve again and write requirements.lock (no host is in it)
+lock: | $(UV) ## resolve again and write both locks (no host is in them)
 	$(UV_ENV) $(UV) lock --quiet --upgrade
 	$(UV_ENV) $(UV) export --quiet --no-emit-project --no-header --no-annotate --all-extras --output-file requirements.lock
+	$(UV_ENV) $(UV) export --quiet --no-emit-project --no-header --no-annotate --output-file requirements-prod.lock
 
 clean: ## remove what the commands above made, but no data of yours
 	rm -rf .venv .boot demo-out .genqueue/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -108,7 +108,7 @@ def _settings() -> str:
         "# Settings",
         "",
         "From the environment, else from `genqueue.toml` in the working directory (the same names in lower case,",
-        "without the prefix). `genqueue doctor` prints each with where it came from. Written from `shared/settings.py`.",
+        "without the prefix). `genqueue doctor` prints each with its origin. Written from `shared/settings.py`.",
         "",
         "| variable | default | what it is |",
         "|---|---|---|",

@@ -44,7 +44,9 @@ class RunningOptions:
     seed: int | None = None
     """None = a new one: a simulator that starts again must not give the same ids to other jobs."""
     pixels: int = 512
-    worker_stop_seconds: float = 330.0
+    worker_stop_seconds: float = 1800.0
+    """Longer than the longest paid call with its transfer and its wait for the bucket: a kill leaves a doubt."""
+    flower: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,6 +59,7 @@ class Running:
         self._home = home
         self._options = options
         self._workers: list[str] = []
+        self._flower_port = 0
         self._python = sys.executable
 
     def __enter__(self) -> Self:
@@ -68,6 +71,8 @@ class Running:
                 self._start_simulator()
             for number in range(1, self._options.workers + 1):
                 self._start_worker(f"worker-{number}")
+            if self._options.flower:
+                self._start_flower()
             undo.pop_all()
         return self
 
@@ -87,6 +92,7 @@ class Running:
             "redis": endpoints.broker_url.rpartition("@")[2],
             "s3": f"{endpoints.s3_endpoint_url} bucket {endpoints.s3_bucket}",
         }
+        found |= {"flower": f"http://127.0.0.1:{self._flower_port}/"} if self._flower_port else {}
         return found | ({"simulator": self.simulator["url"]} if self.simulator else {})
 
     def _start_simulator(self) -> None:
@@ -107,6 +113,11 @@ class Running:
         process = self.stack.spawn("simulator", command, _path())
         self.simulator = _await_json(ready, process)
         os.environ.update(simulated_accounts(self.simulator["url"], options.time_scale))
+
+    def _start_flower(self) -> None:
+        self._flower_port = free_port(set())
+        command = [self._python, "-m", "ops.cli", "flower", "--port", str(self._flower_port)]
+        self.stack.spawn("flower", command, _path())
 
     def _start_worker(self, name: str) -> None:
         command = [self._python, "-m", "ops.cli", "worker", "--name", name]

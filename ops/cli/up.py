@@ -13,6 +13,7 @@ from shared.settings import load
 def up(
     workers: Annotated[int, typer.Option(min=0, max=64, help="worker processes")] = 2,
     simulator: Annotated[bool, typer.Option("--simulator", help="run the providers' simulator and use it")] = False,
+    flower: Annotated[bool, typer.Option("--flower/--no-flower", help="show the workers in Flower")] = True,
     time_scale: Annotated[float, typer.Option(min=0.01, help="how much faster the simulator's time runs")] = 20.0,
 ) -> None:
     """Run everything in the foreground until Ctrl-C: PostgreSQL, Redis, S3, workers, and the simulator if asked.
@@ -21,7 +22,7 @@ def up(
     """
     settings = load()
     console = errors()
-    options = RunningOptions(workers=workers, simulator=simulator, time_scale=time_scale)
+    options = RunningOptions(workers=workers, simulator=simulator, time_scale=time_scale, flower=flower)
     with told(), Running(Home(settings.home.absolute()), options) as running:
         for name, url in running.urls().items():
             console.print(f"{name:<11}{url}", markup=False)

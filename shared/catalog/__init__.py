@@ -1,21 +1,16 @@
-"""What each provider accepts and charges: pure, so that a bad row is refused before anything is spent."""
+"""What each provider accepts and charges: pure, so that a bad row is refused before anything is spent.
 
-from typing import Final
+Every module of this package that has a `PROVIDER` is one; adding a provider is adding such a file.
+"""
 
-from shared.catalog import banatie, bloom, getimg, openrouter, posteverywhere
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
 from shared.catalog.parameter import Parameter
 from shared.catalog.provider import Price, Provider, RateWindow
 
-__all__ = ["Parameter", "Price", "Provider", "RateWindow", "UnknownProviderError", "get", "names"]
-
-_ALL: Final = (
-    bloom.PROVIDER,
-    openrouter.PROVIDER,
-    getimg.PROVIDER,
-    posteverywhere.PROVIDER,
-    banatie.PROVIDER,
-)
-_PROVIDERS: Final = {provider.name: provider for provider in _ALL}
+__all__ = ["Parameter", "Price", "Provider", "RateWindow", "UnknownProviderError", "forget", "get", "names"]
 
 
 class UnknownProviderError(LookupError):
@@ -24,13 +19,25 @@ class UnknownProviderError(LookupError):
 
 def names() -> tuple[str, ...]:
     """Return the names of all providers, sorted."""
-    return tuple(sorted(_PROVIDERS))
+    return tuple(sorted(_providers()))
 
 
 def get(name: str) -> Provider:
     """Return the provider of this name; raises `UnknownProviderError` that lists the known ones."""
     try:
-        return _PROVIDERS[name]
+        return _providers()[name]
     except KeyError:
         known = ", ".join(names())
         raise UnknownProviderError(f"no provider is named {name[:40]!r}; known: {known}") from None
+
+
+def forget() -> None:
+    """Look for providers anew; for whoever adds one to a running process."""
+    _providers.cache_clear()
+
+
+@cache
+def _providers() -> dict[str, Provider]:
+    modules = (import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__))
+    providers = (getattr(module, "PROVIDER", None) for module in modules)
+    return {provider.name: provider for provider in providers if isinstance(provider, Provider)}

@@ -24,10 +24,11 @@ def resolve(connection: Connection, job_id: UUID, *, resend: bool, charged: Deci
     `charged` is what the provider's history shows for the lost call: an amount settles it, zero releases it, None
     leaves it held, which keeps the bill's upper bound honest. Raises `NotHeldError`.
     """
+    # The submission before the job, as a sender with late evidence locks them.
+    lost = submissions.latest(connection, job_id, lock=True)
     row = connection.execute(_HELD, {"id": job_id}).one()
     if row.state != JobState.IN_DOUBT:
         raise NotHeldError(f"the job is {row.state}, not in doubt: there is nothing to resolve")
-    lost = submissions.latest(connection, job_id)
     if charged is not None and lost is not None:
         outcome = Outcome.ACCEPTED if charged else Outcome.REJECTED
         note = f"settled by hand: {charged:f}"

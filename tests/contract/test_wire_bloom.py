@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -108,3 +109,35 @@ def test_one_id_that_bloom_does_not_accept_keeps_no_other_from_being_found(share
     (image,) = caller.submit().images
     assert caller.poll([image.upstream_id, "not-a-uuid"]) == {}  # each is then asked for by itself
     assert set(caller.poll([image.upstream_id])) == {image.upstream_id}
+
+
+def test_a_lost_call_is_found_by_brand_prompt_and_time_but_never_for_certain(start: Callable[..., Simulator]) -> None:
+    sim = start()
+    caller, now, minute = Caller(sim, "bloom"), datetime.now(UTC), timedelta(minutes=1)
+    assert caller.submit(prompt="[sim:lost] x", variantCount=2).outcome is MAYBE
+    caller.submit(prompt="something else")
+    lost, _ = sim.bill()["lines"]
+    found = caller.find(now - minute, prompt="[sim:lost] x")
+    assert {candidate.upstream_id for candidate in found} == set(lost["upstream_ids"])
+    assert not any(candidate.certain for candidate in found)
+    assert caller.find(now - minute, prompt="[sim:lost]") == []
+    assert caller.find(now + minute, prompt="[sim:lost] x") == []
+    assert caller.find(now - minute, prompt="[sim:lost] x", brandSessionId=ANALYZING) == []
+
+
+def test_a_lost_call_is_found_behind_a_page_of_newer_pictures(start: Callable[..., Simulator]) -> None:
+    caller = Caller(start(), "bloom")
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    ours = caller.submit(prompt="ours").upstream_id
+    for number in range(21):
+        caller.submit(prompt=f"another {number}", variantCount=5)
+    assert [candidate.upstream_id for candidate in caller.find(before, prompt="ours")] == [ours]
+
+
+def test_the_account_says_what_is_left_and_which_brands_cannot_generate(start: Callable[..., Simulator]) -> None:
+    sim = start()
+    facts = Caller(sim, "bloom", key="poor").account()
+    assert facts.balance == 0
+    assert any("analyzing" in note for note in facts.notes)
+    assert not any("is ready" in note for note in facts.notes)
+    assert Caller(sim, "bloom", key="nobody").account().code == "account_unauthorized"

@@ -36,9 +36,10 @@ def outcome(answer: Accepted | Refused) -> Outcome:
     return answer.outcome
 
 
-def agrees(answer: Accepted | Refused, sim: Simulator) -> bool:
+def agrees(answer: Accepted | Refused, sim: Simulator, provider: str) -> bool:
     """Say whether the provider's bill has what our verdict allows, and whether one request reached it at most."""
-    lines, posts = len(sim.bill()["lines"]), sum(sim.counters()["paid_posts"].values())
+    # Of this provider alone: another's last test may just be noticing that its caller has gone.
+    lines, posts = len(sim.bill(provider)["lines"]), sim.counters()["paid_posts"].get(provider, 0)
     allowed = {ACCEPTED: {1}, UNKNOWN: {0, 1}}.get(outcome(answer), {0})
     return lines in allowed and posts <= 1
 
@@ -87,7 +88,7 @@ def test_the_verdict_on_a_fault_agrees_with_the_bill(
     sim.put_faults([{"match": {"route": "submit"}, "fault": fault}])
     answer = Caller(sim, provider, seconds=3 if outcome_comes_late(fault) else 0.8).submit()
     assert outcome(answer) is expected
-    assert agrees(answer, sim)
+    assert agrees(answer, sim, provider)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_a_failed_generation_is_what_the_provider_makes_of_it(sim: Simulator, pr
     sim.put_faults([{"match": {"route": "submit"}, "fault": "failed_generation"}])
     answer = Caller(sim, provider).submit()
     assert outcome(answer) is expected
-    assert agrees(answer, sim)
+    assert agrees(answer, sim, provider)
 
 
 @EACH
@@ -122,8 +123,8 @@ def test_a_server_error_is_unknown_whether_or_not_it_was_billed(
         assert (outcome(answer), answer.again, answer.code) == (REJECTED, Again.AFTER, "provider_unavailable")
     else:
         assert (outcome(answer), answer.again, answer.code) == (UNKNOWN, Again.AFTER, "provider_error")
-    assert agrees(answer, sim)
-    assert len(sim.bill()["lines"]) == (accepted and provider != "openrouter")
+    assert agrees(answer, sim, provider)
+    assert len(sim.bill(provider)["lines"]) == (accepted and provider != "openrouter")
 
 
 @EACH
@@ -143,43 +144,3 @@ def test_a_provider_that_is_not_there_was_sent_nothing(base_config: SimulatorCon
     answer = caller.submit()
     assert (answer.outcome, answer.again, answer.code) == (Outcome.NOT_SENT, Again.AFTER, "provider_unreachable")
     assert len(gone.bill()["lines"]) == 0
-
-
-POLL_FAULTS: list[Any] = [
-    "reply_lost",
-    "close_after_read",
-    "reset_after_read",
-    "refuse_503",
-    "error_5xx",
-    {"kind": "error_5xx", "status": 502},
-    "429",
-    "402",
-    {"kind": "slow", "seconds": 100_000},
-    {"kind": "drip", "seconds": 100},
-    "truncate",
-    {"kind": "truncate", "chunked": True},
-    "wrong_content",
-    {"kind": "wrong_content", "content_type": "application/json"},
-    "html_body",
-    "empty_body",
-    "not_utf8",
-    {"kind": "oversize", "bytes": 17_000_000},
-    {"kind": "oversize", "bytes": None, "content_length": False},
-    {"kind": "redirect_to", "url": "http://127.0.0.1:1/"},
-]
-
-
-@pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
-@pytest.mark.parametrize("fault", POLL_FAULTS)
-def test_a_poll_that_fails_is_asked_again_and_loses_nothing(sim: Simulator, provider: str, fault: Any) -> None:
-    caller = Caller(sim, provider, seconds=0.5)
-    ids = [image.upstream_id for _ in range(2) for image in caller.submit().images]
-    lists = [{"match": {"route": route}, "fault": fault, "times": None} for route in ("poll", "list")]
-    sim.put_faults(lists)
-    for asked in (ids, ids[:1]):
-        refused = caller.poll(asked)
-        assert isinstance(refused, Refused)
-        assert refused.again is (Again.RESUME if fault == "402" else Again.AFTER)
-    sim.put_faults({})
-    assert set(caller.poll(ids[:1])) == set(ids[:1])
-    assert sim.counters()["accepted"] == {provider: 2}

@@ -62,3 +62,15 @@ def test_a_full_window_says_when_it_opens_in_either_unit(start: Callable[..., Si
 def test_the_key_is_in_no_answer_of_ours(shared_sim: Simulator) -> None:
     refused = Caller(shared_sim, "getimg", key="nobody-knows-this-key").submit()
     assert "nobody-knows-this-key" not in repr(refused)
+
+
+def test_what_is_left_is_the_balance_after_what_was_bought(start: Callable[..., Simulator]) -> None:
+    sim = start(getimg=GetimgSettings(balance=Decimal(5)))
+    caller = Caller(sim, "getimg")
+    bought = caller.submit()
+    assert caller.account().balance == 5 - bought.settled
+    assert Caller(sim, "getimg", key="nobody").account().code == "account_unauthorized"
+
+
+def test_a_lost_call_leaves_nothing_to_be_found(shared_sim: Simulator) -> None:
+    assert list(Caller(shared_sim, "getimg").find(datetime.now(UTC))) == []

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psycopg  # noqa: TID251 - a test looks at the tables as any client may
+import psycopg
 import redis
 from pydantic import SecretStr
 

@@ -1,4 +1,4 @@
-"""Hostile input through the command line: one clear line each, the exit code as documented, nothing enqueued by halves."""
+"""Hostile input through the command line: one clear line, the documented exit code, nothing enqueued by halves."""
 
 import json
 import socket

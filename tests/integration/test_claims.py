@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import text  # noqa: TID251 - asks the planner about the queue's own statements
+from sqlalchemy import text
 
 from shared.db import claims
 from shared.db.engine import Engine, transaction

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import event  # noqa: TID251 - makes this test's connections impatient
+from sqlalchemy import event
 
 from shared.db.engine import Engine, open_engine
 from shared.db.enqueue import EnqueueConflictError, NewJob

@@ -68,7 +68,10 @@ def test_every_image_is_bought_once_and_stored_with_its_hash(
     assert simulated.counters()["accepted"] == {provider: 2}
     (ours,) = client.bill("b")
     charged = simulated.bill()["totals"][provider]
-    assert f"{ours['settled'].normalize():f}" == f"{ours['settled'].normalize().__class__(charged['amount']).normalize():f}"
+    assert (
+        f"{ours['settled'].normalize():f}"
+        == f"{ours['settled'].normalize().__class__(charged['amount']).normalize():f}"
+    )
 
 
 @pytest.mark.parametrize("provider", ROWS)

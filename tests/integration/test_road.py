@@ -51,7 +51,6 @@ SUBMIT_FAULTS = {
     "html": ("html_body", ("in_doubt", "answer_unreadable"), 1),
     "empty": ("empty_body", ("in_doubt", "answer_unreadable"), 1),
     "not_utf8": ("not_utf8", ("in_doubt", "answer_unreadable"), 1),
-    "redirect": ({"kind": "redirect_to", "url": "http://127.0.0.1:9/"}, ("in_doubt", "account_address_wrong"), 1),
     "e400": ({"kind": "error_5xx", "status": 400}, ("failed", "provider_rejected"), 0),
     "fine": (None, ("succeeded", None), 1),
 }
@@ -79,6 +78,17 @@ def test_each_lost_or_refused_answer_ends_where_it_belongs_and_nothing_is_sent_t
     }
     assert paid_posts(simulated) == len(made)
     assert paid(simulated) == 2 * sum(bought for _, _, bought in SUBMIT_FAULTS.values())
+
+
+def test_a_payment_that_is_redirected_is_held_and_not_followed(
+    client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    elsewhere = {"kind": "redirect_to", "url": f"{simulated.url}/getimg/v2/images/generations", "status": 307}
+    simulated.put_faults([{"match": {"route": "submit"}, "fault": elsewhere, "times": None}])
+    client.enqueue([GETIMG], batch="b")
+    drain(runtime, ended(client))
+    assert client.totals("b") == {"in_doubt": 1}
+    assert paid_posts(simulated) == 1
 
 
 def test_held_money_lies_between_what_is_settled_and_what_was_billed(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy.exc import IntegrityError  # noqa: TID251 - what the database refuses is what is tested
+from sqlalchemy.exc import IntegrityError
 
 from shared.db import migrating, schema
 from shared.db.engine import Engine, open_engine

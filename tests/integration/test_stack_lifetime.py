@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg  # noqa: TID251 - the tests are a client like any other
+import psycopg
 import pytest
 
 from ops.stack import Home, HomeBusyError, Stack, database_alone

@@ -12,8 +12,8 @@ from signal import SIGKILL
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3  # noqa: TID251 - the tests are a client like any other
-import psycopg  # noqa: TID251 - the tests are a client like any other
+import boto3
+import psycopg
 import pytest
 import redis
 from botocore.config import Config

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3.session  # noqa: TID251 - a bucket is made for the test
+import boto3.session
 import pytest
 
 from worker.spool import Spool

@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from sqlalchemy.exc import IntegrityError  # noqa: TID251 - what the database refuses is what is tested
+from sqlalchemy.exc import IntegrityError
 
 from shared.db import accounts, submissions
 from shared.db.engine import Engine, transaction

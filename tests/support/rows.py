@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text  # noqa: TID251 - a test of the SQL layer looks at its rows
+from sqlalchemy import text
 
 from shared.db import accounts, claims, submissions
 from shared.db.accounts import AccountRow

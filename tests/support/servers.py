@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psycopg  # noqa: TID251 - makes and drops databases, which the queue never does
+import psycopg
 from pydantic import SecretStr
 
 from ops.stack import Endpoints

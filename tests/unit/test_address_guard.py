@@ -53,7 +53,7 @@ class Answering(AbstractResolver):
         "224.0.0.1",
         "240.0.0.1",
         "255.255.255.255",
-        "0.0.0.0",  # noqa: S104 - refused here, not bound
+        "0.0.0.0",
         "127.0.0.1.",
         "[::1]",
         "[::]",

@@ -212,3 +212,6 @@ def _same_words(said: Any, asked: Any) -> bool:
 
 def _path(upstream_id: str) -> str:
     return f"/api/v1/generations/{quote(upstream_id, safe='')}"
+
+
+WIRE: Final = Banatie

@@ -111,17 +111,14 @@ class Bloom:
         return list(found.values())
 
     async def account(self) -> AccountFacts | Refused:
-        """GET /workspaces and /credits: what is left; GET /brands: whether a brand may generate."""
-        reply = await self._get("/workspaces", {})
+        """GET /credits, of the key's own workspace: what is left; GET /brands: whether a brand may generate."""
+        reply = await self._get("/credits", {})
         if isinstance(reply, Refused):
             return reply
         brands = await self._get("/brands", {})
         notes = () if isinstance(brands, Refused) else _brand_notes(brands)
         with suppress(UnreadableError):
-            workspaces = readable(_rows(reply, "workspaces"), lambda item: text_of(member(item, "id")))
-            credit = await self._get("/credits", {"workspaceId": workspaces[0]}) if workspaces else None
-            if isinstance(credit, Reply):
-                return AccountFacts(_balance(member(read_json(credit.body), "data")), notes)
+            return AccountFacts(_balance(member(read_json(reply.body), "data")), notes)
         return AccountFacts(None, notes)
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
@@ -177,17 +174,15 @@ def _balance(credit: Any) -> Decimal | None:
     return None if unlimited else amount_of(member(credit, "balance"))
 
 
-def _rows(reply: Reply, name: str) -> Any:
-    """Return a list that stands in `data` itself or under its `name` there; documents and answers differ."""
-    data = member(read_json(reply.body), "data")
-    return member(data, name) if isinstance(data, dict) else data
-
-
 def _brand_notes(reply: Reply) -> tuple[str, ...]:
     """Say which brands cannot generate yet, and why; only a `ready` one can."""
     with suppress(UnreadableError):
         brands = readable(
-            _rows(reply, "brands"), lambda item: (line_of(member(item, "name")), line_of(member(item, "status")))
+            member(read_json(reply.body), "data", "brands"),
+            lambda item: (line_of(member(item, "name")), line_of(member(item, "status"))),
         )
         return tuple(f"brand {name} is {status}" for name, status in brands if status != "ready")
     return ()
+
+
+WIRE: Final = Bloom

@@ -112,3 +112,6 @@ def _image(item: Any, *, base_url: str, now: datetime) -> UpstreamImage:
 def _cost(usage: Any) -> Decimal | None:
     """Return the cost in USD, exactly as written; None where there is no credible figure."""
     return cost_of(usage.get("total_cost")) if isinstance(usage, dict) else None
+
+
+WIRE: Final = Getimg

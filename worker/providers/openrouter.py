@@ -133,3 +133,6 @@ def _generation_id(headers: Mapping[str, str]) -> str | None:
     """Return the header that other endpoints document, for look-ups by a person; no more of it than is an id."""
     given = headers.get("x-generation-id", "").strip()
     return given if 0 < len(given) <= _ID_CHARS and given.isprintable() else None
+
+
+WIRE: Final = OpenRouter

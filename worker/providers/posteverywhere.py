@@ -189,3 +189,6 @@ def _facts(profile: Any) -> AccountFacts:
 def _row(item: Any) -> tuple[str, Any]:
     identity = item.get("media_id") or item.get("id") if isinstance(item, dict) else None
     return text_of(identity), item
+
+
+WIRE: Final = PostEverywhere

@@ -19,7 +19,7 @@ _MESSAGE_CHARS: Final = 500
 _EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
 _MILLISECONDS_FROM: Final = 100_000_000_000  # beyond it, a moment in milliseconds
 _LONGEST_WAIT_SECONDS: Final = 86_400.0  # a header must not stop an account for longer
-_SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+_SECONDS: Final = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
 

@@ -1,0 +1,223 @@
+"""OpenRouter's kept answers: one odd field, a compression nobody asked for or a bad end must not lose what is paid."""
+
+import base64
+import gzip
+import json
+import subprocess
+import sys
+import zlib
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from shared.lifecycle import ImageState, Outcome
+from tests.support.canned_wire import Canned, reply, submitted, verdict, wire
+from worker.paid_post import Lost, NotSent, Reply
+from worker.providers.contract import Accepted, Again, PaidCall, UnreadableError
+from worker.providers.receipt import kept
+from worker.spool import Spool, TooLarge
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 3
+MAYBE = (Outcome.UNKNOWN, Again.AFTER, "answer_unreadable")
+
+
+def encoded(content: bytes = PNG) -> str:
+    return base64.b64encode(content).decode()
+
+
+def answer(*items: Any, **changes: Any) -> bytes:
+    data = list(items) or [{"b64_json": encoded(), "media_type": "image/png"}]
+    return json.dumps({"created": 1, "data": data, "usage": {"cost": 0.04}, **changes}).encode()
+
+
+def extracted(body: bytes, index: int = 0) -> bytes:
+    taken = BytesIO()
+    wire("openrouter", None).extract(BytesIO(body), index, taken)
+    return taken.getvalue()
+
+
+def test_an_answer_says_how_many_images_it_has_what_they_cost_and_what_it_is_called() -> None:
+    body = answer({"b64_json": encoded(b"one")}, {"b64_json": encoded(b"two")})
+    accepted = submitted("openrouter", reply(200, body, {"X-Generation-Id": "gen-1"}))
+    assert isinstance(accepted, Accepted)
+    assert (accepted.http_status, accepted.upstream_id, accepted.settled) == (200, "gen-1", Decimal("0.04"))
+    assert [image.state for image in accepted.images] == [ImageState.READY] * 2
+    assert [extracted(body, index) for index in range(2)] == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 201, "caf\u00e9\u0085"])
+def test_an_odd_generation_id_does_not_lose_the_images(name: str) -> None:
+    headers: Any = {"X-Generation-Id": name.encode("latin-1")}
+    assert submitted("openrouter", reply(200, answer(), headers)).upstream_id is None
+    assert submitted("openrouter", reply(200, answer())).upstream_id is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "settled"),
+    [
+        (b'{"cost": 0.038765432100000000000000000001}', Decimal("0.038765432100000000000000000001")),
+        (b'{"cost": 12345678.0123456789012345678901}', Decimal("12345678.0123456789012345678901")),
+        (b'{"cost": "0.040"}', Decimal("0.040")),
+        (b'{"cost": 0}', Decimal(0)),
+        (b'{"cost": 1e2}', Decimal(100)),
+        (b'{"cost": 1e999999999}', None),
+        (b'{"cost": 1e-999999999}', None),
+        (b'{"cost": -1}', None),
+        (b'{"cost": true}', None),
+        (b'{"cost": null}', None),
+        (b'{"cost": {"usd": 1}', None),
+        (b'{"total_tokens": 4}', None),
+        (b"{}", None),
+        (b"[]", None),
+        (b"null", None),
+    ],
+)
+def test_the_cost_is_exact_or_left_out_and_never_loses_the_images(usage: bytes, settled: Decimal | None) -> None:
+    body = b'{"usage": %s, "data": [{"b64_json": "QUFB"}]}' % usage
+    accepted = submitted("openrouter", reply(200, body))
+    assert (len(accepted.images), accepted.settled) == (1, settled)
+    without = submitted("openrouter", reply(200, b'{"data": [{"b64_json": "QUFB"}]}'))
+    assert (len(without.images), without.settled) == (1, None)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress])
+def test_an_answer_compressed_unasked_is_read_as_it_was_kept(compress: Any) -> None:
+    body = compress(answer({"b64_json": encoded(bytes(3_000_000))}, {"b64_json": encoded(b"two")}))
+    accepted = submitted("openrouter", reply(200, body, {"content-encoding": "gzip"}))
+    assert (len(accepted.images), accepted.settled) == (2, Decimal("0.04"))
+    assert extracted(body, 0) == bytes(3_000_000)
+    assert extracted(body, 1) == b"two"
+
+
+def test_a_receipt_whose_answer_broke_off_after_its_last_brace_still_counts() -> None:
+    body = answer()
+    assert isinstance(submitted("openrouter", Lost("cut", 200, body)), Accepted)
+    assert verdict(submitted("openrouter", Lost("cut", 200, body[:-1]))) == MAYBE
+    packed = gzip.compress(body)
+    assert isinstance(submitted("openrouter", Lost("cut", 200, packed[:-8])), Accepted)  # the checksum is missing
+    assert verdict(submitted("openrouter", Lost("cut", 200, packed[: len(packed) // 2]))) == MAYBE
+    assert verdict(submitted("openrouter", Lost("cut", 500, body))) == MAYBE
+    assert verdict(submitted("openrouter", Lost("cut"))) == (Outcome.UNKNOWN, Again.AFTER, "answer_lost")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff\xfe",
+        b"\x1f\x8bnot gzip",
+        b'{"data": []}',
+        b'{"data": {"b64_json": "QUFB"}',
+        b'{"data": [{"b64_json": ""}, {"b64_json": null}, {"url": "https://x.example/a"}]}',
+        b'{"data": [{"b64_json": "QUFB"}]} and more',
+        b'{"data": [{"b64_json": "QUFB"}], "usage": {"cost": %s}' % (b"9" * 5000),
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        gzip.compress(b"[" * 1_000_000),
+        json.dumps({"data": [{"b64_json": "QUFB"}] * 101}).encode(),
+        *(answer()[:cut] for cut in (1, 20, 60, -20, -1)),
+    ],
+)
+def test_an_answer_that_cannot_be_read_may_have_been_bought(body: bytes) -> None:
+    assert verdict(submitted("openrouter", reply(200, body))) == MAYBE
+
+
+def test_images_that_are_missing_from_the_list_do_not_move_the_others() -> None:
+    body = answer(
+        {"b64_json": None}, {"b64_json": encoded(b"one")}, "odd", {"b64_json": ""}, {"b64_json": encoded(b"2")}
+    )
+    assert len(submitted("openrouter", reply(200, body)).images) == 2
+    assert [extracted(body, index) for index in range(2)] == [b"one", b"2"]
+    with pytest.raises(UnreadableError, match="no image 2"):
+        extracted(body, 2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"data:image/png;base64,{encoded()}",
+        f"DATA:image/png;base64,{encoded()}",
+        "\r\n".join(encoded()[at : at + 76] for at in range(0, len(encoded()), 76)),
+        base64.urlsafe_b64encode(PNG).decode(),
+        encoded().rstrip("="),
+    ],
+)
+def test_base64_in_any_dress_is_the_same_image(text: str) -> None:
+    assert extracted(answer({"b64_json": text})) == PNG
+
+
+@pytest.mark.parametrize("text", ["not base64!", "QUFB\u00e9", "A", "Q=FB", "https://x.example/a.png", "data:,"])
+def test_an_image_that_is_not_base64_is_named_as_such_and_leaves_the_others_alone(text: str) -> None:
+    body = answer({"b64_json": text}, {"b64_json": encoded(b"two")})
+    assert len(submitted("openrouter", reply(200, body)).images) == 2
+    if text != "data:,":
+        with pytest.raises(UnreadableError, match="not base64"):
+            extracted(body, 0)
+    assert extracted(body, 1) == b"two"
+
+
+def test_what_the_sink_raises_is_not_taken_for_a_bad_image(tmp_path: Path) -> None:
+    with Spool(directory=tmp_path, max_bytes=10) as spool, pytest.raises(TooLarge):
+        wire("openrouter", None).extract(BytesIO(answer()), 0, spool)
+    with Spool(directory=tmp_path, max_bytes=10_000) as spool:
+        spool.rewound()
+        with pytest.raises(ValueError, match="written once"):
+            wire("openrouter", None).extract(BytesIO(answer()), 0, spool)
+
+
+def test_without_a_place_for_the_answer_nothing_is_sent() -> None:
+    class Untouched(Canned):
+        async def send(self, *_: Any, **__: Any) -> Any:
+            raise AssertionError("a call was paid whose images have no place to go")
+
+    refused = anyio.run(wire("openrouter", Untouched(None)).submit, PaidCall({}, 0))
+    assert refused.outcome is Outcome.NOT_SENT
+
+
+def test_what_was_refused_or_never_sent_is_not_read() -> None:
+    asked, unread = wire("openrouter", None), BytesIO(answer())
+    for result in (NotSent("no way"), Reply(429, {}, b"{}")):
+        refused = submitted("openrouter", result)
+        assert kept(refused, asked, unread) is refused
+
+
+MEASURE = """
+import base64, resource, sys
+from io import BytesIO
+from tests.support.canned_wire import wire
+class Sink:
+    total = 0
+    def write(self, chunk): self.total += len(chunk)
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+image = base64.b64encode(bytes(range(256)) * 31_250)
+with open(sys.argv[1], "wb") as file:
+    file.write(b'{"created": 1, "data": [')
+    file.write(b",".join(b'{"b64_json": "' + image + b'"}' for _ in range(1)))
+    for _ in range(int(sys.argv[2]) - 1):
+        file.write(b',{"b64_json": "' + image + b'"}')
+    file.write(b'], "usage": {"cost": 0.1}}')
+asked, sink = wire("openrouter", None), Sink()
+with open(sys.argv[1], "rb") as file:
+    count = len(asked.read_reply(file).images)
+    for index in range(count):
+        asked.extract(file, index, sink)
+assert sink.total == 8_000_000 * count, sink.total
+print(peak())
+"""
+
+
+def test_ten_images_take_no_more_memory_than_one(tmp_path: Path, repository: Path) -> None:
+    def peak(images: int) -> float:
+        command = [sys.executable, "-c", MEASURE, str(tmp_path / "reply"), str(images)]
+        return float(subprocess.run(command, cwd=repository, capture_output=True, check=True, text=True).stdout)
+
+    one, ten = peak(1), peak(10)
+    assert ten < one + 30, (one, ten)  # MiB; an image is 8, its base64 11, the whole answer 107
