@@ -210,6 +210,9 @@ class Settings(BaseSettings):
     poll_max_seconds: float = Field(30.0, gt=0, description="longest wait between two polls of a job")
     retry_first_seconds: float = Field(2.0, gt=0, description="first wait after a refusal that may pass")
     retry_max_seconds: float = Field(300.0, gt=0, description="longest such wait")
+    submit_tries: int = Field(
+        10, ge=1, description="unbilled refusals of one job as unavailable (not 429s) before it fails"
+    )
     send_within_seconds: float = Field(
         20.0, gt=0, description="from intent to first byte; a sender that was frozen for longer does not send"
     )

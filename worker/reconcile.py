@@ -21,6 +21,10 @@ _log = structlog.get_logger(__name__)
 _MAY_PASS = {
     "rate_limited",
     "provider_unreachable",
+    "provider_unavailable",
+    "account_address_wrong",
+    "spool_full",
+    "spool_unwritable",
     "brand_not_ready",
     "account_unauthorized",
     "account_out_of_credit",

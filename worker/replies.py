@@ -13,6 +13,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 from uuid import UUID
@@ -38,14 +39,7 @@ class ReplyFile:
         self._length = 0
         self._sealed = False
         # Unbuffered: what has arrived must outlive this process, however it ends.
-        self._file = self._part.open("w+b", buffering=0)
-        try:
-            _lock(self._file.fileno())
-        except BlockingIOError:
-            self._file.close()
-            raise
-        except OSError:
-            pass  # a file system without locks: there, what the dead leave stays where it is
+        self._file = _new(self._part)
 
     @property
     def length(self) -> int:
@@ -230,6 +224,21 @@ def _adopt(part: Path) -> None:
             part.rename(part.with_suffix(_WHOLE))
         else:
             part.unlink(missing_ok=True)
+
+
+def _new(part: Path) -> FileIO:
+    """Open a file for writing and hold it; raises `OSError`, also where somebody has written to it already."""
+    file = FileIO(os.open(part, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+    try:
+        _lock(file.fileno())
+        held = False
+    except OSError as error:
+        # On a file system without locks none is held; there, what the dead leave stays as it is.
+        held = isinstance(error, BlockingIOError)
+    if held or os.fstat(file.fileno()).st_size:
+        file.close()
+        raise FileExistsError(errno.EEXIST, "its submission has an answer already")
+    return file
 
 
 def _lock(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -25,6 +26,7 @@ from worker.transfer import transfer
 _log = structlog.get_logger(__name__)
 _NOT_HERE_SECONDS: Final = 15.0
 _NOTE_CHARS: Final = 500
+_UNAVAILABLE: Final = "provider_unavailable"
 MOST_SECONDS: Final = 86_400.0  # a provider may ask for any wait; for longer than a day it is not believed
 
 
@@ -173,6 +175,10 @@ def _settle(
             )
         elif answer.again is Again.AFTER:
             accounts.slow_down(connection, account.name, _wait(runtime, intent, answer))
+    if next_move.code == _UNAVAILABLE and next_move.after is JobState.QUEUED:
+        refused = submissions.refusals(connection, intent.claim.job_id, _UNAVAILABLE)
+        if refused >= runtime.settings.submit_tries:
+            next_move = replace(next_move, after=JobState.FAILED, due_seconds=None)
     won = bool(move(connection, [next_move], actor=runtime.sender.name))
     if not won:
         submissions.due_now(connection, intent.claim.job_id)

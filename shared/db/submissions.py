@@ -60,6 +60,9 @@ SELECT id, outcome, error_code, error, sender FROM submission WHERE job_id = :jo
 """
 _LATEST_READ = text(_LATEST)
 _LATEST_LOCK = text(_LATEST + " FOR UPDATE")
+_REFUSALS = text("""
+SELECT count(*) FROM submission WHERE job_id = :job AND outcome = 'rejected' AND error_code = :code
+""")
 _IS_OPEN = text("SELECT 1 FROM submission WHERE id = :id AND outcome IS NULL")
 
 _ASKED = text("""
@@ -252,6 +255,11 @@ def state_of(connection: Connection, claim: Claim) -> JobState | None:
     parameters = {"job": claim.job_id, "epoch": claim.epoch}
     state = connection.execute(_STATE, parameters).scalar_one_or_none()
     return JobState(state) if state else None
+
+
+def refusals(connection: Connection, job_id: UUID, code: str) -> int:
+    """Return how often a job was refused with this code."""
+    return int(connection.execute(_REFUSALS, {"job": job_id, "code": code}).scalar_one())
 
 
 def latest(connection: Connection, job_id: UUID, *, lock: bool = False) -> Any:

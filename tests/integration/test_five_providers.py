@@ -1,10 +1,12 @@
 """All five providers over the whole road, judged by the simulator's bill and the bucket."""
 
+import dataclasses
 import hashlib
 import io
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from ops.simulator import BanatieSettings, PostEverywhereSettings, Simulator, SimulatorConfig
@@ -111,3 +113,52 @@ def test_a_picture_without_a_link_ends_as_the_setting_says(
         (image,) = client.story(job["id"])["images"]
         assert image["state"] == "upstream_only"
         assert image["upstream_id"]
+
+
+def refuse(times: int | None) -> list[dict[str, Any]]:
+    fault = {"kind": "error_5xx", "status": 502}
+    return [{"match": {"route": "submit"}, "fault": fault, "times": times}]
+
+
+def test_an_unbilled_refusal_is_tried_again(client: Client, runtime: Runtime, simulated: Simulator) -> None:
+    simulated.put_faults(refuse(2))
+    client.enqueue([{"provider": "openrouter", **ROWS["openrouter"]}], batch="b")
+    finish(client, runtime)
+    assert client.totals("b") == {"succeeded": 1}
+    assert simulated.counters()["paid_posts"] == {"openrouter": 3}
+
+
+def test_an_unbilled_refusal_that_lasts_has_a_last_try(client: Client, runtime: Runtime, simulated: Simulator) -> None:
+    simulated.put_faults(refuse(None))
+    client.enqueue([{"provider": "openrouter", **ROWS["openrouter"]}], batch="b")
+    finish(client, runtime)
+    (job,) = client.jobs("b")
+    assert (job["state"], job["error_code"]) == ("failed", "provider_unavailable")
+    assert simulated.counters()["paid_posts"] == {"openrouter": runtime.settings.submit_tries}
+
+
+class Died(BaseException):
+    """A worker's process ended."""
+
+
+class DyingRuntime(Runtime):
+    """A worker that dies instead of committing what it learned."""
+
+    async def write(self, work: Any) -> Any:
+        raise Died
+
+
+def test_an_answer_whose_commit_was_lost_with_its_worker_is_found_again(
+    client: Client, runtime: Runtime, simulated: Simulator, database_url: str
+) -> None:
+    client.enqueue([{"provider": "openrouter", **ROWS["openrouter"]}], batch="b")
+    dying = DyingRuntime(
+        **{item.name: getattr(runtime, item.name) for item in dataclasses.fields(runtime) if item.init}
+    )
+    with pytest.raises(BaseExceptionGroup):
+        drain(dying, lambda: False, seconds=20)
+    assert client.totals("b") == {"submitting": 1}
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("UPDATE job SET due_at = now()")
+    assert [row["state"] for row in finish(client, runtime)] == ["stored"] * 3
+    assert simulated.counters()["paid_posts"] == {"openrouter": 1}

@@ -49,7 +49,7 @@ def test_an_answer_says_how_many_images_it_has_what_they_cost_and_what_it_is_cal
     assert [extracted(body, index) for index in range(2)] == [b"one", b"two"]
 
 
-@pytest.mark.parametrize("name", ["", " ", "x" * 201, "caf\u00e9\u0085"])
+@pytest.mark.parametrize("name", ["", " ", "x" * 201, "a\u0085b"])
 def test_an_odd_generation_id_does_not_lose_the_images(name: str) -> None:
     headers: Any = {"X-Generation-Id": name.encode("latin-1")}
     assert submitted("openrouter", reply(200, answer(), headers)).upstream_id is None
@@ -69,7 +69,7 @@ def test_an_odd_generation_id_does_not_lose_the_images(name: str) -> None:
         (b'{"cost": -1}', None),
         (b'{"cost": true}', None),
         (b'{"cost": null}', None),
-        (b'{"cost": {"usd": 1}', None),
+        (b'{"cost": {"usd": 1}}', None),
         (b'{"total_tokens": 4}', None),
         (b"{}", None),
         (b"[]", None),

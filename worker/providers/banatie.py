@@ -113,7 +113,7 @@ class Banatie:
             if reference is None and looks < _MOST_LOOKS:
                 looks += 1
                 looked = await self._look(upstream_id)
-                if isinstance(looked, Refused):
+                if isinstance(looked, Refused) and looked.code != GONE:
                     return looked
                 reference = _reference(looked)
             if reference is not None and reference == call.reference:
@@ -140,10 +140,9 @@ class Banatie:
         return sorted(found.values(), key=itemgetter(0))
 
     async def _look(self, upstream_id: str) -> Any | Refused:
-        """Return one generation, None if it is gone."""
         reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
         if isinstance(reply, Refused):
-            return None if reply.code == GONE else reply
+            return reply
         try:
             return member(read_json(reply.body), "data")
         except UnreadableError as error:
@@ -164,9 +163,7 @@ class Banatie:
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
         found = await self._look(upstream_id)
         if isinstance(found, Refused):
-            return found
-        if found is None:
-            return {upstream_id: gone(upstream_id, _TITLE)}
+            return {upstream_id: gone(upstream_id, _TITLE)} if found.code == GONE else found
         return {upstream_id: _settled_image(found, upstream_id, base_url=self._settings.base_url)}
 
 

@@ -213,6 +213,8 @@ def link_of(value: Any, base_url: str) -> str:
 
     Raises `UnreadableError` for what cannot be a link.
     """
+    if not isinstance(value, str):
+        raise UnreadableError("a link that is not text")
     link = text_of(value)
     try:
         scheme = urlsplit(link).scheme

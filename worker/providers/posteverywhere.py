@@ -116,8 +116,8 @@ class PostEverywhere:
         try:
             data = member(read_json(reply.body), "data")
             # The documents call the rows `items`, the vendor's clients `media`.
-            rows = data.get("items") or data.get("media") or [] if isinstance(data, dict) else data
-            return readable(rows, _row)
+            names = (name for name in ("items", "media") if isinstance(data, dict) and name in data)
+            return readable(member(data, next(names, "items")), _row)
         except UnreadableError as error:
             return unreadable(reply, error)
 
