@@ -230,7 +230,8 @@ class Client:
 
     def plan_retry(self, *, job: UUID | None = None, batch: str | None = None, code: str | None = None) -> RetryPlan:
         """Return the failed jobs that match, by what a retry would do with them; changes nothing."""
-        polled = [name for name in catalog.names() if catalog.get(name).kind == "async"]
+        providers = [catalog.get(name) for name in catalog.names()]
+        polled = [provider.name for provider in providers if provider.kind == "async" or provider.asked_again]
         with self._connection() as connection:
             if batch is not None:
                 self._require(connection, batch)

@@ -240,6 +240,9 @@ class Settings(BaseSettings):
     collect_seconds: float = Field(
         7 * 86_400, gt=0, description="after it a bought job is given up; the last bound on everything"
     )
+    account_check_seconds: float = Field(
+        600.0, gt=0, description="how often a worker asks each account's balance and readiness; one request each"
+    )
     held_recheck_seconds: float = Field(86_400, gt=0, description="how often a held job is looked at again")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
     log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal")

@@ -25,6 +25,7 @@ from worker.poll import poll
 from worker.reconcile import reconcile
 from worker.runtime import Runtime
 from worker.submit import submit
+from worker.survey import survey
 from worker.transfer import transfer
 
 _log = structlog.get_logger(__name__)
@@ -134,6 +135,7 @@ class Process:
         async with anyio.create_task_group() as group:
             self.runtime.start(group)
             group.start_soon(recover_leftovers, self.runtime)
+            group.start_soon(survey, self.runtime)
             task_status.started()
             await self._stop.wait()
             await self.runtime.close()

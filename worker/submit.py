@@ -175,6 +175,8 @@ def _settle(
             )
         elif answer.again is Again.AFTER:
             accounts.slow_down(connection, account.name, _wait(runtime, intent, answer))
+    elif answer.remaining is not None:
+        accounts.has_left(connection, account.name, answer.remaining)
     if next_move.code == _UNAVAILABLE and next_move.after is JobState.QUEUED:
         refused = submissions.refusals(connection, intent.claim.job_id, _UNAVAILABLE)
         if refused >= runtime.settings.submit_tries:

@@ -149,7 +149,9 @@ def _accounts(settings: Settings, client: Client) -> Iterator[Finding]:
         elif row["seen_at"] is None:
             yield Finding(f"account {name}", ok=True, seen="no worker with its key has run yet")
         else:
-            yield Finding(f"account {name}", ok=True, seen=f"takes jobs, {row['concurrency']} calls at once")
+            left = f", {cell(row['balance'])} {row['unit']} left" if row["balance"] is not None else ""
+            notes = f"; {row['notes']}" if row["notes"] else ""
+            yield Finding(f"account {name}", ok=True, seen=f"{row['concurrency']} calls at once{left}{notes}")
 
 
 def _print(listed: Any, findings: list[Finding]) -> None:

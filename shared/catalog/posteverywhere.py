@@ -68,6 +68,7 @@ PROVIDER: Final = Provider(
     name="posteverywhere",
     title=_TITLE,
     kind="sync",
+    asked_again=True,
     base_url="https://app.posteverywhere.ai/api/v1",
     key_help_url="https://developers.posteverywhere.ai",
     # Of one key. For generations the pages say 50 in 5 minutes, 60 an hour, 200 an hour; 50 an hour keeps them all.

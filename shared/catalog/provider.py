@@ -151,6 +151,7 @@ class Provider:
     parameters: tuple[Parameter, ...]
     check: Callable[[GenerationRequest], list[Fault]]
     body: Callable[[GenerationRequest, Mapping[str, Any]], dict[str, Any]]
+    asked_again: bool = False  # a sync provider whose pictures can be asked for all the same
     price: Callable[[GenerationRequest, Mapping[str, Decimal]], Price | None]
     ours: Mapping[str, str]  # wire parameters that no row may set, each with the reason
     inline: InlineImages | None

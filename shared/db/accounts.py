@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from sqlalchemy import Connection, text
 
@@ -37,8 +38,11 @@ _RESUME = text("""
 UPDATE account SET paused_at = NULL, paused_code = NULL, paused_reason = NULL, action_url = NULL, not_before = NULL
 WHERE name = :name RETURNING name
 """)
+_SEEN = text("UPDATE account SET balance = :balance, notes = :notes, seen_at = now() WHERE name = :name")
+_BALANCE = text("UPDATE account SET balance = :balance WHERE name = :name")
 _LIST = text("""
-SELECT name, provider, concurrency, windows, paused_at, paused_code, paused_reason, action_url, not_before, seen_at
+SELECT name, provider, unit, balance, notes, concurrency, windows, paused_at, paused_code, paused_reason, action_url,
+  not_before, seen_at
 FROM account ORDER BY name
 """)
 
@@ -127,6 +131,16 @@ def pause(connection: Connection, name: str, *, code: str, reason: str, action_u
 def resume(connection: Connection, name: str) -> bool:
     """Let paid calls start again; False where there is no such account."""
     return connection.execute(_RESUME, {"name": name}).one_or_none() is not None
+
+
+def seen(connection: Connection, name: str, *, balance: Decimal | None, notes: str | None) -> None:
+    """Record what a provider said of the account just now: what is left, in its unit, and anything odd."""
+    connection.execute(_SEEN, {"name": name, "balance": balance, "notes": notes})
+
+
+def has_left(connection: Connection, name: str, balance: Decimal) -> None:
+    """Record what an answer to a paid call said is left."""
+    connection.execute(_BALANCE, {"name": name, "balance": balance})
 
 
 def listing(connection: Connection) -> list[dict[str, object]]:

@@ -28,7 +28,16 @@ COPY arriving (position, id, custom_id, account, provider, request, fingerprint,
 """
 _CONFLICTS = text("""
 SELECT a.custom_id FROM arriving a JOIN job ON job.batch_id = :batch AND job.custom_id = a.custom_id
-WHERE job.fingerprint <> a.fingerprint OR job.account <> a.account ORDER BY a.position LIMIT 20
+WHERE job.fingerprint <> a.fingerprint OR job.provider <> a.provider ORDER BY a.position LIMIT 20
+""")
+# Where workers have several accounts of a provider, its jobs are dealt out over those that are not paused.
+_SPREAD = text("""
+UPDATE arriving SET account = dealt.names[1 + arriving.position % cardinality(dealt.names)]
+FROM (
+  SELECT provider, array_agg(name ORDER BY name) AS names FROM account
+  WHERE seen_at > now() - interval '1 day' AND paused_at IS NULL GROUP BY provider
+) AS dealt
+WHERE dealt.provider = arriving.provider AND dealt.names <> ARRAY[arriving.account]
 """)
 # A batch joins where those of its own priority stand now, so that neither waits for the whole of the other. Jobs that
 # wait for a time of their own do not count: they would hold the line back.
@@ -107,6 +116,7 @@ def enqueue(
     conflicts = list(connection.execute(_CONFLICTS, {"batch": batch_id}).scalars())
     if conflicts:
         raise EnqueueConflictError(batch, conflicts)
+    connection.execute(_SPREAD)
     times = {"deadline": deadline_seconds, "collect": collect_seconds}
     added = connection.execute(_INSERT, {"batch": batch_id, **times}).rowcount
     wake(connection)

@@ -58,6 +58,8 @@ class Account(SQLModel, table=True):
     paused_code: str | None = _text(nullable=True)
     paused_reason: str | None = _text(nullable=True)
     action_url: str | None = _text(nullable=True)
+    balance: Decimal | None = _numeric(nullable=True)
+    notes: str | None = _text(nullable=True)
     seen_at: datetime | None = _time(nullable=True)
 
 

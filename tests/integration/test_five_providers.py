@@ -144,7 +144,7 @@ class Died(BaseException):
 class DyingRuntime(Runtime):
     """A worker that dies instead of committing what it learned."""
 
-    async def write(self, work: Any) -> Any:
+    async def write(self, _work: Any) -> Any:
         raise Died
 
 

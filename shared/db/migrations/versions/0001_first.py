@@ -18,6 +18,8 @@ CREATE TABLE account (
   paused_code text,
   paused_reason text,
   action_url text,
+  balance numeric,
+  notes text,
   seen_at timestamptz,
   CONSTRAINT account_paused_has_reason CHECK ((paused_at IS NULL) = (paused_code IS NULL))
 )

@@ -1,0 +1,43 @@
+"""Survey: asks each account now and then what it has left and whether it may generate; free of charge.
+
+What it learns is what `genqueue doctor` shows. A key that is refused pauses its account before a job meets it.
+"""
+
+from functools import partial
+
+import anyio
+import structlog
+
+from shared.db import accounts, slots
+from shared.db.engine import Connection
+from worker.providers.contract import AccountFacts, Refused
+from worker.runtime import Account, Runtime
+
+_log = structlog.get_logger(__name__)
+_REFUSED_KEY = "account_unauthorized"
+
+
+async def survey(runtime: Runtime) -> None:
+    """Ask every account, again and again, until cancelled."""
+    while True:
+        for account in runtime.accounts.values():
+            try:
+                await ask(runtime, account)
+            except Exception as error:  # noqa: BLE001 - the next round asks again; the work must go on
+                _log.warning("survey_failed", account=account.name, error=type(error).__name__)
+        await anyio.sleep(runtime.settings.account_check_seconds)
+
+
+async def ask(runtime: Runtime, account: Account) -> None:
+    """Ask one account, if its windows have room, and record the answer."""
+    granted, _wait = await runtime.sql(partial(slots.grant, account=account.name, kind="poll", wanted=1))
+    if granted:
+        answer = await account.wire.account()
+        await runtime.sql(partial(_record, account.name, answer))
+
+
+def _record(name: str, answer: AccountFacts | Refused, connection: Connection) -> None:
+    if isinstance(answer, AccountFacts):
+        accounts.seen(connection, name, balance=answer.balance, notes="; ".join(answer.notes) or None)
+    elif answer.code == _REFUSED_KEY:
+        accounts.pause(connection, name, code=answer.code, reason=answer.message, action_url=answer.action_url)
