@@ -296,12 +296,15 @@ def test_a_defect_in_one_wire_keeps_no_neighbour_from_its_end(
 ) -> None:
     class Broken(type(runtime.accounts["bloom"].wire)):  # type: ignore[misc]
         asked: list[int] = []  # noqa: RUF012 - one for the test
+        ready: set[str] = set()  # noqa: RUF012 - the same
 
         async def poll(self, upstream_ids: Any) -> Any:
-            if simulated.requests(outcome="early_expiry"):
+            if simulated.requests(outcome="early_expiry") and set(upstream_ids) <= self.ready:
                 self.asked.append(1)
                 raise RuntimeError("a defect")
-            return await super().poll(upstream_ids)
+            found = await super().poll(upstream_ids)
+            self.ready.update(upstream_id for upstream_id, image in found.items() if image.link)
+            return found
 
     account = runtime.accounts["bloom"]
     runtime.accounts["bloom"] = replace(account, wire=Broken(account.wire._settings))
