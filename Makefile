@@ -3,8 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV := .boot/bin/uv
-# What the lock names must be what is installed: no index or link of this machine is added.
-UV_ENV := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS VIRTUAL_ENV=.venv
+# What the lock names is what is installed, from no index or link that this machine adds; certificates are the system's.
+UV_ENV := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS UV_SYSTEM_CERTS=1 VIRTUAL_ENV=.venv
 
 .PHONY: help install demo test unit check fmt lock clean
 
