@@ -83,6 +83,43 @@ def test_harmless_oddities_are_accepted(content: bytes, run: Run, tmp_path: Path
     assert jobs_in(database_url) == 2
 
 
+LIMITS = {
+    "bloom prompt": ({"provider": "bloom", "prompt": "x" * 2001}, "2000"),
+    "bloom references": ({"provider": "bloom", "prompt": "x", "references": [f"{i:032x}" for i in range(11)]}, "10"),
+    "bloom seed": ({"provider": "bloom", "prompt": "x", "seed": 1}, "seed"),
+    "getimg prompt": ({"provider": "getimg", "model": "m", "prompt": "x" * 4097}, "4096"),
+    "getimg count": ({"provider": "getimg", "model": "m", "prompt": "x", "n": 2}, "one image a call"),
+    "getimg format": ({"provider": "getimg", "model": "m", "prompt": "x", "output_format": "gif"}, "png, jpeg, webp"),
+    "openrouter count": ({"provider": "openrouter", "model": "a/b", "prompt": "x", "n": 11}, "10"),
+    "openrouter background": (
+        {
+            "provider": "openrouter",
+            "model": "a/b",
+            "prompt": "x",
+            "output_format": "jpeg",
+            "options": {"background": "transparent"},
+        },
+        "transparent",
+    ),
+    "posteverywhere ratio": ({"provider": "posteverywhere", "prompt": "x", "aspect_ratio": "21:9"}, "16:9"),
+    "posteverywhere count": ({"provider": "posteverywhere", "prompt": "x", "n": 2}, "one image a call"),
+    "banatie ratio": ({"provider": "banatie", "prompt": "x", "aspect_ratio": "4:5"}, "21:9"),
+    "banatie references": ({"provider": "banatie", "prompt": "x", "references": [f"@a{i}" for i in range(4)]}, "3"),
+}
+
+
+@pytest.mark.parametrize("case", LIMITS)
+def test_what_a_provider_cannot_do_is_refused_with_its_real_limit(
+    case: str, run: Run, tmp_path: Path, database_url: str
+) -> None:
+    row, limit = LIMITS[case]
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    ran = run("enqueue", "rows.jsonl")
+    assert ran.code == 2
+    assert limit in ran.err
+    assert jobs_in(database_url) == 0
+
+
 def test_a_file_from_standard_input_needs_a_batch_name(run: Run, database_url: str) -> None:
     refused = run("enqueue", "-", stdin=GOOD.encode())
     assert (refused.code, jobs_in(database_url)) == (2, 0)

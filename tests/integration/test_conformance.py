@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 import shared.catalog
 import worker.providers
@@ -121,6 +122,7 @@ class Result:
     posts: Counter[str]
     charged: Counter[str]
     stored: dict[str, int]
+    logged: str
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -194,7 +196,8 @@ def ran(request: pytest.FixtureRequest, databases: Databases, endpoints: Endpoin
                 if fault is not None
             ]
         )
-        ends = world.run(*(f"<{case}>" for case in CASES))
+        with capture_logs() as logged:
+            ends = world.run(*(f"<{case}>" for case in CASES))
         # A reply that nobody waited for is logged when the simulator would have sent it.
         until(lambda: len({request["hint"] for request in world.paid_requests()}) == len(CASES))
         requests = world.paid_requests()
@@ -207,6 +210,7 @@ def ran(request: pytest.FixtureRequest, databases: Databases, endpoints: Endpoin
                 Counter(request["hint"] for request in requests),
                 Counter(hints[line["submission_id"]] for line in lines),
                 Counter(row["custom_id"] for row in world.client.results("b") if row["state"] == "stored"),
+                repr(logged),
             ),
         )
 
@@ -219,6 +223,14 @@ def test_a_case_ends_as_it_must_with_the_exact_number_of_paid_posts(case: str, r
     assert result.posts[prompt] == expected_posts(case)
     assert result.charged[prompt] == expected_charges(provider, case)
     assert result.stored.get(prompt, 0) == int(expected_end(provider, case)[0] == "succeeded")
+
+
+def test_nothing_that_was_logged_holds_a_prompt_a_key_or_a_signed_link(ran: tuple[str, Result]) -> None:
+    _, result = ran
+    assert "refused" in result.logged
+    assert not [case for case in CASES if f"<{case}>" in result.logged]
+    assert "sim-test" not in result.logged
+    assert "sig=" not in result.logged
 
 
 @pytest.fixture(params=PROVIDERS)
