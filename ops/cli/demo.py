@@ -38,6 +38,8 @@ def demo(
     """Run a sample batch over the simulated providers and show what came of it; nothing real is paid.
 
     A few of its rows must fail, to show how failure looks. Exit code 0 means: all went as it must.
+
+    Example: genqueue demo -o pictures
     """
     settings = load()
     console = Console(soft_wrap=False, highlight=False)

@@ -16,7 +16,10 @@ def download(
     batch: Annotated[str, typer.Argument(help="the batch's name")],
     directory: Annotated[Path, typer.Argument(help="made if missing; files that are right already are kept")],
 ) -> None:
-    """Copy every stored image of a batch into a directory and verify each file's SHA-256."""
+    """Copy every stored image of a batch into a directory and verify each file's SHA-256.
+
+    Example: genqueue download spring pictures
+    """
     with client(context) as opened:
         storage = bucket()
         try:

@@ -12,7 +12,10 @@ def health(
     context: typer.Context,
     within: Annotated[float, typer.Option(min=1, help="seconds since a dispatcher's last tick")] = 30.0,
 ) -> None:
-    """Succeed while a worker of this host dispatches; a process that is up but makes no progress is dead."""
+    """Succeed while a worker of this host dispatches; a process that is up but makes no progress is dead.
+
+    Example: genqueue health --within 60
+    """
     host = socket.gethostname()
     with client(context) as opened:
         mine = [worker for worker in opened.workers() if str(worker["name"]).rpartition("-")[0] == host]

@@ -5,7 +5,10 @@ from producer.cli.session import errors, told
 
 
 def migrate() -> None:
-    """Bring the database's schema to what this code needs; safe to run by many at once."""
+    """Bring the database's schema to what this code needs; safe to run by many at once.
+
+    Example: genqueue migrate
+    """
     with told(), joined() as settings:
         migrate_quietly(settings)
     errors().print("the schema is current", markup=False)

@@ -14,6 +14,9 @@ def simulator(
     seed: Annotated[int, typer.Option(help="of pictures, latencies and drawn faults")] = 0,
     faults: Annotated[Path | None, typer.Option(help="JSON file with a fault plan")] = None,
 ) -> None:
-    """Run the providers' simulator by itself; it prints the base URLs to set."""
+    """Run the providers' simulator by itself; it prints the base URLs to set.
+
+    Example: genqueue simulator --port 8900 --time-scale 50
+    """
     arguments = ["--port", str(port), "--time-scale", str(time_scale), "--seed", str(seed)]
     raise typer.Exit(simulate([*arguments, *(["--faults", str(faults)] if faults else [])]))

@@ -14,7 +14,10 @@ from worker.tasks import run_worker, worker_app
 def worker(
     name: Annotated[str, typer.Option(help="shown in Flower; one for each process on a host")] = "",
 ) -> None:
-    """Run one worker process until SIGTERM; what is in the air is finished first."""
+    """Run one worker process until SIGTERM; what is in the air is finished first.
+
+    Example: genqueue worker --name worker-1
+    """
     with told(), joined() as settings:
         log.configure(settings.log_level, settings.log_format)
         if not settings.broker_url.get_secret_value():

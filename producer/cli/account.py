@@ -14,7 +14,10 @@ def pause(
     account: Account,
     reason: Annotated[str, typer.Option(help="shown to whoever asks why")] = "paused by hand",
 ) -> None:
-    """Start no paid call of an account; what is bought already is still collected."""
+    """Start no paid call of an account; what is bought already is still collected.
+
+    Example: genqueue pause bloom --reason 'invoice in dispute'
+    """
     with client(context) as opened:
         _require(account, [str(row["name"]) for row in opened.accounts()])
         done = opened.pause(account, reason)
@@ -22,7 +25,10 @@ def pause(
 
 
 def resume(context: typer.Context, account: Account) -> None:
-    """Let paid calls of an account start again."""
+    """Let paid calls of an account start again.
+
+    Example: genqueue resume bloom
+    """
     with client(context) as opened:
         _require(account, [str(row["name"]) for row in opened.accounts()])
         opened.resume(account)

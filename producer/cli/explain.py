@@ -21,7 +21,10 @@ def explain(
     job: Annotated[str, typer.Argument(help="an id or its beginning, a custom_id, or BATCH/custom_id")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell a job's story: what was asked, each attempt to pay, each image, every cent, and what comes next."""
+    """Tell a job's story: what was asked, each attempt to pay, each image, every cent, and what comes next.
+
+    Example: genqueue explain spring/row-000042
+    """
     with client(context) as opened:
         story = opened.story(opened.find_job(job))
     if as_json:

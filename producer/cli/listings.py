@@ -18,7 +18,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line")]
 
 
 def batches(context: typer.Context, as_json: AsJson = False) -> None:
-    """List every batch with its jobs counted by what they are doing."""
+    """List every batch with its jobs counted by what they are doing.
+
+    Example: genqueue batches
+    """
     with client(context) as opened:
         rows = opened.batches()
     names = ("name", "jobs", "queued", "running", "in_doubt", "succeeded", "failed", "cancelled")
@@ -32,7 +35,10 @@ def jobs(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="at most so many")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List the jobs of a batch in the order they were enqueued."""
+    """List the jobs of a batch in the order they were enqueued.
+
+    Example: genqueue jobs spring --state failed --json
+    """
     if state is not None and state not in set(JobState):
         fail(f"--state must be one of {', '.join(JobState)}", ExitCode.WRONG_INPUT)
     with client(context) as opened:
@@ -46,7 +52,10 @@ def bill(
     batch: Annotated[str | None, typer.Argument(help="one batch; default: everything")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was spent, what is set aside, and what may have been spent (held), by account."""
+    """Show what was spent, what is set aside, and what may have been spent (held), by account.
+
+    Example: genqueue bill spring
+    """
     with client(context) as opened:
         rows = opened.bill(batch)
     names = ("account", "submissions", "accepted", "settled", "reserved", "held", "held_unpriced", "unit")

@@ -41,7 +41,10 @@ def results(
         Literal["auto", "jsonl", "csv"], typer.Option("--format", help="auto: csv where FILE ends in .csv")
     ] = "auto",
 ) -> None:
-    """Print where each image lies and what it is, or why there is none."""
+    """Print where each image lies and what it is, or why there is none.
+
+    Example: genqueue results spring -o spring.csv
+    """
     with client(context) as opened, _opened(output) as stream:
         if file_format == "csv" or (file_format == "auto" and output is not None and output.suffix == ".csv"):
             _write_csv(opened.results(batch), stream)

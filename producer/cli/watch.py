@@ -1,5 +1,6 @@
 """`genqueue watch BATCH`: live progress until every job has ended or is held."""
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -34,21 +35,27 @@ _STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "cancelle
 def watch(
     context: typer.Context,
     batch: Annotated[str, typer.Argument(help="the batch's name")],
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object at each change, on standard output")] = False,
 ) -> None:
-    """Show a batch's progress until every job has ended or is held; Ctrl-C leaves the batch running."""
+    """Show a batch's progress until every job has ended or is held; Ctrl-C leaves the batch running.
+
+    Exit code 0: all succeeded; 3: some failed, were cancelled or are held. Example: genqueue watch spring
+    """
     with client(context) as opened:
-        raise typer.Exit(follow(opened, batch))
+        raise typer.Exit(follow(opened, batch, as_json=as_json))
 
 
-def follow(opened: Client, batch: str) -> ExitCode:
+def follow(opened: Client, batch: str, *, as_json: bool = False) -> ExitCode:
     """Watch `batch` to its end and return the exit code that says how it ended."""
     console = Console(stderr=True)
+    show = _json if as_json else _live if console.is_terminal else _plain
     try:
-        totals = _live(opened, batch, console) if console.is_terminal else _plain(opened, batch, console)
+        totals = show(opened, batch, console)
     except KeyboardInterrupt:
         console.print(f"the batch goes on; come back with: genqueue watch {batch}", markup=False)
         return ExitCode.DONE
-    console.print(summary(totals))
+    if not as_json:
+        console.print(summary(totals))
     return exit_code(totals)
 
 
@@ -74,6 +81,18 @@ def _live(opened: Client, batch: str, console: Console) -> dict[str, int]:
             if is_settled(totals):
                 return totals
             time.sleep(_TICK_SECONDS)
+
+
+def _json(opened: Client, batch: str, _console: Console) -> dict[str, int]:
+    said: dict[str, int] = {}
+    while True:
+        totals = opened.totals(batch)
+        if totals != said:
+            typer.echo(json.dumps({"batch": batch, "settled": is_settled(totals), "jobs": totals}))
+            said = totals
+        if is_settled(totals):
+            return totals
+        time.sleep(_TICK_SECONDS)
 
 
 def _plain(opened: Client, batch: str, console: Console) -> dict[str, int]:
