@@ -9,7 +9,7 @@ from typing import Final
 
 _ROOT: Final = Path(__file__).parents[1]
 _PACKAGES: Final = ("ops", "producer", "shared", "worker", "tests")
-_HOST: Final = re.compile(r"https?:|file:|localhost|127\.|/opt/|/tmp/|--(?:extra-)?index|--find-links")
+_HOST: Final = re.compile(r"https?:|file:|localhost|127\.|/opt/|/tmp/|--(?:extra-)?index|--find.links")
 _FUNCTION_LINES: Final = 60
 _FILE_LINES: Final = 400
 _TEST_FILE_LINES: Final = 500  # a list of cases is read one at a time

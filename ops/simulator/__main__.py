@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"simulator: cannot listen on {options.host}:{options.port}: {error.strerror}\n")
         return 1
     except KeyboardInterrupt:
-        pass
+        return 0
     return 0
 
 

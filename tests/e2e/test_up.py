@@ -3,16 +3,15 @@
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from tests.e2e.site import Site
 from tests.e2e.spawning import COMMAND, IMPORTS, hurry
+from tests.support.waiting import gone, until
 
 ROWS = '{"provider": "getimg", "model": "seedream-5-lite", "prompt": "a quiet harbour"}\n' * 5
 
@@ -28,21 +27,6 @@ def run(*arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, **IMPORTS, **settings}
     command = [*COMMAND, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(0.05)
-
-
-def gone(process: psutil.Process) -> bool:
-    """Count a zombie as gone: in some containers nobody collects orphans."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 from ops.stack import Home, HomeBusyError, Stack, database_alone
 from ops.stack.process import Command
+from tests.support.waiting import gone, until
 
 ROOT = Path(__file__).parents[2]
 # Also for an interpreter outside this virtual environment.
@@ -39,23 +39,6 @@ with database_alone(Home(pathlib.Path(sys.argv[1]))):
     print("ready", flush=True)
     sys.stdin.read()
 """
-
-
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """Wait for a condition and return its value; fail when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
-    return value
-
-
-def gone(process: psutil.Process) -> bool:
-    """Count a zombie as gone: in some containers nobody collects orphans."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def handles(pid: int, number: int) -> bool:

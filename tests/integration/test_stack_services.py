@@ -5,8 +5,7 @@ import hashlib
 import http.client
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -20,15 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ops.stack import Endpoints, Home, Stack, StackError, database_alone
-
-
-def until(condition: Callable[[], Any], seconds: float = 15.0) -> Any:
-    """Wait for a condition and return its value; fail when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.02)
-    return value
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,7 @@
 
 import hashlib
 import itertools
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -55,14 +54,6 @@ def add(
 def register(engine: Engine, *rows: AccountRow) -> None:
     with transaction(engine) as connection:
         accounts.register(connection, rows)
-
-
-def until(condition: Callable[[], Any], *, seconds: float = 10) -> None:
-    """Wait for a condition that another thread or process brings about."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not reached within {seconds} s"
-        time.sleep(0.005)
 
 
 def claim(

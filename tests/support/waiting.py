@@ -2,11 +2,23 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
+
+import psutil
 
 
-def until(condition: Callable[[], object], *, seconds: float = 15.0) -> None:
-    """Return once `condition()` is true; raises AssertionError after `seconds`."""
+def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return the first true value of `condition()`; raises AssertionError after `seconds`."""
     end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not reached within {seconds} s"
-        time.sleep(0.02)
+    while not (value := condition()):
+        assert time.monotonic() < end, f"not reached within {seconds:g} s"
+        time.sleep(0.01)
+    return value
+
+
+def gone(process: psutil.Process) -> bool:
+    """Count a zombie as gone: in some containers nobody collects orphans."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
