@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "resume": "producer.cli.account",
     "providers": "producer.cli.providers",
     "doctor": "ops.cli.doctor",
+    "env": "ops.cli.env",
     "worker": "ops.cli.worker",
     "migrate": "ops.cli.migrate",
     "health": "ops.cli.health",

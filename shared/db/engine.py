@@ -46,6 +46,10 @@ def open_engine(url: SecretStr, *, application: str, pool_size: int = 5) -> Engi
 
     Raises `DatabaseUnavailableError` where the URL itself cannot be read.
     """
+    if not url.get_secret_value():
+        raise DatabaseUnavailableError(
+            "GENQUEUE_DATABASE_URL is not set; `genqueue env` prints that of a running stack"
+        )
     try:
         parsed = make_url(url.get_secret_value())
     except ArgumentError:
