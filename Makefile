@@ -14,7 +14,7 @@ help: ## list these commands
 install: .venv/.installed ## make .venv as requirements.lock says
 
 $(UV):
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .boot uv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-warn-script-location --target .boot uv==0.13.8
 
 .venv/.installed: requirements.lock pyproject.toml | $(UV)
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv

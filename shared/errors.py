@@ -54,6 +54,12 @@ _ALL: Final = (
         "top up at the provider, then `genqueue resume ACCOUNT`",
     ),
     ErrorCode(
+        "provider_failing",
+        "paid call after paid call brought no readable answer",
+        "pauses the account, so that no more jobs come into doubt; the others wait, unspent",
+        "see how the provider is, then `genqueue resume ACCOUNT`",
+    ),
+    ErrorCode(
         "account_forbidden",
         "the provider does not let this account generate",
         "pauses the account; its jobs wait, unspent",

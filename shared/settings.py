@@ -213,6 +213,9 @@ class Settings(BaseSettings):
     submit_tries: int = Field(
         10, ge=1, description="unbilled refusals of one job as unavailable (not 429s) before it fails"
     )
+    doubts_before_pause: int = Field(
+        10, ge=1, description="paid calls in a row without a readable answer before their account pauses"
+    )
     send_within_seconds: float = Field(
         20.0, gt=0, description="from intent to first byte; a sender that was frozen for longer does not send"
     )

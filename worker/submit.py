@@ -164,6 +164,7 @@ def _settle(
 ) -> bool:
     """Write the evidence, whatever became of the job meanwhile, then try the transition."""
     submissions.record(connection, intent.submission_id, _evidence(intent, answer))
+    _watch_for_outage(runtime, account, answer, connection)
     if isinstance(answer, Refused):
         if answer.again is Again.RESUME:
             accounts.pause(
@@ -185,6 +186,19 @@ def _settle(
     if not won:
         submissions.due_now(connection, intent.claim.job_id)
     return won
+
+
+def _watch_for_outage(runtime: Runtime, account: Account, answer: Accepted | Refused, connection: Connection) -> None:
+    """Pause an account whose provider fails call after call: each may be paid for, and each holds a job."""
+    if not isinstance(answer, Refused) or answer.outcome is Outcome.REJECTED:
+        accounts.trust(connection, account.name)
+        return
+    if answer.outcome is not Outcome.UNKNOWN:
+        return
+    doubts = accounts.doubt(connection, account.name)
+    if doubts >= runtime.settings.doubts_before_pause:
+        reason = f"{doubts} paid calls in a row brought no readable answer; the last: {answer.message}"
+        accounts.pause(connection, account.name, code="provider_failing", reason=reason[:_NOTE_CHARS], action_url=None)
 
 
 def _evidence(intent: Intent, answer: Accepted | Refused) -> Answer:

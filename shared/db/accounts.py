@@ -34,8 +34,11 @@ _PAUSE = text("""
 UPDATE account SET paused_at = clock_timestamp(), paused_code = :code, paused_reason = :reason, action_url = :action_url
 WHERE name = :name AND paused_at IS NULL
 """)
+_DOUBT = text("UPDATE account SET doubts = doubts + 1 WHERE name = :name RETURNING doubts")
+_TRUST = text("UPDATE account SET doubts = 0 WHERE name = :name AND doubts > 0")
 _RESUME = text("""
-UPDATE account SET paused_at = NULL, paused_code = NULL, paused_reason = NULL, action_url = NULL, not_before = NULL
+UPDATE account SET doubts = 0, paused_at = NULL, paused_code = NULL, paused_reason = NULL, action_url = NULL,
+  not_before = NULL
 WHERE name = :name RETURNING name
 """)
 _SEEN = text("UPDATE account SET balance = :balance, notes = :notes, seen_at = now() WHERE name = :name")
@@ -126,6 +129,16 @@ def pause(connection: Connection, name: str, *, code: str, reason: str, action_u
     """Stop new paid calls until a resume; False where it was paused already (its first reason stays)."""
     parameters = {"name": name, "code": code, "reason": reason, "action_url": action_url}
     return connection.execute(_PAUSE, parameters).rowcount == 1
+
+
+def doubt(connection: Connection, name: str) -> int:
+    """Count one more paid call in a row whose answer was lost or unreadable, and return how many there are."""
+    return int(connection.execute(_DOUBT, {"name": name}).scalar_one())
+
+
+def trust(connection: Connection, name: str) -> None:
+    """Forget the count: the provider gave a plain answer."""
+    connection.execute(_TRUST, {"name": name})
 
 
 def resume(connection: Connection, name: str) -> bool:

@@ -54,6 +54,7 @@ class Account(SQLModel, table=True):
     windows: list[dict[str, float]] = Field(sa_column=Column(JSONB, nullable=False))
     turn: int = Field(sa_column=Column(BigInteger, nullable=False))
     not_before: datetime | None = _time(nullable=True)
+    doubts: int
     paused_at: datetime | None = _time(nullable=True)
     paused_code: str | None = _text(nullable=True)
     paused_reason: str | None = _text(nullable=True)

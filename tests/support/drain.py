@@ -24,6 +24,7 @@ HASTE: dict[str, Any] = {
     "fetch_timeout_seconds": 5.0,
     "fetch_connect_seconds": 2.0,
     "fetch_tries": 3,
+    "doubts_before_pause": 1000,
     "lease_slack_seconds": 2.0,
     "s3_timeout_seconds": 5.0,
     "store_wait_seconds": 5.0,

@@ -14,6 +14,7 @@ CREATE TABLE account (
   windows jsonb NOT NULL DEFAULT '[]',
   turn bigint NOT NULL DEFAULT 0,
   not_before timestamptz,
+  doubts integer NOT NULL DEFAULT 0,
   paused_at timestamptz,
   paused_code text,
   paused_reason text,
