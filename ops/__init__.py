@@ -1,1 +1,1 @@
-"""What stands around the queue: its command, its embedded services, its simulator and its dashboard."""
+"""What stands around the queue: its command, its embedded services and its simulator."""

@@ -108,7 +108,8 @@ def _settings() -> str:
         "# Settings",
         "",
         "From the environment, else from `genqueue.toml` in the working directory (the same names in lower case,",
-        "without the prefix). `genqueue doctor` prints each with its origin. Written from `shared/settings.py`.",
+        "without the prefix; an account is a table `[accounts.NAME]`). `genqueue doctor` prints each with its origin.",
+        "Written from `shared/settings.py`.",
         "",
         "| variable | default | what it is |",
         "|---|---|---|",
@@ -126,13 +127,14 @@ def _settings() -> str:
         "| variable | default | what it is |",
         "|---|---|---|",
         *(
-            f"| `GENQUEUE_PROVIDER_{name.upper()}` | {_default(field.default)} | {field.description} |"
+            f"| `GENQUEUE_PROVIDER_{name.upper()}` | {_default(field.get_default(call_default_factory=True))} "
+            f"| {field.description} |"
             for name, field in AccountSettings.model_fields.items()
             if name != "provider"
         ),
         "",
-        "S3 credentials come from the standard AWS variables, profiles and roles. Only workers need keys and the",
-        "bucket; producers need the database.",
+        "S3 credentials come from the standard AWS variables, profiles and roles. Only workers need keys; they and",
+        "`genqueue download` need the bucket; producers need the database.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -140,7 +142,7 @@ def _settings() -> str:
 def _default(value: Any) -> str:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    if value is None or value in {"", ()}:
+    if value is None or value in ("", (), {}):
         return "-"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 

@@ -136,9 +136,10 @@ def simulated_accounts(url: str, time_scale: float) -> dict[str, str]:
         "GENQUEUE_GETIMG_PRICES": "seedream-5-lite=0.035,sim-draft=0.01",
         "GENQUEUE_ALLOW_PRIVATE_URLS": "127.0.0.1",
     }
-    for name, path in _PATHS.items():
+    for name in catalog.names():
+        # A provider that the simulator does not speak must fail here: its account would pay for real.
+        settings[f"GENQUEUE_{name.upper()}_BASE_URL"] = f"{url}{_PATHS[name]}"
         settings[f"GENQUEUE_{name.upper()}_API_KEY"] = _KEY
-        settings[f"GENQUEUE_{name.upper()}_BASE_URL"] = f"{url}{path}"
         windows = [_scaled(window, time_scale) for window in catalog.get(name).windows]
         settings[f"GENQUEUE_{name.upper()}_LIMITS"] = ",".join(windows) or "none"
     return settings

@@ -1,6 +1,6 @@
 """Every code a job can end or wait with: what it means, what the queue does, what you can do.
 
-The code is stored in the row, shown by every command and stable between releases.
+The code is stored in the row, shown by `jobs`, `explain` and `results`, and stable between releases.
 
     ErrorCode
     |-- before anything was bought   provider_rejected, content_refused, ..., deadline_exceeded
@@ -16,7 +16,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One code, worded once for `explain`, the documentation and the dashboard."""
+    """One code, worded once for `explain` and the documentation."""
 
     code: str
     meaning: str
@@ -30,7 +30,7 @@ _WAITS = "waits and tries again by itself; no attempt is spent"
 _HOLDS = "holds the job: it is never sent again by itself"
 _RETRY = "correct the row and enqueue it under a new custom_id"
 _RETRY_PAID = "`genqueue retry JOB --buy-again` buys it anew"
-_COLLECT = "`genqueue retry JOB` collects it again, free, while the provider can be asked; else `--buy-again`"
+_COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it; else add `--buy-again`"
 _RESOLVE = "look at the provider's own history, then `genqueue resolve JOB --resend` or `--fail`"
 
 _ALL: Final = (
@@ -38,7 +38,9 @@ _ALL: Final = (
     ErrorCode("content_refused", "the provider's safety check refused the prompt", _ENDS, _RETRY),
     ErrorCode("not_entitled", "the account's plan does not include what the row asks for", _ENDS, _RETRY),
     ErrorCode("not_found", "the request names something the provider does not know", _ENDS, _RETRY),
-    ErrorCode("deadline_exceeded", "the job's deadline passed before anything was bought", _ENDS, "enqueue it again"),
+    ErrorCode(
+        "deadline_exceeded", "the job's deadline passed before anything was bought", _ENDS, "`genqueue retry JOB`"
+    ),
     ErrorCode("rate_limited", "the provider asked for a slower pace", _WAITS, "nothing is needed"),
     ErrorCode("brand_not_ready", "the brand is still being prepared", _WAITS, "finish the brand's onboarding"),
     ErrorCode(
@@ -75,7 +77,7 @@ _ALL: Final = (
         "provider_unavailable",
         "refused for now: a model was unavailable or aborted; documented as not billed",
         "waits and tries again by itself; each try counts, and there is a last one",
-        "nothing is needed; if it lasts, choose another model",
+        "nothing is needed; once it has failed, `genqueue retry JOB`, or choose another model",
     ),
     ErrorCode(
         "provider_unreachable",
@@ -119,9 +121,9 @@ _ALL: Final = (
     ),
     ErrorCode(
         "result_expired",
-        "bought, but the link died before the copy and cannot be renewed",
+        "bought, but the link died before the copy was made",
         _ENDS_BOUGHT,
-        _RETRY_PAID,
+        _COLLECT,
     ),
     ErrorCode("result_invalid", "bought, but what the link gave is not an image", _ENDS_BOUGHT, _COLLECT),
     ErrorCode(
@@ -135,7 +137,7 @@ _ALL: Final = (
         "result_too_large",
         "bought, but larger than the cap",
         _ENDS_BOUGHT,
-        "raise the cap, then `genqueue retry JOB`",
+        "raise GENQUEUE_MAX_IMAGE_BYTES or GENQUEUE_MAX_IMAGE_PIXELS, then `genqueue retry JOB`",
     ),
     ErrorCode("result_timeout", "bought, but the download did not end in time, each time", _ENDS_BOUGHT, _COLLECT),
     ErrorCode("result_unavailable", "bought, but the link could not be read, each time", _ENDS_BOUGHT, _COLLECT),
@@ -173,9 +175,14 @@ _ALL: Final = (
         "partial_result",
         "some of the images bought are stored, others failed",
         "ends the job; keeps what is stored",
+        _COLLECT,
+    ),
+    ErrorCode(
+        "written_off",
+        "a person gave up a job in doubt",
+        "ends the job; the money stays held unless `--charged` said what it cost",
         _RETRY_PAID,
     ),
-    ErrorCode("written_off", "a person gave up a job in doubt", "ends the job; the money stays held", _RETRY_PAID),
 )
 
 CODES: Final[dict[str, ErrorCode]] = {entry.code: entry for entry in _ALL}

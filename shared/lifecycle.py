@@ -64,10 +64,10 @@ class Outcome(StrEnum):
     """Proved: not one byte left. May be sent again by itself."""
 
     REJECTED = "rejected"
-    """The provider's document says that nothing was started. May be sent again by itself."""
+    """The provider refused, and nothing was bought. May be sent again by itself."""
 
     ACCEPTED = "accepted"
-    """Bought. Nothing buys a second time unless the batch says so."""
+    """Bought. Nothing buys it a second time unless a person says `--buy-again`."""
 
     UNKNOWN = "unknown"
     """It may have been bought. Held until evidence or a person settles it."""

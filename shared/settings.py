@@ -79,7 +79,9 @@ class AccountSettings(BaseModel):
 
     provider: str = Field(description="whose wire it speaks; an account named like a provider needs none")
     api_key: SecretStr | None = Field(None, description="only workers need it; never stored")
-    base_url: str = Field("", description="empty = the provider's own; http only to loopback")
+    base_url: str = Field(
+        "", description="empty = the provider's own; plain http only to loopback and GENQUEUE_ALLOW_PRIVATE_URLS"
+    )
     concurrency: int | None = Field(None, ge=1, le=1000, description="paid calls in the air at once")
     limits: tuple[Window, ...] | None = Field(
         None, description="such as 120/minute,1000/hour; none = no limit; empty = the provider's documented ones"

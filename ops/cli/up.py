@@ -29,7 +29,7 @@ def up(
         for name, version in running.stack.versions().items():
             console.print(f"{name:<11}{version}", markup=False)
         if not simulator and not any(account.api_key for account in load().accounts.values()):
-            console.print("no provider has a key: set GENQUEUE_BLOOM_API_KEY or GENQUEUE_GETIMG_API_KEY", markup=False)
+            console.print("no provider has a key: set one, such as GENQUEUE_BLOOM_API_KEY", markup=False)
         console.print("ready; Ctrl-C stops everything", markup=False)
         for ended in running.stack.watch():
             console.print(str(ended), markup=False)

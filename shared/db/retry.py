@@ -10,20 +10,21 @@ from shared.db.enqueue import wake
 from shared.db.transitions import Claim, Move, move
 from shared.lifecycle import JobState
 
-# A picture can be collected again, free of charge, while its provider can be asked about it or its link lives.
+# A picture can be collected again, for nothing, while its provider can be asked about it or its link lives. A job may
+# have been paid for already unless every attempt was refused, never sent, or has brought all that it bought.
 _FAILED = text("""
-SELECT job.id, job.epoch, job.custom_id, job.error_code,
-  coalesce(bool_or(s.outcome = 'accepted' AND s.id IN (
-    SELECT submission_id FROM image WHERE image.job_id = job.id AND image.state = 'failed')), false) AS bought,
-  bool_and(image.job_id IS NOT NULL AND (image.state = 'stored' OR image.error_code LIKE 'result\\_%'
-    OR image.error_code = 'never_finished')) AS copy_failed,
-  bool_and(image.state = 'stored' OR (image.upstream_id IS NOT NULL AND job.provider = ANY(CAST(:polled AS text[]))))
-    AS can_ask,
-  bool_and(image.state = 'stored' OR (image.link IS NOT NULL AND coalesce(image.link_expires_at > now(), true)))
-    AS link_lives
-FROM job JOIN batch ON batch.id = job.batch_id
-LEFT JOIN image ON image.job_id = job.id
-LEFT JOIN submission s ON s.job_id = job.id
+SELECT job.id, job.epoch,
+  EXISTS (SELECT 1 FROM submission s WHERE s.job_id = job.id AND (s.outcome = 'unknown' OR (s.outcome = 'accepted' AND (
+    NOT EXISTS (SELECT 1 FROM image i WHERE i.submission_id = s.id)
+    OR EXISTS (SELECT 1 FROM image i WHERE i.submission_id = s.id AND i.state NOT IN ('stored', 'upstream_only'))
+  )))) AS paid,
+  coalesce(bool_and(image.state IN ('stored', 'upstream_only') OR image.error_code LIKE 'result\\_%'
+    OR image.error_code = 'never_finished'), false) AS copy_failed,
+  coalesce(bool_and(image.state IN ('stored', 'upstream_only')
+    OR (image.upstream_id IS NOT NULL AND job.provider = ANY(CAST(:polled AS text[])))), false) AS can_ask,
+  coalesce(bool_and(image.state IN ('stored', 'upstream_only')
+    OR (image.link IS NOT NULL AND coalesce(image.link_expires_at > now(), true))), false) AS link_lives
+FROM job JOIN batch ON batch.id = job.batch_id LEFT JOIN image ON image.job_id = job.id
 WHERE job.state = 'failed' AND (CAST(:job AS uuid) IS NULL OR job.id = :job)
   AND (CAST(:batch AS text) IS NULL OR batch.name = :batch)
   AND (CAST(:code AS text) IS NULL OR job.error_code = :code)
@@ -51,7 +52,7 @@ class RetryPlan:
     buy: tuple[Claim, ...]
     """Nothing was bought for what is missing: paid for the first time."""
     buy_again: tuple[Claim, ...]
-    """Bought once already; only a person's explicit word buys it a second time."""
+    """Bought once already, or perhaps; only a person's explicit word buys it a second time."""
 
 
 def plan(
@@ -71,7 +72,7 @@ def plan(
             ask.append(claim)
         elif row.copy_failed and row.link_lives:
             fetch.append(claim)
-        elif row.bought:
+        elif row.paid:
             again.append(claim)
         else:
             buy.append(claim)

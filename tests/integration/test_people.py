@@ -96,6 +96,21 @@ def test_a_job_in_doubt_that_is_given_up_keeps_its_money_held_until_somebody_kno
     assert money(in_doubt) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("charged", [None, Decimal(1)])
+def test_a_job_that_was_given_up_may_have_been_paid_and_is_bought_again_only_when_told_to(
+    charged: Decimal | None, in_doubt: Client
+) -> None:
+    in_doubt.resolve(in_doubt.find_job("a"), resend=False, charged=charged)
+    plan = in_doubt.plan_retry(batch="b")
+    assert (len(plan.buy), len(plan.buy_again)) == (0, 1)
+    assert in_doubt.retry(plan) == 0
+
+
+def test_a_job_that_was_given_up_and_known_unpaid_is_bought_for_the_first_time(in_doubt: Client) -> None:
+    in_doubt.resolve(in_doubt.find_job("a"), resend=False, charged=Decimal(0))
+    assert len(in_doubt.plan_retry(batch="b").buy) == 1
+
+
 def test_a_job_in_doubt_that_was_charged_is_settled(in_doubt: Client) -> None:
     in_doubt.resolve(in_doubt.find_job("a"), resend=False, charged=Decimal(1))
     assert money(in_doubt) == (1, 0, 0)
