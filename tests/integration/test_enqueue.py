@@ -13,6 +13,7 @@ from sqlalchemy import event
 from shared.db.engine import Engine, open_engine
 from shared.db.enqueue import EnqueueConflictError, NewJob
 from tests.support import rows
+from tests.support.waiting import until
 
 
 def test_the_same_rows_again_add_nothing(engine: Engine) -> None:
@@ -103,7 +104,7 @@ def test_a_twin_waits_for_the_first_however_long_that_takes(engine: Engine) -> N
         first = pool.submit(rows.add, engine, slowly())
         assert begun.wait(10)
         second = pool.submit(rows.add, engine, [rows.new_job("a")])
-        rows.until(
+        until(
             lambda: rows.rows(
                 engine,
                 "SELECT 1 FROM pg_stat_activity WHERE clock_timestamp() - query_start > interval '150 ms' "

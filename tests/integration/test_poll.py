@@ -13,6 +13,7 @@ from shared.lifecycle import ImageState
 from tests.support import rows
 from tests.support.drain import drain, run_stage
 from tests.support.outcome import BLOOM, ended, ends, only, paid
+from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.providers.contract import UpstreamImage
 from worker.runtime import Runtime
@@ -184,7 +185,7 @@ def test_polls_stay_within_the_rate_window(client: Client, runtime: Runtime, eng
     rows.rows(engine, "INSERT INTO request_slot (account, kind) SELECT 'bloom', 'poll' FROM generate_series(1, 100000)")
     (before,) = rows.rows(engine, "SELECT count(*) AS polls FROM request_slot")
     claims = rows.claim(engine, "poll", count=2) or rows.claim(engine, "poll", count=2)
-    rows.until(lambda: claims or claims.extend(rows.claim(engine, "poll", count=2)) or claims)
+    until(lambda: claims or claims.extend(rows.claim(engine, "poll", count=2)) or claims)
     run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(claims)))
     (after,) = rows.rows(engine, "SELECT count(*) AS polls FROM request_slot")
     assert before == after

@@ -16,6 +16,7 @@ from shared.lifecycle import ImageState, JobState, Outcome
 from tests.support import rows
 from tests.support.drain import drain, run_stage
 from tests.support.outcome import GETIMG, ends, paid, paid_posts
+from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.runtime import Runtime
 from worker.tasks import Stage
@@ -99,7 +100,7 @@ def test_an_answer_on_its_way_into_the_database_is_waited_for_and_followed(runti
         writing = pool.submit(sender)
         begun.wait(10)
         looking = pool.submit(run_stage, runtime, Parcel(Stage.RECONCILE, "bloom", (claim,)))
-        rows.until(lambda: rows.rows(engine, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+        until(lambda: rows.rows(engine, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
         finish.set()
         writing.result(10)
         looking.result(10)

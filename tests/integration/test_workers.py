@@ -7,6 +7,7 @@ from shared.db import workers
 from shared.db.engine import Engine, transaction
 from shared.db.listening import Listener
 from tests.support import rows
+from tests.support.waiting import until
 
 LOCK = 99
 
@@ -54,7 +55,7 @@ def test_a_frozen_worker_keeps_its_claims_while_it_holds_its_lock(engine: Engine
     with alive(engine):
         assert bury(engine) == []
         assert not rows.job(engine, claim.job_id).due
-    rows.until(lambda: bury(engine) == ["frozen"])
+    until(lambda: bury(engine) == ["frozen"])
     assert rows.job(engine, claim.job_id).due
 
 
