@@ -84,7 +84,6 @@ async def _copy(runtime: Runtime, account: Account, picture: Picture, *, renewab
         await runtime.write(partial(_record, runtime, picture, fetched, facts, key))
         _log.info(
             "stored",
-            job=str(picture.claim.job_id),
             index=picture.index,
             bytes=fetched.spool.length,
             seconds=round(time.monotonic() - began, 3),
@@ -124,7 +123,7 @@ async def _put(
                 raise
             tries += 1
             wait = delay(tries, first_seconds=0.5, max_seconds=15, random=runtime.random)
-            _log.warning("bucket_refuses", code=error.code, holding=str(picture.claim.job_id), seconds=round(wait, 1))
+            _log.warning("bucket_refuses", code=error.code, index=picture.index, seconds=round(wait, 1))
             await anyio.sleep(wait)
             await runtime.write(partial(renew, claim=picture.claim, lease_seconds=runtime.transfer_lease))
         else:
@@ -152,7 +151,7 @@ async def _failed(runtime: Runtime, account: Account, picture: Picture, error: T
     # Before its own time a link may be refused by mistake: it is asked again.
     dead = isinstance(error, LinkExpired) and not renewable and picture.expired
     change = partial(ImageChange, picture.claim, picture.index, tries=tries)
-    _log.info("copy_failed", job=str(picture.claim.job_id), index=picture.index, code=error.code, tries=tries)
+    _log.info("copy_failed", index=picture.index, code=error.code, tries=tries)
     if dead or not error.retryable or tries >= runtime.settings.fetch_tries:
         final = change(ImageState.FAILED, error_code=error.code, error=str(error)[:500])
         await runtime.write(partial(images.change, changes=[final]))

@@ -62,7 +62,8 @@ def _reconcile(runtime: Runtime, account_name: str, claim: Claim, connection: Co
         note = f"worker {submission.sender} was paying and has not answered since"
         submissions.record(connection, submission.id, Answer(Outcome.UNKNOWN, error_code="sender_lost", error=note))
         step = _held(runtime, claim, state, "sender_lost", note)
-        _log.warning("in_doubt", job=str(claim.job_id), account=account_name, code="sender_lost")
+        batch = str(submission.batch_id)
+        _log.warning("in_doubt", batch=batch, job=str(claim.job_id), account=account_name, code="sender_lost")
     elif outcome is Outcome.UNKNOWN and state is JobState.IN_DOUBT:
         release(connection, [claim], states=[state], due_seconds=runtime.settings.held_recheck_seconds)
         return

@@ -9,6 +9,7 @@ from typing import Final
 
 import anyio
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from shared.backoff import delay
 from shared.db import accounts, submissions
@@ -73,26 +74,26 @@ def _price(account: Account, request: Request, count: int) -> Decimal | None:
 
 async def _pay(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> None:
     """Pay and follow up; never raises, for that would cancel the neighbours, who are being paid for."""
-    try:
-        await _pay_and_follow(runtime, account, intent, send_before)
-    except Exception:  # noqa: BLE001 - what is not recorded here is found when the lease ends
-        _log.exception("payment_defect", job=str(intent.claim.job_id), account=account.name)
+    with bound_contextvars(batch=str(intent.batch_id), job=str(intent.claim.job_id), account=account.name):
+        try:
+            await _pay_and_follow(runtime, account, intent, send_before)
+        except Exception:  # noqa: BLE001 - what is not recorded here is found when the lease ends
+            _log.exception("payment_defect")
 
 
 async def _pay_and_follow(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> None:
-    log = _log.bind(job=str(intent.claim.job_id), account=account.name)
     answer = await _ask(runtime, account, intent, send_before)
     try:
         next_move = _after(runtime, account, intent, answer)
         won = await runtime.write(partial(_settle, runtime, account, intent, answer, next_move))
-    except Exception as error:  # the database refuses this evidence; the job must not end without a word of it
-        log.exception("evidence_conflict")
+    except Exception as error:  # noqa: BLE001 - the database refuses this evidence; the job must not end without a word
+        _log.exception("evidence_conflict")
         await _set_aside(runtime, account, intent, answer, error)
         return
     if isinstance(answer, Refused):
-        log.info("refused", outcome=answer.outcome.value, code=answer.code, status=answer.http_status)
+        _log.info("refused", outcome=answer.outcome.value, code=answer.code, status=answer.http_status)
     else:
-        log.info("accepted", images=len(answer.images))
+        _log.info("accepted", images=len(answer.images))
     if won and next_move.after is JobState.TRANSFERRING:
         await transfer(runtime, account.name, [intent.claim])
 
@@ -109,7 +110,7 @@ async def _ask(runtime: Runtime, account: Account, intent: Intent, send_before: 
             return await inline.pay(runtime, account, intent.submission_id, call)
         return await account.wire.submit(call)
     except Exception as error:  # noqa: BLE001 - a defect of ours after the POST must not lose what it may have bought
-        _log.exception("wire_defect", account=account.name, job=str(intent.claim.job_id))
+        _log.exception("wire_defect")
         return Refused(
             Outcome.UNKNOWN,
             Again.NEVER,

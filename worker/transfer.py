@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import structlog
+from structlog.contextvars import bound_contextvars
 
 from shared.db import images, submissions
 from shared.db.engine import Connection
@@ -37,6 +38,11 @@ async def transfer(runtime: Runtime, account_name: str, claims: Sequence[Claim])
 
 async def _copy_job(runtime: Runtime, account: Account, claim: Claim, rows: Sequence[Any]) -> None:
     """Copy one job's pictures and write its end at once; never raises, for that would cancel its neighbours."""
+    with bound_contextvars(batch=str(rows[0]["batch_id"]), job=str(claim.job_id), account=account.name):
+        await _copy_and_end(runtime, account, claim, rows)
+
+
+async def _copy_and_end(runtime: Runtime, account: Account, claim: Claim, rows: Sequence[Any]) -> None:
     waiting: list[NotYet] = []
     async with anyio.create_task_group() as group:
         for row in rows:
@@ -49,14 +55,14 @@ async def _copy_job(runtime: Runtime, account: Account, claim: Claim, rows: Sequ
             inside = (parse_link(row["link"] or "") for row in rows)
             await forget(runtime, {found[0] for found in inside if found})
     except Exception:  # noqa: BLE001 - the job is due again when its lease ends
-        _log.exception("end_defect", job=str(claim.job_id))
+        _log.exception("end_defect")
 
 
 async def _copy_one(runtime: Runtime, account: Account, picture: Picture, waiting: list[NotYet]) -> None:
     try:
         left = await copy(runtime, account, picture)
     except Exception:  # noqa: BLE001 - one picture's trouble must not end its neighbours
-        _log.exception("copy_defect", job=str(picture.claim.job_id), index=picture.index)
+        _log.exception("copy_defect", index=picture.index)
         left = NotYet(
             runtime.settings.retry_max_seconds,
             "result_unavailable",

@@ -14,7 +14,7 @@ from shared.db.transitions import Claim, Move, move, release
 from shared.lifecycle import ImageState, JobState, Outcome
 
 _WANTED = text("""
-SELECT job.id, job.epoch, job.request, job.images, job.tries, array(
+SELECT job.id, job.epoch, job.batch_id, job.request, job.images, job.tries, array(
     SELECT i FROM generate_series(0, job.images - 1) i
     WHERE NOT EXISTS (SELECT 1 FROM image
       WHERE image.job_id = job.id AND image.index = i AND image.state IN ('stored', 'upstream_only'))
@@ -56,7 +56,8 @@ _STATE = text("""
 SELECT state FROM job WHERE id = :job AND epoch = :epoch AND claimed_by IS NOT NULL FOR UPDATE
 """)
 _LATEST = """
-SELECT id, outcome, error_code, error, sender FROM submission WHERE job_id = :job ORDER BY opened_at DESC LIMIT 1
+SELECT id, outcome, error_code, error, sender, (SELECT batch_id FROM job WHERE job.id = job_id) AS batch_id
+FROM submission WHERE job_id = :job ORDER BY opened_at DESC LIMIT 1
 """
 _LATEST_READ = text(_LATEST)
 _LATEST_LOCK = text(_LATEST + " FOR UPDATE")
@@ -84,6 +85,7 @@ class Intent:
 
     submission_id: UUID
     claim: Claim
+    batch_id: UUID
     request: Request
     missing: tuple[int, ...]
     """The indexes of the images that this payment buys."""
@@ -152,7 +154,7 @@ def open_for(  # noqa: PLR0913 - who pays, for what, at which price, and until w
     now, later = rows[: space.free], rows[space.free :]
     release(connection, [Claim(row.id, row.epoch) for row in later], states=_UNSPENT)
     intents = [
-        Intent(wanted[claim], claim, row.request, tuple(row.missing), row.tries)
+        Intent(wanted[claim], claim, row.batch_id, row.request, tuple(row.missing), row.tries)
         for row in now
         for claim in [Claim(row.id, row.epoch)]
     ]

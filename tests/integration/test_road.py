@@ -3,6 +3,9 @@
 import hashlib
 import io
 
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
+
 from ops.simulator import Simulator
 from producer import Client
 from shared.db.engine import Engine
@@ -152,3 +155,15 @@ def test_a_refused_key_pauses_the_account_and_its_jobs_wait_unspent(
     drain(runtime, lambda: next(until_ticks, None) is None)
     assert paid_posts(simulated) == posts
     assert paid(simulated) == 0
+
+
+def test_what_is_logged_of_a_job_names_its_batch_its_job_and_its_account(client: Client, runtime: Runtime) -> None:
+    added = client.enqueue([{**BLOOM, "custom_id": "a"}, {**GETIMG, "custom_id": "b"}], batch="b")
+    with capture_logs(processors=[merge_contextvars]) as logged:
+        drain(runtime, ended(client))
+    told = [line for line in logged if line["event"] in {"accepted", "stored"}]
+    assert len(told) == 4
+    jobs = {str(job["id"]): job["provider"] for job in client.jobs("b")}
+    for line in told:
+        assert line["batch"] == str(added.batch_id)
+        assert line["account"] == jobs[line["job"]]
