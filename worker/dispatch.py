@@ -27,12 +27,13 @@ _POLL_SHARE: Final = 0.25  # of a window that submits leave to polls, so that wh
 _PRUNE_SECONDS: Final = 60.0
 _RESTART_SECONDS: Final = 1.0
 _ABANDONED_SECONDS: Final = 3600.0  # a poller or transfer ends a job itself once its bound has passed; none did
-_STATES: Final = {
-    Stage.SUBMIT: (JobState.QUEUED,),
+CLAIMED: Final = {
+    Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: whoever pays ends that lease himself
     Stage.POLL: (JobState.PENDING, JobState.PROCESSING),
     Stage.TRANSFER: (JobState.TRANSFERRING,),
     Stage.RECONCILE: (JobState.SUBMITTING, JobState.IN_DOUBT),
 }
+"""Where a job may stand for its claim to be given back untouched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class Dispatcher:
                 return
             with transaction(self._runtime.engine) as connection:
                 # The broker may have it all the same: a job that is being paid for by now is left alone.
-                release(connection, parcel.claims, states=_STATES[parcel.stage], due_seconds=2)
+                release(connection, parcel.claims, states=CLAIMED[parcel.stage], due_seconds=2)
 
 
 def _end_abandoned(connection: Connection, actor: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial
@@ -18,8 +18,7 @@ from shared.broker import Stage
 from shared.db import workers
 from shared.db.engine import DatabaseUnavailableError, transaction
 from shared.db.transitions import Claim, release
-from shared.lifecycle import POLLED, JobState
-from worker.dispatch import Dispatcher, Parcel, Publish
+from worker.dispatch import CLAIMED, Dispatcher, Parcel, Publish
 from worker.inline import recover_leftovers
 from worker.poll import poll
 from worker.reconcile import reconcile
@@ -39,13 +38,6 @@ STAGES: dict[Stage, StageFunction] = {
     Stage.TRANSFER: transfer,
     Stage.RECONCILE: reconcile,
 }
-_UNTOUCHED: Final[dict[Stage, Collection[JobState]]] = {
-    Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: whoever pays ends that lease himself
-    Stage.POLL: POLLED,
-    Stage.TRANSFER: (JobState.TRANSFERRING,),
-    Stage.RECONCILE: (JobState.IN_DOUBT,),
-}
-"""Where a job may stand for a failed stage to give it back."""
 
 
 class Process:
@@ -114,7 +106,7 @@ class Process:
     async def _give_back(self, parcel: Parcel) -> None:
         """Make the jobs due again soon: they need not wait for the end of their lease."""
         wait = self.runtime.settings.retry_first_seconds
-        states = _UNTOUCHED[parcel.stage]
+        states = CLAIMED[parcel.stage]
         try:
             await self.runtime.write(partial(release, claims=parcel.claims, states=states, due_seconds=wait))
         except Exception as error:  # noqa: BLE001 - their lease ends by itself

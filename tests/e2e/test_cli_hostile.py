@@ -257,3 +257,16 @@ def test_flower_refuses_to_open_to_everyone_without_a_password(run: Run) -> None
     ran = run("flower", "--address", "0.0.0.0")
     assert (ran.code, len(ran.error_lines)) == (1, 1)
     assert "FLOWER_BASIC_AUTH" in ran.err
+
+
+def test_a_home_on_a_read_only_file_system_is_one_line(run: Run) -> None:
+    ran = run("batches", GENQUEUE_DATABASE_URL="", GENQUEUE_HOME="/proc/genqueue")
+    assert (ran.code, len(ran.error_lines)) == (1, 1)
+    assert "/proc/genqueue" in ran.err
+
+
+def test_a_missing_key_is_named_with_the_variable_that_would_set_it(run: Run) -> None:
+    checks = {finding["check"]: finding["seen"] for finding in json.loads(run("doctor", "--json").out)["findings"]}
+    assert "GENQUEUE_BLOOM_API_KEY" in checks["key of bloom"]
+    set_here = json.loads(run("doctor", "--json", GENQUEUE_BLOOM_API_KEY="sim-x").out)["findings"]
+    assert "key of bloom" not in {finding["check"] for finding in set_here}
