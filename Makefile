@@ -6,7 +6,7 @@ UV := .boot/bin/uv
 # What the lock names is what is installed, from no index or link that this machine adds; certificates are the system's.
 UV_ENV := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS UV_SYSTEM_CERTS=1 VIRTUAL_ENV=.venv
 
-.PHONY: help install demo test unit bench check fmt lock clean
+.PHONY: help install demo test unit chaos mutants bench check fmt lock clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 12
@@ -30,6 +30,14 @@ test: install ## every test; starts the real servers it needs
 
 unit: install ## only the tests that need nothing running
 	$(BIN)/python -m pytest tests/unit
+
+JOBS ?= 500
+CRASHES ?= 30
+chaos: install ## workers, Redis, PostgreSQL, S3 and network broken under load; JOBS, CRASHES, SEED
+	$(BIN)/python -m tests.chaos --jobs $(JOBS) --crashes $(CRASHES) $(if $(SEED),--seed $(SEED))
+
+mutants: install ## take out one safeguard at a time; a test must notice each (some minutes)
+	$(BIN)/python -m tests.mutation
 
 bench: install ## measure enqueueing, waiting and checking, with ratios (some minutes)
 	$(BIN)/python -m ops.bench.enqueue

@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from ops.cli.join import adopt, migrate_quietly
+from ops.simulator.wires.getimg.models import MODELS as GETIMG
+from ops.simulator.wires.openrouter.models import MODELS as OPENROUTER
 from ops.stack import Home, Process, Stack, StackError
 from ops.stack.ports import free_port
 from shared import catalog
@@ -22,6 +25,7 @@ from shared.settings import load
 
 _READY_SECONDS: Final = 20.0
 _KEY: Final = "sim-genqueue"
+_PROMPT_TOKENS: Final = 20_000  # more than any prompt has
 _PATHS: Final = {
     "banatie": "/banatie",
     "bloom": "/bloom/api/v1",
@@ -133,7 +137,10 @@ def simulated_accounts(url: str, time_scale: float) -> dict[str, str]:
     """
     settings = {
         "GENQUEUE_BLOOM_BRAND_SESSION_ID": _BRAND,
-        "GENQUEUE_GETIMG_PRICES": "seedream-5-lite=0.035,sim-draft=0.01",
+        "GENQUEUE_GETIMG_PRICES": _listed({model.id: max(model.prices.values()) for model in GETIMG.values()}),
+        "GENQUEUE_OPENROUTER_PRICES": _listed(
+            {model.id: max(model.prices.values()) + _PROMPT_TOKENS * model.token_price for model in OPENROUTER.values()}
+        ),
         "GENQUEUE_ALLOW_PRIVATE_URLS": "127.0.0.1",
     }
     for name in catalog.names():
@@ -142,7 +149,13 @@ def simulated_accounts(url: str, time_scale: float) -> dict[str, str]:
         settings[f"GENQUEUE_{name.upper()}_API_KEY"] = _KEY
         windows = [_scaled(window, time_scale) for window in catalog.get(name).windows]
         settings[f"GENQUEUE_{name.upper()}_LIMITS"] = ",".join(windows) or "none"
+        settings[f"GENQUEUE_{name.upper()}_QUIET_SECONDS"] = f"{catalog.get(name).quiet_seconds / time_scale:.3f}"
     return settings
+
+
+def _listed(prices: Mapping[str, Decimal]) -> str:
+    """Return upper bounds by model as the setting writes them."""
+    return ",".join(f"{model}={price:f}" for model, price in prices.items())
 
 
 def _scaled(window: RateWindow, time_scale: float) -> str:

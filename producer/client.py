@@ -1,23 +1,26 @@
 """The SDK: enqueue, watch and read results from Python; it needs the database and nothing else."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Literal, Self
 from uuid import UUID
 
 from pydantic import SecretStr
 
+from producer import planning
+from producer.money import parse_caps
 from producer.prompts import Format, LineFault, PreparedFile, read, read_rows
 from shared import catalog
-from shared.db import accounts, reports, retry, schema, workers
+from shared.db import accounts, drift, reports, retry, schema, strays, workers
 from shared.db.accounts import AccountRow
-from shared.db.cancel import cancel_queued
+from shared.db.cancel import Cancelled, cancel
+from shared.db.caps import set_for
 from shared.db.engine import Connection, open_engine, transaction
-from shared.db.enqueue import Enqueued, NewJob, enqueue
+from shared.db.enqueue import Enqueued, NewJob, Policy, enqueue, wake
 from shared.db.facts import DatabaseFacts, database_facts
 from shared.db.reports import Row
 from shared.db.resolve import resolve
@@ -26,7 +29,10 @@ from shared.db.workers import ALIVE_SECONDS
 from shared.settings import Settings, Window, load
 
 _POLL_SECONDS = 0.5
-_UNDECIDED = ("queued", "submitting", "pending", "processing", "transferring")
+_BUSY_SECONDS = 0.05
+_CANCEL_SECONDS = 60.0
+OnUnknown = Literal["hold", "resend"]
+_UNDECIDED = ("queued", "submitting", "pending", "processing", "transferring", "looking_up")
 
 
 class InvalidRowsError(Exception):
@@ -78,16 +84,25 @@ class Client:
         """Close the connections."""
         self._engine.dispose()
 
-    def enqueue(self, rows: Iterable[Mapping[str, Any]], *, batch: str, provider: str | None = None) -> Enqueued:
+    def enqueue(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        batch: str,
+        provider: str | None = None,
+        on_unknown: OnUnknown | None = None,
+        max_cost: Sequence[str] = (),
+    ) -> Enqueued:
         """Add `rows` (keys as the columns of a prompt file) to `batch`; all of them, or none.
 
-        The same rows under the same batch name again add nothing. Raises `InvalidRowsError` with every fault, and
+        The same rows under the same batch name again add nothing. `on_unknown` and `max_cost` (such as "getimg=10.00")
+        are the batch's from now on; see `Policy`. Raises `InvalidRowsError` with every fault, `CapError`, and
         `EnqueueConflictError` where a custom_id stands for another request already.
         """
         with read_rows(rows, default_provider=provider, providers=catalog.names()) as prepared:
-            return self.enqueue_prepared(prepared, batch=batch)
+            return self.enqueue_prepared(prepared, batch=batch, on_unknown=on_unknown, max_cost=max_cost)
 
-    def enqueue_file(
+    def enqueue_file(  # noqa: PLR0913 - one option each
         self,
         source: Path | str,
         *,
@@ -96,6 +111,8 @@ class Client:
         format: Format = "auto",  # noqa: A002 - the name that the command line uses
         stdin: BinaryIO | None = None,
         local_files: bool = False,
+        on_unknown: OnUnknown | None = None,
+        max_cost: Sequence[str] = (),
     ) -> Enqueued:
         """Add a prompt file, read once and checked whole; raises as `enqueue`, and `PromptFileError`.
 
@@ -109,9 +126,16 @@ class Client:
             stdin=stdin,
             local_files=local_files,
         ) as prepared:
-            return self.enqueue_prepared(prepared, batch=batch)
+            return self.enqueue_prepared(prepared, batch=batch, on_unknown=on_unknown, max_cost=max_cost)
 
-    def enqueue_prepared(self, prepared: PreparedFile, *, batch: str) -> Enqueued:
+    def enqueue_prepared(
+        self,
+        prepared: PreparedFile,
+        *,
+        batch: str,
+        on_unknown: OnUnknown | None = None,
+        max_cost: Sequence[str] = (),
+    ) -> Enqueued:
         """Add rows that were read and checked before; raises as `enqueue`."""
         if prepared.fault_count:
             raise InvalidRowsError(prepared.faults, prepared.fault_count)
@@ -119,15 +143,45 @@ class Client:
             NewJob(row.custom_id, row.provider, row.provider, row.request.decode(), row.fingerprint, row.priority)
             for row in prepared.rows()
         )
+        caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
+        policy = Policy(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps)
         with self._connection() as connection:
-            return enqueue(
-                connection,
-                batch,
-                jobs,
-                [_default_account(name) for name in prepared.providers],
-                deadline_seconds=self.settings.deadline_seconds,
-                collect_seconds=self.settings.collect_seconds,
-            )
+            return enqueue(connection, batch, jobs, [_default_account(name) for name in prepared.providers], policy)
+
+    def cap(self, batch: str, max_cost: Sequence[str]) -> dict[str, Decimal]:
+        """Replace the caps of `batch` and let what waited for room try again; an empty sequence takes them away.
+
+        Returns the caps by provider. Raises `CapError` and `NoSuchBatchError`.
+        """
+        with self._connection() as connection:
+            self._require(connection, batch)
+            caps = parse_caps(max_cost, providers=reports.counts(connection, batch))
+            set_for(connection, batch, caps)
+            wake(connection)
+        return caps
+
+    def plan(
+        self,
+        source: Path | str,
+        *,
+        batch: str,
+        provider: str | None = None,
+        format: Format = "auto",  # noqa: A002 - the name that the command line uses
+        local_files: bool = False,
+        max_cost: Sequence[str] = (),
+    ) -> planning.Plan:
+        """Return what `enqueue_file` would add, cost and take, and what is missing for it; changes nothing.
+
+        Raises as `enqueue_file`, save that a custom_id that stands for another request is counted as a conflict.
+        """
+        with read(
+            source, format=format, default_provider=provider, providers=catalog.names(), local_files=local_files
+        ) as prepared:
+            if prepared.fault_count:
+                raise InvalidRowsError(prepared.faults, prepared.fault_count)
+            caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
+            with self._connection() as connection:
+                return planning.plan(connection, prepared, batch=batch, settings=self.settings, max_cost=caps)
 
     def batches(self) -> list[Row]:
         """Return every batch with its jobs counted by what they are doing."""
@@ -199,10 +253,25 @@ class Client:
                 self._require(connection, batch)
             return reports.bill(connection, batch)
 
+    def balance_spans(self) -> list[drift.Span]:
+        """Return how each balance that a provider reports moved, beside what the ledger says was spent."""
+        with self._connection() as connection:
+            return drift.spans(connection)
+
+    def accept_drift(self, account: str) -> bool:
+        """Compare the account's balance anew from its newest reading on; False where none was ever read."""
+        with self._connection() as connection:
+            return drift.accept(connection, account)
+
     def accounts(self) -> list[dict[str, object]]:
         """Return every account as a worker last wrote it: limits, pause and its reason."""
         with self._connection() as connection:
             return accounts.listing(connection)
+
+    def strays(self) -> list[dict[str, object]]:
+        """Return the pictures that providers made and that no submission of ours owns."""
+        with self._connection() as connection:
+            return strays.listing(connection)
 
     def live_workers(self) -> int:
         """Return how many worker processes tick."""
@@ -257,12 +326,23 @@ class Client:
         with self._connection() as connection:
             resolve(connection, job, resend=resend, charged=charged, actor="person")
 
-    def cancel(self, *, job: UUID | None = None, batch: str | None = None) -> int:
-        """Cancel the queued jobs that match and return how many; what is bought goes on to its end."""
-        with self._connection() as connection:
-            if batch is not None:
-                self._require(connection, batch)
-            return cancel_queued(connection, job=job, batch=batch, actor="person")
+    def cancel(self, *, job: UUID | None = None, batch: str | None = None) -> Cancelled:
+        """Cancel the jobs that match and have not ended: free where nothing is bought yet.
+
+        What is bought, or being bought, is followed: stored, accounted for, and ended as cancelled.
+        """
+        ended = followed = 0
+        end = time.monotonic() + _CANCEL_SECONDS
+        while True:
+            with self._connection() as connection:
+                if batch is not None:
+                    self._require(connection, batch)
+                done = cancel(connection, job=job, batch=batch, actor="person")
+            ended, followed = ended + done.ended, followed + done.followed
+            if not done.more or time.monotonic() >= end:
+                return Cancelled(ended, followed, done.more)
+            if not done.ended + done.followed:
+                time.sleep(_BUSY_SECONDS)  # workers hold those that are left, for as long as a statement takes
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

@@ -178,6 +178,48 @@ _ALL: Final = (
         _COLLECT,
     ),
     ErrorCode(
+        "price_unknown",
+        "nobody has told what the model costs, so neither a reserve nor a cap can be kept",
+        "takes the job out of the line, unspent",
+        "set the account's `_PRICES`, or `_ALLOW_UNKNOWN_PRICE` where no cap is set, and restart the workers",
+    ),
+    ErrorCode(
+        "batch_cap_reached",
+        "the batch has spent, or set aside, what it may",
+        "takes the job out of the line, unspent; it goes on by itself if money that was held comes back",
+        "`genqueue cap BATCH PROVIDER=AMOUNT`",
+    ),
+    ErrorCode(
+        "daily_cap_reached",
+        "the account has spent, or set aside, what it may on one day (UTC)",
+        "waits, unspent, for room or for midnight UTC",
+        "raise the account's `_DAILY_CAP` and restart the workers",
+    ),
+    ErrorCode(
+        "answer_found",
+        "an answer that was lost came after all, or the provider's own list showed it",
+        "collects what was bought; nothing is paid again",
+        "nothing is needed",
+    ),
+    ErrorCode(
+        "not_bought",
+        "an answer was lost, and the provider's own list shows that nothing was bought",
+        "sends the job again, as its batch's `--on-unknown resend` says",
+        "nothing is needed",
+    ),
+    ErrorCode(
+        "cancel_requested",
+        "somebody cancelled the job after its purchase had begun",
+        "follows what is bought to its end, buys nothing more, and ends the job as cancelled",
+        "nothing is needed",
+    ),
+    ErrorCode(
+        "poison",
+        "worker after worker died while it ran this job alone",
+        "ends the job; what is bought for it stays recorded",
+        "report it; `genqueue retry JOB` collects what is bought, or buys what is not",
+    ),
+    ErrorCode(
         "written_off",
         "a person gave up a job in doubt",
         "ends the job; the money stays held unless `--charged` said what it cost",

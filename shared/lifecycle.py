@@ -24,16 +24,16 @@ class JobState(StrEnum):
     """Links or bytes are known. The transfer copies them into the bucket, earliest expiry first."""
 
     IN_DOUBT = "in_doubt"
-    """The answer to a paid call is lost: it may have been bought. Held; evidence or a person moves it on."""
+    """The answer to a paid call is lost: it may have been bought. Reconcile looks for it; else a person ends it."""
 
     SUCCEEDED = "succeeded"
     """Every image is verified in the bucket. Final."""
 
     FAILED = "failed"
-    """Ended with a reason in `error_code`; what was stored is kept. Final until a person retries it."""
+    """Ended with a reason in `error_code`; what was stored is kept. Final until a retry or late evidence."""
 
     CANCELLED = "cancelled"
-    """Ended by request. Final."""
+    """Ended by request; what was bought by then is stored and its cost recorded. Final."""
 
 
 FINAL: frozenset[JobState] = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
@@ -42,16 +42,18 @@ POLLED: frozenset[JobState] = frozenset({JobState.PENDING, JobState.PROCESSING})
 _S = JobState
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
-        _S.QUEUED: frozenset({_S.QUEUED, _S.SUBMITTING, _S.FAILED, _S.CANCELLED}),
-        _S.SUBMITTING: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING, _S.IN_DOUBT, _S.FAILED}),
-        _S.PENDING: frozenset({_S.PENDING, _S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
-        _S.PROCESSING: frozenset({_S.PROCESSING, _S.TRANSFERRING, _S.FAILED}),
-        _S.TRANSFERRING: frozenset({_S.TRANSFERRING, _S.SUCCEEDED, _S.FAILED}),
-        _S.IN_DOUBT: frozenset({_S.IN_DOUBT, _S.PENDING, _S.TRANSFERRING, _S.QUEUED, _S.FAILED}),
+        # To pending or transferring: evidence of an earlier attempt came before anything was bought anew.
+        _S.QUEUED: frozenset({_S.QUEUED, _S.SUBMITTING, _S.FAILED, _S.CANCELLED, _S.PENDING, _S.TRANSFERRING}),
+        _S.SUBMITTING: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING, _S.IN_DOUBT, _S.FAILED, _S.CANCELLED}),
+        _S.PENDING: frozenset({_S.PENDING, _S.PROCESSING, _S.TRANSFERRING, _S.FAILED, _S.CANCELLED}),
+        _S.PROCESSING: frozenset({_S.PROCESSING, _S.TRANSFERRING, _S.FAILED, _S.CANCELLED}),
+        # To pending: evidence of another attempt brought a picture that is not made yet.
+        _S.TRANSFERRING: frozenset({_S.TRANSFERRING, _S.PENDING, _S.SUCCEEDED, _S.FAILED, _S.CANCELLED}),
+        _S.IN_DOUBT: frozenset({_S.IN_DOUBT, _S.PENDING, _S.TRANSFERRING, _S.QUEUED, _S.FAILED, _S.CANCELLED}),
         _S.SUCCEEDED: frozenset(),
-        # Only a person moves a failed job: collect again what is bought, or buy what is missing.
+        # A person has it collected again or buys what is missing; late evidence has what was bought collected.
         _S.FAILED: frozenset({_S.QUEUED, _S.PENDING, _S.TRANSFERRING}),
-        _S.CANCELLED: frozenset(),
+        _S.CANCELLED: frozenset({_S.PENDING, _S.TRANSFERRING}),
     }
 )
 """From each state, the states it may move to. A state that lists itself may be given a new due time."""

@@ -26,6 +26,7 @@ from shared import catalog
 from shared.catalog.parameter import is_uuid
 from shared.setting_origins import FILE, PREFIX, shorthand_name, written_as
 
+_MOST_MONEY = 10**9
 _KEY = re.compile(r"[!-~]+")
 _UNIT_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 _WINDOW = re.compile(r"(\d+)/(second|minute|hour|day|\d{1,9}(?:\.\d{1,6})?s)( ?\(paid\))?")
@@ -87,6 +88,19 @@ class AccountSettings(BaseModel):
         None, description="such as 120/minute,1000/hour; none = no limit; empty = the provider's documented ones"
     )
     timeout_seconds: float | None = Field(None, gt=0, le=3600, description="wall clock of one paid call")
+    allow_unknown_price: bool = Field(
+        default=False, description="buy what neither the catalog nor prices has a price for; no cap can be kept then"
+    )
+    daily_cap: Decimal | None = Field(
+        None,
+        ge=0,
+        le=_MOST_MONEY,
+        decimal_places=9,
+        description="the most to spend in one day (UTC), in the account's unit; empty = no cap",
+    )
+    quiet_seconds: float | None = Field(
+        None, ge=0, le=86_400, description="after a lost call is over, until the provider's own list shows what it made"
+    )
     brand_session_id: str | None = Field(None, description="Bloom: the brand used where a row names none")
     prices: dict[str, Decimal] = Field(
         default_factory=dict,
@@ -125,7 +139,7 @@ class AccountSettings(BaseModel):
     @classmethod
     def _are_prices(cls, value: dict[str, Decimal]) -> dict[str, Decimal]:
         for model, price in value.items():
-            if not price.is_finite() or price < 0:
+            if not price.is_finite() or not 0 <= price <= _MOST_MONEY:
                 raise ValueError(f"the price of {model} is not an amount")
         return value
 
@@ -215,6 +229,15 @@ class Settings(BaseSettings):
     submit_tries: int = Field(
         10, ge=1, description="unbilled refusals of one job as unavailable (not 429s) before it fails"
     )
+    probe_first_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="until a paused account is first looked at again; a balance, else one paid call, decides",
+    )
+    probe_max_seconds: float = Field(900.0, gt=0, description="longest such wait; it doubles with each look")
+    crashes_before_poison: int = Field(
+        3, ge=1, le=100, description="workers that a job must have ended, running alone after the first, before it ends"
+    )
     doubts_before_pause: int = Field(
         10, ge=1, description="paid calls in a row without a readable answer before their account pauses"
     )
@@ -247,6 +270,9 @@ class Settings(BaseSettings):
     )
     account_check_seconds: float = Field(
         600.0, gt=0, description="how often a worker asks each account's balance and readiness; one request each"
+    )
+    sweep_seconds: float = Field(
+        3600.0, gt=0, description="how often each account is searched for purchases that nobody owns; one look each"
     )
     held_recheck_seconds: float = Field(86_400, gt=0, description="how often a held job is looked at again")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")

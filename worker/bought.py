@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from shared.db.submissions import BoughtImage, Request
+from shared.db.intents import Request
+from shared.db.submissions import BoughtImage
 from shared.lifecycle import ImageState
 from worker.providers.contract import UpstreamImage
 
@@ -11,7 +12,7 @@ def bought(missing: Sequence[int], request: Request, images: Sequence[UpstreamIm
     """Give each picture its index: those asked for, more if more came, and a failed one for each that did not."""
     asked = list(missing)
     # Behind every index that the job has: a picture that came unasked must not meet one that is stored already.
-    first = max(request.get("n", 1), *(index + 1 for index in asked))
+    first = max([request.get("n", 1), *(index + 1 for index in asked)])
     extra = range(first, first + max(len(images) - len(asked), 0))
     found = [_as_bought(index, image) for index, image in zip([*asked, *extra], images, strict=False)]
     short = [

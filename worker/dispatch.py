@@ -12,17 +12,19 @@ from typing import Final
 import structlog
 
 from shared.broker import Stage
-from shared.db import accounts, claims, images, slots, workers
+from shared.db import accounts, caps, claims, images, slots, workers
 from shared.db.engine import Connection, transaction
 from shared.db.listening import Listener
 from shared.db.transitions import Claim, Move, move, release
 from shared.lifecycle import JobState
+from worker.poison import end_poison
 from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
 _POLL_JOBS: Final = 50
 _TRANSFER_JOBS: Final = 8
-_RECONCILE_JOBS: Final = 50
+_RECONCILE_JOBS: Final = 10
+_RECONCILE_LEASE: Final = 600.0  # one after the other, each with several requests; renewed as each begins
 _POLL_SHARE: Final = 0.25  # of a window that submits leave to polls, so that what was bought is also found out
 _PRUNE_SECONDS: Final = 60.0
 _RESTART_SECONDS: Final = 1.0
@@ -99,6 +101,7 @@ class Dispatcher:
     def _register(self) -> None:
         with transaction(self._runtime.engine) as connection:
             accounts.register(connection, (account.row for account in self._runtime.accounts.values()))
+            caps.unpark_priced(connection, self._runtime.accounts)
 
     def tick(self) -> None:
         """Look once at every account and nudge workers about what is due."""
@@ -116,8 +119,8 @@ class Dispatcher:
             _end_overdue(connection, runtime.sender.name)
             # After an outage of the database every tick is old; only who has ticked for a while may judge others.
             if time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
-                for name in workers.bury(connection, runtime.sender.name):
-                    _log.warning("worker_gone", gone=name)
+                for name, jobs in workers.bury(connection, runtime.sender.name).items():
+                    _log.warning("worker_gone", gone=name, jobs=jobs)
         prune = time.monotonic() - self._pruned_at > _PRUNE_SECONDS
         for account in runtime.accounts.values():
             with transaction(runtime.engine) as connection:
@@ -127,6 +130,7 @@ class Dispatcher:
         if prune:
             with transaction(runtime.engine) as connection:
                 _end_abandoned(connection, runtime.sender.name)
+                accounts.still_served(connection, runtime.accounts)
             self._pruned_at = time.monotonic()
 
     def _claim(self, connection: Connection, account: Account, live: int, *, prune: bool) -> list[Parcel]:
@@ -135,10 +139,11 @@ class Dispatcher:
             return []
         if prune:
             slots.prune(connection, account.name, locked.windows)
+            caps.unpark_moved(connection, account.name, account.provider.name)
         hand = claims.in_hand(connection, account.name)
         submits = self._submit_room(connection, account, locked, hand, live)
         wanted = (
-            (Stage.RECONCILE, "reconcile", 200, 60.0, _RECONCILE_JOBS),
+            (Stage.RECONCILE, "reconcile", 200, _RECONCILE_LEASE, _RECONCILE_JOBS),
             (
                 Stage.TRANSFER,
                 "transfer",
@@ -166,8 +171,11 @@ class Dispatcher:
                 lease_seconds=lease,
             )
             parcels += [
-                Parcel(stage, account.name, tuple(found[start : start + size])) for start in range(0, len(found), size)
+                Parcel(stage, account.name, found.together[start : start + size])
+                for start in range(0, len(found.together), size)
             ]
+            alone = end_poison(self._runtime, found.suspects, connection)
+            parcels += [Parcel(stage, account.name, (claim,)) for claim in alone]
         return parcels
 
     def _submit_room(
@@ -182,11 +190,16 @@ class Dispatcher:
         answers_at_once = account.wire.poll_batch == 0
         if not locked.may_pay or self._stopping.is_set() or (answers_at_once and self._runtime.bucket_is_refusing):
             return 0
-        left = slots.room(connection, account.name, locked.windows).free - hand.queued
-        shared_windows = [window.requests for window in locked.windows if window.scope == "all"]
-        if not answers_at_once and shared_windows:
-            left -= int(min(shared_windows) * _POLL_SHARE)
-        return min(locked.concurrency - hand.paying, left, self._slots_left(connection, account, live) - hand.paying)
+        left = slots.room(connection, account.name, locked.windows).free
+        shared = [window for window in locked.windows if window.scope == "all"]
+        if not answers_at_once and shared:
+            kept = int(min(window.requests for window in shared) * _POLL_SHARE)
+            left = min(left, slots.room(connection, account.name, shared).free - kept)
+        return min(
+            locked.concurrency - hand.paying,
+            left - hand.queued,
+            self._slots_left(connection, account, live) - hand.paying,
+        )
 
     def _slots_left(self, connection: Connection, account: Account, live: int) -> int:
         """How many jobs of this account fit into the half of the workers' slots that submits may hold.

@@ -29,6 +29,7 @@ from worker.storage import ObjectMissing, StorageError
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 _OK = 200
+_LEFTOVER_SECONDS = 60.0
 
 
 async def pay(runtime: Runtime, account: Account, submission_id: UUID, call: PaidCall) -> Accepted | Refused:
@@ -109,7 +110,8 @@ async def recover(runtime: Runtime, account: Account, submission_id: UUID) -> bo
         return False
     if isinstance(found, Refused):
         return False
-    recorded = await runtime.write(partial(_record, submission_id, linked(submission_id, found)))
+    actor = runtime.sender.name
+    recorded = await runtime.write(partial(_record, submission_id, linked(submission_id, found), actor))
     if recorded:
         _log.info("answer_found", submission=str(submission_id), images=len(found.images))
     return recorded
@@ -120,7 +122,7 @@ def _read(runtime: Runtime, wire: InlineWire, submission_id: UUID) -> Accepted |
         return kept(Accepted(_OK, ()), wire, file)
 
 
-def _record(submission_id: UUID, found: Accepted, connection: Connection) -> bool:
+def _record(submission_id: UUID, found: Accepted, actor: str, connection: Connection) -> bool:
     asked = submissions.asked_by(connection, submission_id)
     if asked is None:
         return False
@@ -132,17 +134,28 @@ def _record(submission_id: UUID, found: Accepted, connection: Connection) -> boo
     )
     recorded = submissions.record(connection, submission_id, answer)
     if recorded:
-        submissions.due_now(connection, asked.job_id)
+        submissions.follow_late(connection, asked.job_id, submission_id, actor=actor)
     return recorded
 
 
 async def recover_leftovers(runtime: Runtime) -> None:
-    """Record and upload what a worker of this host had in hand when it died."""
-    for submission_id in await _in_thread(runtime, runtime.replies.leftovers):
-        try:
-            await _recover_leftover(runtime, submission_id)
-        except Exception as error:  # noqa: BLE001 - the next start tries again; the others must not wait for it
-            _log.warning("leftover_stays", submission=str(submission_id), error=type(error).__name__)
+    """Record and upload what a worker of this host had in hand when it died; again until database and bucket took it.
+
+    Both may be away when the whole machine comes up, and this disk may hold the only evidence of a purchase.
+    """
+    left, tries = await _in_thread(runtime, runtime.replies.leftovers), 0
+    while left := [submission_id for submission_id in left if not await _is_recovered(runtime, submission_id)]:
+        tries += 1
+        await anyio.sleep(delay(tries, first_seconds=0.5, max_seconds=_LEFTOVER_SECONDS, random=runtime.random))
+
+
+async def _is_recovered(runtime: Runtime, submission_id: UUID) -> bool:
+    try:
+        await _recover_leftover(runtime, submission_id)
+    except Exception as error:  # noqa: BLE001 - it is tried again; the others must not wait for it
+        _log.warning("leftover_stays", submission=str(submission_id), error=type(error).__name__)
+        return False
+    return True
 
 
 async def _recover_leftover(runtime: Runtime, submission_id: UUID) -> None:
@@ -151,7 +164,8 @@ async def _recover_leftover(runtime: Runtime, submission_id: UUID) -> None:
     if account is None or not account.wire.inline:
         return
     await recover(runtime, account, submission_id)
-    await _in_thread(runtime, partial(runtime.replies.upload, submission_id))
+    keep = runtime.replies.upload if asked.missing else runtime.replies.forget
+    await _in_thread(runtime, partial(keep, submission_id))
 
 
 async def forget(runtime: Runtime, submission_ids: set[UUID]) -> None:

@@ -4,12 +4,13 @@ No layer below repeats it: no transport retries, no redirects, no proxy, no kept
 proof, never by an exception's class: the transport reports when it starts to write, and unless it did, no byte left.
 """
 
+import asyncio
 import socket
 import ssl
 import time
 import zlib
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
 
@@ -19,7 +20,10 @@ import httpx
 _REPLY_BYTES: Final = 4 * 1024 * 1024  # JSON with ids and links; an answer beyond it is not one we can read
 _SUCCESS: Final = 2
 _STARTS_WRITING: Final = "http11.send_request_headers.started"
+_STARTS_BODY: Final = "http11.send_request_body.started"
 _ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
+_STALLED_SECONDS: Final = 0.05  # a timer that is later than this belongs to a process that stood still
+_THAW_SECONDS: Final = 5.0  # at most so long, what arrived meanwhile is read
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10}
 
 
@@ -64,6 +68,11 @@ class Sink(Protocol):
         ...
 
 
+def boot_clock() -> float:
+    """Return seconds on a clock that goes on while the machine sleeps: a suspended sender must know that it is late."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class _TooLateError(Exception):
     """The moment to send has passed: somebody may have judged this sender gone."""
 
@@ -91,9 +100,9 @@ class _Wire:
             raise _TooLongError
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
+        if event in {_STARTS_WRITING, _STARTS_BODY} and boot_clock() > self.send_before:
+            raise _TooLateError
         if event == _STARTS_WRITING:
-            if time.monotonic() > self.send_before:
-                raise _TooLateError
             self.writing = True
 
     def ended(self, reason: str) -> NotSent | Lost:
@@ -107,7 +116,8 @@ class PaidPost:
         self, *, timeout_seconds: float, connect_seconds: float, ssl_context: ssl.SSLContext | None = None
     ) -> None:
         self.timeout_seconds = timeout_seconds
-        self._timeout = httpx.Timeout(timeout_seconds, connect=connect_seconds).as_dict()
+        # `timeout_seconds` bounds the call as a whole; the transport's own bounds must not strike before it.
+        self._timeout = httpx.Timeout(timeout_seconds + 2 * _THAW_SECONDS, connect=connect_seconds).as_dict()
         self._transport = httpx.AsyncHTTPTransport(
             verify=ssl_context or httpx.create_ssl_context(),
             trust_env=False,
@@ -121,7 +131,7 @@ class PaidPost:
     async def send(
         self, url: str, *, headers: Mapping[str, str], json: object, send_before: float, sink: Sink | None = None
     ) -> Reply | NotSent | Lost:
-        """POST `json` to `url`, unless `time.monotonic()` has passed `send_before` right before the first byte.
+        """POST `json` to `url`, unless `boot_clock()` has passed `send_before` right before the first byte.
 
         The body of a success goes into `sink` where there is one, and `body` stays empty. Raises nothing but its
         caller's cancellation: whatever happens is told as one of the three.
@@ -129,10 +139,10 @@ class PaidPost:
         wire = _Wire(send_before, sink=sink)
         try:
             request = self._request(url, headers, json, wire)
-            with anyio.fail_after(self.timeout_seconds):
+            with _deadline(self.timeout_seconds):
                 return await self._exchange(request, wire)
         except _TooLateError:
-            return NotSent("the sender was held up for longer than it may take from intent to first byte")
+            return wire.ended("the sender was held up for longer than it may take from intent to first byte")
         except TimeoutError:
             return wire.ended(f"no whole answer within {self.timeout_seconds:g} s")
         except _TooLongError:
@@ -160,6 +170,37 @@ class PaidPost:
             # A receipt in hand is not lost to a connection that closes badly, nor to a deadline that strikes now.
             with anyio.CancelScope(shield=True), suppress(Exception):
                 await response.aclose()
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` where the block takes longer; but what arrived while this process was frozen is still read.
+
+    When it thaws, the deadline has passed, although the answer lies in the socket's buffer.
+    """
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+    last = boot_clock() + seconds + _THAW_SECONDS
+    with anyio.CancelScope() as scope:
+
+        def strike_in(wait: float) -> None:
+            timers.append(loop.call_later(wait, strike, boot_clock() + wait))
+
+        def strike(due: float) -> None:
+            late = boot_clock() - due
+            if late > _STALLED_SECONDS and (late > _THAW_SECONDS or due < last):
+                strike_in(min(late, _THAW_SECONDS))
+            else:
+                scope.cancel()
+
+        strike_in(seconds)
+        try:
+            yield
+        finally:
+            for timer in timers:
+                timer.cancel()
+    if scope.cancelled_caught:
+        raise TimeoutError
 
 
 def _socket_options(unacknowledged_seconds: float) -> list[tuple[int, int, int]]:

@@ -114,7 +114,12 @@ def _react(runtime: Runtime, account: Account, refusal: Refused | float | None, 
     _log.info("poll_refused", account=account.name, code=refusal.code, status=refusal.http_status)
     if refusal.again is Again.RESUME:
         accounts.pause(
-            connection, account.name, code=refusal.code, reason=refusal.message, action_url=refusal.action_url
+            connection,
+            account.name,
+            code=refusal.code,
+            reason=refusal.message,
+            action_url=refusal.action_url,
+            probing=runtime.probing,
         )
         return settings.retry_max_seconds
     if refusal.again is Again.AFTER and refusal.after_seconds is not None:
@@ -158,7 +163,7 @@ def _next(runtime: Runtime, rows: Sequence[Any], learned: Sequence[ImageChange])
     """Decide where a job goes once the state of all its pictures is known."""
     first = rows[0]
     before = JobState(first["job_state"])
-    here = partial(Move, Claim(first["job_id"], first["epoch"]), before)
+    here = partial(Move, Claim(first["job_id"], first["epoch"]), before, needs_claim=True)
     states = [change.state for change in learned]
     if all(state in IMAGE_FINAL or state is ImageState.READY for state in states):
         if any(state is not ImageState.FAILED for state in states):

@@ -15,21 +15,24 @@ import structlog
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from shared.broker import Stage
-from shared.db import workers
+from shared.db import claims, workers
 from shared.db.engine import DatabaseUnavailableError, transaction
 from shared.db.transitions import Claim, release
 from worker.dispatch import CLAIMED, Dispatcher, Parcel, Publish
 from worker.inline import recover_leftovers
 from worker.poll import poll
+from worker.probe import probe
 from worker.reconcile import reconcile
 from worker.runtime import Runtime
 from worker.submit import submit
 from worker.survey import survey
+from worker.sweep import sweep
 from worker.transfer import transfer
 
 _log = structlog.get_logger(__name__)
 _CLOSE_SECONDS: Final = 30.0
 _FRAMES: Final = 4
+_ALONE_SECONDS: Final = 1.0
 
 StageFunction = Callable[[Runtime, str, Sequence[Claim]], Awaitable[None]]
 STAGES: dict[Stage, StageFunction] = {
@@ -51,6 +54,7 @@ class Process:
         self._stop: asyncio.Event | None = None
         self._idle: asyncio.Event | None = None
         self._running = 0
+        self._suspect: Claim | None = None
         self._dispatcher = Dispatcher(runtime, publish, self._run_later)
 
     def start(self) -> None:
@@ -94,7 +98,7 @@ class Process:
     async def _work(self, parcel: Parcel) -> None:
         self._running += 1
         try:
-            await STAGES[parcel.stage](self.runtime, parcel.account, parcel.claims)
+            await self._begin(parcel)
         except Exception as error:  # noqa: BLE001 - a task that fails would only be logged, with values that are secret
             _tell(parcel, error)
             await self._give_back(parcel)
@@ -102,6 +106,28 @@ class Process:
             self._running -= 1
             if self._running == 0 and self._idle is not None:
                 self._idle.set()
+
+    async def _begin(self, parcel: Parcel) -> None:
+        """Take the parcel's jobs in hand and run their stage; those over which two workers died run one at a time."""
+        states, me = CLAIMED[parcel.stage], self.runtime.sender.name
+        taken = await self.runtime.sql(partial(claims.begin, claims=parcel.claims, states=states, worker=me))
+        stage = partial(STAGES[parcel.stage], self.runtime, parcel.account)
+        if taken.together:
+            await stage(taken.together)
+        for suspect in taken.suspects:
+            if suspect.crashes == 1:
+                await stage([suspect.claim])
+                continue
+            if self._suspect is not None:
+                await self.runtime.sql(
+                    partial(release, claims=[suspect.claim], states=states, due_seconds=_ALONE_SECONDS)
+                )
+                continue
+            self._suspect = suspect.claim
+            try:
+                await stage([suspect.claim])
+            finally:
+                self._suspect = None
 
     async def _give_back(self, parcel: Parcel) -> None:
         """Make the jobs due again soon: they need not wait for the end of their lease."""
@@ -126,10 +152,12 @@ class Process:
         self._stop = asyncio.Event()
         async with anyio.create_task_group() as group:
             self.runtime.start(group)
-            group.start_soon(recover_leftovers, self.runtime)
-            group.start_soon(survey, self.runtime)
-            task_status.started()
-            await self._stop.wait()
+            async with anyio.create_task_group() as looking:
+                for look in (recover_leftovers, survey, probe, sweep):
+                    looking.start_soon(look, self.runtime)
+                task_status.started()
+                await self._stop.wait()
+                looking.cancel_scope.cancel()
             await self.runtime.close()
             group.cancel_scope.cancel()
 

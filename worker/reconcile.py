@@ -1,24 +1,34 @@
 """Reconcile: what became of a paid call whose sender is gone or whose answer was lost; it never pays.
 
-What a submission's own evidence says is followed. Without evidence the job is held for a person.
+Evidence is sought in this order: what is recorded of the submission, a reply in our own bucket, the provider's own
+list. What none of them settles is held for a person.
 """
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
+from structlog.contextvars import bound_contextvars
 
-from shared.db import images, submissions
+from shared.db import accounts, doubts, images, submissions
+from shared.db.doubts import Doubt
 from shared.db.engine import Connection
 from shared.db.submissions import Answer
-from shared.db.transitions import Claim, Move, move, release
+from shared.db.transitions import Claim, Move, move, release, renew
 from shared.lifecycle import ImageState, JobState, Outcome
+from worker.bought import bought
 from worker.inline import recover
-from worker.runtime import Runtime
+from worker.lookup import Adopt, Later, NotBought, Unclear, judge, look_up
+from worker.providers.contract import Found, Refused, UpstreamImage
+from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
-_MAY_PASS = {
+_LEASE_SECONDS: Final = 300.0  # one job's look-up, at thirty seconds a request
+_SENDER_SECONDS: Final = 600.0
+_NOT_BOUGHT: Final = "not_bought"
+_NOTE_CHARS: Final = 500
+_MAY_PASS: Final = {
     "rate_limited",
     "provider_unreachable",
     "provider_unavailable",
@@ -29,53 +39,74 @@ _MAY_PASS = {
     "account_unauthorized",
     "account_out_of_credit",
     "account_forbidden",
+    _NOT_BOUGHT,
 }
 
 
 async def reconcile(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Move each claimed job to where its newest submission's evidence puts it, or hold it."""
     for claim in claims:
-        try:
-            await _look_in_own_bucket(runtime, account_name, claim)
-            await runtime.sql(partial(_reconcile, runtime, account_name, claim))
-        except Exception:  # noqa: BLE001 - this one is due again when its lease ends; the others must not wait for it
-            _log.exception("reconcile_defect", job=str(claim.job_id), account=account_name)
+        with bound_contextvars(job=str(claim.job_id), account=account_name):
+            try:
+                await runtime.sql(partial(renew, claim=claim, lease_seconds=_LEASE_SECONDS))
+                await _reconcile(runtime, account_name, claim)
+            except Exception:  # noqa: BLE001 - this one is due again when its lease ends; the others must not wait for it
+                _log.exception("reconcile_defect")
 
 
-async def _look_in_own_bucket(runtime: Runtime, account_name: str, claim: Claim) -> None:
-    """Record an answer that was kept but not committed: it is the best evidence there is."""
+async def _reconcile(runtime: Runtime, account_name: str, claim: Claim) -> None:
     account = runtime.accounts.get(account_name)
-    if account is None or not account.wire.inline:
+    if account is not None and account.wire.inline:
+        await _look_in_own_bucket(runtime, account, claim)
+    doubt = await runtime.sql(partial(_by_evidence, runtime, account, claim))
+    if doubt is None or account is None:
         return
+    found = await look_up(runtime, account, doubt)
+    await runtime.sql(partial(_by_list, runtime, account, claim, doubt.submission_id, found))
+
+
+async def _look_in_own_bucket(runtime: Runtime, account: Account, claim: Claim) -> None:
+    """Record an answer that was kept but not committed: it is the best evidence there is."""
     submission = await runtime.sql(partial(submissions.latest, job_id=claim.job_id))
     if submission is not None and submission.outcome in {None, Outcome.UNKNOWN.value}:
         await recover(runtime, account, submission.id)
 
 
-def _reconcile(runtime: Runtime, account_name: str, claim: Claim, connection: Connection) -> None:
+def _by_evidence(runtime: Runtime, account: Account | None, claim: Claim, connection: Connection) -> Doubt | None:
+    """Follow what is recorded, and return the doubt where only the provider's list can settle it, and does by now."""
     submission = submissions.latest(connection, claim.job_id, lock=True)
     state = submissions.state_of(connection, claim)
     if state not in {JobState.SUBMITTING, JobState.IN_DOUBT} or submission is None:
-        return
+        return None
     outcome = Outcome(submission.outcome) if submission.outcome else None
     if outcome is None:
-        note = f"worker {submission.sender} was paying and has not answered since"
-        submissions.record(connection, submission.id, Answer(Outcome.UNKNOWN, error_code="sender_lost", error=note))
-        step = _held(runtime, claim, state, "sender_lost", note)
-        batch = str(submission.batch_id)
-        _log.warning("in_doubt", batch=batch, job=str(claim.job_id), account=account_name, code="sender_lost")
-    elif outcome is Outcome.UNKNOWN and state is JobState.IN_DOUBT:
+        code, note = "sender_lost", f"worker {submission.sender} was paying and has not answered since"
+        submissions.record(connection, submission.id, Answer(Outcome.UNKNOWN, error_code=code, error=note))
+        held = Move(claim, state, JobState.IN_DOUBT, **_doubt(runtime, account, submission), code=code, note=note)
+        move(connection, [held], actor=runtime.sender.name)
+        _log.warning("in_doubt", batch=str(submission.batch_id), code=code)
+    elif outcome is not Outcome.UNKNOWN:
+        move(connection, [_follow(runtime, claim, state, outcome, submission, connection)], actor=runtime.sender.name)
+        submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
+    elif state is JobState.SUBMITTING:
+        code, note = submission.error_code, submission.error
+        held = Move(claim, state, JobState.IN_DOUBT, **_doubt(runtime, account, submission), code=code, note=note)
+        move(connection, [held], actor=runtime.sender.name)
+    elif account is None or account.wire.find_by == "nothing":
         release(connection, [claim], states=[state], due_seconds=runtime.settings.held_recheck_seconds)
-        return
-    elif outcome is Outcome.UNKNOWN:
-        step = _held(runtime, claim, state, submission.error_code, submission.error)
     else:
-        step = _follow(runtime, claim, state, outcome, submission, connection)
-    move(connection, [step], actor=runtime.sender.name)
+        doubt = doubts.of_submission(connection, submission.id, slack_seconds=account.quiet_seconds)
+        if doubt is None or doubt.quiet_in <= 0:
+            return doubt
+        release(connection, [claim], states=[state], due_seconds=doubt.quiet_in)
+    return None
 
 
-def _held(runtime: Runtime, claim: Claim, state: JobState, code: str, note: str) -> Move:
-    return Move(claim, state, JobState.IN_DOUBT, runtime.settings.held_recheck_seconds, code=code, note=note)
+def _doubt(runtime: Runtime, account: Account | None, submission: Any) -> dict[str, Any]:
+    """Say when a lost call is looked for: once the provider's list would show it; without a list, a person must."""
+    if account is None or account.wire.find_by == "nothing":
+        return {"due_seconds": runtime.settings.held_recheck_seconds, "parked": True}
+    return {"due_seconds": float(submission.quiet_in) + account.quiet_seconds}
 
 
 def _follow(
@@ -89,9 +120,95 @@ def _follow(
         return here(JobState.FAILED, code=submission.error_code or "provider_rejected", note=submission.error)
     pictures = images.states(connection, claim.job_id)
     if not pictures:
-        return _held(runtime, claim, state, "answer_unreadable", "bought, but no image is recorded")
+        note, wait = "bought, but no image is recorded", runtime.settings.held_recheck_seconds
+        return here(JobState.IN_DOUBT, wait, code="answer_unreadable", note=note, parked=True)
     if all(ImageState(picture.state) is ImageState.FAILED for picture in pictures):
         return here(JobState.FAILED, code=pictures[0].error_code, note=pictures[0].error)
     if any(ImageState(picture.state) in {ImageState.PENDING, ImageState.PROCESSING} for picture in pictures):
         return here(JobState.PENDING, runtime.settings.poll_first_seconds)
     return here(JobState.TRANSFERRING, 0)
+
+
+def _by_list(
+    runtime: Runtime, account: Account, claim: Claim, submission_id: Any, found: Found | Refused, connection: Connection
+) -> None:
+    """Adopt, let go, or hold, under the account's lock: two calls must not adopt the same picture."""
+    doubts.lock(connection, account.name)
+    accounts.lock(connection, account.name, wait=True)
+    submission = submissions.latest(connection, claim.job_id, lock=True)
+    state = submissions.state_of(connection, claim)
+    doubt = doubts.of_submission(connection, submission_id, slack_seconds=account.quiet_seconds)
+    if state is not JobState.IN_DOUBT or submission.id != submission_id or doubt is None:
+        return
+    if isinstance(found, Refused):
+        wait = max(found.after_seconds or 0, runtime.settings.retry_max_seconds)
+        release(connection, [claim], states=[state], due_seconds=min(wait, runtime.settings.held_recheck_seconds))
+        return
+    judgement = judge(
+        doubt,
+        found,
+        rivals=doubts.rivals(connection, account.name, doubt, slack_seconds=account.quiet_seconds),
+        owned=doubts.owned(connection, account.name, [one.upstream_id for one in found.candidates]),
+        find_by=account.wire.find_by,
+    )
+    _log.info("looked_up", judgement=type(judgement).__name__, candidates=len(found.candidates))
+    match judgement:
+        case Adopt(upstream_ids):
+            _adopt(runtime, claim, doubt, upstream_ids, connection)
+        case NotBought():
+            _let_go(runtime, claim, doubt, submission, connection)
+        case Later(seconds):
+            release(connection, [claim], states=[state], due_seconds=seconds)
+        case Unclear(note):
+            _keep_held(runtime, claim, submission, doubt, note, connection)
+
+
+def _adopt(runtime: Runtime, claim: Claim, doubt: Doubt, upstream_ids: Sequence[str], connection: Connection) -> None:
+    pictures = [UpstreamImage(ImageState.PENDING, upstream_id) for upstream_id in upstream_ids]
+    answer = Answer(
+        Outcome.ACCEPTED,
+        upstream_id=upstream_ids[0],
+        images=bought(doubt.missing, doubt.request, pictures),
+        inferred=True,
+    )
+    submissions.record(connection, doubt.submission_id, answer)
+    note = "the provider's own list shows what the lost call bought"
+    step = Move(claim, JobState.IN_DOUBT, JobState.PENDING, 0, code="answer_found", note=note)
+    move(connection, [step], actor=runtime.sender.name)
+
+
+def _let_go(runtime: Runtime, claim: Claim, doubt: Doubt, submission: Any, connection: Connection) -> None:
+    """Send again what was not bought, if its batch says so and nobody can send the lost call any more."""
+    note = "the provider's own list shows that nothing was bought"
+    if not doubt.may_close:
+        _keep_held(runtime, claim, submission, doubt, note, connection)
+    elif not doubts.sender_gone(connection, doubt):
+        note = f"{note} so far, and its sender, worker {submission.sender}, still runs"
+        _keep_held(runtime, claim, submission, doubt, note, connection, seconds=_SENDER_SECONDS)
+    else:
+        answer = Answer(Outcome.REJECTED, error_code=_NOT_BOUGHT, error=note, inferred=True)
+        submissions.record(connection, doubt.submission_id, answer)
+        step = Move(claim, JobState.IN_DOUBT, JobState.QUEUED, 0, code=_NOT_BOUGHT, note=note)
+        move(connection, [step], actor=runtime.sender.name)
+        submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
+
+
+def _keep_held(  # noqa: PLR0913 - a job, what was lost of it, and what was found
+    runtime: Runtime,
+    claim: Claim,
+    submission: Any,
+    doubt: Doubt,
+    note: str,
+    connection: Connection,
+    *,
+    seconds: float | None = None,
+) -> None:
+    """Hold the job for a person, with what the look-up showed beside what was lost; say the same only once."""
+    reason = f"{submission.error}; {note}"[:_NOTE_CHARS]
+    wait = runtime.settings.held_recheck_seconds if seconds is None else seconds
+    if doubt.held_note == reason:
+        release(connection, [claim], states=[JobState.IN_DOUBT], due_seconds=wait)
+        return
+    code, here = submission.error_code, JobState.IN_DOUBT
+    held = Move(claim, here, here, wait, code=code, note=reason, parked=True)
+    move(connection, [held], actor=runtime.sender.name)

@@ -7,7 +7,7 @@ import ssl
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from pydantic import SecretStr
 
 from shared import catalog
 from shared.catalog import Provider
-from shared.db.accounts import AccountRow
+from shared.db.accounts import AccountRow, Probing
 from shared.db.engine import Connection, Engine, commit_all, open_engine, transaction
-from shared.db.submissions import Request, Sender
+from shared.db.intents import Request, Sender, Terms
 from shared.requests import GenerationRequest
 from shared.settings import AccountSettings, Settings, SettingsError, Window
 from worker.address_guard import AddressGuard
@@ -56,6 +56,17 @@ class Account:
     settings: AccountSettings
     post: PaidPost
     get: ApiGet
+    wire_settings: WireSettings
+
+    @property
+    def quiet_seconds(self) -> float:
+        """From the end of a lost call until the provider's own list shows what it made."""
+        given = self.settings.quiet_seconds
+        return self.provider.quiet_seconds if given is None else given
+
+    def searching(self, get: ApiGet) -> Wire:
+        """Return a wire of this account that asks through `get`."""
+        return wire_for(self.provider.name, replace(self.wire_settings, get=get))
 
     @property
     def timeout_seconds(self) -> float:
@@ -86,7 +97,8 @@ def account_row(name: str, settings: AccountSettings) -> AccountRow:
     windows = settings.limits
     if windows is None:
         windows = tuple(Window(requests=w.requests, seconds=w.seconds, scope=w.scope) for w in provider.windows)
-    return AccountRow(name, provider.name, provider.unit, settings.concurrency or provider.concurrency, windows)
+    concurrency = settings.concurrency or provider.concurrency
+    return AccountRow(name, provider.name, provider.unit, concurrency, windows, settings.daily_cap)
 
 
 @dataclass(slots=True)
@@ -154,6 +166,25 @@ class Runtime:
     def submit_lease(self, account: Account) -> float:
         """Seconds after which an unanswered paid call is certainly over."""
         return account.timeout_seconds + self.settings.send_within_seconds + self.settings.lease_slack_seconds
+
+    def terms(self, account: Account, price: Callable[[Request, int], Decimal | None]) -> Terms:
+        """Return on which terms `account` pays."""
+        return Terms(
+            price=price,
+            allow_unknown_price=account.settings.allow_unknown_price,
+            send_within_seconds=self.settings.send_within_seconds,
+            lease_seconds=self.submit_lease(account),
+            quiet_seconds=self.quiet_after(account),
+        )
+
+    def quiet_after(self, account: Account) -> float:
+        """Seconds from an intent until nothing that was sent can still appear at the provider."""
+        return self.settings.send_within_seconds + account.timeout_seconds + account.quiet_seconds
+
+    @property
+    def probing(self) -> Probing:
+        """How often a paused account is looked at."""
+        return Probing(self.settings.probe_first_seconds, self.settings.probe_max_seconds)
 
     @property
     def poll_lease(self) -> float:
@@ -227,8 +258,8 @@ def _accounts(settings: Settings, certificates: ssl.SSLContext) -> dict[str, Acc
         get = ApiGet(
             timeout_seconds=API_SECONDS, connect_seconds=settings.fetch_connect_seconds, ssl_context=certificates
         )
-        wire = wire_for(provider.name, WireSettings(base_url, account.api_key, post, get, account.media_without_url))
-        found[name] = Account(name, provider, wire, account, post, get)
+        means = WireSettings(base_url, account.api_key, post, get, account.media_without_url)
+        found[name] = Account(name, provider, wire_for(provider.name, means), account, post, get, means)
     return found
 
 

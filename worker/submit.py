@@ -1,25 +1,26 @@
 """Submit: intent, one paid POST, evidence; links that are known at once are transferred in the same breath."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from shared.backoff import delay
-from shared.db import accounts, submissions
+from shared.db import accounts, drift, intents, submissions
 from shared.db.engine import Connection
-from shared.db.submissions import Answer, BoughtImage, Intent, Request
+from shared.db.intents import Intent, Request
+from shared.db.submissions import Answer, BoughtImage
 from shared.db.transitions import Claim, Move, move, release
 from shared.ids import new_id
 from shared.lifecycle import IMAGE_FINAL, ImageState, JobState, Outcome
 from worker import inline
 from worker.bought import bought
+from worker.paid_post import boot_clock
 from worker.providers.contract import Accepted, Again, PaidCall, Refused
 from worker.runtime import Account, Runtime
 from worker.transfer import transfer
@@ -28,6 +29,7 @@ _log = structlog.get_logger(__name__)
 _NOT_HERE_SECONDS: Final = 15.0
 _NOTE_CHARS: Final = 500
 _UNAVAILABLE: Final = "provider_unavailable"
+_MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
 MOST_SECONDS: Final = 86_400.0  # a provider may ask for any wait; for longer than a day it is not believed
 
 
@@ -39,37 +41,29 @@ async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -
         await runtime.sql(partial(release, claims=claims, states=[JobState.QUEUED], due_seconds=_NOT_HERE_SECONDS))
         return
     wanted = {claim: new_id() for claim in claims}
-    started = time.monotonic()
+    started = boot_clock()
     try:
-        intents = await runtime.sql(
-            partial(
-                submissions.open_for,
-                account=account_name,
-                wanted=wanted,
-                sender=runtime.sender,
-                price=partial(_price, account),
-                send_within_seconds=runtime.settings.send_within_seconds,
-                lease_seconds=runtime.submit_lease(account),
-            )
-        )
+        terms = runtime.terms(account, partial(_price, account))
+        begin = partial(intents.open_for, account=account_name, wanted=wanted, sender=runtime.sender, terms=terms)
+        opened = await runtime.sql(begin)
     except Exception as error:  # noqa: BLE001 - the commit may have happened all the same: say that nothing was sent
         _log.warning("intent_failed", account=account_name, jobs=len(claims), error=type(error).__name__)
         note = "the database was lost while the intent was written"
-        undo = partial(submissions.take_back, account=account_name, wanted=wanted, note=note)
+        undo = partial(intents.take_back, account=account_name, wanted=wanted, note=note)
         await runtime.write(partial(undo, actor=runtime.sender.name))
         return
     send_before = started + runtime.settings.send_within_seconds
     async with anyio.create_task_group() as group:
-        for intent in intents:
+        for intent in opened:
             group.start_soon(_pay, runtime, account, intent, send_before)
 
 
 def _price(account: Account, request: Request, count: int) -> Decimal | None:
-    """Return the price; None for a row that cannot be read, so that it fails by itself and not with its neighbours."""
+    """Return the price; 0 for a row that cannot be read: it is never sent, and fails by itself."""
     try:
         return account.price(request, count)
     except (ValueError, LookupError):
-        return None
+        return Decimal(0)
 
 
 async def _pay(runtime: Runtime, account: Account, intent: Intent, send_before: float) -> None:
@@ -126,12 +120,19 @@ def _after(runtime: Runtime, account: Account, intent: Intent, answer: Accepted 
         return _after_purchase(runtime, account, here, bought(intent.missing, intent.request, answer.images))
     here = partial(Move, intent.claim, JobState.SUBMITTING, code=answer.code, note=answer.message)
     if answer.outcome is Outcome.UNKNOWN:
-        return here(JobState.IN_DOUBT, runtime.settings.held_recheck_seconds)
+        return here(JobState.IN_DOUBT, **_doubt(runtime, account))
     if answer.again is Again.NEVER:
         return here(JobState.FAILED)
     if answer.again is Again.RESUME:
         return here(JobState.QUEUED, 0, tries=intent.tries)
     return here(JobState.QUEUED, _wait(runtime, intent, answer), tries=intent.tries + 1)
+
+
+def _doubt(runtime: Runtime, account: Account) -> dict[str, Any]:
+    """Say when a lost call is looked for: once the provider's list would show it; without a list, a person must."""
+    if account.wire.find_by == "nothing":
+        return {"due_seconds": runtime.settings.held_recheck_seconds, "parked": True}
+    return {"due_seconds": 2 * account.quiet_seconds}
 
 
 def _after_purchase(runtime: Runtime, account: Account, here: "partial[Move]", images: Sequence[BoughtImage]) -> Move:
@@ -151,6 +152,7 @@ def _after_purchase(runtime: Runtime, account: Account, here: "partial[Move]", i
             runtime.settings.held_recheck_seconds,
             code="answer_unreadable",
             note="no links",
+            parked=True,
         )
     return here(JobState.PENDING, runtime.settings.poll_first_seconds)
 
@@ -164,7 +166,7 @@ def _settle(
     connection: Connection,
 ) -> bool:
     """Write the evidence, whatever became of the job meanwhile, then try the transition."""
-    submissions.record(connection, intent.submission_id, _evidence(intent, answer))
+    # The account's row before the submission's: who looks for lost purchases locks them in that order too.
     _watch_for_outage(runtime, account, answer, connection)
     if isinstance(answer, Refused):
         if answer.again is Again.RESUME:
@@ -174,37 +176,58 @@ def _settle(
                 code=answer.code,
                 reason=answer.message,
                 action_url=answer.action_url,
+                needs=_price(account, intent.request, len(intent.missing)),
+                probing=None if answer.code == _MISDIRECTED else runtime.probing,
             )
         elif answer.again is Again.AFTER:
             accounts.slow_down(connection, account.name, _wait(runtime, intent, answer))
     elif answer.remaining is not None:
         accounts.has_left(connection, account.name, answer.remaining)
+    submissions.record(connection, intent.submission_id, _evidence(account, intent, answer))
     if next_move.code == _UNAVAILABLE and next_move.after is JobState.QUEUED:
         refused = submissions.refusals(connection, intent.claim.job_id, _UNAVAILABLE)
         if refused >= runtime.settings.submit_tries:
             next_move = replace(next_move, after=JobState.FAILED, due_seconds=None)
     won = bool(move(connection, [next_move], actor=runtime.sender.name))
     if not won:
-        submissions.due_now(connection, intent.claim.job_id)
+        submissions.follow_late(connection, intent.claim.job_id, intent.submission_id, actor=runtime.sender.name)
+    elif isinstance(answer, Refused):
+        # An earlier attempt may have turned out to be bought while this one was in the air.
+        submissions.collect(connection, intent.claim.job_id, actor=runtime.sender.name)
+    if isinstance(answer, Accepted) and answer.remaining is not None:
+        drift.record(connection, account.name, answer.remaining, own=intent.submission_id)
     return won
 
 
 def _watch_for_outage(runtime: Runtime, account: Account, answer: Accepted | Refused, connection: Connection) -> None:
     """Pause an account whose provider fails call after call: each may be paid for, and each holds a job."""
     if not isinstance(answer, Refused) or answer.outcome is Outcome.REJECTED:
-        accounts.trust(connection, account.name)
+        accounts.trust(connection, account.name, bought=not isinstance(answer, Refused))
         return
     if answer.outcome is not Outcome.UNKNOWN:
         return
     doubts = accounts.doubt(connection, account.name)
     if doubts >= runtime.settings.doubts_before_pause:
         reason = f"{doubts} paid calls in a row brought no readable answer; the last: {answer.message}"
-        accounts.pause(connection, account.name, code="provider_failing", reason=reason[:_NOTE_CHARS], action_url=None)
+        accounts.pause(
+            connection,
+            account.name,
+            code="provider_failing",
+            reason=reason[:_NOTE_CHARS],
+            action_url=None,
+            probing=runtime.probing,
+        )
 
 
-def _evidence(intent: Intent, answer: Accepted | Refused) -> Answer:
+def _evidence(account: Account, intent: Intent, answer: Accepted | Refused) -> Answer:
     if isinstance(answer, Refused):
-        return Answer(answer.outcome, http_status=answer.http_status, error_code=answer.code, error=answer.message)
+        return Answer(
+            answer.outcome,
+            http_status=answer.http_status,
+            error_code=answer.code,
+            error=answer.message,
+            quiet_seconds=account.quiet_seconds,
+        )
     return Answer(
         Outcome.ACCEPTED,
         http_status=answer.http_status,

@@ -8,8 +8,10 @@ from functools import partial
 import anyio
 import structlog
 
-from shared.db import accounts, slots
+from shared.db import accounts, drift, slots
+from shared.db.accounts import Probing
 from shared.db.engine import Connection
+from worker.paid_post import boot_clock
 from worker.providers.contract import AccountFacts, Refused
 from worker.runtime import Account, Runtime
 
@@ -32,12 +34,24 @@ async def ask(runtime: Runtime, account: Account) -> None:
     """Ask one account, if its windows have room, and record the answer."""
     granted, _wait = await runtime.sql(partial(slots.grant, account=account.name, kind="poll", wanted=1))
     if granted:
+        asked_at = boot_clock()
         answer = await account.wire.account()
-        await runtime.sql(partial(_record, account.name, answer))
+        await runtime.sql(partial(_record, account.name, answer, runtime.probing, asked_at))
 
 
-def _record(name: str, answer: AccountFacts | Refused, connection: Connection) -> None:
+def _record(
+    name: str, answer: AccountFacts | Refused, probing: Probing, asked_at: float, connection: Connection
+) -> None:
     if isinstance(answer, AccountFacts):
         accounts.seen(connection, name, balance=answer.balance, notes="; ".join(answer.notes) or None)
+        if answer.balance is not None:
+            drift.record(connection, name, answer.balance, asked_seconds=boot_clock() - asked_at)
     elif answer.code == _REFUSED_KEY:
-        accounts.pause(connection, name, code=answer.code, reason=answer.message, action_url=answer.action_url)
+        accounts.pause(
+            connection,
+            name,
+            code=answer.code,
+            reason=answer.message,
+            action_url=answer.action_url,
+            probing=probing,
+        )

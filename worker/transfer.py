@@ -50,7 +50,7 @@ async def _copy_and_end(runtime: Runtime, account: Account, claim: Claim, rows: 
                 group.start_soon(_copy_one, runtime, account, _picture(row), waiting)
     first = min(waiting, key=lambda left: left.seconds, default=None)
     try:
-        ended = await runtime.write(partial(_end, runtime, claim, first))
+        ended = await runtime.write(partial(_end, runtime, claim, first, account.wire.poll_batch > 0))
         if ended is JobState.SUCCEEDED and account.wire.inline:
             inside = (parse_link(row["link"] or "") for row in rows)
             await forget(runtime, {found[0] for found in inside if found})
@@ -86,14 +86,24 @@ def _picture(row: Any) -> Picture:
     )
 
 
-def _end(runtime: Runtime, claim: Claim, left: NotYet | None, connection: Connection) -> JobState | None:
+def _end(
+    runtime: Runtime,
+    claim: Claim,
+    left: NotYet | None,
+    asked_again: bool,  # noqa: FBT001 - whether the provider can be polled
+    connection: Connection,
+) -> JobState | None:
     """Write the job's end once every picture is final or its last bound has passed, else when to look again.
 
     Returns where the job went; None where somebody else holds it by now.
     """
     if submissions.state_of(connection, claim) is not JobState.TRANSFERRING:
         return None
-    if _is_open(images.states(connection, claim.job_id)):
+    pictures = images.states(connection, claim.job_id)
+    if _is_open(pictures):
+        if asked_again and not any(picture.state == ImageState.READY.value for picture in pictures):
+            move(connection, [Move(claim, JobState.TRANSFERRING, JobState.PENDING, 0)], actor=runtime.sender.name)
+            return JobState.PENDING
         if not images.past_bound(connection, claim.job_id):
             step = Move(claim, JobState.TRANSFERRING, JobState.TRANSFERRING, runtime.settings.retry_first_seconds)
             if left:

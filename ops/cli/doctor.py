@@ -14,9 +14,10 @@ from rich.table import Table
 from ops.cli.download import bucket
 from ops.cli.join import adopted, joined
 from producer import Client
-from producer.cli.listings import cell
+from producer.cli.listings import balance_verdict, cell
 from producer.cli.session import ExitCode, told
 from shared import catalog
+from shared.db.drift import Verdict
 from shared.db.workers import ALIVE_SECONDS
 from shared.setting_origins import SettingOrigin, origins, unknown_variables
 from shared.settings import Settings
@@ -65,6 +66,7 @@ def _findings(settings: Settings, client: Client) -> Iterator[Finding]:
     yield _bucket(settings)
     yield from _workers(client)
     yield from _accounts(settings, client)
+    yield from _balances(client)
 
 
 def _at_home(setting: SettingOrigin) -> SettingOrigin:
@@ -152,6 +154,17 @@ def _accounts(settings: Settings, client: Client) -> Iterator[Finding]:
             left = f", {cell(row['balance'])} {row['unit']} left" if row["balance"] is not None else ""
             notes = f"; {row['notes']}" if row["notes"] else ""
             yield Finding(f"account {name}", ok=True, seen=f"{row['concurrency']} calls at once{left}{notes}")
+
+
+def _balances(client: Client) -> Iterator[Finding]:
+    for span in client.balance_spans():
+        if not span.current:
+            continue
+        taken = span.verdict is Verdict.TAKEN
+        seen = f"since {cell(span.base.at)}: {cell(span.expected)} {span.unit} expected, {cell(span.last.balance)} left"
+        do = f"look at the provider's own history; if another uses the key: genqueue bill --accept-drift {span.account}"
+        words = f"{seen}: {balance_verdict(span)}" if span.difference else f"as expected since {cell(span.base.at)}"
+        yield Finding(f"balance {span.account}", ok=not taken, seen=words, do=do if taken else "")
 
 
 def _print(listed: Any, findings: list[Finding]) -> None:

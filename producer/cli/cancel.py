@@ -1,4 +1,4 @@
-"""`genqueue cancel`: jobs for which nothing has been paid end at once; the others go on to their end."""
+"""`genqueue cancel`: free before the intent; what is bought by then is stored, accounted for, and ends cancelled."""
 
 from typing import Annotated
 
@@ -10,9 +10,9 @@ from producer.cli.session import ExitCode, client, errors, fail
 def cancel(
     context: typer.Context,
     job: Annotated[str | None, typer.Argument(help="an id or its beginning, a custom_id, or BATCH/custom_id")] = None,
-    batch: Annotated[str | None, typer.Option(help="every queued job of a batch")] = None,
+    batch: Annotated[str | None, typer.Option(help="every job of a batch that has not ended")] = None,
 ) -> None:
-    """Cancel what is still queued, free of charge; what is bought or being bought is still collected.
+    """Cancel jobs that have not ended: free where nothing is bought yet; the others are followed to their end.
 
     Example: genqueue cancel --batch spring
     """
@@ -20,6 +20,11 @@ def cancel(
         fail("name one job, or a batch with --batch NAME", ExitCode.WRONG_INPUT)
     with client(context) as opened:
         done = opened.cancel(job=opened.find_job(job) if job else None, batch=batch)
-    if not done:
-        fail("nothing that matches is queued; what is bought cannot be cancelled", ExitCode.WRONG_INPUT)
-    errors().print(f"{done:,} cancelled", markup=False)
+    if done.more:
+        fail("workers hold some of the jobs for longer than usual: run the same command again", ExitCode.BROKEN)
+    if not done.ended + done.followed:
+        fail("nothing that matches is left to cancel", ExitCode.WRONG_INPUT)
+    bought = (
+        f"; {done.followed:,} bought or being bought: stored and accounted for as they end" if done.followed else ""
+    )
+    errors().print(f"{done.ended:,} cancelled{bought}", markup=False)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.watch import follow
+from producer.client import OnUnknown
 from producer.prompts import Format
 
 
@@ -17,6 +18,13 @@ def enqueue(
     file: Annotated[str, typer.Argument(help="CSV with a header, JSON Lines, or .txt; - for standard input")],
     provider: Annotated[str | None, typer.Option(help="for rows that name none")] = None,
     batch: Annotated[str | None, typer.Option(help="batch name; default: the file's name without its end")] = None,
+    on_unknown: Annotated[
+        OnUnknown | None,
+        typer.Option(help="when an answer is lost and the provider shows that nothing was bought; default: hold"),
+    ] = None,
+    max_cost: Annotated[
+        list[str] | None, typer.Option(help="the most the batch may spend: PROVIDER=AMOUNT, or an amount")
+    ] = None,
     file_format: Annotated[Format, typer.Option("--format", help="how to read the file")] = "auto",
     wait: Annotated[bool, typer.Option("--wait", help="then watch until everything has ended")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
@@ -29,7 +37,15 @@ def enqueue(
     if file == "-" and batch is None:
         fail("standard input has no name: give one with --batch NAME", ExitCode.WRONG_INPUT)
     with client(context) as opened:
-        added = opened.enqueue_file(file, batch=name, provider=provider, format=file_format, local_files=True)
+        added = opened.enqueue_file(
+            file,
+            batch=name,
+            provider=provider,
+            format=file_format,
+            local_files=True,
+            on_unknown=on_unknown,
+            max_cost=max_cost or (),
+        )
         if as_json:
             given = {"batch": name, "rows": added.given, "added": added.added, "known": added.given - added.added}
             Console(soft_wrap=True).print_json(json.dumps(given))

@@ -79,12 +79,41 @@ def _why(job: Mapping[str, Any]) -> list[str]:
     if job["error_code"]:
         lines.append(f"  {job['error_code']}: {cell(job['error'])}")
     if code:
-        you_can = code.you_can.replace("JOB", f"{job['batch']}/{job['custom_id']}").replace("ACCOUNT", job["account"])
+        you_can = code.you_can
+        for word, value in _names(job).items():
+            you_can = you_can.replace(word, value)
         lines += [f"  means: {code.meaning}", f"  the queue {code.queue_does}", f"  you can: {cell(you_can)}"]
     if job["paused_code"] and job["state"] == JobState.QUEUED:
         link = f" ({job['action_url']})" if job["action_url"] else ""
         lines.append(f"  account {job['account']} is paused: {cell(job['paused_reason'])}{link}")
-        lines.append(f"  you can: genqueue resume {job['account']}")
+        looked = f" (looked at by itself at {_clock(job['probe_at'])})" if job["probe_at"] else ""
+        lines.append(f"  you can: genqueue resume {job['account']}{looked}")
+    return lines + _limits(job)
+
+
+def _names(job: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the words of an advice stand for in this job."""
+    return {
+        "JOB": f"{job['batch']}/{job['custom_id']}",
+        "BATCH": str(job["batch"]),
+        "ACCOUNT": str(job["account"]),
+        "PROVIDER": str(job["provider"]),
+    }
+
+
+def _limits(job: Mapping[str, Any]) -> list[str]:
+    """Say what else decides how the job goes on: caps, policy, and that somebody cancelled it."""
+    lines = []
+    if job["provider"] in job["caps"]:
+        lines.append(f"  its batch may spend {job['caps'][job['provider']]} {job['unit']} at {job['provider']}")
+    if job["daily_cap"] is not None and job["state"] == JobState.QUEUED:
+        spent = cell(job["spent_today"]) or 0
+        lines.append(f"  {job['account']} has spent or set aside {spent} of {cell(job['daily_cap'])} today (UTC)")
+    if job["state"] == JobState.IN_DOUBT:
+        then = "is held for you" if job["parked"] else "is looked for in the provider's own list"
+        lines.append(f"  it {then}; its batch says: on unknown {job['on_unknown']}")
+    if job["cancel_requested_at"] and JobState(job["state"]) not in FINAL:
+        lines.append("  cancelled: what is bought is followed to its end, and nothing more is bought")
     return lines
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from producer.cli.session import ExitCode, client, fail
+from shared.db.drift import Span, Verdict
 from shared.lifecycle import JobState
 
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line")]
@@ -24,7 +25,7 @@ def batches(context: typer.Context, as_json: AsJson = False) -> None:
     """
     with client(context) as opened:
         rows = opened.batches()
-    names = ("name", "jobs", "queued", "running", "in_doubt", "succeeded", "failed", "cancelled")
+    names = ("name", "jobs", "queued", "parked", "running", "in_doubt", "succeeded", "failed", "cancelled")
     show(rows, names, as_json=as_json, also=("created_at",))
 
 
@@ -50,16 +51,71 @@ def jobs(
 def bill(
     context: typer.Context,
     batch: Annotated[str | None, typer.Argument(help="one batch; default: everything")] = None,
+    accept_drift: Annotated[
+        str | None, typer.Option(metavar="ACCOUNT", help="you know why its balance drifted: compare anew from now on")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what was spent, what is set aside, and what may have been spent (held), by account.
 
+    Without a batch also each balance that a provider reports, beside the one that the ledger expects.
+
     Example: genqueue bill spring
     """
     with client(context) as opened:
+        if accept_drift is not None and not opened.accept_drift(accept_drift):
+            fail(f"no balance of an account {accept_drift[:40]!r} was ever read", ExitCode.WRONG_INPUT)
         rows = opened.bill(batch)
+        spans = opened.balance_spans() if batch is None else []
     names = ("account", "submissions", "accepted", "settled", "reserved", "held", "held_unpriced", "unit")
     show(rows, names, as_json=as_json, also=("provider",))
+    told = [_balance(span) for span in spans if span.current or span.drift]
+    if told:
+        if not as_json:
+            typer.echo()
+        shown = ("account", "since", "read", "expected", "reported", "unit", "verdict")
+        show(told, shown, as_json=as_json, also=("spent", "difference", "explained", "drift", "current"))
+
+
+def balance_verdict(span: Span) -> str:
+    """Say what a span of balance readings came to."""
+    held = "held money" if span.by_held else "calls in the air"
+    explained = f"{cell(abs(span.explained))} explained by {held}"
+    more, less = (f"{cell(abs(span.drift))} {word} taken than recorded" for word in ("more", "less"))
+    return {
+        Verdict.EXACT: "as expected",
+        Verdict.EXPLAINED: explained,
+        Verdict.OPEN: f"{cell(abs(span.difference))} may be calls of uncertain price",
+        Verdict.TAKEN: f"{more}, {explained}" if span.explained else more,
+        Verdict.SPARED: f"{less}, {explained}" if span.explained else less,
+    }[span.verdict]
+
+
+def _balance(span: Span) -> dict[str, Any]:
+    return {
+        "account": span.account,
+        "since": span.base.at.replace(microsecond=0),
+        "read": span.last.at.replace(microsecond=0),
+        "spent": span.spent,
+        "expected": span.expected,
+        "reported": span.last.balance,
+        "difference": span.difference,
+        "explained": span.explained,
+        "drift": span.drift,
+        "unit": span.unit,
+        "verdict": balance_verdict(span),
+        "current": span.current,
+    }
+
+
+def strays(context: typer.Context, as_json: AsJson = False) -> None:
+    """List pictures in the providers' own lists that no job owns: another user's, or those of calls in doubt.
+
+    Example: genqueue strays
+    """
+    with client(context) as opened:
+        rows = opened.strays()
+    show(rows, ("account", "upstream_id", "made_at", "note"), as_json=as_json, also=("found_at",))
 
 
 def show(rows: Iterable[Mapping[str, Any]], names: Sequence[str], *, as_json: bool, also: Sequence[str] = ()) -> None:
@@ -82,6 +138,8 @@ def cell(value: Any) -> str:
         return ""
     if isinstance(value, Decimal):
         return f"{value.normalize():f}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     return str(value).replace("[", r"\[")
 
 

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from producer.client import Client, InvalidRowsError, NoSuchBatchError, NoSuchJobError
+from producer.money import CapError
 from producer.prompts import PromptFileError
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.enqueue import EnqueueConflictError
@@ -67,7 +68,7 @@ def told() -> Iterator[None]:
     except InvalidRowsError as error:
         _tell_faults(error)
         raise typer.Exit(ExitCode.WRONG_INPUT) from None
-    except (PromptFileError, EnqueueConflictError, NoSuchBatchError, NoSuchJobError, NotHeldError) as error:
+    except (PromptFileError, CapError, EnqueueConflictError, NoSuchBatchError, NoSuchJobError, NotHeldError) as error:
         fail(str(error), ExitCode.WRONG_INPUT)
     except (SettingsError, DatabaseUnavailableError, SchemaError) as error:
         fail(str(error), ExitCode.BROKEN)

@@ -19,17 +19,19 @@ _TICK_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0
 _SHOWN = (
     "queued",
+    "parked",
     "submitting",
     "pending",
     "processing",
     "transferring",
+    "looking_up",
     "in_doubt",
     "succeeded",
     "failed",
     "cancelled",
 )
-_ENDED = ("succeeded", "failed", "cancelled", "in_doubt")
-_STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "cancelled": "yellow"}
+_ENDED = ("succeeded", "failed", "cancelled", "in_doubt", "parked")
+_STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "parked": "yellow", "cancelled": "yellow"}
 
 
 def watch(

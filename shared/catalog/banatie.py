@@ -110,6 +110,7 @@ PROVIDER: Final = Provider(
     windows=(RateWindow(100, 3600.0),),  # of one key, reads included
     concurrency=4,  # none documented; at up to 90 s a call three keep up with the hundred an hour
     timeout_seconds=150.0,  # the service itself gives its model 90 s, within the call
+    quiet_seconds=120.0,  # the service gives its model 90 s, within the call or after it was given up
     max_images=1,
     unit="unbilled",
     parameters=PARAMETERS,

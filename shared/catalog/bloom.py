@@ -88,6 +88,7 @@ PROVIDER: Final = Provider(
     windows=(RateWindow(120, 60.0),),  # of one key, reads included
     concurrency=8,  # none documented; submits are answered at once
     timeout_seconds=60.0,
+    quiet_seconds=60.0,  # none documented; the row is written with the 202
     max_images=5,
     unit="credit",
     parameters=PARAMETERS,

@@ -75,6 +75,7 @@ PROVIDER: Final = Provider(
     windows=(RateWindow(60, 60.0), RateWindow(1000, 3600.0), RateWindow(50, 3600.0, "submit")),
     concurrency=1,  # its media list shows no prompt: only one call in the air can be told from the others
     timeout_seconds=120.0,  # 2 to 8 s are documented; the vendor's own client waits this long
+    quiet_seconds=120.0,  # none documented; no call of theirs was seen to take longer
     max_images=1,
     unit="credit",
     parameters=PARAMETERS,

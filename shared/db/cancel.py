@@ -1,5 +1,7 @@
-"""Cancelling what has not been paid for: free, and refused for everything else."""
+"""Cancelling: free before the intent; after it, what is bought is followed to its end, stored and accounted for."""
 
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -7,19 +9,48 @@ from sqlalchemy import Connection, text
 from shared.db.transitions import Claim, Move, move
 from shared.lifecycle import JobState
 
-_QUEUED = text("""
-SELECT job.id, job.epoch FROM job JOIN batch ON batch.id = job.batch_id
-WHERE job.state = 'queued' AND (CAST(:job AS uuid) IS NULL OR job.id = :job)
-  AND (CAST(:batch AS text) IS NULL OR batch.name = :batch)
-FOR NO KEY UPDATE OF job
+# Skipping what others hold just now keeps this from waiting for them in another order than theirs.
+_OPEN = text("""
+SELECT job.id, job.epoch, job.state FROM job JOIN batch ON batch.id = job.batch_id
+WHERE job.due_at IS NOT NULL AND job.cancel_requested_at IS NULL
+  AND (CAST(:job AS uuid) IS NULL OR job.id = :job) AND (CAST(:batch AS text) IS NULL OR batch.name = :batch)
+LIMIT :limit FOR NO KEY UPDATE OF job SKIP LOCKED
 """)
+_LEFT = text("""
+SELECT EXISTS (SELECT 1 FROM job JOIN batch ON batch.id = job.batch_id
+  WHERE job.due_at IS NOT NULL AND job.cancel_requested_at IS NULL
+    AND (CAST(:job AS uuid) IS NULL OR job.id = :job) AND (CAST(:batch AS text) IS NULL OR batch.name = :batch))
+""")
+_REQUEST = text("""
+WITH asked AS (
+  UPDATE job SET cancel_requested_at = now() WHERE id = ANY(CAST(:ids AS uuid[])) RETURNING id, epoch, state
+)
+INSERT INTO job_event (job_id, epoch, from_state, to_state, actor, code, note)
+SELECT id, epoch, state, state, :actor, 'cancel_requested', 'bought, or being bought: followed to its end' FROM asked
+""")
+_CHUNK: Final = 500
 
 
-def cancel_queued(connection: Connection, *, job: UUID | None = None, batch: str | None = None, actor: str) -> int:
-    """Cancel the queued jobs that match and return how many; what is bought or being bought goes on to its end.
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """How many jobs ended free of charge, how many are followed to their end, and whether some are still to do."""
 
-    A sender that writes its intent at the same moment either finds the job cancelled or wins, and then it goes on.
+    ended: int
+    followed: int
+    more: bool
+
+
+def cancel(connection: Connection, *, job: UUID | None = None, batch: str | None = None, actor: str) -> Cancelled:
+    """Cancel up to 500 of the jobs that match and have not ended; repeat while there are `more`.
+
+    A sender that writes its intent at the same moment either finds the job cancelled, or wins: then it is followed.
     """
-    found = connection.execute(_QUEUED, {"job": job, "batch": batch}).all()
-    steps = [Move(Claim(row.id, row.epoch), JobState.QUEUED, JobState.CANCELLED) for row in found]
-    return len(move(connection, steps, actor=actor))
+    which = {"job": job, "batch": batch}
+    found = connection.execute(_OPEN, {**which, "limit": _CHUNK}).all()
+    free = [row for row in found if row.state == JobState.QUEUED]
+    bought = [row.id for row in found if row.state != JobState.QUEUED]
+    steps = [Move(Claim(row.id, row.epoch), JobState.QUEUED, JobState.CANCELLED) for row in free]
+    ended = move(connection, steps, actor=actor)
+    if bought:
+        connection.execute(_REQUEST, {"ids": bought, "actor": actor})
+    return Cancelled(len(ended), len(bought), bool(connection.execute(_LEFT, which).scalar_one()))

@@ -1,22 +1,25 @@
 """Enqueueing: all rows of a batch in one transaction, or none; the same rows again add nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
 from sqlalchemy import Connection, text
 
+from shared.db import caps
 from shared.db.accounts import AccountRow, ensure
 from shared.ids import new_id
 
 WAKE_CHANNEL = "genqueue_due"
 """Dispatchers LISTEN here; a lost notice costs one tick."""
 
-_BATCH = text("""
-INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id
-""")
+_TURN_TO_ENQUEUE = text("SELECT pg_advisory_xact_lock(hashtextextended('enqueue ' || :name, 0))")
+_BATCH = text("INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT (name) DO NOTHING")
+_BATCH_ID = text("SELECT id FROM batch WHERE name = :name")
+_POLICY = text("UPDATE batch SET on_unknown = :on_unknown WHERE id = :batch")
 _STAGE = text("""
 CREATE TEMPORARY TABLE arriving (
   position bigint, id uuid, custom_id text, account text, provider text, request jsonb, fingerprint bytea,
@@ -30,12 +33,13 @@ _CONFLICTS = text("""
 SELECT a.custom_id FROM arriving a JOIN job ON job.batch_id = :batch AND job.custom_id = a.custom_id
 WHERE job.fingerprint <> a.fingerprint OR job.provider <> a.provider ORDER BY a.position LIMIT 20
 """)
-# Where workers have several accounts of a provider, its jobs are dealt out over those that are not paused.
+# Where workers have several accounts of a provider, its jobs are dealt out over those that are not paused, if any.
 _SPREAD = text("""
 UPDATE arriving SET account = dealt.names[1 + arriving.position % cardinality(dealt.names)]
 FROM (
-  SELECT provider, array_agg(name ORDER BY name) AS names FROM account
-  WHERE seen_at > now() - interval '1 day' AND paused_at IS NULL GROUP BY provider
+  SELECT provider, coalesce(array_agg(name ORDER BY name) FILTER (WHERE paused_at IS NULL),
+    array_agg(name ORDER BY name)) AS names FROM account
+  WHERE seen_at > now() - interval '1 day' GROUP BY provider
 ) AS dealt
 WHERE dealt.provider = arriving.provider AND dealt.names <> ARRAY[arriving.account]
 """)
@@ -44,8 +48,9 @@ WHERE dealt.provider = arriving.provider AND dealt.names <> ARRAY[arriving.accou
 _INSERT = text("""
 WITH line AS MATERIALIZED (
   SELECT a.account, a.priority, coalesce((
-    SELECT job.turn - 1 FROM job WHERE job.account = a.account AND job.state = 'queued' AND job.priority = a.priority
-      AND job.due_at <= now() ORDER BY job.priority DESC, job.turn LIMIT 1), account.turn) AS turn
+    SELECT job.turn - 1 FROM job WHERE job.account = a.account AND job.state = 'queued' AND NOT job.parked
+      AND job.priority = a.priority AND job.due_at <= now()
+    ORDER BY job.priority DESC, job.turn LIMIT 1), account.turn) AS turn
   FROM (SELECT DISTINCT account, priority FROM arriving) a JOIN account ON account.name = a.account
 )
 INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, priority, turn,
@@ -86,6 +91,20 @@ class NewJob:
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """How a batch is handled: times in seconds, caps by provider in its unit.
+
+    `on_unknown`: what becomes of a paid call whose answer is lost once its provider shows that nothing was bought:
+    "hold" leaves it to a person, "resend" sends it again. None keeps what the batch has. Caps replace those it has.
+    """
+
+    deadline_seconds: float
+    collect_seconds: float
+    on_unknown: Literal["hold", "resend"] | None = None
+    caps: Mapping[str, Decimal] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Enqueued:
     """What an enqueue did: rows given, and how many of them were new."""
 
@@ -99,9 +118,7 @@ def enqueue(
     batch: str,
     jobs: Iterable[NewJob],
     accounts: Iterable[AccountRow],
-    *,
-    deadline_seconds: float,
-    collect_seconds: float,
+    policy: Policy,
 ) -> Enqueued:
     """Add to `batch` whatever of `jobs` is not in it yet, streaming; the caller's transaction makes it one step.
 
@@ -110,15 +127,22 @@ def enqueue(
     # The same batch enqueued twice at once waits here for its twin, however many rows that has.
     connection.execute(text("SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '15min'"))
     ensure(connection, accounts)
-    batch_id: UUID = connection.execute(_BATCH, {"id": new_id(), "name": batch}).scalar_one()
+    connection.execute(_TURN_TO_ENQUEUE, {"name": batch})
+    connection.execute(_BATCH, {"id": new_id(), "name": batch})
+    batch_id: UUID = connection.execute(_BATCH_ID, {"name": batch}).scalar_one()
     connection.execute(_STAGE)
     given = _copy(connection, jobs)
     conflicts = list(connection.execute(_CONFLICTS, {"batch": batch_id}).scalars())
     if conflicts:
         raise EnqueueConflictError(batch, conflicts)
     connection.execute(_SPREAD)
-    times = {"deadline": deadline_seconds, "collect": collect_seconds}
+    times = {"deadline": policy.deadline_seconds, "collect": policy.collect_seconds}
     added = connection.execute(_INSERT, {"batch": batch_id, **times}).rowcount
+    # Last, for whoever pays for this batch waits for its row from here on.
+    if policy.on_unknown is not None:
+        connection.execute(_POLICY, {"batch": batch_id, "on_unknown": policy.on_unknown})
+    if policy.caps is not None:
+        caps.set_for(connection, batch, policy.caps)
     wake(connection)
     return Enqueued(batch_id, given, added)
 

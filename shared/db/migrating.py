@@ -15,8 +15,11 @@ from shared.db.tables import metadata
 _LOCK = 0x67656E7175657565  # "genqueue": migrations run one at a time
 
 
-def migrate(engine: Engine) -> str:
-    """Bring the database to the newest revision and return it; safe to run by many at once."""
+def migrate(engine: Engine, *, to: str = "head") -> str:
+    """Bring the database to the newest revision and return it; safe to run by many at once.
+
+    `to` stops at an older one, for tests of the way from there.
+    """
     config = Config()
     config.set_main_option("script_location", str(VERSIONS.parent))
     with transaction(engine) as connection:
@@ -25,8 +28,8 @@ def migrate(engine: Engine) -> str:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         refuse_newer(connection)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-    return wanted_revision()
+        command.upgrade(config, to)
+    return wanted_revision() if to == "head" else to
 
 
 def differences(engine: Engine) -> list[Any]:

@@ -10,9 +10,11 @@ Row = dict[str, Any]
 
 _BATCHES = text("""
 SELECT batch.name, batch.created_at, count(job.id) AS jobs,
-  count(*) FILTER (WHERE job.state = 'queued') AS queued,
-  count(*) FILTER (WHERE job.state IN ('submitting', 'pending', 'processing', 'transferring')) AS running,
-  count(*) FILTER (WHERE job.state = 'in_doubt') AS in_doubt,
+  count(*) FILTER (WHERE job.state = 'queued' AND NOT job.parked) AS queued,
+  count(*) FILTER (WHERE job.state = 'queued' AND job.parked) AS parked,
+  count(*) FILTER (WHERE job.state IN ('submitting', 'pending', 'processing', 'transferring')
+    OR (job.state = 'in_doubt' AND NOT job.parked)) AS running,
+  count(*) FILTER (WHERE job.state = 'in_doubt' AND job.parked) AS in_doubt,
   count(*) FILTER (WHERE job.state = 'succeeded') AS succeeded,
   count(*) FILTER (WHERE job.state = 'failed') AS failed,
   count(*) FILTER (WHERE job.state = 'cancelled') AS cancelled
@@ -20,9 +22,12 @@ FROM batch LEFT JOIN job ON job.batch_id = batch.id
 WHERE CAST(:name AS text) IS NULL OR batch.name = :name
 GROUP BY batch.id ORDER BY batch.created_at
 """)
-_COUNTS = text("""
-SELECT job.provider, job.state, count(*) AS jobs FROM job JOIN batch ON batch.id = job.batch_id
-WHERE batch.name = :name GROUP BY job.provider, job.state
+# What waits for a person is told from what goes on by itself.
+_SHOWN = """CASE WHEN job.state = 'queued' AND job.parked THEN 'parked'
+  WHEN job.state = 'in_doubt' AND NOT job.parked THEN 'looking_up' ELSE job.state END"""
+_COUNTS = text(f"""
+SELECT job.provider, {_SHOWN} AS state, count(*) AS jobs FROM job JOIN batch ON batch.id = job.batch_id
+WHERE batch.name = :name GROUP BY 1, 2
 """)
 _JOBS = text("""
 SELECT job.id, job.custom_id, job.provider, job.state, job.error_code, job.error, job.due_at, job.created_at,
@@ -38,8 +43,11 @@ WHERE CAST(job.id AS text) LIKE :prefix OR job.custom_id = :name OR batch.name |
 LIMIT 20
 """)
 _JOB = text("""
-SELECT job.*, batch.name AS batch, now() AS now, account.paused_code, account.paused_reason, account.action_url,
-  account.not_before
+SELECT job.*, batch.name AS batch, batch.on_unknown, batch.caps, now() AS now, account.paused_code,
+  account.paused_reason, account.action_url, account.probe_at, account.not_before, account.unit, account.daily_cap,
+  (SELECT sum(coalesce(s.settled, s.reserved)) FROM submission s WHERE account.daily_cap IS NOT NULL
+    AND s.account = account.name AND s.opened_at >= date_trunc('day', now())
+    AND coalesce(s.outcome, 'unknown') IN ('accepted', 'unknown')) AS spent_today
 FROM job JOIN batch ON batch.id = job.batch_id JOIN account ON account.name = job.account WHERE job.id = :id
 """)
 _SUBMISSIONS = text("SELECT * FROM submission WHERE job_id = :id ORDER BY opened_at")
@@ -86,7 +94,11 @@ def batch_exists(connection: Connection, name: str) -> bool:
 
 
 def counts(connection: Connection, name: str) -> dict[str, dict[str, int]]:
-    """Return provider -> state -> number of jobs of one batch."""
+    """Return provider -> state -> number of jobs of one batch.
+
+    Besides the states of the lifecycle: `parked` is queued, but out of the line until a person acts; `looking_up` is in
+    doubt, while the provider's own list will still be asked.
+    """
     found: dict[str, dict[str, int]] = {}
     for provider, state, jobs in connection.execute(_COUNTS, {"name": name}):
         found.setdefault(provider, {})[state] = jobs

@@ -1,39 +1,29 @@
-"""Attempts to pay: the intent that opens one before a byte leaves, and the evidence that closes it, however late."""
+"""Attempts to pay: the evidence that closes each, however late; `intents` opens them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db import accounts, ledger, slots
-from shared.db.transitions import Claim, Move, move, release
+from shared.db import ledger
+from shared.db.transitions import Claim, Move, move
 from shared.lifecycle import ImageState, JobState, Outcome
 
-_WANTED = text("""
-SELECT job.id, job.epoch, job.batch_id, job.request, job.images, job.tries, array(
+MISSING: Final = """array(
     SELECT i FROM generate_series(0, job.images - 1) i
     WHERE NOT EXISTS (SELECT 1 FROM image
       WHERE image.job_id = job.id AND image.index = i AND image.state IN ('stored', 'upstream_only'))
-  ) AS missing
-FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
-  ON job.id = a.id AND job.epoch = a.epoch
-WHERE job.state = 'queued' AND job.claimed_by IS NOT NULL AND job.deadline_at > now()
-  AND job.due_at > clock_timestamp()
-ORDER BY job.priority DESC, job.turn
-""")
-_OPEN = text("""
-INSERT INTO submission (id, job_id, epoch, account, sender, sender_lock, send_by, reserved, unit)
-SELECT :id, :job_id, :epoch, name, :sender, :sender_lock, clock_timestamp() + :send_within * interval '1 second',
-  :reserved, unit FROM account WHERE name = :account
-""")
-_LOCK = text("SELECT job_id, outcome, reserved FROM submission WHERE id = :id FOR UPDATE")
+  )"""
+"""SQL: the indexes of a job's images that are still to be bought."""
+_LOCK = text("SELECT job_id, outcome, reserved, settled, inferred FROM submission WHERE id = :id FOR UPDATE")
 _CLOSE = text("""
 UPDATE submission SET outcome = :outcome, answered_at = clock_timestamp(), http_status = :http_status,
-  upstream_id = :upstream_id, error_code = :error_code, error = :error, settled = :settled
+  upstream_id = :upstream_id, error_code = :error_code, error = :error, settled = :settled, inferred = :inferred,
+  quiet_at = least(quiet_at, clock_timestamp() + :quiet * interval '1 second')
 WHERE id = :id
 """)
 _IMAGES = text("""
@@ -49,55 +39,55 @@ ON CONFLICT (job_id, index) DO UPDATE SET submission_id = excluded.submission_id
   error_code = excluded.error_code, error = excluded.error
 WHERE image.state NOT IN ('stored', 'upstream_only')
 """)
+_TAKEN = text("""
+SELECT index FROM image WHERE submission_id <> :submission AND state <> 'failed'
+  AND job_id = (SELECT job_id FROM submission WHERE id = :submission)
+""")
+# Evidence of an earlier attempt is no reason to end the lease of one that is being paid for now.
 _DUE_NOW = text("""
-UPDATE job SET due_at = now(), claimed_by = NULL WHERE id = :id AND state IN ('submitting', 'in_doubt')
+UPDATE job SET due_at = now(), claimed_by = NULL, company = NULL, parked = false
+WHERE id = :id AND state IN ('submitting', 'in_doubt') AND :submission = (
+  SELECT s.id FROM submission s WHERE s.job_id = job.id ORDER BY s.opened_at DESC LIMIT 1)
+RETURNING id
+""")
+_ELSEWHERE = text("""
+SELECT epoch, state,
+  EXISTS (SELECT 1 FROM image WHERE job_id = job.id AND image.state IN ('pending', 'processing')) AS waits,
+  EXISTS (SELECT 1 FROM image WHERE job_id = job.id AND image.state = 'ready') AS ready
+FROM job WHERE id = :id FOR UPDATE
+""")
+_COLLECT = text("UPDATE job SET collect_until = greatest(collect_until, now() + interval '1 day') WHERE id = :id")
+_STRAY = text("""
+INSERT INTO stray (account, upstream_id, made_at, note)
+SELECT i.account, coalesce(i.upstream_id, s.upstream_id || '/' || i.index, s.id || '/' || i.index), now(),
+  'bought by an earlier attempt of job ' || i.job_id || ', which has its images already'
+FROM image i JOIN submission s ON s.id = i.submission_id
+WHERE i.job_id = :id AND i.state IN ('pending', 'processing', 'ready')
+ON CONFLICT DO NOTHING
 """)
 _STATE = text("""
 SELECT state FROM job WHERE id = :job AND epoch = :epoch AND claimed_by IS NOT NULL FOR UPDATE
 """)
 _LATEST = """
-SELECT id, outcome, error_code, error, sender, (SELECT batch_id FROM job WHERE job.id = job_id) AS batch_id
+SELECT id, outcome, error_code, error, sender, sender_lock, batch_id, opened_at, quiet_at,
+  greatest(extract(epoch FROM quiet_at - clock_timestamp()), 0) AS quiet_in
 FROM submission WHERE job_id = :job ORDER BY opened_at DESC LIMIT 1
 """
 _LATEST_READ = text(_LATEST)
 _LATEST_LOCK = text(_LATEST + " FOR UPDATE")
+_HELD = text("""
+SELECT id FROM submission WHERE job_id = :job AND outcome = 'unknown' ORDER BY opened_at DESC LIMIT 1 FOR UPDATE
+""")
 _REFUSALS = text("""
 SELECT count(*) FROM submission WHERE job_id = :job AND outcome = 'rejected' AND error_code = :code
 """)
-_IS_OPEN = text("SELECT 1 FROM submission WHERE id = :id AND outcome IS NULL")
 
-_ASKED = text("""
-SELECT s.job_id, s.account, job.request, array(
-    SELECT i FROM generate_series(0, job.images - 1) i
-    WHERE NOT EXISTS (SELECT 1 FROM image
-      WHERE image.job_id = job.id AND image.index = i AND image.state IN ('stored', 'upstream_only'))
-  ) AS missing
+_ASKED = text(f"""
+SELECT s.job_id, s.account, job.request, {MISSING} AS missing
 FROM submission s JOIN job ON job.id = s.job_id WHERE s.id = :id
 """)
 
-Request = dict[str, Any]
-_UNSPENT = (JobState.QUEUED,)
-
-
-@dataclass(frozen=True, slots=True)
-class Intent:
-    """An open submission: its sender, and nobody else, may now pay for it once."""
-
-    submission_id: UUID
-    claim: Claim
-    batch_id: UUID
-    request: Request
-    missing: tuple[int, ...]
-    """The indexes of the images that this payment buys."""
-    tries: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """Who pays: the worker, and the session lock whose release proves it gone."""
-
-    name: str
-    lock_key: int
+_COLLECTED_AFTER_ALL: Final = frozenset({JobState.QUEUED, JobState.IN_DOUBT, JobState.FAILED, JobState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +105,11 @@ class BoughtImage:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one attempt to pay. `settled` is the provider's own figure, where it gave one."""
+    """What became of one attempt to pay. `settled` is the provider's own figure, where it gave one.
+
+    `inferred`: not the provider's word on this call, but a person's, or what its own list shows; its word replaces it.
+    `quiet_seconds`: the sender knows that its call is over, and from now until its purchase would show in that list.
+    """
 
     outcome: Outcome
     http_status: int | None = None
@@ -124,94 +118,23 @@ class Answer:
     error: str | None = None
     settled: Decimal | None = None
     images: tuple[BoughtImage, ...] = field(default=())
-
-
-def open_for(  # noqa: PLR0913 - who pays, for what, at which price, and until when
-    connection: Connection,
-    account: str,
-    wanted: Mapping[Claim, UUID],
-    *,
-    sender: Sender,
-    price: Callable[[Request, int], Decimal | None],
-    send_within_seconds: float,
-    lease_seconds: float,
-) -> list[Intent]:
-    """Write the intents for as many of `wanted` as the account allows now, and release the others unspent.
-
-    In one transaction under the account's lock: `queued` becomes `submitting`, the submission exists, the rate slot is
-    taken and the price reserved. `wanted` gives each claim the id of its submission to be, so that whoever lost this
-    commit's answer can `take_back` exactly its own. `price(request, count)` gives an upper bound in the account's unit,
-    or None.
-    """
-    locked = accounts.lock(connection, account, wait=True)
-    if locked is None or not locked.may_pay:
-        # Due at once: the dispatcher looks at the account first, and in line nobody passes them.
-        release(connection, wanted, states=_UNSPENT, due_seconds=0 if locked else 30)
-        return []
-    space = slots.room(connection, account, locked.windows)
-    parameters = {"ids": [c.job_id for c in wanted], "epochs": [c.epoch for c in wanted]}
-    rows = connection.execute(_WANTED, parameters).all()
-    now, later = rows[: space.free], rows[space.free :]
-    release(connection, [Claim(row.id, row.epoch) for row in later], states=_UNSPENT)
-    intents = [
-        Intent(wanted[claim], claim, row.batch_id, row.request, tuple(row.missing), row.tries)
-        for row in now
-        for claim in [Claim(row.id, row.epoch)]
-    ]
-    moves = [
-        Move(
-            intent.claim,
-            JobState.QUEUED,
-            JobState.SUBMITTING,
-            lease_seconds,
-            tries=intent.tries,
-            keep_claim=True,
-        )
-        for intent in intents
-    ]
-    moved = move(connection, moves, actor=sender.name)
-    intents = [intent for intent in intents if intent.claim.job_id in moved]
-    for intent in intents:
-        reserved = price(intent.request, len(intent.missing))
-        _open(connection, account, intent, sender, reserved, send_within_seconds)
-    slots.take(connection, account, "submit", len(intents))
-    return intents
-
-
-def _open(
-    connection: Connection,
-    account: str,
-    intent: Intent,
-    sender: Sender,
-    reserved: Decimal | None,
-    send_within_seconds: float,
-) -> None:
-    connection.execute(
-        _OPEN,
-        {
-            "id": intent.submission_id,
-            "job_id": intent.claim.job_id,
-            "epoch": intent.claim.epoch,
-            "account": account,
-            "sender": sender.name,
-            "sender_lock": sender.lock_key,
-            "send_within": send_within_seconds,
-            "reserved": reserved,
-        },
-    )
-    ledger.reserve(connection, intent.submission_id, reserved)
+    inferred: bool = False
+    quiet_seconds: float | None = None
 
 
 def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
     """Write what became of a submission, whatever the job's epoch; False where a better answer is known already.
 
-    Evidence may come late: it replaces `unknown`, never an answer the provider itself gave.
+    Evidence may come late: it replaces `unknown` and what was only inferred, never an answer the provider itself gave.
     """
     row = connection.execute(_LOCK, {"id": submission_id}).one()
     before = Outcome(row.outcome) if row.outcome else None
-    if before not in {None, Outcome.UNKNOWN} or before is answer.outcome:
+    better = row.inferred and not answer.inferred and answer.outcome is not Outcome.UNKNOWN
+    if not better and (before not in {None, Outcome.UNKNOWN} or before is answer.outcome):
         return False
-    settled = answer.settled if answer.settled is not None else row.reserved
+    known = (answer.settled, row.reserved, row.settled)  # a person's figure only where the price is unknown
+    settled = next((amount for amount in known if amount is not None), None)
+    settled = settled if answer.outcome is Outcome.ACCEPTED else None
     connection.execute(
         _CLOSE,
         {
@@ -221,10 +144,18 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
             "upstream_id": answer.upstream_id,
             "error_code": answer.error_code,
             "error": answer.error,
-            "settled": settled if answer.outcome is Outcome.ACCEPTED else None,
+            "settled": settled,
+            "inferred": answer.inferred,
+            "quiet": answer.quiet_seconds,
         },
     )
-    ledger.close(connection, submission_id, before=before, after=answer.outcome, reserved=row.reserved, settled=settled)
+    ledger.close(
+        connection,
+        submission_id,
+        before=ledger.position(before, reserved=row.reserved, settled=row.settled),
+        after=ledger.position(answer.outcome, reserved=row.reserved, settled=settled),
+        outcome=answer.outcome,
+    )
     if answer.images:
         _insert_images(connection, submission_id, answer.images)
     return True
@@ -235,21 +166,37 @@ def asked_by(connection: Connection, submission_id: UUID) -> Any:
     return connection.execute(_ASKED, {"id": submission_id}).one_or_none()
 
 
-def due_now(connection: Connection, job_id: UUID) -> None:
-    """Have the job looked at at once: evidence arrived that its sender could no longer act on."""
-    connection.execute(_DUE_NOW, {"id": job_id})
+def follow_late(connection: Connection, job_id: UUID, submission_id: UUID, *, actor: str) -> None:
+    """Have the evidence of a submission used that its sender could no longer act on.
+
+    A job that is in doubt about it is looked at at once; else what it bought is collected.
+    """
+    if connection.execute(_DUE_NOW, {"id": job_id, "submission": submission_id}).one_or_none() is None:
+        collect(connection, job_id, actor=actor)
 
 
-def take_back(connection: Connection, account: str, wanted: Mapping[Claim, UUID], *, note: str, actor: str) -> None:
-    """Undo the intents of an `open_for` whose commit was not confirmed; only their sender knows that nothing left."""
-    # A commit whose answer was lost may still be under way; it holds this lock until it is done.
-    accounts.lock(connection, account, wait=True)
-    release(connection, wanted, states=_UNSPENT, due_seconds=1.0)
-    for claim, submission_id in wanted.items():
-        if connection.execute(_IS_OPEN, {"id": submission_id}).one_or_none() is None:
-            continue
-        record(connection, submission_id, Answer(Outcome.NOT_SENT, error_code="provider_unreachable", error=note))
-        move(connection, [Move(claim, JobState.SUBMITTING, JobState.QUEUED, 1.0, note=note)], actor=actor)
+def collect(connection: Connection, job_id: UUID, *, actor: str) -> None:
+    """Collect what an attempt turned out to have bought, of a job that would buy it again, is in doubt, or has ended.
+
+    A job that has its images already keeps them, and what was bought beside them is reported.
+    """
+    row = connection.execute(_ELSEWHERE, {"id": job_id}).one()
+    state = JobState(row.state)
+    if not (row.waits or row.ready):
+        return
+    if state is JobState.SUCCEEDED:
+        connection.execute(_STRAY, {"id": job_id})
+    elif state in _COLLECTED_AFTER_ALL:
+        after = JobState.PENDING if row.waits else JobState.TRANSFERRING
+        note = "an earlier attempt turned out to be bought"
+        move(connection, [Move(Claim(job_id, row.epoch), state, after, 0, code="answer_found", note=note)], actor=actor)
+        connection.execute(_COLLECT, {"id": job_id})
+
+
+def in_doubt(connection: Connection, job_id: UUID) -> UUID | None:
+    """Lock and return the job's newest submission whose money is held; None where none is."""
+    found: UUID | None = connection.execute(_HELD, {"job": job_id}).scalar_one_or_none()
+    return found
 
 
 def state_of(connection: Connection, claim: Claim) -> JobState | None:
@@ -273,6 +220,7 @@ def latest(connection: Connection, job_id: UUID, *, lock: bool = False) -> Any:
 
 
 def _insert_images(connection: Connection, submission_id: UUID, images: Sequence[BoughtImage]) -> None:
+    images = _beside_others(images, connection.execute(_TAKEN, {"submission": submission_id}).scalars().all())
     connection.execute(
         _IMAGES,
         {
@@ -286,3 +234,11 @@ def _insert_images(connection: Connection, submission_id: UUID, images: Sequence
             "notes": [image.error for image in images],
         },
     )
+
+
+def _beside_others(images: Sequence[BoughtImage], taken: Sequence[int]) -> Sequence[BoughtImage]:
+    """Give pictures whose place another attempt has filled one of their own: no paid image is lost to the other."""
+    if not {image.index for image in images} & set(taken):
+        return images
+    first = max(*taken, *(image.index for image in images)) + 1
+    return [replace(image, index=first + offset) for offset, image in enumerate(images)]

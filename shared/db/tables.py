@@ -52,9 +52,16 @@ class Account(SQLModel, table=True):
     unit: str = _text()
     concurrency: int
     windows: list[dict[str, float]] = Field(sa_column=Column(JSONB, nullable=False))
+    daily_cap: Decimal | None = _numeric(nullable=True)
     turn: int = Field(sa_column=Column(BigInteger, nullable=False))
     not_before: datetime | None = _time(nullable=True)
     doubts: int
+    ramp: int | None
+    probe_at: datetime | None = _time(nullable=True)
+    probes: int
+    needs: Decimal | None = _numeric(nullable=True)
+    swept_until: datetime | None = _time(nullable=True)
+    sweep_at: datetime | None = _time(nullable=True)
     paused_at: datetime | None = _time(nullable=True)
     paused_code: str | None = _text(nullable=True)
     paused_reason: str | None = _text(nullable=True)
@@ -62,6 +69,16 @@ class Account(SQLModel, table=True):
     balance: Decimal | None = _numeric(nullable=True)
     notes: str | None = _text(nullable=True)
     seen_at: datetime | None = _time(nullable=True)
+
+
+class Stray(SQLModel, table=True):
+    """One picture that a provider made and that no submission of ours owns; reported, never guessed at."""
+
+    account: str = Field(sa_column=Column(Text, ForeignKey("account.name"), primary_key=True))
+    upstream_id: str = _text(primary_key=True)
+    made_at: datetime = _time()
+    found_at: datetime = _time()
+    note: str = _text()
 
 
 class Batch(SQLModel, table=True):
@@ -72,6 +89,7 @@ class Batch(SQLModel, table=True):
     id: UUID = Field(primary_key=True)
     name: str = _text()
     on_unknown: str = _text()
+    caps: dict[str, str] = Field(sa_column=Column(JSONB, nullable=False))
     created_at: datetime = _time()
 
 
@@ -80,7 +98,13 @@ class Job(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("batch_id", "custom_id"),
-        Index("job_dispatch", "account", text("priority DESC"), "turn", postgresql_where=text("state = 'queued'")),
+        Index(
+            "job_dispatch",
+            "account",
+            text("priority DESC"),
+            "turn",
+            postgresql_where=text("state = 'queued' AND NOT parked"),
+        ),
         Index("job_poll", "account", "due_at", postgresql_where=text("state IN ('pending', 'processing')")),
         Index(
             "job_transfer",
@@ -92,6 +116,7 @@ class Job(SQLModel, table=True):
         Index("job_reconcile", "account", "due_at", postgresql_where=text("state IN ('submitting', 'in_doubt')")),
         Index("job_claimed", "account", "state", postgresql_where=text("claimed_by IS NOT NULL")),
         Index("job_deadline", "deadline_at", postgresql_where=text("state = 'queued'")),
+        Index("job_parked", "account", "batch_id", postgresql_where=text("parked")),
         Index("job_batch_state", "batch_id", "state"),
     )
 
@@ -107,6 +132,10 @@ class Job(SQLModel, table=True):
     due_at: datetime | None = _time(nullable=True)
     epoch: int
     claimed_by: str | None = _text(nullable=True)
+    company: int | None = Field(sa_column=Column(SmallInteger))
+    crashes: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    parked: bool
+    cancel_requested_at: datetime | None = _time(nullable=True)
     priority: int = Field(sa_column=Column(SmallInteger, nullable=False))
     turn: int = Field(sa_column=Column(BigInteger, nullable=False))
     tries: int
@@ -126,16 +155,21 @@ class Submission(SQLModel, table=True):
         UniqueConstraint("job_id", "epoch"),
         UniqueConstraint("account", "upstream_id"),
         Index("submission_one_open", "job_id", unique=True, postgresql_where=text("outcome IS NULL")),
+        Index("submission_day", "account", "opened_at", postgresql_include=["outcome", "reserved", "settled"]),
+        Index("submission_batch", "batch_id", "account", postgresql_include=["outcome", "reserved", "settled"]),
+        Index("submission_undecided", "account", postgresql_where=text("outcome IS NULL OR outcome = 'unknown'")),
     )
 
     id: UUID = Field(primary_key=True)
     job_id: UUID = Field(foreign_key="job.id")
     epoch: int
+    batch_id: UUID = Field(foreign_key="batch.id")
     account: str = _account()
     sender: str = _text()
     sender_lock: int = Field(sa_column=Column(BigInteger, nullable=False))
     opened_at: datetime = _time()
     send_by: datetime = _time()
+    quiet_at: datetime = _time()
     outcome: str | None = _text(nullable=True)
     answered_at: datetime | None = _time(nullable=True)
     http_status: int | None
@@ -144,6 +178,7 @@ class Submission(SQLModel, table=True):
     error: str | None = _text(nullable=True)
     reserved: Decimal | None = _numeric(nullable=True)
     settled: Decimal | None = _numeric(nullable=True)
+    inferred: bool
     unit: str = _text()
 
 
@@ -206,7 +241,11 @@ class LedgerLine(SQLModel, table=True):
     """One movement of money or credits, as changes of what is reserved, settled and held."""
 
     __tablename__ = "ledger"
-    __table_args__ = (Index("ledger_job", "job_id"), Index("ledger_submission", "submission_id"))
+    __table_args__ = (
+        Index("ledger_job", "job_id"),
+        Index("ledger_submission", "submission_id"),
+        Index("ledger_account", "account", "at", postgresql_include=["reserved", "settled", "held"]),
+    )
 
     id: int = _identity()
     at: datetime = _time()
@@ -228,3 +267,36 @@ class Worker(SQLModel, table=True):
     slots: int
     started_at: datetime = _time()
     last_tick_at: datetime = _time()
+
+
+class BalanceReading(SQLModel, table=True):
+    """What a provider said is left of an account, beside the ledger's sums at that moment."""
+
+    __tablename__ = "balance_reading"
+    __table_args__ = (Index("balance_reading_account", "account", "id"),)
+
+    id: int = _identity()
+    account: str = _account()
+    at: datetime = _time()
+    base: bool
+    balance: Decimal = _numeric()
+    settled: Decimal = _numeric()
+    held: Decimal = _numeric()
+    held_ever: Decimal = _numeric()
+    in_air: Decimal = _numeric()
+    just_settled: Decimal = _numeric()
+    unpriced_held: int
+    unpriced_in_air: int
+
+
+class LedgerSum(SQLModel, table=True):
+    """What the ledger's lines of one account come to, up to a moment; `held_ever` leaves out what was given back."""
+
+    __tablename__ = "ledger_sum"
+
+    account: str = Field(sa_column=Column(Text, ForeignKey("account.name"), primary_key=True))
+    until: datetime = _time()
+    reserved: Decimal = _numeric()
+    settled: Decimal = _numeric()
+    held: Decimal = _numeric()
+    held_ever: Decimal = _numeric()

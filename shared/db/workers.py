@@ -2,6 +2,8 @@
 
 from sqlalchemy import Connection, text
 
+from shared.db.claims import CRASHES
+
 ALIVE_SECONDS = 15.0
 """A worker whose tick is older counts as gone for sharing out work (never for deciding about money)."""
 
@@ -17,7 +19,10 @@ _STALE = text("""
 SELECT name, lock_key FROM worker WHERE last_tick_at < now() - :alive * interval '1 second' AND name <> :me
   AND pg_try_advisory_xact_lock(lock_key)
 """)
-_FREE = text("UPDATE job SET due_at = now() WHERE claimed_by = :name AND due_at > now()")
+_FREE = text(f"""
+UPDATE job SET due_at = now(), company = NULL, crashes = {CRASHES}
+WHERE claimed_by = :name AND due_at IS NOT NULL RETURNING id, epoch, state, crashes
+""")
 _BURY = text("DELETE FROM worker WHERE name = :name")
 _LIST = text("""
 SELECT name, slots, started_at, last_tick_at, extract(epoch FROM now() - last_tick_at) AS tick_age_seconds
@@ -41,16 +46,16 @@ def live_slots(connection: Connection) -> int:
     return int(connection.execute(_SLOTS, {"alive": ALIVE_SECONDS}).scalar_one())
 
 
-def bury(connection: Connection, me: str) -> list[str]:
-    """Make the claims of workers that are proved gone due at once, and return their names.
+def bury(connection: Connection, me: str) -> dict[str, int]:
+    """Make the claims of workers that are proved gone due at once; return by worker how many jobs it had.
 
     The proof is the session lock: a frozen process still holds it, a dead one does not.
     """
-    gone = [row.name for row in connection.execute(_STALE, {"alive": ALIVE_SECONDS, "me": me})]
-    for name in gone:
-        connection.execute(_FREE, {"name": name})
+    found = {}
+    for name in [row.name for row in connection.execute(_STALE, {"alive": ALIVE_SECONDS, "me": me})]:
+        found[name] = len(connection.execute(_FREE, {"name": name}).all())
         connection.execute(_BURY, {"name": name})
-    return gone
+    return found
 
 
 def listing(connection: Connection) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ import pytest
 from ops.simulator import BanatieSettings, Simulator
 from shared.lifecycle import ImageState, Outcome
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, AccountFacts, Again, Candidate
+from worker.providers.contract import Accepted, AccountFacts, Again, Found
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 OPEN: dict[str, Any] = {"requests_per_hour": None, "latency": (4, 9)}
@@ -62,7 +62,7 @@ def test_a_failed_generation_says_why_or_is_held_until_it_is_found(
     assert len(sim.bill()["lines"]) == 1
     if status == 500:
         assert (bought.outcome, bought.again, bought.code) == (MAYBE, Again.AFTER, "provider_error")
-        ((upstream_id, *_),) = [(found.upstream_id,) for found in caller.find(before, prompt=prompt)]
+        ((upstream_id, *_),) = [(found.upstream_id,) for found in caller.find(before, prompt=prompt).candidates]
     else:
         upstream_id = bought.upstream_id
     image = poll_until_final(caller, upstream_id)
@@ -131,7 +131,7 @@ def test_a_full_window_says_when_it_opens_in_either_unit(
 
 
 @pytest.mark.parametrize("list_meta", [True, False])
-def test_a_lost_call_is_found_for_certain_by_our_reference_among_its_twins(
+def test_a_lost_call_is_found_by_our_reference_among_its_twins(
     start: Callable[..., Simulator], *, list_meta: bool
 ) -> None:
     sim = start(banatie=BanatieSettings(list_meta=list_meta, **OPEN))
@@ -141,11 +141,12 @@ def test_a_lost_call_is_found_for_certain_by_our_reference_among_its_twins(
         caller.submit(prompt="[sim:lost] x", reference=reference)
     ids = [line["submission_id"] for line in sim.bill()["lines"]]
     for reference, upstream_id in zip(("first", "second", "third"), ids, strict=True):
-        (found,) = caller.find(before, prompt="[sim:lost] x", reference=reference)
-        assert (found.upstream_id, found.certain) == (upstream_id, True)
-    assert not caller.find(before, prompt="[sim:lost] x", reference="never sent")
-    assert not caller.find(before, prompt="another prompt", reference="first")
-    assert not caller.find(datetime.now(UTC) + SOON, prompt="[sim:lost] x", reference="first")
+        (found,) = caller.find(before, prompt="[sim:lost] x", reference=reference).candidates
+        assert (found.upstream_id, found.reference) == (upstream_id, reference)
+    nothing = Found((), complete=True)
+    assert caller.find(before, prompt="[sim:lost] x", reference="never sent") == nothing
+    assert caller.find(before, prompt="another prompt", reference="first") == nothing
+    assert caller.find(datetime.now(UTC) + SOON, prompt="[sim:lost] x", reference="first") == nothing
     assert bool(sim.requests(route="poll")) != list_meta  # a list that shows `meta` saves the requests
 
 
@@ -158,9 +159,10 @@ def test_a_lost_call_is_found_behind_a_hundred_newer_ones(start: Callable[..., S
     with httpx.Client(base_url=sim.banatie_url, headers=headers) as crowd:
         for number in range(120):
             crowd.post("/api/v1/generations", json={"prompt": f"another {number}"}).raise_for_status()
-    (found,) = caller.find(before, reference="ours")
-    assert isinstance(found, Candidate)
-    assert (found.upstream_id, found.certain) == (ours.upstream_id, True)
+    (found,) = caller.find(before, reference="ours").candidates
+    assert (found.upstream_id, found.reference) == (ours.upstream_id, "ours")
+    everything = caller.everything(before)
+    assert (len(everything.candidates), everything.complete) == (121, True)
 
 
 def test_the_account_has_no_balance_and_a_key_that_is_refused_says_so(shared_sim: Simulator) -> None:

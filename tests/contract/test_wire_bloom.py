@@ -11,7 +11,7 @@ import pytest
 from ops.simulator import BloomSettings, Simulator, SimulatorConfig
 from shared.lifecycle import ImageState, Outcome
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, Again
+from worker.providers.contract import Accepted, Again, Found
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 ANALYZING = "22222222-2222-4222-8222-222222222222"
@@ -111,18 +111,21 @@ def test_one_id_that_bloom_does_not_accept_keeps_no_other_from_being_found(share
     assert set(caller.poll([image.upstream_id])) == {image.upstream_id}
 
 
-def test_a_lost_call_is_found_by_brand_prompt_and_time_but_never_for_certain(start: Callable[..., Simulator]) -> None:
+def test_a_lost_call_is_found_by_brand_prompt_and_time(start: Callable[..., Simulator]) -> None:
     sim = start()
     caller, now, minute = Caller(sim, "bloom"), datetime.now(UTC), timedelta(minutes=1)
     assert caller.submit(prompt="[sim:lost] x", variantCount=2).outcome is MAYBE
     caller.submit(prompt="something else")
     lost, _ = sim.bill()["lines"]
     found = caller.find(now - minute, prompt="[sim:lost] x")
-    assert {candidate.upstream_id for candidate in found} == set(lost["upstream_ids"])
-    assert not any(candidate.certain for candidate in found)
-    assert caller.find(now - minute, prompt="[sim:lost]") == []
-    assert caller.find(now + minute, prompt="[sim:lost] x") == []
-    assert caller.find(now - minute, prompt="[sim:lost] x", brandSessionId=ANALYZING) == []
+    assert found.complete
+    assert {candidate.upstream_id for candidate in found.candidates} == set(lost["upstream_ids"])
+    assert {candidate.reference for candidate in found.candidates} == {None}
+    nothing = Found((), complete=True)
+    assert caller.find(now - minute, prompt="[sim:lost]") == nothing
+    assert caller.find(now + minute, prompt="[sim:lost] x") == nothing
+    assert caller.find(now - minute, prompt="[sim:lost] x", brandSessionId=ANALYZING) == nothing
+    assert len(caller.everything(now - minute).candidates) == 3
 
 
 def test_a_lost_call_is_found_behind_a_page_of_newer_pictures(start: Callable[..., Simulator]) -> None:
@@ -131,7 +134,9 @@ def test_a_lost_call_is_found_behind_a_page_of_newer_pictures(start: Callable[..
     ours = caller.submit(prompt="ours").upstream_id
     for number in range(21):
         caller.submit(prompt=f"another {number}", variantCount=5)
-    assert [candidate.upstream_id for candidate in caller.find(before, prompt="ours")] == [ours]
+    found = caller.find(before, prompt="ours")
+    assert ([candidate.upstream_id for candidate in found.candidates], found.complete) == ([ours], True)
+    assert len(caller.everything(before).candidates) == 1 + 21 * 5
 
 
 def test_the_account_says_what_is_left_and_which_brands_cannot_generate(start: Callable[..., Simulator]) -> None:

@@ -11,8 +11,9 @@ import pytest
 from ops.simulator import PostEverywhereSettings, Simulator
 from shared.errors import CODES
 from shared.lifecycle import ImageState, Outcome
+from tests.support.waiting import until
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, AccountFacts, Again
+from worker.providers.contract import Accepted, AccountFacts, Again, Found
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 OPEN: dict[str, Any] = {"requests_per_minute": None, "requests_per_hour": None, "generations_per_hour": None}
@@ -133,12 +134,17 @@ def test_a_lost_call_is_found_among_the_newest_media(start: Callable[..., Simula
     sim = start(posteverywhere=PostEverywhereSettings(list_field=list_field, **OPEN))
     caller = Caller(sim, "posteverywhere")
     now = datetime.now(UTC)
-    assert caller.find(now - LONG_AGO) == []
-    assert caller.submit(prompt="[sim:lost] x").outcome is MAYBE
+    assert caller.find(now - LONG_AGO) == Found((), complete=True)
+    assert caller.submit(prompt="[sim:lost] x", aspect_ratio="16:9").outcome is MAYBE
     (line,) = sim.bill()["lines"]
-    (candidate,) = caller.find(now - LONG_AGO)
-    assert ([candidate.upstream_id], candidate.certain) == (line["upstream_ids"], False)
-    assert caller.find(now + LONG_AGO) == []
+    # A picture that is still being made shows no size.
+    found = until(lambda: next((seen for seen in [caller.find(now - LONG_AGO)] if seen.candidates[0].width), None))
+    (candidate,) = found.candidates
+    assert found.complete
+    assert ([candidate.upstream_id], candidate.reference) == (line["upstream_ids"], None)
+    assert candidate.width / candidate.height == pytest.approx(16 / 9, rel=0.05)
+    assert caller.everything(now - LONG_AGO) == found
+    assert caller.find(now + LONG_AGO) == Found((), complete=True)
 
 
 @pytest.mark.parametrize("me_envelope", [True, False])

@@ -35,9 +35,11 @@ def worker_environment(simulator_url: str) -> dict[str, str]:
         "bloom_brand_session_id": BRAND,
         "bloom_limits": "100000/minute",
         "bloom_timeout_seconds": "4",
+        "bloom_quiet_seconds": "0.5",
         "getimg_api_key": KEY,
         "getimg_base_url": f"{simulator_url}/getimg",
         "getimg_timeout_seconds": "4",
         "getimg_concurrency": "8",
+        "getimg_prices": "seedream-5-lite=0.035",
     }
     return {**hurry(), **{f"GENQUEUE_{name.upper()}": value for name, value in given.items()}}

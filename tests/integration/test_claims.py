@@ -125,7 +125,8 @@ def test_every_claim_reads_its_own_index_in_order_even_without_statistics(backlo
     with transaction(backlog) as connection:
         for stage, index in indexes.items():
             # As the claim itself leaves the planner, in its own transaction.
-            assert len(claims.claim(connection, stage, "bloom", count=20, worker="w", lease_seconds=60)) == 20
+            found = claims.claim(connection, stage, "bloom", count=20, worker="w", lease_seconds=60)
+            assert len(found.together) == 20
             lines = connection.execute(text(f"EXPLAIN {claims._CLAIMS[stage].text}"), parameters).scalars()
             plan = "\n".join(lines)
             assert f"Index Scan using {index}" in plan, plan

@@ -80,7 +80,24 @@ SUBMIT_ENDS = {
 }
 
 
+BOUGHT = {
+    "error 500 after accepting",
+    "reply lost",
+    "reset after accepting",
+    "an HTML answer",
+    "an empty answer",
+    "an answer that is no text",
+    "an answer that breaks off",
+    "a timeout",
+}
+"""Cases in which the provider took the job although we never learned it."""
+# PostEverywhere's list shows no prompts: of several calls in doubt none can be told from the others.
+FINDING = {"banatie", "bloom"}
+
+
 def expected_end(provider: str, case: str) -> tuple[str, str | None]:
+    if case in BOUGHT and provider in FINDING:
+        return FINE
     if case == "unprocessable" and provider in {"banatie", "getimg"}:
         # Banatie's documents do not name a 422, and what they do not name may have been bought.
         return ERROR if provider == "banatie" else ("failed", "content_refused")
@@ -101,17 +118,7 @@ def expected_charges(provider: str, case: str) -> int:
     end = expected_end(provider, case)
     if provider == "openrouter" and (end in {DOUBT, ERROR} or case == "an answer that breaks off"):
         return 0  # bills only what was delivered
-    accepted_in_doubt = {
-        "error 500 after accepting",
-        "reply lost",
-        "reset after accepting",
-        "an HTML answer",
-        "an empty answer",
-        "an answer that is no text",
-        "an answer that breaks off",
-        "a timeout",
-    }
-    return int(end[0] == "succeeded" or case in accepted_in_doubt or case in REPEATED)
+    return int(end[0] == "succeeded" or case in BOUGHT or case in REPEATED)
 
 
 @dataclass(frozen=True)

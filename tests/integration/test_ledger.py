@@ -32,6 +32,7 @@ def test_every_amount_is_in_exactly_one_place(
     engine: Engine, reserved: Decimal | None, answers: list[tuple[Outcome, Decimal | None]]
 ) -> None:
     rows.add(engine, [rows.new_job(str(rows.new_id()))])
+    rows.register(engine, rows.account_row(concurrency=1000))
     (intent,) = rows.open_intents(engine, rows.claim(engine), price=reserved)
     with transaction(engine) as connection:
         for outcome, figure in answers:

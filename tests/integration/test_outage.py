@@ -8,7 +8,7 @@ from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from tests.support.drain import drain, runtime_for, settings_for
-from tests.support.outcome import BLOOM, ended, paid_posts
+from tests.support.outcome import GETIMG, ended, paid_posts
 from worker.runtime import Runtime
 
 LIMIT = 4
@@ -31,15 +31,15 @@ def test_an_outage_pauses_the_account_and_the_rest_waits_unspent(
     client: Client, runtime: Runtime, simulated: Simulator
 ) -> None:
     simulated.put_faults([{"match": {"route": "submit"}, "fault": "error_5xx", "times": None}])
-    client.enqueue([BLOOM] * 60, batch="b")
+    client.enqueue([GETIMG] * 60, batch="b")
     drain(runtime, lambda: any(account["paused_at"] for account in client.accounts()))
     (account,) = [account for account in client.accounts() if account["paused_at"]]
     assert account["paused_code"] == "provider_failing"
     simulated.put_faults([])
-    client.resume("bloom")
+    client.resume("getimg")
     drain(runtime, ended(client))
     totals = client.totals("b")
-    concurrency = 8
+    concurrency = 4
     assert LIMIT <= totals["in_doubt"] < LIMIT + concurrency
     assert totals["succeeded"] == 60 - totals["in_doubt"]
     assert paid_posts(simulated) == 60
@@ -52,7 +52,7 @@ def test_doubts_that_are_not_in_a_row_pause_nothing(client: Client, runtime: Run
     ]
     simulated.put_faults(lost)
     for number in range(24):  # one by one, so that they are answered in this order
-        client.enqueue([{**BLOOM, "prompt": f"<{number}>", "custom_id": str(number)}], batch="b")
+        client.enqueue([{**GETIMG, "prompt": f"<{number}>", "custom_id": str(number)}], batch="b")
         drain(runtime, ended(client))
     assert client.totals("b") == {"in_doubt": 8, "succeeded": 16}
     assert not [account for account in client.accounts() if account["paused_at"]]

@@ -6,11 +6,14 @@ import pytest
 
 from ops.simulator import Simulator
 from producer import Client
+from shared.db.cancel import Cancelled
 from shared.db.resolve import NotHeldError
 from shared.db.retry import claims_of
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, paid
 from worker.runtime import Runtime
+
+PRICE = Decimal("0.035")
 
 
 def money(client: Client) -> tuple[Decimal, Decimal, Decimal]:
@@ -83,17 +86,17 @@ def test_a_retry_of_several_images_buys_only_what_is_missing(
 @pytest.fixture
 def in_doubt(client: Client, runtime: Runtime, simulated: Simulator) -> Client:
     simulated.put_faults([{"match": {"route": "submit"}, "fault": "reply_lost"}])
-    client.enqueue([{**BLOOM, "custom_id": "a"}], batch="b")
+    client.enqueue([{**GETIMG, "custom_id": "a"}], batch="b")
     drain(runtime, ended(client))
     assert ends(client) == {"a": ("in_doubt", "answer_lost")}
-    assert money(client) == (0, 0, 1)
+    assert money(client) == (0, 0, PRICE)
     return client
 
 
 def test_a_job_in_doubt_that_is_given_up_keeps_its_money_held_until_somebody_knows(in_doubt: Client) -> None:
     in_doubt.resolve(in_doubt.find_job("a"), resend=False)
     assert ends(in_doubt) == {"a": ("failed", "written_off")}
-    assert money(in_doubt) == (0, 0, 1)
+    assert money(in_doubt) == (0, 0, PRICE)
 
 
 @pytest.mark.parametrize("charged", [None, Decimal(1)])
@@ -112,18 +115,18 @@ def test_a_job_that_was_given_up_and_known_unpaid_is_bought_for_the_first_time(i
 
 
 def test_a_job_in_doubt_that_was_charged_is_settled(in_doubt: Client) -> None:
-    in_doubt.resolve(in_doubt.find_job("a"), resend=False, charged=Decimal(1))
-    assert money(in_doubt) == (1, 0, 0)
+    in_doubt.resolve(in_doubt.find_job("a"), resend=False, charged=PRICE)
+    assert money(in_doubt) == (PRICE, 0, 0)
 
 
 def test_a_job_in_doubt_that_is_sent_again_pays_again_and_the_books_hold(
     in_doubt: Client, runtime: Runtime, simulated: Simulator
 ) -> None:
-    in_doubt.resolve(in_doubt.find_job("a"), resend=True, charged=Decimal(1))
+    in_doubt.resolve(in_doubt.find_job("a"), resend=True, charged=PRICE)
     drain(runtime, ended(in_doubt))
     assert ends(in_doubt) == {"a": ("succeeded", None)}
-    assert money(in_doubt) == (2, 0, 0)
-    assert simulated.bill()["totals"]["bloom"]["amount"] == "2"
+    assert money(in_doubt) == (2 * PRICE, 0, 0)
+    assert Decimal(simulated.bill()["totals"]["getimg"]["amount"]) == 2 * PRICE
 
 
 def test_a_job_that_is_not_in_doubt_cannot_be_resolved(client: Client) -> None:
@@ -138,9 +141,9 @@ def test_cancelling_ends_what_is_queued_and_leaves_what_is_bought(
     client.enqueue([{**BLOOM, "custom_id": "a"}], batch="b")
     drain(runtime, ended(client))
     client.enqueue([{**BLOOM, "custom_id": "z"}], batch="b")
-    assert client.cancel(batch="b") == 1
+    assert client.cancel(batch="b").ended == 1
     assert ends(client) == {"a": ("succeeded", None), "z": ("cancelled", None)}
-    assert client.cancel(batch="b") == 0
+    assert client.cancel(batch="b").ended == 0
     assert paid(simulated) == 1
 
 
@@ -148,15 +151,16 @@ def test_cancelling_while_workers_submit_pays_for_no_cancelled_job(
     client: Client, runtime: Runtime, simulated: Simulator
 ) -> None:
     client.enqueue([{**BLOOM, "custom_id": str(number)} for number in range(40)], batch="b")
-    cancelled = 0
+    done: list[Cancelled] = []
 
     def some_done() -> bool:
-        nonlocal cancelled
-        if not cancelled and paid(simulated) >= 5:
-            cancelled = client.cancel(batch="b")
+        if not done and paid(simulated) >= 5:
+            done.append(client.cancel(batch="b"))
         return ended(client)()
 
     drain(runtime, some_done)
     totals = client.totals("b")
-    assert totals.get("cancelled", 0) == cancelled > 0
-    assert totals["succeeded"] == 40 - cancelled == paid(simulated)
+    (cancelled,) = done
+    assert cancelled.ended > 0
+    assert totals["cancelled"] == cancelled.ended + cancelled.followed
+    assert paid(simulated) == 40 - cancelled.ended == len([r for r in client.results("b") if r["state"] == "stored"])

@@ -10,7 +10,8 @@ from ops.simulator import Simulator
 from producer import Client
 from shared.db import submissions
 from shared.db.engine import Engine, transaction
-from shared.db.submissions import Answer, Intent
+from shared.db.intents import Intent
+from shared.db.submissions import Answer
 from shared.db.transitions import Claim, Move
 from shared.lifecycle import ImageState, JobState, Outcome
 from tests.support import rows
@@ -36,7 +37,7 @@ def late(engine: Engine, intent: Intent, answer: Answer) -> None:
     """Bring evidence whose sender lost its claim."""
     with transaction(engine) as connection:
         submissions.record(connection, intent.submission_id, answer)
-        submissions.due_now(connection, intent.claim.job_id)
+        submissions.follow_late(connection, intent.claim.job_id, intent.submission_id, actor="a")
 
 
 def outcome(engine: Engine) -> Any:

@@ -79,8 +79,10 @@ def test_a_job_has_at_most_one_open_submission(engine: Engine) -> None:
     with pytest.raises(IntegrityError, match="submission_one_open"):
         rows.rows(
             engine,
-            "INSERT INTO submission (id, job_id, epoch, account, sender, sender_lock, send_by, unit) "
-            "SELECT gen_random_uuid(), job_id, epoch + 1, account, sender, sender_lock, send_by, unit FROM submission",
+            "INSERT INTO submission "
+            "(id, epoch, job_id, batch_id, account, sender, sender_lock, send_by, quiet_at, unit) "
+            "SELECT gen_random_uuid(), epoch + 1, job_id, batch_id, account, sender, sender_lock, send_by, quiet_at, "
+            "unit FROM submission",
         )
 
 
@@ -94,3 +96,31 @@ def test_an_upstream_id_belongs_to_one_submission_of_an_account(engine: Engine) 
 def test_every_revision_lies_beside_the_code(repository: Path) -> None:
     versions = repository / "shared" / "db" / "migrations" / "versions"
     assert f"{schema.wanted_revision()}_" in "".join(path.name for path in versions.glob("*.py"))
+
+
+def test_a_database_of_the_first_release_keeps_its_jobs_and_their_money(empty: Engine) -> None:
+    migrating.migrate(empty, to="0001")
+    for statement in FIRST_RELEASE:
+        rows.rows(empty, statement)
+    migrating.migrate(empty)
+    (found,) = rows.rows(
+        empty,
+        "SELECT s.batch_id = job.batch_id AS same, s.quiet_at > s.send_by AS later, s.inferred, job.parked, "
+        "job.crashes, batch.caps FROM submission s JOIN job ON job.id = s.job_id JOIN batch ON batch.id = job.batch_id",
+    )
+    assert tuple(found) == (True, True, False, False, 0, {})
+
+
+FIRST_RELEASE = (
+    "INSERT INTO account (name, provider, unit, concurrency) VALUES ('bloom', 'bloom', 'credit', 4)",
+    "INSERT INTO batch (id, name) VALUES (gen_random_uuid(), 'spring')",
+    (
+        "INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, state, due_at, "
+        "deadline_at, collect_until, error_code) SELECT gen_random_uuid(), id, 'a', 'bloom', 'bloom', '{}', '', 1, "
+        "'in_doubt', now(), now(), now(), 'answer_lost' FROM batch"
+    ),
+    (
+        "INSERT INTO submission (id, job_id, epoch, account, sender, sender_lock, send_by, outcome, unit) "
+        "SELECT gen_random_uuid(), id, 1, 'bloom', 'w', 1, now(), 'unknown', 'credit' FROM job"
+    ),
+)

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from shared.db import accounts, submissions
+from shared.db import accounts, intents, submissions
 from shared.db.engine import Engine, transaction
+from shared.db.intents import Intent
 from shared.db.submissions import Answer
 from shared.db.transitions import Claim, Move
 from shared.ids import new_id
@@ -19,7 +20,7 @@ UNKNOWN = Answer(Outcome.UNKNOWN, error_code="answer_lost", error="lost")
 REJECTED = Answer(Outcome.REJECTED, http_status=429, error_code="rate_limited", error="slow")
 
 
-def record(engine: Engine, intent: submissions.Intent, answer: Answer) -> bool:
+def record(engine: Engine, intent: Intent, answer: Answer) -> bool:
     with transaction(engine) as connection:
         return submissions.record(connection, intent.submission_id, answer)
 
@@ -30,7 +31,7 @@ def outcomes(engine: Engine) -> list[str | None]:
 
 def take_back(engine: Engine, wanted: dict[Claim, object]) -> None:
     with transaction(engine) as connection:
-        submissions.take_back(connection, "bloom", wanted, note="the database was lost", actor="me")
+        intents.take_back(connection, "bloom", wanted, note="the database was lost", actor="me")
 
 
 def test_an_intent_opens_a_submission_and_takes_slot_and_reserve_in_one_step(engine: Engine) -> None:
@@ -163,14 +164,14 @@ def test_an_answer_that_comes_after_the_claim_was_lost_is_kept_and_makes_the_job
     assert not rows.settle(engine, intent, rows.accepted(ImageState.PENDING), step)
     assert outcomes(engine) == ["accepted"]
     with transaction(engine) as connection:
-        submissions.due_now(connection, intent.claim.job_id)
+        submissions.follow_late(connection, intent.claim.job_id, intent.submission_id, actor="a")
     job = rows.job(engine, intent.claim.job_id)
     assert (job.state, job.due, job.claimed_by) == ("submitting", True, None)
 
 
 def test_buying_again_asks_only_for_what_is_not_stored_and_replaces_what_never_came(engine: Engine) -> None:
     intent = rows.one_intent(engine, n=3)
-    first = rows.accepted(ImageState.READY, ImageState.FAILED, ImageState.PENDING)
+    first = rows.accepted(ImageState.READY, ImageState.FAILED, ImageState.FAILED)
     rows.settle(engine, intent, first, Move(intent.claim, JobState.SUBMITTING, JobState.FAILED, code="x"))
     rows.rows(engine, "UPDATE image SET state = 'stored', key = 'k', sha256 = '\\x00' WHERE index = 0")
     rows.rows(engine, "UPDATE job SET state = 'queued', due_at = now(), finished_at = NULL")

@@ -71,7 +71,7 @@ def test_moving_nothing_asks_the_database_nothing(engine: Engine) -> None:
     ("before", "after"),
     [
         (JobState.SUCCEEDED, JobState.QUEUED),
-        (JobState.QUEUED, JobState.PENDING),
+        (JobState.QUEUED, JobState.SUCCEEDED),
         (JobState.PENDING, JobState.QUEUED),
         (JobState.TRANSFERRING, JobState.QUEUED),
         (JobState.CANCELLED, JobState.QUEUED),

@@ -25,6 +25,7 @@ HASTE: dict[str, Any] = {
     "fetch_connect_seconds": 2.0,
     "fetch_tries": 3,
     "doubts_before_pause": 1000,
+    "send_within_seconds": 5.0,
     "lease_slack_seconds": 2.0,
     "s3_timeout_seconds": 5.0,
     "store_wait_seconds": 5.0,
@@ -45,12 +46,14 @@ def settings_for(
             "brand_session_id": BRAND,
             "limits": "100000/minute",
             "timeout_seconds": 5,
+            "quiet_seconds": 0.2,
         },
         "getimg": {
             "provider": "getimg",
             "api_key": "sim-test",
             "base_url": f"{simulator_url}/getimg",
             "timeout_seconds": 5,
+            "prices": {"seedream-5-lite": "0.035"},
             **(getimg or {}),
         },
     }

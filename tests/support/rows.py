@@ -2,19 +2,20 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import text
 
-from shared.db import accounts, claims, submissions
+from shared.db import accounts, claims, intents, submissions
 from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
-from shared.db.enqueue import Enqueued, NewJob, enqueue
-from shared.db.submissions import Answer, BoughtImage, Intent, Sender
+from shared.db.enqueue import Enqueued, NewJob, Policy, enqueue
+from shared.db.intents import Intent, Sender, Terms
+from shared.db.submissions import Answer, BoughtImage
 from shared.db.transitions import Claim, Move, move
 from shared.ids import new_id
 from shared.lifecycle import ImageState, JobState, Outcome
@@ -36,7 +37,7 @@ def new_job(
     return NewJob(custom_id, account, account, request, fingerprint, priority)
 
 
-def add(
+def add(  # noqa: PLR0913 - what tests vary
     engine: Engine,
     jobs: Iterable[NewJob],
     *,
@@ -44,11 +45,13 @@ def add(
     deadline: float = 3600,
     collect: float = 7200,
     accounts: Iterable[str] = ("bloom", "getimg"),
+    on_unknown: Literal["hold", "resend"] | None = None,
+    caps: Mapping[str, Decimal] | None = None,
 ) -> Enqueued:
     """Enqueue, with every account that the tests use."""
     known = [account_row(name) for name in accounts]
     with transaction(engine) as connection:
-        return enqueue(connection, batch, jobs, known, deadline_seconds=deadline, collect_seconds=collect)
+        return enqueue(connection, batch, jobs, known, Policy(deadline, collect, on_unknown, caps))
 
 
 def register(engine: Engine, *rows: AccountRow) -> None:
@@ -66,27 +69,31 @@ def claim(
     worker: str = "a",
 ) -> list[Claim]:
     with transaction(engine) as connection:
-        return claims.claim(connection, stage, account, count=count, worker=worker, lease_seconds=lease)
+        found = claims.claim(connection, stage, account, count=count, worker=worker, lease_seconds=lease)
+        return [*found.together, *(one.claim for one in found.suspects)]
 
 
-def open_intents(
+def open_intents(  # noqa: PLR0913 - what tests vary
     engine: Engine,
     found: Iterable[Claim],
     *,
     price: Decimal | None = Decimal(2),
     sender: Sender = SENDER,
     lease: float = 60,
+    quiet: float = 60,
+    account: str = "bloom",
+    allow_unknown_price: bool = True,
 ) -> list[Intent]:
+    terms = Terms(
+        price=lambda _request, _count: price,
+        allow_unknown_price=allow_unknown_price,
+        send_within_seconds=20,
+        lease_seconds=lease,
+        quiet_seconds=quiet,
+    )
     with transaction(engine) as connection:
-        return submissions.open_for(
-            connection,
-            "bloom",
-            {claim: new_id() for claim in found},
-            sender=sender,
-            price=lambda _request, _count: price,
-            send_within_seconds=20,
-            lease_seconds=lease,
-        )
+        wanted = {claim: new_id() for claim in found}
+        return intents.open_for(connection, account, wanted, sender=sender, terms=terms)
 
 
 def one_intent(engine: Engine, *, n: int = 1, lease: float = 60) -> Intent:

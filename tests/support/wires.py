@@ -1,6 +1,5 @@
 """Wires that speak to a simulator over real sockets."""
 
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
@@ -12,7 +11,7 @@ from pydantic import SecretStr
 
 from ops.simulator import Simulator
 from worker.api_get import ApiGet
-from worker.paid_post import PaidPost
+from worker.paid_post import PaidPost, boot_clock
 from worker.providers import Wire, WireSettings, wire_for
 from worker.providers.contract import PaidCall
 from worker.providers.receipt import kept
@@ -70,7 +69,7 @@ class Caller:
         self.reply = _Kept()
 
         async def pay(wire: Any) -> Any:
-            answer = await wire.submit(PaidCall(chosen, time.monotonic() + 5, reference, self.reply))
+            answer = await wire.submit(PaidCall(chosen, boot_clock() + 5, reference, self.reply))
             return kept(answer, wire, self.reply) if wire.inline else answer
 
         return anyio.run(self._ask, pay)
@@ -83,6 +82,10 @@ class Caller:
         """Look for what a call with this body and reference has bought; return what the wire returned."""
         call = PaidCall(body(self.provider, **extra), 0, reference)
         return anyio.run(self._ask, lambda wire: wire.find(call, since))
+
+    def everything(self, since: datetime) -> Any:
+        """Look for whatever was made since, as the sweep does; return what the wire returned."""
+        return anyio.run(self._ask, lambda wire: wire.find(None, since))
 
     def account(self) -> Any:
         """Ask about the account; return what the wire returned."""

@@ -36,8 +36,10 @@ def test_money_is_spent_only_from_the_queue() -> None:
     assert {state for state in JobState if JobState.SUBMITTING in TRANSITIONS[state]} == {JobState.QUEUED}
 
 
-def test_only_a_failed_job_can_be_taken_up_again() -> None:
-    assert {state for state in FINAL if TRANSITIONS[state]} == {JobState.FAILED}
+def test_only_a_failed_job_can_be_bought_again_and_a_cancelled_one_only_collected() -> None:
+    assert TRANSITIONS[JobState.CANCELLED] == {JobState.PENDING, JobState.TRANSFERRING}
+    assert {state for state in FINAL if JobState.QUEUED in TRANSITIONS[state]} == {JobState.FAILED}
+    assert not TRANSITIONS[JobState.SUCCEEDED]
 
 
 def test_an_unknown_answer_is_held_and_never_goes_on_by_itself_to_success() -> None:

@@ -6,7 +6,6 @@ import json
 import socket
 import ssl
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import anyio
 import pytest
 
 from tests.support.raw_server import Peer, Script, Server, http, serving
-from worker.paid_post import Lost, NotSent, PaidPost, Reply
+from worker.paid_post import Lost, NotSent, PaidPost, Reply, boot_clock
 
 BODY = {"prompt": "p" * 2000}
 Outcome = Reply | NotSent | Lost
@@ -23,7 +22,7 @@ Outcome = Reply | NotSent | Lost
 async def send(url: str, *, seconds: float = 5, before: float = 60, headers: Any = None, connect: float = 1) -> Outcome:
     post = PaidPost(timeout_seconds=seconds, connect_seconds=connect)
     try:
-        return await post.send(url, headers=headers or {}, json=BODY, send_before=time.monotonic() + before)
+        return await post.send(url, headers=headers or {}, json=BODY, send_before=boot_clock() + before)
     finally:
         await post.close()
 
@@ -264,7 +263,7 @@ def test_every_request_takes_a_fresh_connection() -> None:
         async with serving(keep_open) as server:
             post = PaidPost(timeout_seconds=5, connect_seconds=1)
             outcomes = [
-                await post.send(server.url, headers={}, json=BODY, send_before=time.monotonic() + 5) for _ in range(2)
+                await post.send(server.url, headers={}, json=BODY, send_before=boot_clock() + 5) for _ in range(2)
             ]
             await post.close()
             return outcomes, server

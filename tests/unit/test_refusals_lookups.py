@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.canned_wire import Canned, account, found, reply, wire
 from worker.paid_post import Lost
-from worker.providers.contract import AccountFacts, Again, Candidate, PaidCall, Refused
+from worker.providers.contract import AccountFacts, Again, Candidate, Found, PaidCall, Refused
 
 PROVIDERS = ["bloom", "getimg", "openrouter", "posteverywhere", "banatie"]
 LISTS = pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
@@ -77,7 +77,7 @@ def test_brands_that_cannot_be_read_do_not_lose_the_balance() -> None:
 
 @pytest.mark.parametrize("provider", ["getimg", "openrouter"])
 def test_nothing_can_be_found_where_nothing_is_listed(provider: str) -> None:
-    assert found(provider, None, {"prompt": "p"}, NOW) == ()
+    assert found(provider, None, {"prompt": "p"}, NOW) == Found((), complete=False)
 
 
 def row(provider: str, name: str, made: Any = NOW, prompt: Any = "p", **more: Any) -> dict[str, Any]:
@@ -95,18 +95,55 @@ def listing(provider: str, *rows: Any) -> Any:
 
 
 @pytest.mark.parametrize("provider", ["bloom", "posteverywhere"])
-def test_what_was_made_since_is_evidence_and_never_certain(provider: str) -> None:
+def test_what_was_made_since_is_evidence_and_carries_no_reference(provider: str) -> None:
     odd = [None, 7, {}, row(provider, "odd", made="soon"), row(provider, "none", made=None), row(provider, "")]
     rows = [row(provider, "new", NOW + HOUR), *odd, row(provider, "then"), row(provider, "old", NOW - HOUR)]
-    assert found(provider, listing(provider, *rows), {"prompt": "p"}, NOW) == [
-        Candidate("new", NOW + HOUR, certain=False),
-        Candidate("then", NOW, certain=False),
-    ]
+    answer = found(provider, listing(provider, *rows), {"prompt": "p"}, NOW)
+    assert answer.candidates == (Candidate("new", NOW + HOUR), Candidate("then", NOW))
 
 
-@pytest.mark.parametrize("prompt", ["P", "p ", "pp", None, 7, {}])
+@pytest.mark.parametrize("prompt", ["P", "pp", None, 7, {}])
 def test_blooms_pictures_of_another_prompt_are_not_ours(prompt: Any) -> None:
-    assert found("bloom", listing("bloom", row("bloom", "a", prompt=prompt)), {"prompt": "p"}, NOW) == []
+    assert found("bloom", listing("bloom", row("bloom", "a", prompt=prompt)), {"prompt": "p"}, NOW).candidates == ()
+
+
+@pytest.mark.parametrize("prompt", ["a b", " a  b\n"])
+def test_blooms_prompt_may_come_back_with_other_spaces(prompt: str) -> None:
+    answer = found("bloom", listing("bloom", row("bloom", "a", prompt=prompt)), {"prompt": "a b "}, NOW)
+    assert answer == Found((Candidate("a", NOW),), complete=True)
+
+
+@LISTS
+def test_without_a_call_everything_made_since_is_listed(provider: str) -> None:
+    rows = [row(provider, "b", NOW + HOUR, prompt="q"), row(provider, "a"), row(provider, "old", NOW - HOUR)]
+    everything = anyio.run(wire(provider, listing(provider, *rows)).find, None, NOW)
+    assert {candidate.upstream_id for candidate in everything.candidates} == {"a", "b"}
+    assert everything.complete
+
+
+@LISTS
+@pytest.mark.parametrize("odd", [None, 7, {}, {"made": "soon"}, {"made": None}])
+def test_a_list_with_a_row_that_cannot_be_read_is_no_proof_that_nothing_was_bought(provider: str, odd: Any) -> None:
+    unread = row(provider, "odd", **odd) if isinstance(odd, dict) and odd else odd
+    answer = found(provider, listing(provider, unread), {"prompt": "p"}, NOW)
+    assert answer == Found((), complete=False)
+
+
+@LISTS
+def test_a_full_page_with_one_row_that_cannot_be_read_is_not_the_whole_list(provider: str) -> None:
+    def page(_params: Any) -> Any:
+        others = [row(provider, f"n{number}", prompt="q") for number in range(99)]
+        return listing(provider, *others, None)
+
+    assert not found(provider, Canned(page), {"prompt": "p"}, NOW).complete
+
+
+@pytest.mark.parametrize("provider", ["bloom", "banatie"])
+def test_a_list_that_shows_no_prompts_is_no_proof_that_nothing_was_bought(provider: str) -> None:
+    silent = {name: value for name, value in row(provider, "a").items() if name not in {"prompt", "originalPrompt"}}
+    each = {"/generations/a": reply(500)} if provider == "banatie" else {}
+    answer = found(provider, {**each, "": listing(provider, silent)}, {"prompt": "p"}, NOW)
+    assert isinstance(answer, Refused) or not answer.complete
 
 
 @LISTS
@@ -137,28 +174,32 @@ def look(canned: Canned, prompt: str = "p") -> Any:
     return anyio.run(wire("banatie", canned).find, PaidCall({"prompt": prompt}, 0, "ours"), NOW)
 
 
+def mine(upstream_id: str) -> Found:
+    return Found((Candidate(upstream_id, NOW, "ours"),), complete=True)
+
+
 def test_only_the_row_with_our_reference_is_ours() -> None:
     rows = [row("banatie", name) for name in ("gone", "theirs", "odd", "mine")]
     gone = reply(404, {"error": {"code": "GENERATION_NOT_FOUND"}})
     canned = banatie(*rows, gone=gone, theirs=full("theirs", "x"), odd=full("odd", []), mine=full("mine", "ours"))
-    assert look(canned) == [Candidate("mine", NOW, certain=True)]
+    assert look(canned) == mine("mine")
 
 
 def test_a_list_that_shows_meta_needs_no_further_request() -> None:
     shown = [row("banatie", name, meta={"genqueue_submission": name}) for name in ("theirs", "ours")]
     canned = banatie(*shown)
-    assert look(canned) == [Candidate("ours", NOW, certain=True)]
+    assert look(canned) == mine("ours")
     assert len(canned.asked) == 1
 
 
-def test_a_certain_match_does_not_hang_on_a_time_that_its_own_answer_lacks() -> None:
-    mine = reply(200, {"data": {"id": "a", "meta": {"genqueue_submission": "ours"}}})
-    assert look(banatie(row("banatie", "a"), a=mine)) == [Candidate("a", NOW, certain=True)]
+def test_a_match_by_reference_does_not_hang_on_a_time_that_its_own_answer_lacks() -> None:
+    timeless = reply(200, {"data": {"id": "a", "meta": {"genqueue_submission": "ours"}}})
+    assert look(banatie(row("banatie", "a"), a=timeless)) == mine("a")
 
 
 def test_a_prompt_that_came_back_with_other_spaces_is_the_same() -> None:
     canned = banatie(row("banatie", "a", prompt="a  b"), a=full("a", "ours"))
-    assert look(canned, " a b\n") == [Candidate("a", NOW, certain=True)]
+    assert look(canned, " a b\n") == mine("a")
 
 
 @pytest.mark.parametrize("odd", [reply(500), reply(200, b"<html>"), Lost("gone")])
@@ -169,20 +210,29 @@ def test_a_row_that_cannot_be_looked_at_leaves_the_question_open(odd: Any) -> No
 def test_pages_are_read_back_to_the_call_and_no_further_than_their_bound() -> None:
     others = [row("banatie", f"n{number}", prompt="q") for number in range(250)]
     canned = banatie(*others, row("banatie", "mine"), mine=full("mine", "ours"))
-    assert look(canned) == [Candidate("mine", NOW, certain=True)]
+    assert look(canned) == mine("mine")
     endless = banatie(*(row("banatie", f"n{number}", prompt="q") for number in range(2000)))
-    assert look(endless) == ()
+    assert look(endless) == Found((), complete=False)
     assert len(endless.asked) == 5
     old = banatie(*(row("banatie", f"n{number}", NOW - HOUR) for number in range(500)))
-    assert look(old) == ()
+    assert look(old) == Found((), complete=True)
     assert len(old.asked) == 1
 
 
 def test_twins_beyond_a_bound_are_not_looked_at_one_by_one() -> None:
     twins = [row("banatie", f"n{number:03}") for number in range(90)]
     canned = banatie(*twins, **{f"n{number:03}": full("x", "theirs") for number in range(90)})
-    assert look(canned) == ()
+    assert look(canned) == Found((), complete=False)
     assert len(canned.asked) == 1 + 20
+
+
+def test_twins_that_are_owned_already_cost_no_request() -> None:
+    twins = [row("banatie", f"n{number:03}") for number in range(90)]
+    canned = banatie(*twins, n042=full("n042", "ours"))
+    owned = {f"n{number:03}" for number in range(90)} - {"n042"}
+    call = PaidCall({"prompt": "p"}, 0, "ours")
+    assert anyio.run(wire("banatie", canned).find, call, NOW, owned) == mine("n042")
+    assert len(canned.asked) == 1 + 1
 
 
 def test_blooms_pages_are_read_back_to_the_call_and_no_further_than_their_bound() -> None:
@@ -193,6 +243,6 @@ def test_blooms_pages_are_read_back_to_the_call_and_no_further_than_their_bound(
 
     canned = Canned(page)
     ours = found("bloom", canned, {"prompt": "ours"}, NOW)
-    assert len(ours) == 100
+    assert (len(ours.candidates), ours.complete) == (100, False)
     assert len(canned.asked) == 5
     assert json.dumps([params.get("cursor") for _, params in canned.asked]) == '[null, "1", "2", "3", "4"]'

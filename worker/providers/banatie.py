@@ -1,7 +1,7 @@
 """Banatie's wire (API v1): nominally asynchronous; the answer may already be the end, and carries our reference."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -16,15 +16,19 @@ from worker.providers.contract import (
     AccountFacts,
     Again,
     Candidate,
+    FindBy,
+    Found,
     PaidCall,
     Refused,
     UnreadableError,
     UpstreamImage,
     WireSettings,
     link_of,
+    list_of,
     member,
     read_json,
     readable,
+    same_words,
     text_of,
 )
 from worker.providers.receipt import receipt
@@ -64,6 +68,7 @@ class Banatie:
 
     poll_batch: ClassVar[int] = 100
     submit_batch: ClassVar[int] = 2
+    find_by: ClassVar[FindBy] = "reference"
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -97,28 +102,29 @@ class Banatie:
             if image.state in {ImageState.PENDING, ImageState.PROCESSING} or image.link is not None
         }
 
-    async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
+    async def find(self, call: PaidCall | None, since: datetime, owned: Collection[str] = ()) -> Found | Refused:
         """Look through what was made since with this prompt, the oldest first, for the one with our reference.
 
         Lists may leave `meta` out, so that each row costs a request: at most five pages and twenty rows.
         """
-        rows = await self._made_since(since)
+        rows, complete = await self._made_since(since)
         if isinstance(rows, Refused):
             return rows
+        if call is None:
+            return Found(tuple(Candidate(found, made, _reference(item)) for made, found, item in rows), complete)
+        asked = [row for row in rows if row[1] not in owned and _may_be(row[2], call)]
         looks = 0
-        for made, upstream_id, item in rows:
-            if not _same_words(item.get("originalPrompt") or item.get("prompt"), call.body.get("prompt")):
-                continue
+        for made, upstream_id, item in asked:
             reference = _reference(item)
-            if reference is None and looks < _MOST_LOOKS:
+            if reference is None:
                 looks += 1
-                looked = await self._look(upstream_id)
+                looked = None if looks > _MOST_LOOKS else await self._look(upstream_id)
                 if isinstance(looked, Refused) and looked.code != GONE:
                     return looked
                 reference = _reference(looked)
             if reference is not None and reference == call.reference:
-                return [Candidate(upstream_id, made, certain=True)]
-        return ()
+                return Found((Candidate(upstream_id, made, reference),), complete=True)
+        return Found((), complete and looks <= _MOST_LOOKS)
 
     async def account(self) -> AccountFacts | Refused:
         """Ask for one row of the list: whether the key is taken. Banatie has no balance."""
@@ -126,18 +132,21 @@ class Banatie:
         reply = await ask(self._settings, "/api/v1/generations", _ERRORS, headers=self._headers, params=parameters)
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
-    async def _made_since(self, since: datetime) -> Sequence[tuple[datetime, str, Any]] | Refused:
-        """Page through the list, newest first, back to `since`; return its rows, the oldest first."""
+    async def _made_since(self, since: datetime) -> tuple[Sequence[tuple[datetime, str, Any]] | Refused, bool]:
+        """Page through the list, newest first; return its rows, oldest first, and whether it got back to `since`."""
         found: dict[str, tuple[datetime, str, Any]] = {}
+        complete, whole = False, True
         for page in range(_MOST_PAGES):
-            listed = await self._list(offset=page * _PAGE)
+            listed = await self._page(offset=page * _PAGE)
             if isinstance(listed, Refused):
-                return listed
-            dated = readable(list(listed), lambda row: (moment(member(row[1], "createdAt")), *row))
+                return listed, False
+            dated = readable(listed, lambda row: (moment(member(row, "createdAt")), text_of(member(row, "id")), row))
+            whole = whole and len(dated) == len(listed)
             found.update({upstream_id: (made, upstream_id, item) for made, upstream_id, item in dated if made >= since})
-            if len(listed) < _PAGE or any(made < since for made, *_ in dated):
+            complete = len(listed) < _PAGE or any(made < since for made, *_ in dated)
+            if complete:
                 break
-        return sorted(found.values(), key=itemgetter(0))
+        return sorted(found.values(), key=itemgetter(0)), complete and whole
 
     async def _look(self, upstream_id: str) -> Any | Refused:
         reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
@@ -148,7 +157,12 @@ class Banatie:
         except UnreadableError as error:
             return unreadable(reply, error)
 
-    async def _list(self, *, offset: int = 0) -> Sequence[tuple[str, Any]] | Refused:
+    async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
+        """Return the newest hundred rows that can be read, by their ids."""
+        page = await self._page()
+        return page if isinstance(page, Refused) else readable(page, lambda item: (text_of(member(item, "id")), item))
+
+    async def _page(self, *, offset: int = 0) -> list[Any] | Refused:
         parameters = {"limit": _PAGE, "offset": offset}
         reply = await ask(
             self._settings, "/api/v1/generations", _ASKING_ERRORS, headers=self._headers, params=parameters
@@ -156,7 +170,7 @@ class Banatie:
         if isinstance(reply, Refused):
             return reply
         try:
-            return readable(member(read_json(reply.body), "data"), lambda item: (text_of(member(item, "id")), item))
+            return list_of(member(read_json(reply.body), "data"))
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -203,8 +217,10 @@ def _reference(item: Any) -> str | None:
     return reference if isinstance(reference, str) and reference else None
 
 
-def _same_words(said: Any, asked: Any) -> bool:
-    return isinstance(said, str) and isinstance(asked, str) and said.split() == asked.split()
+def _may_be(item: Any, call: PaidCall) -> bool:
+    """Tell whether a row may be this call's; one that shows no prompt may be anybody's."""
+    said = item.get("originalPrompt") or item.get("prompt")
+    return said is None or same_words(said, call.body.get("prompt"))
 
 
 def _path(upstream_id: str) -> str:

@@ -1,6 +1,6 @@
 """Bloom's wire (trybloom.ai, OpenAPI 1.0.0): submit, then ask for up to fifty pictures at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -16,6 +16,8 @@ from worker.providers.contract import (
     AccountFacts,
     Again,
     Candidate,
+    FindBy,
+    Found,
     PaidCall,
     Refused,
     UnreadableError,
@@ -25,6 +27,7 @@ from worker.providers.contract import (
     member,
     read_json,
     readable,
+    same_words,
     text_of,
 )
 from worker.providers.receipt import receipt
@@ -50,6 +53,7 @@ _STATES: Final = {
     "failed": ImageState.FAILED,
 }
 _MOST_PAGES: Final = 5  # of one look-up
+_MOST_SWEPT: Final = 100  # of one search through everything: more than an hour brings
 _FAILURES: Final = {
     "content_safety": ("content_refused_after_purchase", "refused by Bloom's safety check"),
     "rate_limited": ("generation_failed", "Bloom was rate limited while it drew"),
@@ -61,6 +65,7 @@ class Bloom:
 
     poll_batch: ClassVar[int] = 50
     submit_batch: ClassVar[int] = 10
+    find_by: ClassVar[FindBy] = "prompt"
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -89,26 +94,32 @@ class Bloom:
             return unreadable(reply, error)
         return dict(listed)
 
-    async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
-        """List what the brand generated since with exactly this prompt, newest first; never certain."""
-        parameters = {"brandSessionId": call.body.get("brandSessionId"), "source": "generated", "limit": 100}
+    async def find(self, call: PaidCall | None, since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
+        """List what was generated since, of the call's brand and with its prompt, newest first."""
+        parameters: dict[str, Any] = {"source": "generated", "limit": 100}
+        if call is not None:
+            parameters["brandSessionId"] = call.body.get("brandSessionId")
         found: dict[str, Candidate] = {}
-        for _ in range(_MOST_PAGES):
+        complete, whole = False, True
+        for _ in range(_MOST_PAGES if call is not None else _MOST_SWEPT):
             reply = await self._get("/images", parameters)
             if isinstance(reply, Refused):
                 return reply
             try:
                 page = member(read_json(reply.body), "data")
                 listed = readable(member(page, "images"), _made)
+                whole = whole and len(listed) == len(page["images"])
             except UnreadableError as error:
                 return unreadable(reply, error)
             made_since = [(made, said) for made, said in listed if made.made_at >= since]
-            found.update({made.upstream_id: made for made, said in made_since if said == call.body.get("prompt")})
+            asked = [made for made, said in made_since if call is None or same_words(said, call.body.get("prompt"))]
+            found.update({made.upstream_id: made for made in asked})
             cursor = page.get("nextCursor")
-            if len(made_since) < len(listed) or not isinstance(cursor, str) or not cursor:
+            complete = len(made_since) < len(listed) or not isinstance(cursor, str) or not cursor
+            if complete:
                 break
             parameters["cursor"] = cursor
-        return list(found.values())
+        return Found(tuple(found.values()), complete and whole)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits, of the key's own workspace: what is left; GET /brands: whether a brand may generate."""
@@ -166,7 +177,10 @@ def _accepted(status: int, answer: Any) -> Accepted:
 
 def _made(item: Any) -> tuple[Candidate, str]:
     made_at = moment(member(item, "createdAt"))
-    return Candidate(text_of(member(item, "id")), made_at, certain=False), str(member(item, "prompt"))
+    prompt = member(item, "prompt")
+    if not isinstance(prompt, str):
+        raise UnreadableError("a picture without a prompt")
+    return Candidate(text_of(member(item, "id")), made_at), prompt
 
 
 def _balance(credit: Any) -> Decimal | None:

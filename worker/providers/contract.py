@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, BinaryIO, ClassVar, Final, Protocol, TypeVar
+from typing import Any, BinaryIO, ClassVar, Final, Literal, Protocol, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import SecretStr
@@ -18,6 +18,8 @@ from worker.api_get import ApiGet
 from worker.paid_post import PaidPost, Sink
 
 T = TypeVar("T")
+FindBy = Literal["reference", "prompt", "time", "nothing"]
+"""Our own reference is certain; a prompt can tell calls apart; a time alone only where a single call is in doubt."""
 OWN_SCHEME: Final = "reply"
 """The scheme of links into answers that we keep; no provider may give one."""
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
@@ -88,11 +90,27 @@ class PaidCall:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a provider has that a lost call may have made; `certain` if it carries our own reference."""
+    """A picture that a provider has and that a lost call may have made; `reference` is ours, if it carries one.
+
+    `width` and `height` in pixels, where the list shows them.
+    """
 
     upstream_id: str
     made_at: datetime
-    certain: bool
+    reference: str | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look at a provider's own list brought.
+
+    `complete`: the list was read back to the moment asked for, every row of it, so that what is not in it was not made.
+    """
+
+    candidates: tuple[Candidate, ...]
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,8 @@ class Wire(Protocol):
     """Pictures that one status request can ask for; 0 = cannot be polled, the answer to the POST is the result."""
     submit_batch: ClassVar[int]
     """Jobs per submit message: a batch holds its slot until its slowest member is done."""
+    find_by: ClassVar[FindBy]
+    """How the purchase of a lost call is known again in the provider's list of what it made."""
     inline: ClassVar[bool]
     """Whether the answer carries the images themselves: then the wire is an `InlineWire`."""
 
@@ -137,10 +157,11 @@ class Wire(Protocol):
         """Return what is known of up to `poll_batch` pictures; those left out are still to be asked for."""
         ...
 
-    async def find(self, call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
+    async def find(self, call: PaidCall | None, since: datetime, owned: Collection[str] = ()) -> Found | Refused:
         """Return what the provider has made since `since` that `call`, whose answer was lost, may have bought.
 
-        An empty sequence is no proof that nothing was bought, unless the provider's list is complete.
+        Without a call, everything made since. What is `owned` already need not be asked about. A wire that finds by
+        `nothing` finds nothing, and never completely.
         """
         ...
 
@@ -185,15 +206,20 @@ def member(value: Any, *path: str) -> Any:
     return value
 
 
+def list_of(value: Any) -> list[Any]:
+    """Return a JSON list; raises `UnreadableError`."""
+    if not isinstance(value, list):
+        raise UnreadableError("no list where one was due")
+    return value
+
+
 def readable(listed: Any, read: Callable[[Any], T]) -> tuple[T, ...]:
     """Return what `read` makes of each item, without those it cannot read: one bad entry must not lose the others.
 
     Raises `UnreadableError` where `listed` is no list.
     """
-    if not isinstance(listed, list):
-        raise UnreadableError("no list where one was due")
     found = []
-    for item in listed:
+    for item in list_of(listed):
         with suppress(UnreadableError):
             found.append(read(item))
     return tuple(found)
@@ -206,6 +232,11 @@ def text_of(value: Any) -> str:
     if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
         raise UnreadableError("an id or link that is not text")
     return value
+
+
+def same_words(said: Any, asked: Any) -> bool:
+    """Tell whether two prompts are the same but for their spaces, which a provider may tidy."""
+    return isinstance(said, str) and isinstance(asked, str) and said.split() == asked.split()
 
 
 def link_of(value: Any, base_url: str) -> str:

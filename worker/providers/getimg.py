@@ -1,6 +1,6 @@
 """getimg.ai's wire (v2): the answer to the POST is the result, with signed links that say when they die."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +15,8 @@ from worker.providers.contract import (
     Accepted,
     AccountFacts,
     Again,
-    Candidate,
+    FindBy,
+    Found,
     PaidCall,
     Refused,
     UnreadableError,
@@ -47,6 +48,7 @@ class Getimg:
 
     poll_batch: ClassVar[int] = 0
     submit_batch: ClassVar[int] = 4
+    find_by: ClassVar[FindBy] = "nothing"
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -67,9 +69,9 @@ class Getimg:
         message = f"getimg.ai cannot be asked about {len(upstream_ids)} image(s) again"
         return Refused(Outcome.REJECTED, Again.NEVER, "result_expired", message)
 
-    async def find(self, _call: PaidCall, _since: datetime) -> Sequence[Candidate] | Refused:
+    async def find(self, _call: PaidCall | None, _since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
         """Find nothing: getimg.ai has no list of what it made."""
-        return ()
+        return Found((), complete=False)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /v2/billing/balance: USD, as text."""

@@ -1,6 +1,6 @@
 """OpenRouter's wire (POST /images): the answer carries the images themselves, and what they cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, BinaryIO, ClassVar, Final
@@ -13,7 +13,8 @@ from worker.providers.contract import (
     Accepted,
     AccountFacts,
     Again,
-    Candidate,
+    FindBy,
+    Found,
     PaidCall,
     Refused,
     UnreadableError,
@@ -60,6 +61,7 @@ class OpenRouter:
 
     poll_batch: ClassVar[int] = 0
     submit_batch: ClassVar[int] = 2
+    find_by: ClassVar[FindBy] = "nothing"
     inline: ClassVar[bool] = True
 
     def __init__(self, settings: WireSettings) -> None:
@@ -86,9 +88,9 @@ class OpenRouter:
         message = f"OpenRouter cannot be asked about {len(upstream_ids)} image(s) again"
         return Refused(Outcome.REJECTED, Again.NEVER, "result_expired", message)
 
-    async def find(self, _call: PaidCall, _since: datetime) -> Sequence[Candidate] | Refused:
+    async def find(self, _call: PaidCall | None, _since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
         """Find nothing: an image that was not delivered cannot be asked for, and is not billed."""
-        return ()
+        return Found((), complete=False)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits: what was bought less what was used, in USD."""

@@ -1,6 +1,6 @@
 """PostEverywhere's wire (API v1): the answer is a media id, whose state is then asked for; a link may never come."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -14,12 +14,15 @@ from worker.providers.contract import (
     AccountFacts,
     Again,
     Candidate,
+    FindBy,
+    Found,
     PaidCall,
     Refused,
     UnreadableError,
     UpstreamImage,
     WireSettings,
     link_of,
+    list_of,
     member,
     read_json,
     readable,
@@ -45,6 +48,8 @@ _ERRORS: Final = (
     Row(503, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
 )
 _ASKING_ERRORS: Final = (Row(404, "not_found", GONE, _NO, Again.NEVER), *_ERRORS)
+_PAGE: Final = 100
+_MOST_PAGES: Final = 5  # of one look-up
 _STATES: Final = {"processing": ImageState.PROCESSING, "ready": ImageState.READY, "failed": ImageState.FAILED}
 
 
@@ -53,6 +58,7 @@ class PostEverywhere:
 
     poll_batch: ClassVar[int] = 100
     submit_batch: ClassVar[int] = 2
+    find_by: ClassVar[FindBy] = "time"
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -83,18 +89,21 @@ class PostEverywhere:
             if image.state is ImageState.PROCESSING or image.link is not None
         }
 
-    async def find(self, _call: PaidCall, since: datetime) -> Sequence[Candidate] | Refused:
+    async def find(self, _call: PaidCall | None, since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
         """List the media made since; rows show no prompt, so a single one is evidence and several are not."""
-        listed = await self._list()
-        if isinstance(listed, Refused):
-            return listed
-        found = []
-        for upstream_id, item in listed:
-            with suppress(UnreadableError):
-                made = moment(member(item, "created_at"))
-                if made >= since:
-                    found.append(Candidate(upstream_id, made, certain=False))
-        return found
+        found: dict[str, Candidate] = {}
+        complete, whole = False, True
+        for page in range(_MOST_PAGES):
+            listed = await self._page(offset=page * _PAGE)
+            if isinstance(listed, Refused):
+                return listed
+            dated = readable(listed, lambda item: _made(_row(item)))
+            whole = whole and len(dated) == len(listed)
+            found.update({one.upstream_id: one for one in dated if one.made_at >= since})
+            complete = len(listed) < _PAGE or any(one.made_at < since for one in dated)
+            if complete:
+                break
+        return Found(tuple(found.values()), complete and whole)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /me: the credits that are left."""
@@ -109,7 +118,12 @@ class PostEverywhere:
             return AccountFacts(None)
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
-        parameters = {"type": "image", "limit": 100, "offset": 0}
+        """Return the newest hundred rows that can be read, by their ids."""
+        page = await self._page()
+        return page if isinstance(page, Refused) else readable(page, _row)
+
+    async def _page(self, *, offset: int = 0) -> list[Any] | Refused:
+        parameters = {"type": "image", "limit": _PAGE, "offset": offset}
         reply = await ask(self._settings, "/media", _ASKING_ERRORS, headers=self._headers, params=parameters)
         if isinstance(reply, Refused):
             return reply
@@ -117,7 +131,7 @@ class PostEverywhere:
             data = member(read_json(reply.body), "data")
             # The documents call the rows `items`, the vendor's clients `media`.
             names = (name for name in ("items", "media") if isinstance(data, dict) and name in data)
-            return readable(member(data, next(names, "items")), _row)
+            return list_of(member(data, next(names, "items")))
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -184,6 +198,16 @@ def _facts(profile: Any) -> AccountFacts:
         None if limit is None or used is None or bonus is None else limit + bonus - used,
         ("the organization has no plan that entitles it to generate",) if barred else (),
     )
+
+
+def _made(row: tuple[str, Any]) -> Candidate:
+    upstream_id, item = row
+    made_at = moment(member(item, "created_at"))
+    return Candidate(upstream_id, made_at, width=_pixels(item.get("width")), height=_pixels(item.get("height")))
+
+
+def _pixels(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _row(item: Any) -> tuple[str, Any]:

@@ -1,6 +1,6 @@
 """Acme's wire: submit, then ask for one picture at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -10,7 +10,8 @@ from worker.providers.contract import (
     Accepted,
     AccountFacts,
     Again,
-    Candidate,
+    FindBy,
+    Found,
     PaidCall,
     Refused,
     UnreadableError,
@@ -39,6 +40,7 @@ _STATES: Final = {"pending": ImageState.PENDING, "success": ImageState.READY, "f
 class Acme:
     poll_batch: ClassVar[int] = 1
     submit_batch: ClassVar[int] = 4
+    find_by: ClassVar[FindBy] = "nothing"
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -62,8 +64,8 @@ class Acme:
         except UnreadableError as error:
             return unreadable(reply, error)
 
-    async def find(self, _call: PaidCall, _since: datetime) -> Sequence[Candidate] | Refused:
-        return ()
+    async def find(self, _call: PaidCall | None, _since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
+        return Found((), complete=False)
 
     async def account(self) -> AccountFacts | Refused:
         return AccountFacts(None)

@@ -1,0 +1,24 @@
+"""`genqueue cap BATCH`: change what a batch may spend."""
+
+from typing import Annotated
+
+import typer
+
+from producer.cli.session import client, errors
+
+
+def cap(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="the batch's name")],
+    max_cost: Annotated[
+        list[str] | None, typer.Argument(help="PROVIDER=AMOUNT, or an amount; none at all takes the caps away")
+    ] = None,
+) -> None:
+    """Replace a batch's spend caps; the jobs that waited for room try again at once.
+
+    Example: genqueue cap spring getimg=25.00
+    """
+    with client(context) as opened:
+        caps = opened.cap(batch, max_cost or ())
+    said = ", ".join(f"{provider} {amount:f}" for provider, amount in sorted(caps.items()))
+    errors().print(f"batch {batch}: {said or 'no cap'}", markup=False)

@@ -1,0 +1,52 @@
+"""Spend caps as people write them: an amount for a provider's part of a batch."""
+
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from shared import catalog
+
+_UNBILLED: Final = "unbilled"
+_MOST: Final = 10**9
+_DECIMALS: Final = 9
+
+
+class CapError(ValueError):
+    """A cap cannot be read, or it is not clear whose it is; the message says which."""
+
+
+def parse_caps(texts: Iterable[str], *, providers: Iterable[str]) -> dict[str, Decimal]:
+    """Read `PROVIDER=AMOUNT`, or an amount alone where only one of `providers` costs money; raises `CapError`.
+
+    Amounts are in the provider's own unit: dollars or credits.
+    """
+    billed = [name for name in providers if catalog.get(name).unit != _UNBILLED]
+    found: dict[str, Decimal] = {}
+    for text in texts:
+        name, given, amount = text.rpartition("=")
+        name = name.strip() if given else _only(billed, text)
+        if name not in catalog.names():
+            raise CapError(
+                f"{name[:40]!r} in the cap {text[:60]!r} is no provider; known: {', '.join(catalog.names())}"
+            )
+        if name in found:
+            raise CapError(f"there are two caps for {name}")
+        found[name] = _amount(amount, text)
+    return found
+
+
+def _only(billed: list[str], text: str) -> str:
+    if len(billed) == 1:
+        return billed[0]
+    whose = f"the rows go to {', '.join(billed)}" if billed else "no provider of these rows costs money"
+    raise CapError(f"the cap {text[:60]!r} names no provider, and {whose}: write PROVIDER=AMOUNT")
+
+
+def _amount(text: str, given: str) -> Decimal:
+    try:
+        amount = Decimal(text.strip())
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or not 0 <= amount <= _MOST or amount != round(amount, _DECIMALS):
+        raise CapError(f"the cap {given[:60]!r} has no amount such as 10.00")
+    return amount

@@ -1,0 +1,62 @@
+"""Strays: pictures in a provider's own list that no submission of ours owns, as the sweep found them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+# From where the last search ended; the first one begins at the account's first call.
+_BEGIN = text("""
+UPDATE account SET sweep_at = clock_timestamp() + :every * interval '1 second'
+WHERE name = :account AND coalesce(sweep_at <= clock_timestamp(), true)
+RETURNING coalesce(swept_until, (SELECT min(opened_at) FROM submission WHERE account = :account)) AS since,
+  clock_timestamp() - :quiet * interval '1 second' AS until
+""")
+_END = text("UPDATE account SET swept_until = :until WHERE name = :account")
+_REPORT = text("""
+INSERT INTO stray (account, upstream_id, made_at, note) VALUES (:account, :upstream_id, :made_at, :note)
+ON CONFLICT DO NOTHING
+""")
+# One that was adopted since is a stray no more.
+_LIST = text("""
+SELECT account, upstream_id, made_at, found_at, note FROM stray
+WHERE NOT EXISTS (SELECT 1 FROM image i WHERE i.account = stray.account AND i.upstream_id = stray.upstream_id
+  AND i.state IN ('stored', 'upstream_only', 'failed'))
+ORDER BY made_at
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one search covers: pictures made from `since` to `until`."""
+
+    since: datetime
+    until: datetime
+
+
+def begin(connection: Connection, account: str, *, every_seconds: float, quiet_seconds: float) -> Span | None:
+    """Take the account's search if it is due; None where it is not, or nothing was ever sent.
+
+    What is younger than `quiet_seconds` is left to the next one: it may belong to a call in the air.
+    """
+    times = {"every": every_seconds, "quiet": quiet_seconds}
+    row = connection.execute(_BEGIN, {"account": account, **times}).one_or_none()
+    if row is None or row.since is None or row.since >= row.until:
+        return None
+    return Span(row.since, row.until)
+
+
+def end(connection: Connection, account: str, span: Span) -> None:
+    """Record how far a search has come."""
+    connection.execute(_END, {"account": account, "until": span.until})
+
+
+def report(connection: Connection, account: str, upstream_id: str, *, made_at: datetime, note: str) -> None:
+    """Write down one picture that nobody owns; again is no harm."""
+    parameters = {"account": account, "upstream_id": upstream_id, "made_at": made_at, "note": note}
+    connection.execute(_REPORT, parameters)
+
+
+def listing(connection: Connection) -> list[dict[str, object]]:
+    """Return every stray, the oldest first."""
+    return [dict(row) for row in connection.execute(_LIST).mappings()]
