@@ -1,0 +1,86 @@
+"""When a lost call is let go: never before its purchase would show in the list, nor while its sender lives."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from shared.db import submissions
+from shared.db.doubts import Doubt
+from shared.db.engine import Engine, transaction
+from shared.db.listening import Listener
+from shared.db.submissions import Answer
+from shared.db.transitions import Claim, Move
+from shared.lifecycle import JobState, Outcome
+from tests.support import rows
+from tests.support.waiting import until
+from worker import reconcile
+from worker.providers.contract import Found
+from worker.runtime import Runtime
+
+NOTHING_MADE = Found((), complete=True)
+
+
+@pytest.fixture
+def lost(engine: Engine) -> Any:
+    """A call whose worker died over it, in a batch that lets go of calls that bought nothing."""
+    intent = rows.one_intent(engine)
+    rows.rows(engine, "UPDATE batch SET on_unknown = 'resend'")
+    answer = Answer(Outcome.UNKNOWN, error_code="sender_lost", error="gone")
+    step = Move(intent.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 0, code="sender_lost", note="gone")
+    assert rows.settle(engine, intent, answer, step)
+    return intent
+
+
+@contextmanager
+def alive(engine: Engine) -> Iterator[None]:
+    listener = Listener(engine, rows.SENDER.lock_key)
+    try:
+        yield
+    finally:
+        listener.close()
+
+
+def claimed(engine: Engine) -> Claim:
+    rows.rows(engine, "UPDATE job SET due_at = now()")
+    (claim,) = rows.claim(engine, "reconcile")
+    return claim
+
+
+def look_at(engine: Engine, runtime: Runtime, claim: Claim) -> Doubt | None:
+    with transaction(engine) as connection:
+        return reconcile._by_evidence(runtime, runtime.accounts["bloom"], claim, connection)
+
+
+def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any) -> str:
+    with transaction(engine) as connection:
+        reconcile._by_list(runtime, runtime.accounts["bloom"], claim, submission_id, NOTHING_MADE, connection)
+        return str(submissions.latest(connection, claim.job_id).outcome)
+
+
+def quiet(engine: Engine) -> None:
+    rows.rows(
+        engine, "UPDATE submission SET opened_at = now() - interval '3 days', quiet_at = now() - interval '2 days'"
+    )
+
+
+def test_a_list_is_not_asked_before_a_purchase_would_show_in_it(engine: Engine, runtime: Runtime, lost: Any) -> None:
+    assert look_at(engine, runtime, claimed(engine)) is None
+    job = rows.job(engine, lost.claim.job_id)
+    assert (job.state, job.claimed_by, job.due) == ("in_doubt", None, False)
+    quiet(engine)
+    found = look_at(engine, runtime, claimed(engine))
+    assert found is not None
+    assert found.submission_id == lost.submission_id
+
+
+def test_a_call_whose_sender_lives_is_never_sent_again_and_one_whose_sender_is_gone_is(
+    engine: Engine, runtime: Runtime, lost: Any
+) -> None:
+    quiet(engine)
+    with alive(engine):
+        assert judge(engine, runtime, claimed(engine), lost.submission_id) == "unknown"
+        assert rows.states(engine) == {"in_doubt": 1}
+    until(lambda: judge(engine, runtime, claimed(engine), lost.submission_id) == "rejected")
+    assert rows.states(engine) == {"queued": 1}

@@ -1,0 +1,209 @@
+"""The sweep: a purchase that nobody owns is reported once it can belong to no call in the air; an owned one never."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+import anyio
+import pytest
+
+from ops.simulator import Simulator
+from ops.stack import Endpoints
+from producer import Client
+from producer.client import is_settled
+from shared.db.engine import Engine
+from tests.support import rows
+from tests.support.drain import drain, runtime_for, settings_for
+from tests.support.five import five_accounts
+from tests.support.lost import FINDABLE, fast_simulator, make_by_hand, row
+from tests.support.waiting import until
+from worker.dispatch import Parcel
+from worker.providers import WireSettings
+from worker.runtime import Runtime
+from worker.sweep import search, sweep
+from worker.tasks import Stage
+
+
+@pytest.fixture
+def simulated() -> Iterator[Simulator]:
+    with fast_simulator().serve() as running:
+        yield running
+
+
+@pytest.fixture
+def runtime(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[Runtime]:
+    """A runtime whose calls are over, and quiet, a good second after they were sent."""
+    found = five_accounts(simulated.url)
+    accounts = {name: {**found[name], "timeout_seconds": 0.8, "quiet_seconds": 0.1} for name in FINDABLE}
+    settings = settings_for(database_url, endpoints, simulated.url, accounts=accounts, send_within_seconds=0.5)
+    with runtime_for(settings, endpoints) as made:
+        yield made
+
+
+def buy(client: Client, runtime: Runtime, provider: str) -> None:
+    """Own one picture of the account: its first call is where the search begins."""
+    client.enqueue([row(provider)], batch="b")
+    drain(runtime, lambda: is_settled(client.totals("b")))
+    assert client.totals("b") == {"succeeded": 1}
+
+
+def search_once(runtime: Runtime, *providers: str) -> None:
+    """Search those accounts beside each other, each when it is due."""
+
+    async def work() -> None:
+        async with anyio.create_task_group() as life:
+            runtime.start(life)
+            async with anyio.create_task_group() as group:
+                for provider in providers:
+                    group.start_soon(search, runtime, runtime.accounts[provider])
+            for account in runtime.accounts.values():
+                await account.get.close()
+            life.cancel_scope.cancel()
+
+    anyio.run(work)
+
+
+def search_now(runtime: Runtime, engine: Engine, provider: str) -> None:
+    rows.rows(engine, "UPDATE account SET sweep_at = NULL")
+    search_once(runtime, provider)
+
+
+def until_found(runtime: Runtime, engine: Engine, client: Client, provider: str) -> list[Any]:
+    def look() -> list[Any]:
+        search_now(runtime, engine, provider)
+        return strays(client)
+
+    return list(until(look))
+
+
+def strays(client: Client) -> list[Any]:
+    return [stray["upstream_id"] for stray in client.strays()]
+
+
+def lists(simulated: Simulator) -> int:
+    return len([request for request in simulated.requests(limit=10_000) if request["route"] == "list"])
+
+
+def swept_until(engine: Engine, provider: str) -> Any:
+    return rows.rows(engine, "SELECT swept_until FROM account WHERE name = :name", name=provider)[0].swept_until
+
+
+@pytest.mark.parametrize("provider", FINDABLE)
+def test_a_purchase_that_nobody_owns_is_reported_once_it_can_belong_to_no_call_and_owned_ones_never(
+    provider: str, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    buy(client, runtime, provider)
+    foreign = make_by_hand(simulated, provider)
+    search_now(runtime, engine, provider)
+    assert strays(client) == []
+    assert until_found(runtime, engine, client, provider) == [foreign]
+    (stray,) = client.strays()
+    assert (stray["account"], stray["note"]) == (provider, "no submission owns it")
+    assert stray["found_at"] > stray["made_at"]
+    search_now(runtime, engine, provider)
+    assert strays(client) == [foreign]
+
+
+def test_each_search_begins_where_the_last_one_ended(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    buy(client, runtime, "bloom")
+    first = make_by_hand(simulated, "bloom")
+    assert until_found(runtime, engine, client, "bloom") == [first]
+    then = swept_until(engine, "bloom")
+    rows.rows(engine, "DELETE FROM stray")
+    second = make_by_hand(simulated, "bloom")
+    assert until_found(runtime, engine, client, "bloom") == [second]
+    assert swept_until(engine, "bloom") > then
+
+
+def test_an_account_that_never_sent_anything_is_not_searched(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    drain(runtime, lambda: bool(client.accounts()))
+    make_by_hand(simulated, "bloom")
+    search_now(runtime, engine, "bloom")
+    assert lists(simulated) == 0
+    assert strays(client) == []
+
+
+def test_of_many_workers_one_searches_and_only_when_it_is_due(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    buy(client, runtime, "bloom")
+    until(lambda: rows.rows(engine, "SELECT 1 FROM submission WHERE opened_at < now() - interval '2 seconds'"))
+    before = lists(simulated)
+    search_once(runtime, *["bloom"] * 4)
+    assert lists(simulated) == before + 1
+    search_once(runtime, "bloom")
+    assert lists(simulated) == before + 1
+
+
+@pytest.mark.parametrize("provider", FINDABLE)
+def test_a_list_that_is_refused_is_searched_again_from_where_it_stood(
+    provider: str, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    buy(client, runtime, provider)
+    foreign = make_by_hand(simulated, provider)
+    until(lambda: rows.rows(engine, "SELECT 1 FROM submission WHERE opened_at < now() - interval '3 seconds'"))
+    simulated.put_faults([{"match": {"route": "list"}, "fault": {"kind": "error_5xx", "status": 503}}])
+    search_now(runtime, engine, provider)
+    assert swept_until(engine, provider) is None
+    assert until_found(runtime, engine, client, provider) == [foreign]
+
+
+def test_a_search_takes_slots_of_the_rate_windows(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    buy(client, runtime, "bloom")
+    make_by_hand(simulated, "bloom")
+    rows.rows(engine, "DELETE FROM request_slot")
+    before = lists(simulated)
+    assert until_found(runtime, engine, client, "bloom")
+    taken = rows.rows(engine, "SELECT count(*) AS slots FROM request_slot WHERE kind = 'poll'")[0].slots
+    assert taken == lists(simulated) - before > 0
+
+
+@pytest.mark.parametrize("provider", FINDABLE)
+def test_what_a_lost_call_bought_is_a_stray_until_it_is_adopted(
+    provider: str, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    def no_look_up(parcel: Parcel) -> None:
+        if parcel.stage is Stage.RECONCILE:
+            raise LookupError
+
+    simulated.put_faults([{"match": {"route": "submit"}, "fault": "reply_lost"}])
+    client.enqueue([row(provider)], batch="b")
+    drain(runtime, lambda: client.totals("b") == {"looking_up": 1}, seen=no_look_up)
+    (found,) = until_found(runtime, engine, client, provider)
+    note = client.strays()[0]["note"]
+    submission = rows.rows(engine, "SELECT id FROM submission")[0].id
+    assert note in {f"carries the reference of submission {submission}", "no submission owns it"}
+    rows.rows(engine, "UPDATE job SET due_at = now()")
+    drain(runtime, lambda: is_settled(client.totals("b")))
+    assert client.totals("b") == {"succeeded": 1}
+    assert [image.upstream_id for image in rows.rows(engine, "SELECT upstream_id FROM image")] == [found]
+    assert strays(client) == []
+
+
+def test_one_account_whose_search_fails_keeps_no_other_from_it(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    client.enqueue([row("banatie"), row("posteverywhere")], batch="b")
+    drain(runtime, lambda: is_settled(client.totals("b")))
+    foreign = make_by_hand(simulated, "posteverywhere")
+    runtime.settings = runtime.settings.model_copy(update={"sweep_seconds": 0.2})
+    runtime.accounts["banatie"] = replace(runtime.accounts["banatie"], wire_settings=cast("WireSettings", None))
+
+    async def work() -> None:
+        async with anyio.create_task_group() as life:
+            runtime.start(life)
+            life.start_soon(sweep, runtime)
+            await anyio.to_thread.run_sync(until, lambda: strays(client))
+            for account in runtime.accounts.values():
+                await account.get.close()
+            life.cancel_scope.cancel()
+
+    anyio.run(work)
+    assert strays(client) == [foreign]
+    assert swept_until(engine, "banatie") is None

@@ -1,0 +1,205 @@
+"""The road of a job without network and clock: each step is what the worker's stage writes, told what it learned."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import cycle
+from uuid import UUID
+
+from shared.broker import Stage
+from shared.db import accounts, claims, images, intents, retry, workers
+from shared.db.cancel import Cancelled, cancel
+from shared.db.engine import transaction
+from shared.db.images import ImageChange, StoredObject
+from shared.db.intents import Intent, Sender, Terms
+from shared.db.resolve import resolve
+from shared.db.transitions import Claim, release, renew
+from shared.ids import new_id
+from shared.lifecycle import POLLED, ImageState, JobState
+from tests.support import rows
+from worker import dispatch, poll, reconcile, submit, transfer
+from worker.copy import NotYet
+from worker.poison import end_poison
+from worker.providers.contract import Accepted, Refused, UpstreamImage
+from worker.runtime import Account, Runtime
+
+_QUESTIONS = {Stage.SUBMIT: "submit", Stage.POLL: "poll", Stage.TRANSFER: "transfer", Stage.RECONCILE: "reconcile"}
+_WAIT = 10_000.0
+_STORED = StoredObject("b", "k", b"\1" * 32, 1, "image/png", 1, 1)
+ACCOUNT = "bloom"
+POLLED_PROVIDERS = ("bloom",)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a worker holds once the dispatcher has claimed a job for a stage; it may be late, or come twice."""
+
+    stage: Stage
+    claim: Claim
+
+
+class Road:
+    """Every step commits by itself and returns what its caller would know."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self.engine = runtime.engine
+        self.account: Account = runtime.accounts[ACCOUNT]
+        rows.register(self.engine, rows.account_row(ACCOUNT))
+
+    def add(self, custom_id: str, count: int) -> UUID:
+        rows.add(self.engine, [rows.new_job(custom_id, n=count)], accounts=[ACCOUNT])
+        (row,) = rows.rows(self.engine, "SELECT id FROM job WHERE custom_id = :name", name=custom_id)
+        return UUID(str(row.id))
+
+    def tick(self, worker: str) -> tuple[list[Message], list[UUID]]:
+        """Claim what is due in every stage, as a dispatcher does; also the jobs that were held or ended as poison."""
+        messages, poison = [], []
+        with transaction(self.engine) as connection:
+            locked = accounts.lock(connection, ACCOUNT, wait=True)
+            assert locked is not None
+            for stage, question in _QUESTIONS.items():
+                if stage is Stage.SUBMIT and not locked.may_pay:
+                    continue
+                found = claims.claim(connection, question, ACCOUNT, count=2, worker=worker, lease_seconds=_WAIT)
+                alone = end_poison(self.runtime, found.suspects, connection)
+                messages += [Message(stage, claim) for claim in (*found.together, *alone)]
+                poison += [one.claim.job_id for one in found.suspects if one.claim not in alone]
+        return messages, poison
+
+    def begin(self, message: Message, worker: str) -> None:
+        """Take a message's job in hand, as a worker does before its stage runs."""
+        with transaction(self.engine) as connection:
+            claims.begin(connection, [message.claim], states=dispatch.CLAIMED[message.stage], worker=worker)
+
+    def intend(self, claim: Claim, submission_id: UUID, price: Decimal | None, worker: str) -> Intent | None:
+        terms = Terms(
+            price=lambda _request, _count: price,
+            allow_unknown_price=True,
+            send_within_seconds=_WAIT,
+            lease_seconds=_WAIT,
+            quiet_seconds=_WAIT,
+        )
+        wanted = {claim: submission_id}
+        with transaction(self.engine) as connection:
+            found = intents.open_for(connection, ACCOUNT, wanted, sender=Sender(worker, 1), terms=terms)
+        return found[0] if found else None
+
+    def take_back(self, claim: Claim, submission_id: UUID) -> None:
+        with transaction(self.engine) as connection:
+            intents.take_back(connection, ACCOUNT, {claim: submission_id}, note="lost", actor="a")
+
+    def answer(self, intent: Intent, answer: Accepted | Refused) -> Message | None:
+        """Settle as a sender does; returns the transfer that it goes on with in the same breath."""
+        after = submit._after(self.runtime, self.account, intent, answer)
+        with transaction(self.engine) as connection:
+            won = submit._settle(self.runtime, self.account, intent, answer, after, connection)
+        return Message(Stage.TRANSFER, intent.claim) if won and after.after is JobState.TRANSFERRING else None
+
+    def poll(self, claim: Claim, states: Sequence[ImageState | None]) -> None:
+        """Have the provider say of each picture what `states` says at its index; None is missing from the page."""
+        with transaction(self.engine) as connection:
+            found = images.of_claims(connection, [claim], [state.value for state in POLLED])
+        known = {
+            row["upstream_id"]: upstream(state, row["upstream_id"])
+            for row, state in zip(found, cycle(states), strict=False)
+            if state is not None
+        }
+        with transaction(self.engine) as connection:
+            poll._write(self.runtime, self.account, [found] if found else [], known, None, connection)
+
+    def copy(self, claim: Claim, states: Sequence[ImageState]) -> None:
+        """Have each ready picture end as `states` says, or stay ready, and the job with them."""
+        with transaction(self.engine) as connection:
+            found = images.of_claims(connection, [claim], [JobState.TRANSFERRING.value])
+        waiting = False
+        for row, state in zip(found, cycle(states), strict=False):
+            waiting |= row["state"] == ImageState.READY and state is ImageState.READY
+            if row["state"] == ImageState.READY:
+                self.copied(claim, row["index"], state)
+        left = NotYet(_WAIT, "result_timeout", "slow", 1) if waiting else None
+        if found:
+            with transaction(self.engine) as connection:
+                transfer._end(self.runtime, claim, left, asked_again=True, connection=connection)
+
+    def copied(self, claim: Claim, index: int, state: ImageState) -> None:
+        with transaction(self.engine) as connection:
+            if state is ImageState.STORED:
+                images.store(connection, claim.job_id, index, _STORED)
+                return
+            code = "result_expired" if state is ImageState.FAILED else None
+            images.change(connection, [ImageChange(claim, index, state, tries=1, error_code=code)])
+
+    def reconcile(self, claim: Claim) -> None:
+        with transaction(self.engine) as connection:
+            reconcile._by_evidence(self.runtime, self.account, claim, connection)
+
+    def give_back(self, message: Message) -> None:
+        with transaction(self.engine) as connection:
+            release(connection, [message.claim], states=dispatch.CLAIMED[message.stage], due_seconds=2)
+
+    def renew(self, claim: Claim) -> None:
+        with transaction(self.engine) as connection:
+            renew(connection, claim, lease_seconds=_WAIT)
+
+    def sweep(self) -> None:
+        with transaction(self.engine) as connection:
+            dispatch._end_overdue(connection, "sweeper")
+            dispatch._end_abandoned(connection, "sweeper")
+
+    def falls_due(self, job_ids: Iterable[UUID]) -> None:
+        rows.rows(
+            self.engine,
+            "UPDATE job SET due_at = now() WHERE id = ANY(CAST(:ids AS uuid[])) AND due_at IS NOT NULL",
+            ids=list(job_ids),
+        )
+
+    def passes(self, job_id: UUID, bound: str) -> None:
+        """Let the `deadline_at` of a job pass, or its `collect_until` with everything allowed beyond it."""
+        statement = f"UPDATE job SET {bound} = now() - interval '1 day' WHERE id = :id"  # noqa: S608 - a column's name
+        rows.rows(self.engine, statement, id=job_id)
+
+    def dies(self, worker: str) -> None:
+        with transaction(self.engine) as connection:
+            workers.beat(connection, name=worker, lock_key=1, slots=1)
+        rows.rows(self.engine, "UPDATE worker SET last_tick_at = now() - interval '1 hour'")
+        with transaction(self.engine) as connection:
+            assert list(workers.bury(connection, "sweeper")) == [worker]
+
+    def cancel(self, job_id: UUID) -> Cancelled:
+        with transaction(self.engine) as connection:
+            return cancel(connection, job=job_id, actor="a person")
+
+    def resolve(self, job_id: UUID, *, resend: bool, charged: Decimal | None) -> None:
+        with transaction(self.engine) as connection:
+            resolve(connection, job_id, resend=resend, charged=charged, actor="a person")
+
+    def plan(self, job_id: UUID) -> retry.RetryPlan:
+        with transaction(self.engine) as connection:
+            return retry.plan(connection, polled=POLLED_PROVIDERS, job=job_id)
+
+    def retry(self, wanted: retry.RetryPlan, *, buy_again: bool) -> int:
+        with transaction(self.engine) as connection:
+            return retry.carry_out(
+                connection,
+                wanted,
+                actor="a person",
+                buy_again=buy_again,
+                deadline_seconds=_WAIT,
+                collect_seconds=_WAIT,
+            )
+
+    def pause(self) -> None:
+        with transaction(self.engine) as connection:
+            accounts.pause(connection, ACCOUNT, code="account_out_of_credit", reason="empty", action_url=None)
+
+    def resume(self) -> None:
+        with transaction(self.engine) as connection:
+            accounts.resume(connection, ACCOUNT)
+
+
+def upstream(state: ImageState, upstream_id: str | None = None) -> UpstreamImage:
+    """A picture as the provider tells of it."""
+    link = "https://example.com/i" if state is ImageState.READY else None
+    code = "generation_failed" if state is ImageState.FAILED else None
+    return UpstreamImage(state, upstream_id or str(new_id()), link, error_code=code)
