@@ -236,7 +236,10 @@ class Settings(BaseSettings):
     )
     probe_max_seconds: float = Field(900.0, gt=0, description="longest such wait; it doubles with each look")
     crashes_before_poison: int = Field(
-        3, ge=1, le=100, description="workers that a job must have ended, running alone after the first, before it ends"
+        3,
+        ge=1,
+        le=100,
+        description="workers that a job must have ended, running alone after two, before it ends itself",
     )
     doubts_before_pause: int = Field(
         10, ge=1, description="paid calls in a row without a readable answer before their account pauses"

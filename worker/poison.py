@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from shared.db import images, submissions
-from shared.db.claims import Suspect
+from shared.db.claims import IN_COMPANY, Suspect
 from shared.db.engine import Connection
 from shared.db.submissions import Answer
 from shared.db.transitions import Claim, Move, move
@@ -23,12 +23,12 @@ def end_poison(runtime: Runtime, suspects: Sequence[Suspect], connection: Connec
 
     A job that may have been bought is held instead, its money with it.
     """
-    limit = runtime.settings.crashes_before_poison
+    limit = IN_COMPANY + runtime.settings.crashes_before_poison
     for one in suspects:
-        if one.crashes > limit:
+        if one.crashes >= limit:
             _end(runtime, one, connection)
             _log.error("poison", job=str(one.claim.job_id), state=one.state.value, crashes=one.crashes)
-    return [one.claim for one in suspects if one.crashes <= limit]
+    return [one.claim for one in suspects if one.crashes < limit]
 
 
 def _end(runtime: Runtime, one: Suspect, connection: Connection) -> None:

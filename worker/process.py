@@ -115,7 +115,7 @@ class Process:
         if taken.together:
             await stage(taken.together)
         for suspect in taken.suspects:
-            if suspect.crashes == 1:
+            if suspect.crashes < claims.IN_COMPANY:
                 await stage([suspect.claim])
                 continue
             if self._suspect is not None:

@@ -19,11 +19,12 @@ SELECT account, count(*) AS jobs FROM job
 WHERE claimed_by IS NOT NULL AND state IN ('queued', 'submitting') AND due_at > now() GROUP BY account
 """)
 
-# Work that was begun, and neither finished nor given back, ended with its worker: a crash of its own if nothing ran
-# beside it. After any crash a job runs alone.
-CRASHES: Final = """CASE WHEN job.company IS NULL THEN job.crashes WHEN job.company = 1 THEN job.crashes + 1
-  ELSE greatest(job.crashes, 1) END"""
+# Work that was begun, and neither finished nor given back, ended with its worker. The first two crashes may be another
+# job's: after one a job is a batch of its own, after two it runs one at a time, and only what follows is its own doing.
+CRASHES: Final = "job.crashes + CASE WHEN job.company IS NULL THEN 0 ELSE 1 END"
 """SQL: the crashes of a job that is taken from whoever had it in hand."""
+IN_COMPANY: Final = 2
+"""So many crashes count for nobody."""
 
 # Without statistics, just after a bulk load, the planner would fetch and sort the whole backlog for each claim: 90 ms
 # at 100,000 rows. The partial indexes hold each stage's order, and reading from their start costs 0.5 ms.

@@ -131,7 +131,7 @@ def test_a_job_that_ends_worker_after_worker_alone_ends_itself(
     deaths = crash(runtime, "transfer", TRANSFERRING, notice)
     job = rows.job(engine, claim.job_id)
     assert (job.state, job.error_code) == ("failed", "poison")
-    assert CRASHES <= deaths <= CRASHES + 1
+    assert deaths == claims.IN_COMPANY + CRASHES
     assert f"{deaths} workers died" in job.error
     assert rows.rows(engine, "SELECT state, error_code FROM image") == [("failed", "never_finished")]
     assert rows.rows(engine, "SELECT sum(settled), sum(held) FROM ledger") == [(2, 0)]

@@ -157,8 +157,8 @@ MUTANTS: Final = (
         removed="the count of crashes",
         protects="a job that kills its workers ends instead of killing all of them",
         file="worker/poison.py",
-        old="        if one.crashes > limit:\n",
-        new="        if one.crashes > limit + 1000:\n",
+        old="        if one.crashes >= limit:\n",
+        new="        if one.crashes >= limit + 1000:\n",
         tests=(_POISON + "test_a_job_that_ends_worker_after_worker_alone_ends_itself",),
     ),
     Mutant(
