@@ -15,11 +15,10 @@ from shared.db.enqueue import wake
 from shared.db.images import ImageChange
 from shared.db.transitions import Claim, Move, move, release
 from shared.lifecycle import IMAGE_FINAL, POLLED, ImageState, JobState, Outcome
-from worker.providers.contract import Again, Refused, UpstreamImage
+from worker.providers.contract import LONGEST_WAIT_SECONDS, Again, Refused, UpstreamImage
 from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
-_MOST_SECONDS: Final = 86_400.0  # a provider may ask for any wait; for longer than a day it is not believed
 _TOO_LATE: Final = "the provider did not finish it within the last bound"
 _OPEN = {ImageState.PENDING.value, ImageState.PROCESSING.value}
 
@@ -123,7 +122,7 @@ def _react(runtime: Runtime, account: Account, refusal: Refused | float | None, 
         )
         return settings.retry_max_seconds
     if refusal.again is Again.AFTER and refusal.after_seconds is not None:
-        wait = min(refusal.after_seconds, _MOST_SECONDS)
+        wait = min(refusal.after_seconds, LONGEST_WAIT_SECONDS)
         accounts.slow_down(connection, account.name, wait)
         return wait
     return delay(

@@ -21,7 +21,7 @@ from shared.lifecycle import IMAGE_FINAL, ImageState, JobState, Outcome
 from worker import inline
 from worker.bought import bought
 from worker.paid_post import boot_clock
-from worker.providers.contract import Accepted, Again, PaidCall, Refused
+from worker.providers.contract import LONGEST_WAIT_SECONDS, Accepted, Again, PaidCall, Refused
 from worker.runtime import Account, Runtime
 from worker.transfer import transfer
 
@@ -30,7 +30,6 @@ _NOT_HERE_SECONDS: Final = 15.0
 _NOTE_CHARS: Final = 500
 _UNAVAILABLE: Final = "provider_unavailable"
 _MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
-MOST_SECONDS: Final = 86_400.0  # a provider may ask for any wait; for longer than a day it is not believed
 
 
 async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
@@ -239,7 +238,7 @@ def _evidence(account: Account, intent: Intent, answer: Accepted | Refused) -> A
 
 def _wait(runtime: Runtime, intent: Intent, answer: Refused) -> float:
     if answer.after_seconds is not None:
-        return min(answer.after_seconds, MOST_SECONDS)
+        return min(answer.after_seconds, LONGEST_WAIT_SECONDS)
     settings = runtime.settings
     return delay(
         intent.tries,

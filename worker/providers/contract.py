@@ -20,6 +20,8 @@ from worker.paid_post import PaidPost, Sink
 T = TypeVar("T")
 FindBy = Literal["reference", "prompt", "time", "nothing"]
 """Our own reference is certain; a prompt can tell calls apart; a time alone only where a single call is in doubt."""
+LONGEST_WAIT_SECONDS: Final = 86_400.0
+"""A provider may ask for any wait; a longer one is cut to this, or a header could stop an account for good."""
 OWN_SCHEME: Final = "reply"
 """The scheme of links into answers that we keep; no provider may give one."""
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot

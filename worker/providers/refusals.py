@@ -13,12 +13,11 @@ from pydantic import SecretStr
 from shared.lifecycle import Outcome
 from worker.fetch import retry_after_seconds
 from worker.paid_post import Lost, NotSent, Reply
-from worker.providers.contract import Again, Refused, UnreadableError, read_json
+from worker.providers.contract import LONGEST_WAIT_SECONDS, Again, Refused, UnreadableError, read_json
 
 _MESSAGE_CHARS: Final = 500
 _EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
 _MILLISECONDS_FROM: Final = 100_000_000_000  # beyond it, a moment in milliseconds
-_LONGEST_WAIT_SECONDS: Final = 86_400.0  # a header must not stop an account for longer
 _SECONDS: Final = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
@@ -117,7 +116,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
         wait = float(reset)
         wait = wait / 1000 if wait > _MILLISECONDS_FROM else wait
         wait = max(0.0, wait - now.timestamp()) if wait > _EPOCH_FROM else wait
-    return None if wait is None else min(wait, _LONGEST_WAIT_SECONDS)
+    return None if wait is None else min(wait, LONGEST_WAIT_SECONDS)
 
 
 def moment(text: Any) -> datetime:
@@ -184,7 +183,7 @@ def _object(value: Any) -> Mapping[str, Any]:
 def _seconds(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value < _EPOCH_FROM:
         return None
-    return min(float(value), _LONGEST_WAIT_SECONDS)
+    return min(float(value), LONGEST_WAIT_SECONDS)
 
 
 def line_of(value: Any) -> str | None:
