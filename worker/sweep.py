@@ -1,22 +1,28 @@
-"""Sweep: searches each provider's own list for pictures that no submission owns; it reports, and never guesses.
+"""Sweep: searches each provider's own list for pictures that no submission owns.
 
-A call in doubt is adopted by reconcile, where the match is certain. What is left may as well be another user's of the
-same account: `genqueue strays` shows it to a person.
+One that carries the reference of a call of ours is adopted, whatever was believed of that call: the match is certain.
+Any other may as well be another user's of the same account; `genqueue strays` shows it to a person.
 """
 
 from collections.abc import Sequence
 from functools import partial
 from typing import Final, cast
+from uuid import UUID
 
 import anyio
 import structlog
 
-from shared.db import doubts, strays
+from shared.catalog.parameter import is_uuid
+from shared.db import accounts, doubts, strays, submissions
 from shared.db.engine import Connection
+from shared.db.enqueue import wake
 from shared.db.strays import Span
+from shared.db.submissions import Answer
+from shared.lifecycle import ImageState, Outcome
 from worker.api_get import ApiGet
+from worker.bought import bought
 from worker.lookup import Metered, take_slot
-from worker.providers.contract import Candidate, Found
+from worker.providers.contract import Candidate, Found, UpstreamImage
 from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
@@ -27,7 +33,7 @@ async def sweep(runtime: Runtime) -> None:
     """Search every account whose provider has a list, when that is due, until cancelled."""
     while True:
         for account in runtime.accounts.values():
-            if account.wire.find_by == "nothing":
+            if account.wire.find_by in {"usage", "nothing"}:
                 continue
             try:
                 await search(runtime, account)
@@ -48,22 +54,55 @@ async def search(runtime: Runtime, account: Account) -> None:
     if span is None:
         return
     wire = account.searching(cast("ApiGet", Metered(account.get, partial(take_slot, runtime, account.name))))
-    found = await wire.find(None, span.since)
+    known = await runtime.sql(partial(_known, account.name, span))
+    found = await wire.find(None, span.since, known)
     if not isinstance(found, Found):
         _log.info("sweep_refused", account=account.name, code=found.code)
         return
     made = [one for one in found.candidates if one.made_at <= span.until]
-    reported = await runtime.sql(partial(_record, account.name, made, span if found.complete else None))
-    _log.info("swept", account=account.name, made=len(made), strays=reported, complete=found.complete)
+    record = partial(_record, runtime, account.name, made, span if found.complete else None)
+    strays_left = await runtime.sql(record)
+    _log.info("swept", account=account.name, made=len(made), strays=strays_left, complete=found.complete)
 
 
-def _record(account: str, made: Sequence[Candidate], span: Span | None, connection: Connection) -> int:
-    """Write down what nobody owns; without `span` the list was not read whole, and the next search begins as this."""
+def _known(account: str, span: Span, connection: Connection) -> set[str]:
+    return doubts.owned_since(connection, account, span.since) | strays.known(connection, account)
+
+
+def _record(
+    runtime: Runtime, account: str, made: Sequence[Candidate], span: Span | None, connection: Connection
+) -> int:
+    """Adopt what is certainly ours, write down what nobody owns, and return how many the latter are.
+
+    Without `span` the list was not read whole, and the next search begins as this one did.
+    """
+    doubts.lock(connection, account)
+    accounts.lock(connection, account, wait=True)
     owned = doubts.owned(connection, account, [one.upstream_id for one in made])
     free = [one for one in made if one.upstream_id not in owned]
-    for one in free:
+    left = [one for one in free if not _adopt(runtime, one, connection)]
+    for one in left:
         note = f"carries the reference of submission {one.reference}" if one.reference else "no submission owns it"
         strays.report(connection, account, one.upstream_id, made_at=one.made_at, note=note)
     if span is not None:
         strays.end(connection, account, span)
-    return len(free)
+    return len(left)
+
+
+def _adopt(runtime: Runtime, one: Candidate, connection: Connection) -> bool:
+    """Have the call whose reference a picture carries own it; False where it names none of ours, or one that is known.
+
+    What a provider said of a call itself stands, even against its own list: then a person must look.
+    """
+    submission_id = UUID(one.reference) if is_uuid(one.reference) else None
+    asked = submissions.asked_by(connection, submission_id) if submission_id else None
+    if submission_id is None or asked is None:
+        return False
+    pictures = bought(asked.missing, asked.request, [UpstreamImage(ImageState.PENDING, one.upstream_id)])
+    answer = Answer(Outcome.ACCEPTED, upstream_id=one.upstream_id, images=pictures, inferred=True)
+    if not submissions.record(connection, submission_id, answer):
+        return False
+    submissions.follow_late(connection, asked.job_id, submission_id, actor=runtime.sender.name)
+    wake(connection)
+    _log.warning("adopted", job=str(asked.job_id), submission=str(submission_id))
+    return True

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -17,6 +18,7 @@ _REPORT = text("""
 INSERT INTO stray (account, upstream_id, made_at, note) VALUES (:account, :upstream_id, :made_at, :note)
 ON CONFLICT DO NOTHING
 """)
+_KNOWN = text("SELECT upstream_id FROM stray WHERE account = :account")
 # One that was adopted since is a stray no more.
 _LIST = text("""
 SELECT account, upstream_id, made_at, found_at, note FROM stray
@@ -55,6 +57,12 @@ def report(connection: Connection, account: str, upstream_id: str, *, made_at: d
     """Write down one picture that nobody owns; again is no harm."""
     parameters = {"account": account, "upstream_id": upstream_id, "made_at": made_at, "note": note}
     connection.execute(_REPORT, parameters)
+
+
+def known(connection: Connection, account: str) -> set[str]:
+    """Return what has been written down already."""
+    found: Any = connection.execute(_KNOWN, {"account": account}).scalars()
+    return set(found)
 
 
 def listing(connection: Connection) -> list[dict[str, object]]:

@@ -19,7 +19,7 @@ MISSING: Final = """array(
       WHERE image.job_id = job.id AND image.index = i AND image.state IN ('stored', 'upstream_only'))
   )"""
 """SQL: the indexes of a job's images that are still to be bought."""
-_LOCK = text("SELECT job_id, outcome, reserved, settled, inferred FROM submission WHERE id = :id FOR UPDATE")
+_LOCK = text("SELECT outcome, upstream_id, reserved, settled, inferred FROM submission WHERE id = :id FOR UPDATE")
 _CLOSE = text("""
 UPDATE submission SET outcome = :outcome, answered_at = clock_timestamp(), http_status = :http_status,
   upstream_id = :upstream_id, error_code = :error_code, error = :error, settled = :settled, inferred = :inferred,
@@ -126,10 +126,12 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
     """Write what became of a submission, whatever the job's epoch; False where a better answer is known already.
 
     Evidence may come late: it replaces `unknown` and what was only inferred, never an answer the provider itself gave.
+    Of what is inferred, a purchase that has a name replaces what has none.
     """
     row = connection.execute(_LOCK, {"id": submission_id}).one()
     before = Outcome(row.outcome) if row.outcome else None
-    better = row.inferred and not answer.inferred and answer.outcome is not Outcome.UNKNOWN
+    named = answer.upstream_id is not None and row.upstream_id is None
+    better = row.inferred and answer.outcome is not Outcome.UNKNOWN and (named or not answer.inferred)
     if not better and (before not in {None, Outcome.UNKNOWN} or before is answer.outcome):
         return False
     known = (answer.settled, row.reserved, row.settled)  # a person's figure only where the price is unknown

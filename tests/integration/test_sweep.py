@@ -13,14 +13,14 @@ from producer import Client
 from producer.client import is_settled
 from shared.db.engine import Engine
 from tests.support import rows
-from tests.support.drain import drain, runtime_for, settings_for
-from tests.support.five import five_accounts
+from tests.support.drain import drain
 from tests.support.lost import FINDABLE, fast_simulator, make_by_hand, row
+from tests.support.sweeping import hasty_runtime, search_now, search_once, strays, until_found
 from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.providers import WireSettings
 from worker.runtime import Runtime
-from worker.sweep import search, sweep
+from worker.sweep import sweep
 from worker.tasks import Stage
 
 
@@ -32,11 +32,7 @@ def simulated() -> Iterator[Simulator]:
 
 @pytest.fixture
 def runtime(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[Runtime]:
-    """A runtime whose calls are over, and quiet, a good second after they were sent."""
-    found = five_accounts(simulated.url)
-    accounts = {name: {**found[name], "timeout_seconds": 0.8, "quiet_seconds": 0.1} for name in FINDABLE}
-    settings = settings_for(database_url, endpoints, simulated.url, accounts=accounts, send_within_seconds=0.5)
-    with runtime_for(settings, endpoints) as made:
+    with hasty_runtime(database_url, endpoints, simulated) as made:
         yield made
 
 
@@ -45,39 +41,6 @@ def buy(client: Client, runtime: Runtime, provider: str) -> None:
     client.enqueue([row(provider)], batch="b")
     drain(runtime, lambda: is_settled(client.totals("b")))
     assert client.totals("b") == {"succeeded": 1}
-
-
-def search_once(runtime: Runtime, *providers: str) -> None:
-    """Search those accounts beside each other, each when it is due."""
-
-    async def work() -> None:
-        async with anyio.create_task_group() as life:
-            runtime.start(life)
-            async with anyio.create_task_group() as group:
-                for provider in providers:
-                    group.start_soon(search, runtime, runtime.accounts[provider])
-            for account in runtime.accounts.values():
-                await account.get.close()
-            life.cancel_scope.cancel()
-
-    anyio.run(work)
-
-
-def search_now(runtime: Runtime, engine: Engine, provider: str) -> None:
-    rows.rows(engine, "UPDATE account SET sweep_at = NULL")
-    search_once(runtime, provider)
-
-
-def until_found(runtime: Runtime, engine: Engine, client: Client, provider: str) -> list[Any]:
-    def look() -> list[Any]:
-        search_now(runtime, engine, provider)
-        return strays(client)
-
-    return list(until(look))
-
-
-def strays(client: Client) -> list[Any]:
-    return [stray["upstream_id"] for stray in client.strays()]
 
 
 def lists(simulated: Simulator) -> int:
@@ -164,7 +127,7 @@ def test_a_search_takes_slots_of_the_rate_windows(
     assert taken == lists(simulated) - before > 0
 
 
-@pytest.mark.parametrize("provider", FINDABLE)
+@pytest.mark.parametrize("provider", ["bloom", "posteverywhere"])
 def test_what_a_lost_call_bought_is_a_stray_until_it_is_adopted(
     provider: str, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
@@ -176,9 +139,7 @@ def test_what_a_lost_call_bought_is_a_stray_until_it_is_adopted(
     client.enqueue([row(provider)], batch="b")
     drain(runtime, lambda: client.totals("b") == {"looking_up": 1}, seen=no_look_up)
     (found,) = until_found(runtime, engine, client, provider)
-    note = client.strays()[0]["note"]
-    submission = rows.rows(engine, "SELECT id FROM submission")[0].id
-    assert note in {f"carries the reference of submission {submission}", "no submission owns it"}
+    assert client.strays()[0]["note"] == "no submission owns it"
     rows.rows(engine, "UPDATE job SET due_at = now()")
     drain(runtime, lambda: is_settled(client.totals("b")))
     assert client.totals("b") == {"succeeded": 1}

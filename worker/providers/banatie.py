@@ -105,26 +105,29 @@ class Banatie:
     async def find(self, call: PaidCall | None, since: datetime, owned: Collection[str] = ()) -> Found | Refused:
         """Look through what was made since with this prompt, the oldest first, for the one with our reference.
 
-        Lists may leave `meta` out, so that each row costs a request: at most five pages and twenty rows.
+        Without a call, every row, with the reference that it carries. Lists may leave `meta` out, so that each row
+        costs a request: at most five pages and twenty rows; of further ones the reference is not known.
         """
         rows, complete = await self._made_since(since)
         if isinstance(rows, Refused):
             return rows
-        if call is None:
-            return Found(tuple(Candidate(found, made, _reference(item)) for made, found, item in rows), complete)
-        asked = [row for row in rows if row[1] not in owned and _may_be(row[2], call)]
-        looks = 0
+        asked = [row for row in rows if row[1] not in owned and (call is None or _may_be(row[2], call))]
+        found: list[Candidate] = []
+        looks, unseen = 0, False
         for made, upstream_id, item in asked:
             reference = _reference(item)
-            if reference is None:
+            if reference is None and looks < _MOST_LOOKS:
                 looks += 1
-                looked = None if looks > _MOST_LOOKS else await self._look(upstream_id)
+                looked = await self._look(upstream_id)
                 if isinstance(looked, Refused) and looked.code != GONE:
                     return looked
                 reference = _reference(looked)
-            if reference is not None and reference == call.reference:
+            elif reference is None:
+                unseen = True
+            if call is not None and reference == call.reference:
                 return Found((Candidate(upstream_id, made, reference),), complete=True)
-        return Found((), complete and looks <= _MOST_LOOKS)
+            found.append(Candidate(upstream_id, made, reference))
+        return Found((), complete and not unseen) if call else Found(tuple(found), complete)
 
     async def account(self) -> AccountFacts | Refused:
         """Ask for one row of the list: whether the key is taken. Banatie has no balance."""

@@ -1,0 +1,147 @@
+"""The sweep: a picture that carries the reference of one of our calls is collected, whatever was believed of it."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import httpx
+import pytest
+
+from ops.simulator import BanatieSettings, Simulator, SimulatorConfig
+from ops.stack import Endpoints
+from producer import Client
+from producer.client import is_settled
+from shared.db.engine import Engine, transaction
+from shared.db.submissions import Answer, record
+from shared.lifecycle import Outcome
+from tests.support import rows
+from tests.support.drain import drain
+from tests.support.lost import BY_HAND, adopted, bought, ledger_is_the_bill, lose, names, row
+from tests.support.outcome import only, paid
+from tests.support.sweeping import hasty_runtime, search_now, strays, until_found
+from tests.support.waiting import until
+from worker.dispatch import Parcel
+from worker.runtime import Runtime
+from worker.tasks import Stage
+
+
+@pytest.fixture(params=[False, True], ids=["lists without meta", "lists with meta"])
+def simulated(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    banatie = BanatieSettings(requests_per_hour=None, list_meta=request.param)
+    with Simulator(SimulatorConfig(time_scale=200, pixels=64, banatie=banatie)).serve() as running:
+        yield running
+
+
+@pytest.fixture
+def runtime(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[Runtime]:
+    with hasty_runtime(database_url, endpoints, simulated) as made:
+        yield made
+
+
+def no_look_up(parcel: Parcel) -> None:
+    if parcel.stage is Stage.RECONCILE:
+        raise LookupError
+
+
+@pytest.fixture
+def lost(client: Client, runtime: Runtime, simulated: Simulator) -> UUID:
+    """One job in doubt that nobody looks up, bought although its answer was lost."""
+    lose(simulated)
+    client.enqueue([row("banatie", custom_id="a")], batch="b")
+    drain(runtime, lambda: client.totals("b") == {"looking_up": 1}, seen=no_look_up)
+    until(lambda: paid(simulated) == 1)
+    return client.find_job("a")
+
+
+def search_until_adopted(runtime: Runtime, engine: Engine) -> None:
+    def look() -> bool:
+        search_now(runtime, engine, "banatie")
+        return bool(adopted(engine))
+
+    until(look)
+
+
+def finish(client: Client, runtime: Runtime) -> dict[str, int]:
+    drain(runtime, lambda: is_settled(client.totals("b")))
+    return client.totals("b")
+
+
+def make_with_reference(simulated: Simulator, reference: str) -> str:
+    path, body = BY_HAND["banatie"]
+    before = len(simulated.bill()["lines"])
+    meta = {"genqueue_submission": reference}
+    headers = {"x-api-key": "sim-test"}
+    url = simulated.addresses()["banatie"] + path
+    httpx.post(url, json={**body, "meta": meta}, headers=headers).raise_for_status()
+    (line,) = simulated.bill()["lines"][before:]
+    return names(line)[0]
+
+
+def test_what_a_lost_call_bought_is_collected_by_its_reference(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine, lost: UUID
+) -> None:
+    search_until_adopted(runtime, engine)
+    assert finish(client, runtime) == {"succeeded": 1}
+    assert adopted(engine) == bought(simulated)
+    assert ledger_is_the_bill(client, simulated, "banatie")
+    assert strays(client) == []
+    assert client.find_job("a") == lost
+
+
+def test_what_was_given_up_by_hand_is_collected_when_its_picture_turns_up(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine, lost: UUID
+) -> None:
+    client.resolve(lost, resend=False)
+    assert client.totals("b") == {"failed": 1}
+    search_until_adopted(runtime, engine)
+    assert finish(client, runtime) == {"succeeded": 1}
+    assert paid(simulated) == 1
+
+
+def test_what_was_sent_again_because_a_list_lagged_keeps_both_pictures(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine, lost: UUID
+) -> None:
+    (first,) = only(client)["submissions"]
+    not_bought = Answer(Outcome.REJECTED, error_code="not_bought", error="the list lagged", inferred=True)
+    with transaction(engine) as connection:
+        assert record(connection, first["id"], not_bought)
+    rows.rows(engine, "UPDATE job SET due_at = now(), claimed_by = NULL")
+    drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
+    assert paid(simulated) == 2
+    search_until_both(runtime, engine)
+    assert adopted(engine) == bought(simulated)
+    assert [stray["note"] for stray in client.strays()] == [
+        f"bought by an earlier attempt of job {lost}, which has its images already"
+    ]
+
+
+def search_until_both(runtime: Runtime, engine: Engine) -> None:
+    def look() -> bool:
+        search_now(runtime, engine, "banatie")
+        return len(adopted(engine)) == 2
+
+    until(look)
+
+
+@pytest.mark.parametrize("reference", ["not an id", "0b9b0f0e-7e68-4f07-9a3f-3f1f0f1f0f1f"])
+def test_a_picture_with_a_reference_that_is_none_of_ours_is_a_stray(
+    reference: str, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    client.enqueue([row("banatie")], batch="b")
+    assert finish(client, runtime) == {"succeeded": 1}
+    foreign = make_with_reference(simulated, reference)
+    assert until_found(runtime, engine, client, "banatie") == [foreign]
+    assert client.strays()[0]["note"] == f"carries the reference of submission {reference}"
+
+
+def test_a_call_that_the_provider_itself_refused_owns_nothing(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    simulated.put_faults(
+        [{"match": {"route": "submit"}, "fault": {"kind": "error_5xx", "status": 400, "code": "VALIDATION_ERROR"}}]
+    )
+    client.enqueue([row("banatie")], batch="b")
+    assert finish(client, runtime) == {"failed": 1}
+    (refused,) = only(client)["submissions"]
+    foreign = make_with_reference(simulated, str(refused["id"]))
+    assert until_found(runtime, engine, client, "banatie") == [foreign]
+    assert client.totals("b") == {"failed": 1}
