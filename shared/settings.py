@@ -99,7 +99,10 @@ class AccountSettings(BaseModel):
         description="the most to spend in one day (UTC), in the account's unit; empty = no cap",
     )
     quiet_seconds: float | None = Field(
-        None, ge=0, le=86_400, description="after a lost call is over, until the provider's own list shows what it made"
+        None,
+        ge=0,
+        le=86_400,
+        description="after a lost call is over, until the provider shows what it made or charged",
     )
     brand_session_id: str | None = Field(None, description="Bloom: the brand used where a row names none")
     prices: dict[str, Decimal] = Field(

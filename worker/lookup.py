@@ -26,7 +26,9 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class NotBought:
-    """The list was read whole, and nothing in it can be this call's."""
+    """Nothing that the provider shows can be this call's: its list was read whole, or its usage figure stood still."""
+
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def judge(doubt: Doubt, found: Found, *, rivals: Sequence[Rival], owned: Collect
 
 def _absent(found: Found) -> Judgement:
     if found.complete:
-        return NotBought()
+        return NotBought("the provider's own list shows that nothing was bought")
     return Unclear("the provider's list is too long to be read back to this call")
 
 

@@ -1,10 +1,11 @@
 """Reconcile: what became of a paid call whose sender is gone or whose answer was lost; it never pays.
 
 Evidence is sought in this order: what is recorded of the submission, a reply in our own bucket, the provider's own
-list. What none of them settles is held for a person.
+list or usage figure. What none of them settles is held for a person.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
@@ -17,9 +18,10 @@ from shared.db.engine import Connection
 from shared.db.submissions import Answer
 from shared.db.transitions import Claim, Move, move, release, renew
 from shared.lifecycle import ImageState, JobState, Outcome
+from worker import usage
 from worker.bought import bought
 from worker.inline import recover
-from worker.lookup import Adopt, Later, NotBought, Unclear, judge, look_up
+from worker.lookup import Adopt, Judgement, Later, NotBought, Unclear, judge, look_up
 from worker.providers.contract import Found, Refused, UpstreamImage
 from worker.runtime import Account, Runtime
 
@@ -61,8 +63,9 @@ async def _reconcile(runtime: Runtime, account_name: str, claim: Claim) -> None:
     doubt = await runtime.sql(partial(_by_evidence, runtime, account, claim))
     if doubt is None or account is None:
         return
-    found = await look_up(runtime, account, doubt)
-    await runtime.sql(partial(_by_list, runtime, account, claim, doubt.submission_id, found))
+    by_usage = account.wire.find_by == "usage"
+    found = await (usage.read(runtime, account) if by_usage else look_up(runtime, account, doubt))
+    await runtime.sql(partial(_by_provider, runtime, account, claim, doubt.submission_id, found))
 
 
 async def _look_in_own_bucket(runtime: Runtime, account: Account, claim: Claim) -> None:
@@ -73,7 +76,7 @@ async def _look_in_own_bucket(runtime: Runtime, account: Account, claim: Claim) 
 
 
 def _by_evidence(runtime: Runtime, account: Account | None, claim: Claim, connection: Connection) -> Doubt | None:
-    """Follow what is recorded, and return the doubt where only the provider's list can settle it, and does by now."""
+    """Follow what is recorded, and return the doubt where only the provider can settle it, and can by now."""
     submission = submissions.latest(connection, claim.job_id, lock=True)
     state = submissions.state_of(connection, claim)
     if state not in {JobState.SUBMITTING, JobState.IN_DOUBT} or submission is None:
@@ -95,7 +98,7 @@ def _by_evidence(runtime: Runtime, account: Account | None, claim: Claim, connec
     elif account is None or account.wire.find_by == "nothing":
         release(connection, [claim], states=[state], due_seconds=runtime.settings.held_recheck_seconds)
     else:
-        doubt = doubts.of_submission(connection, submission.id, slack_seconds=account.quiet_seconds)
+        doubt = doubts.of_submission(connection, submission.id, slack_seconds=account.slack_seconds)
         if doubt is None or doubt.quiet_in <= 0:
             return doubt
         release(connection, [claim], states=[state], due_seconds=doubt.quiet_in)
@@ -103,10 +106,10 @@ def _by_evidence(runtime: Runtime, account: Account | None, claim: Claim, connec
 
 
 def _doubt(runtime: Runtime, account: Account | None, submission: Any) -> dict[str, Any]:
-    """Say when a lost call is looked for: once the provider's list would show it; without a list, a person must."""
+    """Say when a lost call is looked for: once the provider would show it; where it shows nothing, a person must."""
     if account is None or account.wire.find_by == "nothing":
         return {"due_seconds": runtime.settings.held_recheck_seconds, "parked": True}
-    return {"due_seconds": float(submission.quiet_in) + account.quiet_seconds}
+    return {"due_seconds": float(submission.quiet_in) + account.slack_seconds}
 
 
 def _follow(
@@ -129,38 +132,49 @@ def _follow(
     return here(JobState.TRANSFERRING, 0)
 
 
-def _by_list(
-    runtime: Runtime, account: Account, claim: Claim, submission_id: Any, found: Found | Refused, connection: Connection
+def _by_provider(
+    runtime: Runtime,
+    account: Account,
+    claim: Claim,
+    submission_id: Any,
+    found: Found | Decimal | Refused,
+    connection: Connection,
 ) -> None:
     """Adopt, let go, or hold, under the account's lock: two calls must not adopt the same picture."""
     doubts.lock(connection, account.name)
     accounts.lock(connection, account.name, wait=True)
     submission = submissions.latest(connection, claim.job_id, lock=True)
     state = submissions.state_of(connection, claim)
-    doubt = doubts.of_submission(connection, submission_id, slack_seconds=account.quiet_seconds)
+    doubt = doubts.of_submission(connection, submission_id, slack_seconds=account.slack_seconds)
     if state is not JobState.IN_DOUBT or submission.id != submission_id or doubt is None:
         return
     if isinstance(found, Refused):
         wait = max(found.after_seconds or 0, runtime.settings.retry_max_seconds)
         release(connection, [claim], states=[state], due_seconds=min(wait, runtime.settings.held_recheck_seconds))
         return
-    judgement = judge(
-        doubt,
-        found,
-        rivals=doubts.rivals(connection, account.name, doubt, slack_seconds=account.quiet_seconds),
-        owned=doubts.owned(connection, account.name, [one.upstream_id for one in found.candidates]),
-        find_by=account.wire.find_by,
-    )
-    _log.info("looked_up", judgement=type(judgement).__name__, candidates=len(found.candidates))
+    judgement = _judge(account, doubt, found, connection)
+    _log.info("looked_up", judgement=type(judgement).__name__)
     match judgement:
         case Adopt(upstream_ids):
             _adopt(runtime, claim, doubt, upstream_ids, connection)
-        case NotBought():
-            _let_go(runtime, claim, doubt, submission, connection)
+        case NotBought(note):
+            _let_go(runtime, claim, doubt, submission, note, connection)
         case Later(seconds):
             release(connection, [claim], states=[state], due_seconds=seconds)
         case Unclear(note):
             _keep_held(runtime, claim, submission, doubt, note, connection)
+
+
+def _judge(account: Account, doubt: Doubt, found: Found | Decimal, connection: Connection) -> Judgement:
+    if isinstance(found, Decimal):
+        return usage.judge(connection, account, doubt)
+    return judge(
+        doubt,
+        found,
+        rivals=doubts.rivals(connection, account.name, doubt, slack_seconds=account.slack_seconds),
+        owned=doubts.owned(connection, account.name, [one.upstream_id for one in found.candidates]),
+        find_by=account.wire.find_by,
+    )
 
 
 def _adopt(runtime: Runtime, claim: Claim, doubt: Doubt, upstream_ids: Sequence[str], connection: Connection) -> None:
@@ -177,9 +191,8 @@ def _adopt(runtime: Runtime, claim: Claim, doubt: Doubt, upstream_ids: Sequence[
     move(connection, [step], actor=runtime.sender.name)
 
 
-def _let_go(runtime: Runtime, claim: Claim, doubt: Doubt, submission: Any, connection: Connection) -> None:
+def _let_go(runtime: Runtime, claim: Claim, doubt: Doubt, submission: Any, note: str, connection: Connection) -> None:
     """Send again what was not bought, if its batch says so and nobody can send the lost call any more."""
-    note = "the provider's own list shows that nothing was bought"
     if not doubt.may_close:
         _keep_held(runtime, claim, submission, doubt, note, connection)
     elif not doubts.sender_gone(connection, doubt):

@@ -60,9 +60,14 @@ class Account:
 
     @property
     def quiet_seconds(self) -> float:
-        """From the end of a lost call until the provider's own list shows what it made."""
+        """From the end of a lost call until the provider shows what it made or charged."""
         given = self.settings.quiet_seconds
         return self.provider.quiet_seconds if given is None else given
+
+    @property
+    def slack_seconds(self) -> float:
+        """How far the times in the provider's list may be off ours; its usage has no times."""
+        return 0.0 if self.wire.find_by == "usage" else self.quiet_seconds
 
     def searching(self, get: ApiGet) -> Wire:
         """Return a wire of this account that asks through `get`."""

@@ -128,10 +128,10 @@ def _after(runtime: Runtime, account: Account, intent: Intent, answer: Accepted 
 
 
 def _doubt(runtime: Runtime, account: Account) -> dict[str, Any]:
-    """Say when a lost call is looked for: once the provider's list would show it; without a list, a person must."""
+    """Say when a lost call is looked for: once the provider would show it; where it shows nothing, a person must."""
     if account.wire.find_by == "nothing":
         return {"due_seconds": runtime.settings.held_recheck_seconds, "parked": True}
-    return {"due_seconds": 2 * account.quiet_seconds}
+    return {"due_seconds": account.quiet_seconds + account.slack_seconds}
 
 
 def _after_purchase(runtime: Runtime, account: Account, here: "partial[Move]", images: Sequence[BoughtImage]) -> Move:

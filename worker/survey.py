@@ -1,6 +1,7 @@
 """Survey: asks each account now and then what it has left and whether it may generate; free of charge.
 
-What it learns is what `genqueue doctor` shows. A key that is refused pauses its account before a job meets it.
+What it learns is what `genqueue doctor` shows, and what a lost call may later be judged by. A key that is refused
+pauses its account before a job meets it.
 """
 
 from functools import partial
@@ -8,9 +9,11 @@ from functools import partial
 import anyio
 import structlog
 
-from shared.db import accounts, drift, slots
+from shared.db import accounts, drift
 from shared.db.accounts import Probing
 from shared.db.engine import Connection
+from worker import usage
+from worker.lookup import take_slot
 from worker.paid_post import boot_clock
 from worker.providers.contract import AccountFacts, Refused
 from worker.runtime import Account, Runtime
@@ -32,11 +35,12 @@ async def survey(runtime: Runtime) -> None:
 
 async def ask(runtime: Runtime, account: Account) -> None:
     """Ask one account, if its windows have room, and record the answer."""
-    granted, _wait = await runtime.sql(partial(slots.grant, account=account.name, kind="poll", wanted=1))
-    if granted:
+    if await take_slot(runtime, account.name):
         asked_at = boot_clock()
         answer = await account.wire.account()
         await runtime.sql(partial(_record, account.name, answer, runtime.probing, asked_at))
+    if account.wire.find_by == "usage":
+        await usage.read(runtime, account)
 
 
 def _record(

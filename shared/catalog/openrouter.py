@@ -170,6 +170,7 @@ PROVIDER: Final = Provider(
     windows=(),  # by model and account, told only when it is passed
     concurrency=8,  # none documented
     timeout_seconds=180.0,  # 30 to 94 s reported; a call given up sooner is work thrown away
+    quiet_seconds=300.0,  # until a charge shows in the key's usage; none documented
     max_images=10,
     unit="USD",
     parameters=PARAMETERS,

@@ -146,7 +146,7 @@ class Provider:
     windows: tuple[RateWindow, ...]  # empty = none documented
     concurrency: int  # paid calls in the air at once
     timeout_seconds: float  # wall clock of one paid call
-    quiet_seconds: float = 0.0  # after a lost call is over, until its purchase shows in the provider's own list
+    quiet_seconds: float = 0.0  # after a lost call is over, until its purchase shows at the provider
     max_images: int
     unit: Literal["credit", "USD", "unbilled"]  # unbilled = declared free of charge, every amount is 0
     parameters: tuple[Parameter, ...]

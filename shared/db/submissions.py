@@ -23,6 +23,7 @@ _LOCK = text("SELECT outcome, upstream_id, reserved, settled, inferred FROM subm
 _CLOSE = text("""
 UPDATE submission SET outcome = :outcome, answered_at = clock_timestamp(), http_status = :http_status,
   upstream_id = :upstream_id, error_code = :error_code, error = :error, settled = :settled, inferred = :inferred,
+  stated = :stated,
   quiet_at = least(quiet_at, clock_timestamp() + :quiet * interval '1 second')
 WHERE id = :id
 """)
@@ -148,6 +149,7 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
             "error": answer.error,
             "settled": settled,
             "inferred": answer.inferred,
+            "stated": answer.settled is not None and not answer.inferred,
             "quiet": answer.quiet_seconds,
         },
     )

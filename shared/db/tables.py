@@ -179,6 +179,7 @@ class Submission(SQLModel, table=True):
     reserved: Decimal | None = _numeric(nullable=True)
     settled: Decimal | None = _numeric(nullable=True)
     inferred: bool
+    stated: bool
     unit: str = _text()
 
 
@@ -287,6 +288,19 @@ class BalanceReading(SQLModel, table=True):
     just_settled: Decimal = _numeric()
     unpriced_held: int
     unpriced_in_air: int
+
+
+class UsageReading(SQLModel, table=True):
+    """What a provider said that an account's key has used up in all."""
+
+    __tablename__ = "usage_reading"
+    __table_args__ = (Index("usage_reading_account", "account", "at"),)
+
+    id: int = _identity()
+    account: str = _account()
+    asked_at: datetime = _time()
+    at: datetime = _time()
+    used: Decimal = _numeric()
 
 
 class LedgerSum(SQLModel, table=True):

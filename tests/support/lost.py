@@ -58,9 +58,9 @@ def lose(simulated: Simulator, fault: Any = "reply_lost", times: int | None = 1)
     simulated.put_faults([{"match": {"route": "submit"}, "fault": fault, "times": times}])
 
 
-def finish(client: Client, runtime: Runtime, seconds: float = 30) -> dict[str, int]:
-    drain(runtime, lambda: is_settled(client.totals("b")), seconds=seconds)
-    return client.totals("b")
+def finish(client: Client, runtime: Runtime, seconds: float = 30, *, batch: str = "b") -> dict[str, int]:
+    drain(runtime, lambda: is_settled(client.totals(batch)), seconds=seconds)
+    return client.totals(batch)
 
 
 def until_lost(client: Client, runtime: Runtime, count: int) -> None:

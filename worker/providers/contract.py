@@ -18,8 +18,11 @@ from worker.api_get import ApiGet
 from worker.paid_post import PaidPost, Sink
 
 T = TypeVar("T")
-FindBy = Literal["reference", "prompt", "time", "nothing"]
-"""Our own reference is certain; a prompt can tell calls apart; a time alone only where a single call is in doubt."""
+FindBy = Literal["reference", "prompt", "time", "usage", "nothing"]
+"""Our own reference is certain; a prompt can tell calls apart; a time alone only where a single call is in doubt.
+
+Usage finds no picture, but can prove that nothing was bought.
+"""
 LONGEST_WAIT_SECONDS: Final = 86_400.0
 """A provider may ask for any wait; a longer one is cut to this, or a header could stop an account for good."""
 OWN_SCHEME: Final = "reply"
@@ -162,8 +165,8 @@ class Wire(Protocol):
     async def find(self, call: PaidCall | None, since: datetime, owned: Collection[str] = ()) -> Found | Refused:
         """Return what the provider has made since `since` that `call`, whose answer was lost, may have bought.
 
-        Without a call, everything made since. What is `owned` already need not be asked about. A wire that finds by
-        `nothing` finds nothing, and never completely.
+        Without a call, everything made since. What is `owned` already need not be asked about, and may be left out. A
+        wire that finds by `usage` or `nothing` finds nothing, and never completely.
         """
         ...
 
@@ -184,6 +187,14 @@ class InlineWire(Wire, Protocol):
 
     def extract(self, file: BinaryIO, index: int, sink: Sink) -> None:
         """Write the image at `index` of an answer into `sink`; raises `UnreadableError`, and what `sink` raises."""
+        ...
+
+
+class UsageWire(Wire, Protocol):
+    """A wire that finds by `usage`: its provider says what the key has used up."""
+
+    async def used(self) -> Decimal | Refused:
+        """Ask what the key has used up in all, in the account's unit; free of charge, and only charges move it."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from itertools import islice
 from typing import Any, BinaryIO, ClassVar, Final
 
@@ -24,7 +25,7 @@ from worker.providers.contract import (
     read_json,
 )
 from worker.providers.inline_answer import values, write_base64
-from worker.providers.refusals import NAMED, Row, refused, without_answer
+from worker.providers.refusals import NAMED, Row, refused, unreadable, without_answer
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
@@ -61,7 +62,7 @@ class OpenRouter:
 
     poll_batch: ClassVar[int] = 0
     submit_batch: ClassVar[int] = 2
-    find_by: ClassVar[FindBy] = "nothing"
+    find_by: ClassVar[FindBy] = "usage"
     inline: ClassVar[bool] = True
 
     def __init__(self, settings: WireSettings) -> None:
@@ -91,6 +92,16 @@ class OpenRouter:
     async def find(self, _call: PaidCall | None, _since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
         """Find nothing: an image that was not delivered cannot be asked for, and is not billed."""
         return Found((), complete=False)
+
+    async def used(self) -> Decimal | Refused:
+        """GET /key: its usage in USD, and what its calls cost its owner at model providers of the owner's own."""
+        reply = await ask(self._settings, "/key", _ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            return _used(member(read_json(reply.body), "data"))
+        except UnreadableError as error:
+            return unreadable(reply, error)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits: what was bought less what was used, in USD."""
@@ -125,6 +136,13 @@ class OpenRouter:
         if image is None:
             raise UnreadableError(f"no image {index} in the answer")
         write_base64(image, sink)
+
+
+def _used(key: Any) -> Decimal:
+    usage, elsewhere = amount_of(member(key, "usage")), amount_of(key.get("byok_usage") or 0)
+    if usage is None or elsewhere is None:
+        raise UnreadableError("a usage that is no amount")
+    return usage + elsewhere
 
 
 def _is_image(path: str, value: Any) -> bool:

@@ -1,0 +1,94 @@
+"""How a key's usage grew around a lost call, by the calls that may be in the figure; times in seconds from now."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from shared.db import usage
+from shared.db.engine import Engine, transaction
+from shared.db.submissions import record
+from shared.db.usage import Growth
+from shared.lifecycle import Outcome
+from tests.support import rows
+from tests.support.rows import Answer
+
+LAG = 10.0
+COST = Decimal("0.05")
+READ_BEFORE, LOST_AT, QUIET_AT, READ_AFTER = -100, -80, -60, -30
+
+
+def attempt(engine: Engine, answer: Answer | None, opened: float, answered: float | None = None) -> Any:
+    intent = rows.one_intent(engine)
+    if answer is not None:
+        with transaction(engine) as connection:
+            record(connection, intent.submission_id, answer)
+    rows.rows(
+        engine,
+        "UPDATE submission SET opened_at = now() + :opened * interval '1 second', quiet_at = now() + :quiet * "
+        "interval '1 second', answered_at = now() + CAST(:answered AS float) * interval '1 second' WHERE id = :id",
+        opened=opened,
+        answered=answered,
+        quiet=QUIET_AT,
+        id=intent.submission_id,
+    )
+    return intent.submission_id
+
+
+def read(engine: Engine, at: float, used: Decimal) -> None:
+    rows.rows(
+        engine,
+        "INSERT INTO usage_reading (account, asked_at, at, used) VALUES ('bloom', now() + :at * interval '1 second', "
+        "now() + :at * interval '1 second', :used)",
+        at=at,
+        used=used,
+    )
+
+
+def growth(engine: Engine, submission_id: Any) -> Growth | None:
+    with transaction(engine) as connection:
+        return usage.growth(connection, submission_id, lag_seconds=LAG)
+
+
+def bought(settled: Decimal | None = COST, *, inferred: bool = False) -> Answer:
+    return Answer(Outcome.ACCEPTED, settled=settled, inferred=inferred)
+
+
+@pytest.mark.parametrize(
+    ("other", "opened", "answered", "ours", "loose"),
+    [
+        (bought(), -90, -70, 1, 0),
+        (bought(), -50, -45, 1, 0),
+        (bought(), -50, -35, 0, 1),  # answered just before the second reading: its charge may not show yet
+        (bought(), -50, -20, 0, 1),
+        (bought(), -110, -70, 0, 0),  # charged before the first reading, or after it: nobody knows
+        (bought(None), -90, -70, 0, 0),  # settled at our own price
+        (bought(inferred=True), -90, -70, 0, 0),  # a person's figure
+        (Answer(Outcome.UNKNOWN), -90, -70, 0, 0),
+        (Answer(Outcome.REJECTED), -90, -70, 0, 0),
+        (None, -40, None, 0, 1),
+    ],
+)
+def test_only_what_the_provider_stated_of_calls_between_the_readings_explains_growth(
+    engine: Engine, other: Answer | None, opened: float, answered: float | None, ours: int, loose: int
+) -> None:
+    lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
+    attempt(engine, other, opened, answered)
+    read(engine, READ_BEFORE, Decimal(7))
+    read(engine, READ_AFTER, Decimal(7) + COST)
+    assert growth(engine, lost) == Growth(COST - ours * COST, loose)
+
+
+@pytest.mark.parametrize("at", [[], [READ_BEFORE], [READ_AFTER], [-70, READ_AFTER], [READ_BEFORE, -65]])
+def test_nothing_is_said_without_a_reading_before_the_call_and_one_after_its_charge_would_show(
+    engine: Engine, at: list[float]
+) -> None:
+    lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
+    for moment in at:
+        read(engine, moment, Decimal(7))
+    assert growth(engine, lost) is None
+
+
+@pytest.mark.parametrize(("unexplained", "none"), [("0", True), ("1e-12", True), ("0.00004", False), ("-0.05", False)])
+def test_a_rounding_is_no_growth_and_a_figure_that_fell_proves_nothing(unexplained: str, none: bool) -> None:  # noqa: FBT001
+    assert Growth(Decimal(unexplained), 0).is_none is none

@@ -1,0 +1,181 @@
+"""OpenRouter's lost calls: its usage figure proves that nothing was charged, or the call is held, whatever happened."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import anyio
+import httpx
+import pytest
+
+from ops.simulator import OpenRouterSettings, Simulator, SimulatorConfig
+from ops.stack import Endpoints
+from producer import Client
+from shared.db.engine import Engine
+from tests.support import rows
+from tests.support.lost import (
+    LOST_BEFORE,
+    MODEL,
+    PROMPT,
+    charged,
+    finish,
+    look_up,
+    lose,
+    opened,
+    row,
+    until_lost,
+)
+from tests.support.outcome import only, paid, paid_posts
+from worker.runtime import Runtime
+from worker.survey import ask
+
+NAME: Final = "openrouter"
+NOTHING: Final = "shows that nothing was charged"
+BROKEN_OFF: Final = "truncate"
+
+
+@pytest.fixture(params=["delivered"])
+def simulated(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    settings = OpenRouterSettings(billing=request.param)
+    with Simulator(SimulatorConfig(time_scale=200, pixels=64, openrouter=settings)).serve() as running:
+        yield running
+
+
+@pytest.fixture
+def runtime(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[Runtime]:
+    with opened(database_url, endpoints, simulated) as made:
+        yield made
+
+
+bills_all = pytest.mark.parametrize("simulated", ["accepted"], indirect=True)
+
+
+def survey(runtime: Runtime) -> None:
+    """Read what the key has used up, as a worker does now and then."""
+    account = runtime.accounts[NAME]
+
+    async def work() -> None:
+        async with anyio.create_task_group() as life:
+            runtime.start(life)
+            await ask(runtime, account)
+            await account.get.close()
+            life.cancel_scope.cancel()
+
+    anyio.run(work)
+
+
+def known(client: Client, runtime: Runtime) -> None:
+    """Bring the account into the database, with one purchase in its past, and read its usage."""
+    client.enqueue([row(NAME)], batch="before")
+    assert finish(client, runtime, batch="before") == {"succeeded": 1}
+    survey(runtime)
+
+
+def lose_one(client: Client, runtime: Runtime, simulated: Simulator, fault: Any, on_unknown: Any = "resend") -> None:
+    known(client, runtime)
+    lose(simulated, fault)
+    client.enqueue([row(NAME, custom_id="a")], batch="b", on_unknown=on_unknown)
+    until_lost(client, runtime, 1)
+
+
+def reason(client: Client) -> str:
+    return str(only(client)["job"]["error"])
+
+
+@pytest.mark.parametrize("fault", [LOST_BEFORE, BROKEN_OFF])
+def test_a_call_that_was_not_charged_is_sent_again_and_charged_once(
+    fault: Any, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, fault)
+    before = charged(simulated, NAME)
+    look_up(runtime, engine, NAME)
+    assert finish(client, runtime) == {"succeeded": 1}
+    assert paid_posts(simulated) == 3
+    assert charged(simulated, NAME) == 2 * before
+    assert sum(line["settled"] for line in client.bill()) == 2 * before
+
+
+def test_under_hold_the_reason_says_that_nothing_was_charged(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF, "hold")
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert NOTHING in reason(client)
+    assert paid_posts(simulated) == 2
+
+
+@bills_all
+@pytest.mark.parametrize("fault", ["reply_lost", BROKEN_OFF])
+def test_a_call_that_was_charged_is_held_with_what_the_figure_shows(
+    fault: Any, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, fault)
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert "more than the calls whose cost is known" in reason(client)
+    assert paid_posts(simulated) == paid(simulated) == 2
+
+
+def test_without_a_reading_from_before_the_call_it_is_held(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF)
+    rows.rows(engine, "DELETE FROM usage_reading")
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert "was not read" in reason(client)
+
+
+def test_what_somebody_else_bought_with_the_key_holds_the_call(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF)
+    url, headers = f"{simulated.addresses()[NAME]}/images", {"authorization": "Bearer sim-test"}
+    httpx.post(url, json={"model": MODEL[NAME], "prompt": PROMPT}, headers=headers).raise_for_status()
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert paid_posts(simulated) == 3
+
+
+@bills_all
+def test_a_persons_figure_explains_no_growth(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    """Of two lost calls one was charged; a person who settles the wrong one must not have the other sent again."""
+    known(client, runtime)
+    lose(simulated, LOST_BEFORE)
+    client.enqueue([row(NAME, custom_id="free")], batch="b", on_unknown="resend")
+    until_lost(client, runtime, 1)
+    lose(simulated, "reply_lost")
+    client.enqueue([row(NAME, custom_id="charged")], batch="b", on_unknown="resend")
+    until_lost(client, runtime, 2)
+    client.resolve(client.find_job("free"), resend=False, charged=charged(simulated, NAME) / 2)
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"failed": 1, "in_doubt": 1}
+    assert paid_posts(simulated) == 3
+
+
+def test_while_another_call_is_under_way_it_is_looked_at_again_later(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF)
+    client.enqueue([row(NAME, custom_id="busy")], batch="busy")
+    (claim,) = rows.claim(engine, account=NAME)
+    rows.open_intents(engine, [claim], account=NAME)
+    url, headers = f"{simulated.addresses()[NAME]}/images", {"authorization": "Bearer sim-test"}
+    httpx.post(url, json={"model": MODEL[NAME], "prompt": PROMPT}, headers=headers).raise_for_status()
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"looking_up": 1}
+    (job,) = rows.rows(engine, "SELECT due_at > now() AS later, parked FROM job WHERE custom_id = 'a'")
+    assert (job.later, job.parked) == (True, False)
+
+
+def test_a_figure_that_cannot_be_read_is_asked_for_again(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF)
+    simulated.put_faults([{"match": {"route": "key"}, "fault": "html_body"}])
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"looking_up": 1}
+    look_up(runtime, engine, NAME)
+    assert finish(client, runtime) == {"succeeded": 1}
