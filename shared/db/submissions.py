@@ -44,12 +44,14 @@ _TAKEN = text("""
 SELECT index FROM image WHERE submission_id <> :submission AND state <> 'failed'
   AND job_id = (SELECT job_id FROM submission WHERE id = :submission)
 """)
-# Evidence of an earlier attempt is no reason to end the lease of one that is being paid for now.
+# Evidence of an earlier attempt is no reason to end the lease of one that is being paid for now, nor does a sender that
+# knows nothing itself take a job out of the hands of a person who must end it.
 _DUE_NOW = text("""
-UPDATE job SET due_at = now(), claimed_by = NULL, company = NULL, parked = false
-WHERE id = :id AND state IN ('submitting', 'in_doubt') AND :submission = (
-  SELECT s.id FROM submission s WHERE s.job_id = job.id ORDER BY s.opened_at DESC LIMIT 1)
-RETURNING id
+UPDATE job SET due_at = now(), claimed_by = NULL, company = NULL, parked = job.parked AND s.outcome = 'unknown'
+FROM submission s
+WHERE job.id = :id AND job.state IN ('submitting', 'in_doubt') AND s.id = :submission AND s.id = (
+  SELECT newest.id FROM submission newest WHERE newest.job_id = job.id ORDER BY newest.opened_at DESC LIMIT 1)
+RETURNING job.id
 """)
 _ELSEWHERE = text("""
 SELECT epoch, state,

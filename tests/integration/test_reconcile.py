@@ -121,6 +121,24 @@ def test_a_held_job_is_only_looked_at_again_much_later(runtime: Runtime, engine:
     assert len(rows.rows(engine, "SELECT 1 FROM job_event")) == before
 
 
+def test_a_sender_that_comes_back_and_knows_nothing_leaves_a_held_job_to_a_person(
+    runtime: Runtime, engine: Engine, client: Client
+) -> None:
+    rows.add(engine, [rows.new_job("a", account="getimg")])
+    (intent,) = rows.open_intents(engine, rows.claim(engine, account="getimg"), lease=0, account="getimg")
+
+    def look() -> None:
+        claims = rows.claim(engine, "reconcile", account="getimg")
+        run_stage(runtime, Parcel(Stage.RECONCILE, "getimg", tuple(claims)))
+
+    look()
+    assert client.totals("b") == {"in_doubt": 1}
+    late(engine, intent, UNKNOWN)
+    assert client.totals("b") == {"in_doubt": 1}
+    look()
+    assert client.totals("b") == {"in_doubt": 1}
+
+
 def test_one_job_that_cannot_be_reconciled_keeps_no_other_from_it(runtime: Runtime, engine: Engine) -> None:
     first, second = rows.one_intent(engine, lease=0), rows.one_intent(engine, lease=0)
     claims = sorted(rows.claim(engine, "reconcile", count=2), key=lambda claim: claim.job_id != first.claim.job_id)
