@@ -4,7 +4,7 @@ import hashlib
 import json
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,18 +15,21 @@ from uuid import UUID
 from tests.chaos.ground import ChaosSite
 
 _THREADS: Final = 4
+_NAMES: Final = ("account", "unit")
+_AMOUNTS: Final = ("submissions", "settled", "held", "reserved", "held_unpriced")
 _JOBS: Final = """
-SELECT job.id, custom_id, account, state, error_code, claimed_by, images, request ->> 'prompt' AS prompt
-FROM job JOIN batch ON batch.id = job.batch_id WHERE batch.name = %s ORDER BY job.id
+SELECT job.id, custom_id, account, state, error_code, claimed_by, images, request ->> 'prompt' AS prompt,
+  batch.on_unknown = 'resend' AS may_be_resent
+FROM job JOIN batch ON batch.id = job.batch_id WHERE batch.name = ANY(%s) ORDER BY job.id
 """
 _STORED: Final = """
 SELECT job.custom_id, image.index, image.key, encode(image.sha256, 'hex') AS sha256, image.bytes
 FROM image JOIN job ON job.id = image.job_id JOIN batch ON batch.id = job.batch_id
-WHERE batch.name = %s AND image.state = 'stored'
+WHERE batch.name = ANY(%s) AND image.state = 'stored'
 """
 _SUBMISSIONS: Final = """
 SELECT s.id, job.custom_id, s.outcome, s.error_code
-FROM submission s JOIN job ON job.id = s.job_id JOIN batch ON batch.id = job.batch_id WHERE batch.name = %s
+FROM submission s JOIN job ON job.id = s.job_id JOIN batch ON batch.id = job.batch_id WHERE batch.name = ANY(%s)
 ORDER BY s.opened_at
 """
 _OWNED: Final = """
@@ -46,6 +49,8 @@ class Job:
     claimed_by: str | None
     images: int
     prompt: str
+    may_be_resent: bool
+    """Whether its batch has lost calls sent again that provably bought nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +92,42 @@ class Evidence:
     owned: frozenset[str]
     """Every key that some row of ours may own, of this batch or another."""
     money: tuple[Mapping[str, Any], ...]
+    """The ledger's sums by account."""
+    cancelled: Collection[UUID] = ()
+    """Jobs whose cancelling was asked for."""
 
 
-def gather(site: ChaosSite, batch: str, *, objects: bool = True) -> Evidence:
-    """Ask everybody; without `objects`, neither bucket nor pictures, which takes long and does not change any more."""
-    rows = [Job(*row) for row in site.sql(_JOBS, batch)]
+def gather(site: ChaosSite, *batches: str, objects: bool = True, cancelled: Collection[UUID] = ()) -> Evidence:
+    """Ask everybody about `batches`, of whose jobs a person `cancelled` some.
+
+    Without `objects`, neither bucket nor pictures, which takes long and does not change any more.
+    """
+    names = list(batches)
+    rows = [Job(*row) for row in site.sql(_JOBS, names)]
     ours = {row.custom_id for row in rows}
     charges = _charges(site, ours)
     return Evidence(
         jobs=tuple(rows),
-        stored=tuple(StoredRow(*row) for row in site.sql(_STORED, batch)),
-        submissions={row[0]: row[1:] for row in site.sql(_SUBMISSIONS, batch)},
+        stored=tuple(StoredRow(*row) for row in site.sql(_STORED, names)),
+        submissions={row[0]: row[1:] for row in site.sql(_SUBMISSIONS, names)},
         charges=charges,
         posts=_posts(site, ours),
         pictures=_pictures(site, charges) if objects else {},
         objects=_objects(site) if objects else {},
         owned=frozenset(row[0] for row in site.sql(_OWNED)),
-        money=tuple(site.client.bill(batch)),
+        money=tuple(_money(site, names)),
+        cancelled=cancelled,
     )
+
+
+def _money(site: ChaosSite, batches: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """Add up the bills of the batches, account by account."""
+    totals: dict[str, dict[str, Any]] = {}
+    for row in (row for batch in batches for row in site.client.bill(batch)):
+        total = totals.setdefault(row["account"], dict.fromkeys(_AMOUNTS, 0) | {name: row[name] for name in _NAMES})
+        for amount in _AMOUNTS:
+            total[amount] += row[amount]
+    return totals.values()
 
 
 def _entries(site: ChaosSite, ours: set[str]) -> Iterable[tuple[str, dict[str, Any]]]:

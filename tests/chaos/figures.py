@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tests.chaos.crashing_worker import WAITS
 from tests.chaos.ground import SIMULATED, TIME_SCALE, worker_environment
-from tests.chaos.run import BATCH, Run
+from tests.chaos.run import BATCHES, Run
 from tests.chaos.verdict import owned_by_nobody
 
 _NEXT_MOVES: Final = """
@@ -15,13 +15,13 @@ SELECT job_id, extract(epoch FROM min(at) - %s)::float FROM job_event WHERE job_
 """
 _DOUBTS: Final = """
 SELECT e.code, count(*) FROM job_event e JOIN job j ON j.id = e.job_id JOIN batch b ON b.id = j.batch_id
-WHERE b.name = %s AND e.to_state = 'in_doubt' AND e.from_state <> 'in_doubt' GROUP BY e.code ORDER BY 2 DESC
+WHERE b.name = ANY(%s) AND e.to_state = 'in_doubt' AND e.from_state <> 'in_doubt' GROUP BY e.code ORDER BY 2 DESC
 """
 _SETTLED: Final = """
 SELECT CASE WHEN e.actor = 'person' THEN 'by hand' WHEN e.code = 'answer_found' THEN 'found in the provider''s list'
-  ELSE 'late evidence' END || ', then ' || e.to_state, count(*)
+  WHEN e.code = 'not_bought' THEN 'provably not bought' ELSE 'late evidence' END || ', then ' || e.to_state, count(*)
 FROM job_event e JOIN job j ON j.id = e.job_id JOIN batch b ON b.id = j.batch_id
-WHERE b.name = %s AND e.from_state = 'in_doubt' AND e.to_state <> 'in_doubt' GROUP BY 1 ORDER BY 2 DESC
+WHERE b.name = ANY(%s) AND e.from_state = 'in_doubt' AND e.to_state <> 'in_doubt' GROUP BY 1 ORDER BY 2 DESC
 """
 
 
@@ -52,8 +52,8 @@ def _lines(run: Run) -> Iterator[str]:
     yield from _table("in hand at a kill", "kills; seconds until the last had moved on: median, worst", _recovery(run))
     yield from _table("done to it", "times", dict(sorted(run.monkey.done.items())))
     yield from _table("fault of the simulator", "requests", _faults(run))
-    yield from _table("in doubt because of", "jobs", dict(run.site.sql(_DOUBTS, BATCH)))
-    yield from _table("doubt settled", "jobs", dict(run.site.sql(_SETTLED, BATCH)))
+    yield from _table("in doubt because of", "jobs", dict(run.site.sql(_DOUBTS, list(BATCHES))))
+    yield from _table("doubt settled", "jobs", dict(run.site.sql(_SETTLED, list(BATCHES))))
     if run.found:
         yield from _table("owned by nobody", "count", dict(owned_by_nobody(run.found)))
         yield from _table("account", "submissions, charges, bill", _money(run))

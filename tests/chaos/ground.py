@@ -58,6 +58,7 @@ SETTINGS: Final = {
     "probe_first_seconds": 3,
     "probe_max_seconds": 10,
     "sweep_seconds": 30,
+    "account_check_seconds": 5,
     "worker_slots": 16,
 }
 _OPEN: Final = """

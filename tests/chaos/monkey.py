@@ -5,13 +5,16 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from pydantic import SecretStr
 
 from shared.broker import Stage, create_app
+from shared.db.engine import DatabaseUnavailableError
 from shared.db.transitions import Claim
 from tests.chaos.ground import ChaosSite
 from tests.chaos.plan import WORKERS, Action
@@ -24,6 +27,8 @@ _SLOW_SECONDS: Final = 0.5
 _CLAIMED: Final = """
 SELECT id, epoch, account, state FROM job WHERE claimed_by IS NOT NULL AND due_at > now() ORDER BY id LIMIT 200
 """
+_OPEN: Final = "SELECT id FROM job WHERE due_at IS NOT NULL ORDER BY id DESC LIMIT 50"
+_CANCELLED_AT_ONCE: Final = 2
 _TICKS: Final = "SELECT 1 FROM worker WHERE name = %s AND slots > 0"
 _STAGE: Final = {
     "queued": Stage.SUBMIT,
@@ -42,6 +47,8 @@ class Monkey:
     actions: Sequence[Action]
     say: Callable[[str], None]
     done: Counter[str] = field(default_factory=Counter)
+    cancelled: set[UUID] = field(default_factory=set)
+    """Jobs whose cancelling was asked for."""
     _next: int = 0
     _undo: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     _waiting: tuple[float, Action] | None = None
@@ -108,6 +115,7 @@ class Monkey:
             "network cut": lambda _: self._cut(),
             "network stalled": lambda action: self._for(action, site.network.stall, site.network.flow),
             "messages doubled": lambda _: self._double_messages(),
+            "cancel": lambda _: self._cancel(),
         }
 
     def _for(self, action: Action, begin: Callable[[], None], end: Callable[[], None]) -> None:
@@ -157,6 +165,16 @@ class Monkey:
 
     def _cut(self) -> None:
         self.done["connections cut"] += self.site.network.cut()
+
+    def _cancel(self) -> None:
+        """Cancel a few jobs wherever they stand, as a person who has changed their mind."""
+        rows = self.site.asked(_OPEN) or []
+        some = random.Random(len(rows)).sample(rows, min(len(rows), _CANCELLED_AT_ONCE))
+        with suppress(DatabaseUnavailableError):
+            for (job,) in some:
+                self.cancelled.add(job)
+                self.site.client.cancel(job=job)
+                self.done["jobs cancelled"] += 1
 
     def _double_messages(self) -> None:
         """Send again what workers have been sent and hold just now, as a broker that delivers twice would."""

@@ -59,5 +59,6 @@ def draw(seed: int, jobs: int, crashes: int) -> list[Action]:
         *some(2 * spread, "network cut"),
         *some(spread, "network stalled", 1, 8),
         *some(2 * spread, "messages doubled"),
+        *some(2 * spread, "cancel"),
     ]
     return sorted(actions, key=lambda action: action.at)

@@ -58,23 +58,34 @@ def charged_once(found: Evidence) -> Iterator[str]:
 
 
 def sent_no_more_once_taken(found: Evidence) -> Iterator[str]:
-    """Nothing was sent again after a request that the simulator took, whatever its bill says of it."""
+    """Nothing was sent again after a request that the simulator took, whatever its bill says of it.
+
+    But OpenRouter does not bill an answer that did not arrive: where a batch says so, such a call may be sent again.
+    """
+    by_bill = {job.custom_id for job in found.jobs if job.may_be_resent}
     for custom_id, posts in found.posts.items():
-        taken = [number for number, post in enumerate(posts) if post["paid"] or 200 <= post["status"] < 300]
+        taken = [
+            number
+            for number, post in enumerate(posts)
+            if post["paid"] or (200 <= post["status"] < 300 and custom_id not in by_bill)
+        ]
         if taken and taken[0] != len(posts) - 1:
             yield f"{custom_id} was sent again after it was taken: {[post['outcome'] for post in posts]}"
 
 
 def nothing_lost(found: Evidence) -> Iterator[str]:
-    """A job fails only where that was asked for, or where a person gave it up; one that succeeded has every picture."""
+    """A job fails only where that was asked for, or where a person gave it up; what is bought has every picture."""
     stored = Counter(row.custom_id for row in found.stored)
     for job in found.jobs:
+        charged = bool(found.charges.get(job.custom_id))
         on_purpose = refused_on_purpose(job.prompt) or job.error_code == _BY_HAND
-        if job.state in {"failed", "cancelled"} and not on_purpose:
+        asked_for = on_purpose or (job.state == "cancelled" and job.id in found.cancelled)
+        if job.state in {"failed", "cancelled"} and not asked_for:
             yield f"{job.custom_id} is {job.state}: {job.error_code}"
-        if job.state == "succeeded" and stored[job.custom_id] != job.images:
-            yield f"{job.custom_id} succeeded with {stored[job.custom_id]} of {job.images} pictures"
-        if job.state == "succeeded" and not found.charges.get(job.custom_id):
+        collected = job.state == "succeeded" or (job.state == "cancelled" and charged and not on_purpose)
+        if collected and stored[job.custom_id] != job.images:
+            yield f"{job.custom_id} is {job.state} with {stored[job.custom_id]} of {job.images} pictures"
+        if job.state == "succeeded" and not charged:
             yield f"{job.custom_id} succeeded and was never charged"
 
 
