@@ -24,7 +24,7 @@ from worker.runtime import Runtime
 from worker.tasks import Stage
 
 
-@pytest.fixture(params=[False, True], ids=["lists without meta", "lists with meta"])
+@pytest.fixture(params=[False, True], ids=["bare-lists", "lists-with-meta"])
 def simulated(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     banatie = BanatieSettings(requests_per_hour=None, list_meta=request.param)
     with Simulator(SimulatorConfig(time_scale=200, pixels=64, banatie=banatie)).serve() as running:

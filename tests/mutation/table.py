@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.mutation import lifecycle, money, pictures, promises, wire
+from tests.mutation import lifecycle, money, pictures, promises, usage, wire
 from tests.mutation.mutant import Mutant
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -11,4 +11,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *wire.MUTANTS,
     *pictures.MUTANTS,
     *promises.MUTANTS,
+    *usage.MUTANTS,
 )

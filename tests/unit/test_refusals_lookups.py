@@ -75,6 +75,28 @@ def test_brands_that_cannot_be_read_do_not_lose_the_balance() -> None:
         assert account("bloom", {"/credits": reply(200, {"data": {"balance": 3}}), "/brands": brands}).balance == 3
 
 
+@pytest.mark.parametrize(
+    ("key", "used"),
+    [
+        ({"usage": 0.1}, Decimal("0.1")),
+        ({"usage": "7.25", "byok_usage": 0}, Decimal("7.25")),
+        ({"usage": 1, "byok_usage": 0.5, "limit": None}, Decimal("1.5")),
+    ],
+)
+def test_what_an_openrouter_key_has_used_up_includes_what_its_owner_pays_elsewhere(key: Any, used: Decimal) -> None:
+    asked = Canned(reply(200, {"data": key}))
+    assert anyio.run(wire("openrouter", asked).used) == used
+    assert asked.asked == [("/key", {})]
+
+
+@pytest.mark.parametrize(
+    "key", [None, [], 7, {}, {"usage": None}, {"usage": -1}, {"usage": True}, {"usage": 1, "byok_usage": None}]
+)
+def test_a_usage_that_cannot_be_read_is_no_figure(key: Any) -> None:
+    for answer in (reply(200, {"data": key}), reply(200, b"<html>"), reply(500), Lost("gone"), reply(401, b"{}")):
+        assert isinstance(anyio.run(wire("openrouter", answer).used), Refused)
+
+
 @pytest.mark.parametrize("provider", ["getimg", "openrouter"])
 def test_nothing_can_be_found_where_nothing_is_listed(provider: str) -> None:
     assert found(provider, None, {"prompt": "p"}, NOW) == Found((), complete=False)

@@ -139,7 +139,7 @@ class OpenRouter:
 
 
 def _used(key: Any) -> Decimal:
-    usage, elsewhere = amount_of(member(key, "usage")), amount_of(key.get("byok_usage") or 0)
+    usage, elsewhere = cost_of(member(key, "usage")), cost_of(key.get("byok_usage", 0))
     if usage is None or elsewhere is None:
         raise UnreadableError("a usage that is no amount")
     return usage + elsewhere
