@@ -216,8 +216,8 @@ _ALL: Final = (
     ErrorCode(
         "poison",
         "worker after worker died while it ran this job alone",
-        "ends the job; what is bought for it stays recorded",
-        "report it; `genqueue retry JOB` collects what is bought, or buys what is not",
+        "ends the job, or holds it where it may have been bought; what is bought for it stays recorded",
+        "report it; if it is held, `genqueue resolve JOB --resend` or `--fail`, else `genqueue retry JOB`",
     ),
     ErrorCode(
         "written_off",

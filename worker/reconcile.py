@@ -96,12 +96,12 @@ def _by_evidence(runtime: Runtime, account: Account | None, claim: Claim, connec
         held = Move(claim, state, JobState.IN_DOUBT, **_doubt(runtime, account, submission), code=code, note=note)
         move(connection, [held], actor=runtime.sender.name)
     elif account is None or account.wire.find_by == "nothing":
-        release(connection, [claim], states=[state], due_seconds=runtime.settings.held_recheck_seconds)
+        _look_again(connection, claim, runtime.settings.held_recheck_seconds)
     else:
         doubt = doubts.of_submission(connection, submission.id, slack_seconds=account.slack_seconds)
         if doubt is None or doubt.quiet_in <= 0:
             return doubt
-        release(connection, [claim], states=[state], due_seconds=doubt.quiet_in)
+        _look_again(connection, claim, doubt.quiet_in)
     return None
 
 
@@ -150,7 +150,7 @@ def _by_provider(
         return
     if isinstance(found, Refused):
         wait = max(found.after_seconds or 0, runtime.settings.retry_max_seconds)
-        release(connection, [claim], states=[state], due_seconds=min(wait, runtime.settings.held_recheck_seconds))
+        _look_again(connection, claim, min(wait, runtime.settings.held_recheck_seconds))
         return
     judgement = _judge(account, doubt, found, connection)
     _log.info("looked_up", judgement=type(judgement).__name__)
@@ -160,7 +160,7 @@ def _by_provider(
         case NotBought(note):
             _let_go(runtime, claim, doubt, submission, note, connection)
         case Later(seconds):
-            release(connection, [claim], states=[state], due_seconds=seconds)
+            _look_again(connection, claim, seconds)
         case Unclear(note):
             _keep_held(runtime, claim, submission, doubt, note, connection)
 
@@ -206,6 +206,11 @@ def _let_go(runtime: Runtime, claim: Claim, doubt: Doubt, submission: Any, note:
         submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
 
 
+def _look_again(connection: Connection, claim: Claim, seconds: float) -> None:
+    """Put the next look off; this one is done, and has ended no worker."""
+    release(connection, [claim], states=[JobState.IN_DOUBT], due_seconds=seconds, done=True)
+
+
 def _keep_held(  # noqa: PLR0913 - a job, what was lost of it, and what was found
     runtime: Runtime,
     claim: Claim,
@@ -220,7 +225,7 @@ def _keep_held(  # noqa: PLR0913 - a job, what was lost of it, and what was foun
     reason = f"{submission.error}; {note}"[:_NOTE_CHARS]
     wait = runtime.settings.held_recheck_seconds if seconds is None else seconds
     if doubt.held_note == reason:
-        release(connection, [claim], states=[JobState.IN_DOUBT], due_seconds=wait)
+        _look_again(connection, claim, wait)
         return
     code, here = submission.error_code, JobState.IN_DOUBT
     held = Move(claim, here, here, wait, code=code, note=reason, parked=True)

@@ -110,7 +110,7 @@ def _limits(job: Mapping[str, Any]) -> list[str]:
         spent = cell(job["spent_today"]) or 0
         lines.append(f"  {job['account']} has spent or set aside {spent} of {cell(job['daily_cap'])} today (UTC)")
     if job["state"] == JobState.IN_DOUBT:
-        then = "is held for you" if job["parked"] else "is looked for in the provider's own list"
+        then = "is held for you" if job["parked"] else "is looked up at the provider"
         lines.append(f"  it {then}; its batch says: on unknown {job['on_unknown']}")
     if job["cancel_requested_at"] and JobState(job["state"]) not in FINAL:
         lines.append("  cancelled: what is bought is followed to its end, and nothing more is bought")

@@ -44,7 +44,8 @@ SELECT id FROM moved
 """)
 
 _RELEASE = text("""
-UPDATE job SET due_at = now() + :due * interval '1 second', claimed_by = NULL, company = NULL
+UPDATE job SET due_at = now() + :due * interval '1 second', claimed_by = NULL, company = NULL,
+  crashes = CASE WHEN :done THEN 0 ELSE job.crashes END
 FROM unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
 WHERE job.id = a.id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL AND job.due_at IS NOT NULL
   AND job.state = ANY(CAST(:states AS text[]))
@@ -124,17 +125,24 @@ def move(connection: Connection, moves: Iterable[Move], *, actor: str) -> set[UU
 
 
 def release(
-    connection: Connection, claims: Iterable[Claim], *, states: Collection[JobState], due_seconds: float = 0
+    connection: Connection,
+    claims: Iterable[Claim],
+    *,
+    states: Collection[JobState],
+    due_seconds: float = 0,
+    done: bool = False,
 ) -> None:
     """Give claims back untouched: the jobs are due again after `due_seconds`, nothing counted against them.
 
     Only jobs that still stand in `states`: a message delivered twice must not end the lease of a call being paid.
+    `done` says that all was done that they were claimed for, so that they are not what ended workers before.
     """
     claims = list(claims)
     connection.execute(
         _RELEASE,
         {
             "due": due_seconds,
+            "done": done,
             "ids": [c.job_id for c in claims],
             "epochs": [c.epoch for c in claims],
             "states": [state.value for state in states],

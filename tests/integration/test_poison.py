@@ -17,7 +17,7 @@ from shared.db.transitions import Claim, Move, move, release
 from shared.lifecycle import ImageState, JobState
 from shared.settings import Settings
 from tests.support import rows
-from tests.support.drain import drain, settings_for
+from tests.support.drain import drain, run_stage, settings_for
 from tests.support.living import living
 from tests.support.outcome import GETIMG, paid
 from worker.dispatch import Dispatcher, Parcel
@@ -121,6 +121,33 @@ def test_a_job_that_moves_on_is_no_suspect_any_more(engine: Engine) -> None:
     with transaction(engine) as connection:
         move(connection, [Move(again, JobState.TRANSFERRING, JobState.TRANSFERRING, 0)], actor="me")
     assert rows.job(engine, claim.job_id).crashes == 0
+
+
+@pytest.mark.parametrize(("done", "left"), [(False, 1), (True, 0)])
+def test_a_look_that_was_done_clears_a_job_in_doubt_and_mere_giving_back_does_not(
+    *, engine: Engine, done: bool, left: int
+) -> None:
+    claim = rows.transferring(engine)
+    rows.rows(engine, "UPDATE job SET state = 'in_doubt', error_code = 'answer_lost', due_at = now()")
+    begin(engine, rows.claim(engine, "reconcile"), "dead", IN_DOUBT)
+    die(engine)
+    (again,) = rows.claim(engine, "reconcile")
+    with transaction(engine) as connection:
+        release(connection, [again], states=IN_DOUBT, done=done)
+    assert rows.job(engine, claim.job_id).crashes == left
+
+
+def test_a_doubt_that_is_looked_at_again_and_again_is_not_poison(engine: Engine, runtime: Runtime) -> None:
+    """Each look is done but one in between ends its worker, which others may have killed."""
+    intent = rows.one_intent(engine, lease=0)
+    run_stage(runtime, Parcel(Stage.RECONCILE, "bloom", tuple(rows.claim(engine, "reconcile"))))
+    for _ in range(claims.IN_COMPANY + CRASHES + 1):
+        rows.rows(engine, "UPDATE job SET due_at = now()")
+        begin(engine, hand_out(runtime, "reconcile"), "dead", IN_DOUBT)
+        die(engine)
+        run_stage(runtime, Parcel(Stage.RECONCILE, "bloom", tuple(hand_out(runtime, "reconcile"))))
+    job = rows.job(engine, intent.claim.job_id)
+    assert (job.state, job.error_code, job.crashes) == ("in_doubt", "sender_lost", 0)
 
 
 @pytest.mark.parametrize("notice", [die, forget])
