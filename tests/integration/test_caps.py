@@ -75,7 +75,7 @@ def buy_until_the_line_is_empty(engine: Engine, name: str, names: list[str]) -> 
                 buy(engine, intent)
 
 
-def spend_at_once(engine: Engine, names: list[str], senders: int = 8) -> None:
+def spend_at_once(engine: Engine, names: list[str], senders: int = 50) -> None:
     with ThreadPoolExecutor(senders) as threads:
         working = [
             threads.submit(buy_until_the_line_is_empty, engine, f"w{number}", names[number % 2 :] + names)
