@@ -278,7 +278,10 @@ class Settings(BaseSettings):
         600.0, gt=0, description="how often a worker asks each account's balance and readiness; one request each"
     )
     sweep_seconds: float = Field(
-        3600.0, gt=0, description="how often each account is searched for purchases that nobody owns; one look each"
+        3600.0,
+        gt=0,
+        description="how often purchases that nobody owns are searched for, in each account's list and, for held jobs, "
+        "in our own bucket",
     )
     held_recheck_seconds: float = Field(86_400, gt=0, description="how often a held job is looked at again")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")

@@ -131,6 +131,9 @@ class Dispatcher:
             with transaction(runtime.engine) as connection:
                 _end_abandoned(connection, runtime.sender.name)
                 accounts.still_served(connection, runtime.accounts)
+                parcels = _doubts_of_nobody(connection, runtime.sender.name)
+            for parcel in parcels:
+                self._send(parcel)
             self._pruned_at = time.monotonic()
 
     def _claim(self, connection: Connection, account: Account, live: int, *, prune: bool) -> list[Parcel]:
@@ -226,6 +229,18 @@ class Dispatcher:
             with transaction(self._runtime.engine) as connection:
                 # The broker may have it all the same: a job that is being paid for by now is left alone.
                 release(connection, parcel.claims, states=CLAIMED[parcel.stage], due_seconds=2)
+
+
+def _doubts_of_nobody(connection: Connection, worker: str) -> list[Parcel]:
+    """Claim the doubts of accounts whose key no worker has: somebody must say that they wait for a person."""
+    parcels = []
+    for name in accounts.unserved(connection):
+        found = claims.claim(
+            connection, "reconcile", name, count=_RECONCILE_JOBS, worker=worker, lease_seconds=_RECONCILE_LEASE
+        )
+        jobs = (*found.together, *(suspect.claim for suspect in found.suspects))
+        parcels += [Parcel(Stage.RECONCILE, name, jobs)] if jobs else []
+    return parcels
 
 
 def _end_abandoned(connection: Connection, actor: str) -> None:

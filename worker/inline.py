@@ -119,7 +119,7 @@ async def recover(runtime: Runtime, account: Account, submission_id: UUID) -> bo
 
 def _read(runtime: Runtime, wire: InlineWire, submission_id: UUID) -> Accepted | Refused:
     with runtime.replies.read(submission_id) as file:
-        return kept(Accepted(_OK, ()), wire, file)
+        return kept(Accepted(_OK, (), whole=False), wire, file)
 
 
 def _record(submission_id: UUID, found: Accepted, actor: str, connection: Connection) -> bool:

@@ -15,6 +15,8 @@ from worker.runtime import Account, Runtime
 _SHAPE_TOLERANCE: Final = 0.05  # sizes are rounded to what a model can draw
 _SHAPELESS_SECONDS: Final = 3600.0
 _LOOK_AGAIN_SECONDS: Final = 60.0
+PATIENCE_SECONDS: Final = 3600.0
+"""For so long after a call's quiet time its answer may yet be found by looking again; then a person is told."""
 
 
 @dataclass(frozen=True, slots=True)

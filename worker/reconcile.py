@@ -5,7 +5,6 @@ list or usage figure. What none of them settles is held for a person.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 from functools import partial
 from typing import Any, Final
 
@@ -17,17 +16,20 @@ from shared.db.doubts import Doubt
 from shared.db.engine import Connection
 from shared.db.submissions import Answer
 from shared.db.transitions import Claim, Move, move, release, renew
+from shared.db.usage import Reading
 from shared.lifecycle import ImageState, JobState, Outcome
 from worker import usage
 from worker.bought import bought
 from worker.inline import recover
-from worker.lookup import Adopt, Judgement, Later, NotBought, Unclear, judge, look_up
+from worker.lookup import PATIENCE_SECONDS, Adopt, Judgement, Later, NotBought, Unclear, judge, look_up
 from worker.providers.contract import Found, Refused, UpstreamImage
 from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
 _LEASE_SECONDS: Final = 300.0  # one job's look-up, at thirty seconds a request
 _SENDER_SECONDS: Final = 600.0
+_NOT_HERE_SECONDS: Final = 15.0  # another worker has the account's key
+_UNSERVED_SECONDS: Final = 900.0
 _NOT_BOUGHT: Final = "not_bought"
 _NOTE_CHARS: Final = 500
 _MAY_PASS: Final = {
@@ -64,6 +66,7 @@ async def _reconcile(runtime: Runtime, account_name: str, claim: Claim) -> None:
     if doubt is None or account is None:
         return
     by_usage = account.wire.find_by == "usage"
+    found: Found | Reading | Refused
     found = await (usage.read(runtime, account) if by_usage else look_up(runtime, account, doubt))
     await runtime.sql(partial(_by_provider, runtime, account, claim, doubt.submission_id, found))
 
@@ -95,20 +98,59 @@ def _by_evidence(runtime: Runtime, account: Account | None, claim: Claim, connec
         code, note = submission.error_code, submission.error
         held = Move(claim, state, JobState.IN_DOUBT, **_doubt(runtime, account, submission), code=code, note=note)
         move(connection, [held], actor=runtime.sender.name)
-    elif account is None or account.wire.find_by == "nothing":
+    elif account is None:
+        _leave_to_others(runtime, claim, submission, connection)
+    elif account.wire.find_by == "nothing":
         _look_again(connection, claim, runtime.settings.held_recheck_seconds)
     else:
-        doubt = doubts.of_submission(connection, submission.id, slack_seconds=account.slack_seconds)
-        if doubt is None or doubt.quiet_in <= 0:
-            return doubt
-        _look_again(connection, claim, doubt.quiet_in)
+        return _by_now(runtime, account, claim, submission, connection)
     return None
+
+
+def _by_now(runtime: Runtime, account: Account, claim: Claim, submission: Any, connection: Connection) -> Doubt | None:
+    """Return the doubt about a lost call if its provider would show by now what it bought; else put the look off."""
+    doubt = doubts.of_submission(connection, submission.id, slack_seconds=account.slack_seconds)
+    if doubt is None:
+        return None
+    if account.wire.find_by == "usage" and doubt.sender_lock is not None:
+        # A call is charged as its answer arrives, even at a sender that thaws: only when none can, usage is asked.
+        if doubts.sender_gone(connection, doubt):
+            doubts.sender_is_over(connection, submission.id, quiet_seconds=account.quiet_after_call)
+            _look_again(connection, claim, account.quiet_after_call)
+        elif doubt.quiet_in > 0:
+            _look_again(connection, claim, doubt.quiet_in)
+        else:
+            note = _still_runs(submission)
+            _keep_held(runtime, claim, submission, doubt, note, connection, seconds=_SENDER_SECONDS)
+        return None
+    if doubt.quiet_in > 0:
+        _look_again(connection, claim, doubt.quiet_in)
+        return None
+    return doubt
+
+
+def _leave_to_others(runtime: Runtime, claim: Claim, submission: Any, connection: Connection) -> None:
+    """Put the look off until a worker takes it that has the account's key; where none has, hold the job."""
+    doubt = doubts.of_submission(connection, submission.id, slack_seconds=0)
+    if doubt is not None and submission.account in accounts.unserved(connection):
+        note = "no worker has its account's key"
+        _keep_held(runtime, claim, submission, doubt, note, connection, seconds=_UNSERVED_SECONDS)
+    else:
+        _look_again(connection, claim, _NOT_HERE_SECONDS)
+
+
+def _still_runs(submission: Any) -> str:
+    return f"its sender, worker {submission.sender}, still runs"
 
 
 def _doubt(runtime: Runtime, account: Account | None, submission: Any) -> dict[str, Any]:
     """Say when a lost call is looked for: once the provider would show it; where it shows nothing, a person must."""
-    if account is None or account.wire.find_by == "nothing":
+    if account is None:
+        return {"due_seconds": _NOT_HERE_SECONDS}
+    if account.wire.find_by == "nothing":
         return {"due_seconds": runtime.settings.held_recheck_seconds, "parked": True}
+    if account.wire.find_by == "usage" and submission.outcome is None:
+        return {"due_seconds": 0.0}  # first its sender must be proved gone
     return {"due_seconds": float(submission.quiet_in) + account.slack_seconds}
 
 
@@ -137,7 +179,7 @@ def _by_provider(
     account: Account,
     claim: Claim,
     submission_id: Any,
-    found: Found | Decimal | Refused,
+    found: Found | Reading | Refused,
     connection: Connection,
 ) -> None:
     """Adopt, let go, or hold, under the account's lock: two calls must not adopt the same picture."""
@@ -150,7 +192,11 @@ def _by_provider(
         return
     if isinstance(found, Refused):
         wait = max(found.after_seconds or 0, runtime.settings.retry_max_seconds)
-        _look_again(connection, claim, min(wait, runtime.settings.held_recheck_seconds))
+        if doubt.quiet_in > -PATIENCE_SECONDS and wait <= PATIENCE_SECONDS:
+            _look_again(connection, claim, wait)
+        else:
+            note = f"its provider cannot be asked about it ({found.code})"
+            _keep_held(runtime, claim, submission, doubt, note, connection, seconds=wait)
         return
     judgement = _judge(account, doubt, found, connection)
     _log.info("looked_up", judgement=type(judgement).__name__)
@@ -165,9 +211,9 @@ def _by_provider(
             _keep_held(runtime, claim, submission, doubt, note, connection)
 
 
-def _judge(account: Account, doubt: Doubt, found: Found | Decimal, connection: Connection) -> Judgement:
-    if isinstance(found, Decimal):
-        return usage.judge(connection, account, doubt)
+def _judge(account: Account, doubt: Doubt, found: Found | Reading, connection: Connection) -> Judgement:
+    if isinstance(found, Reading):
+        return usage.judge(connection, account, doubt, found)
     return judge(
         doubt,
         found,
@@ -196,7 +242,7 @@ def _let_go(runtime: Runtime, claim: Claim, doubt: Doubt, submission: Any, note:
     if not doubt.may_close:
         _keep_held(runtime, claim, submission, doubt, note, connection)
     elif not doubts.sender_gone(connection, doubt):
-        note = f"{note} so far, and its sender, worker {submission.sender}, still runs"
+        note = f"{note} so far, and {_still_runs(submission)}"
         _keep_held(runtime, claim, submission, doubt, note, connection, seconds=_SENDER_SECONDS)
     else:
         answer = Answer(Outcome.REJECTED, error_code=_NOT_BOUGHT, error=note, inferred=True)
@@ -204,6 +250,15 @@ def _let_go(runtime: Runtime, claim: Claim, doubt: Doubt, submission: Any, note:
         step = Move(claim, JobState.IN_DOUBT, JobState.QUEUED, 0, code=_NOT_BOUGHT, note=note)
         move(connection, [step], actor=runtime.sender.name)
         submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
+
+
+def _recheck(runtime: Runtime, submission: Any) -> float:
+    """Say when a held job is looked at again: sooner where its answer may come into our own bucket late."""
+    account = runtime.accounts.get(submission.account)
+    settings = runtime.settings
+    if account is not None and account.wire.inline:
+        return min(settings.sweep_seconds, settings.held_recheck_seconds)
+    return settings.held_recheck_seconds
 
 
 def _look_again(connection: Connection, claim: Claim, seconds: float) -> None:
@@ -223,7 +278,7 @@ def _keep_held(  # noqa: PLR0913 - a job, what was lost of it, and what was foun
 ) -> None:
     """Hold the job for a person, with what the look-up showed beside what was lost; say the same only once."""
     reason = f"{submission.error}; {note}"[:_NOTE_CHARS]
-    wait = runtime.settings.held_recheck_seconds if seconds is None else seconds
+    wait = _recheck(runtime, submission) if seconds is None else seconds
     if doubt.held_note == reason:
         _look_again(connection, claim, wait)
         return

@@ -1,5 +1,6 @@
 """What every stage needs, made once a process: database, bucket, links, accounts, and the loop they run on."""
 
+import hashlib
 import os
 import secrets
 import socket
@@ -63,6 +64,20 @@ class Account:
         """From the end of a lost call until the provider shows what it made or charged."""
         given = self.settings.quiet_seconds
         return self.provider.quiet_seconds if given is None else given
+
+    @property
+    def quiet_after_call(self) -> float:
+        """From where a call ended for us until the provider shows what it bought.
+
+        One that bills what it delivers, or all the same what it made, may go on for as long as any call takes.
+        """
+        return self.quiet_seconds + (self.timeout_seconds if self.wire.find_by == "usage" else 0.0)
+
+    @property
+    def key_id(self) -> str:
+        """What tells the key and the server of this account from others: no way leads from it to the key."""
+        key = self.wire_settings.api_key.get_secret_value()
+        return hashlib.blake2b(f"{self.wire_settings.base_url}\n{key}".encode(), digest_size=8).hexdigest()
 
     @property
     def slack_seconds(self) -> float:
@@ -180,6 +195,7 @@ class Runtime:
             send_within_seconds=self.settings.send_within_seconds,
             lease_seconds=self.submit_lease(account),
             quiet_seconds=self.quiet_after(account),
+            key_id=account.key_id,
         )
 
     def quiet_after(self, account: Account) -> float:

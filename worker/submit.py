@@ -131,7 +131,7 @@ def _doubt(runtime: Runtime, account: Account) -> dict[str, Any]:
     """Say when a lost call is looked for: once the provider would show it; where it shows nothing, a person must."""
     if account.wire.find_by == "nothing":
         return {"due_seconds": runtime.settings.held_recheck_seconds, "parked": True}
-    return {"due_seconds": account.quiet_seconds + account.slack_seconds}
+    return {"due_seconds": account.quiet_after_call + account.slack_seconds}
 
 
 def _after_purchase(runtime: Runtime, account: Account, here: "partial[Move]", images: Sequence[BoughtImage]) -> Move:
@@ -225,13 +225,14 @@ def _evidence(account: Account, intent: Intent, answer: Accepted | Refused) -> A
             http_status=answer.http_status,
             error_code=answer.code,
             error=answer.message,
-            quiet_seconds=account.quiet_seconds,
+            quiet_seconds=account.quiet_after_call,
         )
     return Answer(
         Outcome.ACCEPTED,
         http_status=answer.http_status,
         upstream_id=answer.upstream_id,
         settled=answer.settled,
+        stated=answer.settled is not None and answer.whole,
         images=bought(intent.missing, intent.request, answer.images),
     )
 

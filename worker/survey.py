@@ -20,27 +20,32 @@ from worker.runtime import Account, Runtime
 
 _log = structlog.get_logger(__name__)
 _REFUSED_KEY = "account_unauthorized"
+_NO_ROOM_SECONDS = 5.0
 
 
 async def survey(runtime: Runtime) -> None:
     """Ask every account, again and again, until cancelled."""
     while True:
+        wait = runtime.settings.account_check_seconds
         for account in runtime.accounts.values():
             try:
-                await ask(runtime, account)
+                if not await ask(runtime, account):
+                    wait = min(wait, _NO_ROOM_SECONDS)
             except Exception as error:  # noqa: BLE001 - the next round asks again; the work must go on
                 _log.warning("survey_failed", account=account.name, error=type(error).__name__)
-        await anyio.sleep(runtime.settings.account_check_seconds)
+        await anyio.sleep(wait)
 
 
-async def ask(runtime: Runtime, account: Account) -> None:
-    """Ask one account, if its windows have room, and record the answer."""
-    if await take_slot(runtime, account.name):
-        asked_at = boot_clock()
-        answer = await account.wire.account()
-        await runtime.sql(partial(_record, account.name, answer, runtime.probing, asked_at))
+async def ask(runtime: Runtime, account: Account) -> bool:
+    """Ask one account and record the answer; False where it is not registered yet, or its windows have no room."""
+    if not await take_slot(runtime, account.name):
+        return False
+    asked_at = boot_clock()
+    answer = await account.wire.account()
+    await runtime.sql(partial(_record, account.name, answer, runtime.probing, asked_at))
     if account.wire.find_by == "usage":
         await usage.read(runtime, account)
+    return True
 
 
 def _record(

@@ -13,7 +13,7 @@ import anyio
 import structlog
 
 from shared.catalog.parameter import is_uuid
-from shared.db import accounts, doubts, strays, submissions
+from shared.db import doubts, strays, submissions
 from shared.db.engine import Connection
 from shared.db.enqueue import wake
 from shared.db.strays import Span
@@ -77,7 +77,6 @@ def _record(
     Without `span` the list was not read whole, and the next search begins as this one did.
     """
     doubts.lock(connection, account)
-    accounts.lock(connection, account, wait=True)
     owned = doubts.owned(connection, account, [one.upstream_id for one in made])
     free = [one for one in made if one.upstream_id not in owned]
     left = [one for one in free if not _adopt(runtime, one, connection)]

@@ -88,7 +88,8 @@ class GetimgSettings(WireSettings):
 class OpenRouterSettings(WireSettings):
     """OpenRouter: USD, images inside the reply, charged when the last byte of it is written.
 
-    ``billing`` "accepted" charges although nobody received the reply, which the vendor says it does not do.
+    ``billing`` "accepted" and "completed" charge although nobody received the reply, which the vendor says it does not
+    do: as the work begins, or once it is done.
     ``returns_fewer`` is by how many images a reply to n > 1 falls short. ``media_type``, ``generation_id`` and
     ``usage`` may be left out as the document allows. ``error_shape`` "typed" has no ``code``. ``availability`` goes
     with 404 and 503. ``retry_after`` and ``rate_reset`` are about its own 429s; that unit is not documented.
@@ -96,7 +97,7 @@ class OpenRouterSettings(WireSettings):
 
     balance: Decimal = Decimal(10_000)
     latency: tuple[float, float] = (30.0, 94.0)
-    billing: Literal["delivered", "accepted"] = "delivered"
+    billing: Literal["delivered", "completed", "accepted"] = "delivered"
     returns_fewer: int = 0
     media_type: bool = True
     generation_id: bool = True

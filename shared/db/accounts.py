@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -19,6 +20,8 @@ ON CONFLICT (name) DO UPDATE SET provider = excluded.provider, unit = excluded.u
   concurrency = excluded.concurrency, windows = excluded.windows, daily_cap = excluded.daily_cap, seen_at = now()
 """)
 _SERVED = text("UPDATE account SET seen_at = now() WHERE name = ANY(CAST(:names AS text[]))")
+# Workers say so every minute.
+_UNSERVED = text("SELECT name FROM account WHERE coalesce(seen_at < now() - interval '10 minutes', true)")
 _LOCK = """
 SELECT name, provider, unit, concurrency, ramp, windows, daily_cap, turn,
   paused_at IS NOT NULL AS paused, paused_code, coalesce(probe_at <= clock_timestamp(), false) AS probe_due, needs,
@@ -126,6 +129,12 @@ def register(connection: Connection, rows: Iterable[AccountRow]) -> None:
 def still_served(connection: Connection, names: Iterable[str]) -> None:
     """Record that a worker with these accounts' keys runs: new jobs are dealt to accounts that are served."""
     connection.execute(_SERVED, {"names": list(names)})
+
+
+def unserved(connection: Connection) -> set[str]:
+    """Return the accounts whose key no worker has had for ten minutes."""
+    found: Any = connection.execute(_UNSERVED).scalars()
+    return set(found)
 
 
 def lock(connection: Connection, name: str, *, wait: bool) -> LockedAccount | None:

@@ -13,8 +13,8 @@ from shared.db.submissions import MISSING
 
 _SENDER_LOST: Final = "sender_lost"
 _LOST = text(f"""
-SELECT s.id, s.job_id, s.outcome, s.error_code, s.sender_lock, job.request, job.fingerprint, {MISSING} AS missing,
-  s.opened_at - :slack * interval '1 second' AS since, s.quiet_at AS until,
+SELECT s.id, s.job_id, s.outcome, s.error_code, s.sender_lock, s.sender_over, job.request, job.fingerprint,
+  {MISSING} AS missing, s.opened_at - :slack * interval '1 second' AS since, s.quiet_at AS until,
   extract(epoch FROM s.quiet_at - clock_timestamp()) + :slack AS quiet_in,
   batch.on_unknown = 'resend' OR job.cancel_requested_at IS NOT NULL AS may_close,
   CASE WHEN job.parked THEN job.error END AS held_note
@@ -44,6 +44,10 @@ WHERE s.account IN {_SAME_PROVIDER} AND s.opened_at >= :since AND i.upstream_id 
 _LOCK = text("""
 SELECT pg_advisory_xact_lock(hashtextextended('look-up ' || provider, 0)) FROM account WHERE name = :account
 """)
+_OVER = text("""
+UPDATE submission SET sender_over = true,
+  quiet_at = greatest(quiet_at, clock_timestamp() + :quiet * interval '1 second') WHERE id = :id
+""")
 # A frozen process still holds its lock; a dead one does not, nor one that never was.
 _GONE = text("SELECT pg_try_advisory_xact_lock(:lock)")
 
@@ -54,7 +58,7 @@ class Doubt:
 
     `quiet_in`: seconds until everything it can have made shows in the provider's list, and nothing newer can be taken
     for it; 0 or less once that has passed. `may_close`: its batch, or whoever cancelled the job, lets go of a call that
-    bought nothing. `sender_lock`: held by the sender while it lives; None where it said itself that the call is over.
+    bought nothing. `sender_lock`: held by the sender while it lives; None where the call is known to be over.
     """
 
     submission_id: UUID
@@ -100,7 +104,7 @@ def of_submission(connection: Connection, submission_id: UUID, *, slack_seconds:
         until=row.until,
         quiet_in=float(row.quiet_in),
         may_close=row.may_close,
-        sender_lock=row.sender_lock if row.error_code == _SENDER_LOST else None,
+        sender_lock=None if row.sender_over or row.error_code != _SENDER_LOST else row.sender_lock,
         held_note=row.held_note,
     )
 
@@ -127,6 +131,14 @@ def owned(connection: Connection, account: str, upstream_ids: Collection[str]) -
     """Return those of `upstream_ids` that belong to a submission or picture of the account already."""
     found: Any = connection.execute(_OWNED, {"account": account, "ids": list(upstream_ids)}).scalars()
     return set(found)
+
+
+def sender_is_over(connection: Connection, submission_id: UUID, *, quiet_seconds: float) -> None:
+    """Record that the sender is proved gone: whatever it still received, it received before now.
+
+    Until `quiet_seconds` from now its purchase may still show for the first time.
+    """
+    connection.execute(_OVER, {"id": submission_id, "quiet": quiet_seconds})
 
 
 def sender_gone(connection: Connection, doubt: Doubt) -> bool:

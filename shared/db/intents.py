@@ -23,8 +23,9 @@ WHERE job.state = 'queued' AND job.claimed_by IS NOT NULL AND job.deadline_at > 
 ORDER BY job.priority DESC, job.turn
 """)
 _OPEN = text("""
-INSERT INTO submission (id, job_id, epoch, batch_id, account, sender, sender_lock, send_by, quiet_at, reserved, unit)
-SELECT :id, :job_id, :epoch, :batch_id, name, :sender, :sender_lock,
+INSERT INTO submission
+  (id, job_id, epoch, batch_id, account, key_id, sender, sender_lock, send_by, quiet_at, reserved, unit)
+SELECT :id, :job_id, :epoch, :batch_id, name, :key_id, :sender, :sender_lock,
   clock_timestamp() + :send_within * interval '1 second', clock_timestamp() + :quiet * interval '1 second',
   :reserved, unit FROM account WHERE name = :account
 """)
@@ -62,7 +63,7 @@ class Terms:
     """On which terms an account pays; times in seconds from the intent on.
 
     `price(request, count)` gives an upper bound in the account's unit, or None where nobody knows. After
-    `quiet_seconds` nothing that was sent can still appear at the provider.
+    `quiet_seconds` nothing that was sent can still appear at the provider. `key_id` tells keys apart.
     """
 
     price: Callable[[Request, int], Decimal | None]
@@ -70,6 +71,7 @@ class Terms:
     send_within_seconds: float
     lease_seconds: float
     quiet_seconds: float
+    key_id: str | None = None
 
 
 def open_for(
@@ -158,6 +160,7 @@ def _open(
             "epoch": intent.claim.epoch,
             "batch_id": intent.batch_id,
             "account": account,
+            "key_id": terms.key_id,
             "sender": sender.name,
             "sender_lock": sender.lock_key,
             "send_within": terms.send_within_seconds,

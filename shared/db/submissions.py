@@ -24,8 +24,13 @@ _CLOSE = text("""
 UPDATE submission SET outcome = :outcome, answered_at = clock_timestamp(), http_status = :http_status,
   upstream_id = :upstream_id, error_code = :error_code, error = :error, settled = :settled, inferred = :inferred,
   stated = :stated,
-  quiet_at = least(quiet_at, clock_timestamp() + :quiet * interval '1 second')
+  quiet_at = coalesce(clock_timestamp() + :quiet * interval '1 second', quiet_at)
 WHERE id = :id
+""")
+# A sender that was taken for lost says that its call is over: only now, and so is the time in which it may show.
+_SPOKE = text("""
+UPDATE submission SET error_code = :code, error = :error, quiet_at = clock_timestamp() + :quiet * interval '1 second'
+WHERE id = :id AND error_code = 'sender_lost'
 """)
 _IMAGES = text("""
 INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, link, link_expires_at, error_code, error)
@@ -72,7 +77,7 @@ _STATE = text("""
 SELECT state FROM job WHERE id = :job AND epoch = :epoch AND claimed_by IS NOT NULL FOR UPDATE
 """)
 _LATEST = """
-SELECT id, outcome, error_code, error, sender, sender_lock, batch_id, opened_at, quiet_at,
+SELECT id, account, outcome, error_code, error, sender, sender_lock, batch_id, opened_at, quiet_at,
   greatest(extract(epoch FROM quiet_at - clock_timestamp()), 0) AS quiet_in
 FROM submission WHERE job_id = :job ORDER BY opened_at DESC LIMIT 1
 """
@@ -111,7 +116,8 @@ class Answer:
     """What became of one attempt to pay. `settled` is the provider's own figure, where it gave one.
 
     `inferred`: not the provider's word on this call, but a person's, or what its own list shows; its word replaces it.
-    `quiet_seconds`: the sender knows that its call is over, and from now until its purchase would show in that list.
+    `quiet_seconds`: the sender knows that its call is over, and from now until its purchase would show there.
+    `stated`: `settled` is what the provider itself said in an answer that came whole.
     """
 
     outcome: Outcome
@@ -123,6 +129,7 @@ class Answer:
     images: tuple[BoughtImage, ...] = field(default=())
     inferred: bool = False
     quiet_seconds: float | None = None
+    stated: bool = False
 
 
 def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
@@ -135,6 +142,9 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
     before = Outcome(row.outcome) if row.outcome else None
     named = answer.upstream_id is not None and row.upstream_id is None
     better = row.inferred and answer.outcome is not Outcome.UNKNOWN and (named or not answer.inferred)
+    if before is answer.outcome is Outcome.UNKNOWN and answer.quiet_seconds is not None:
+        said = {"code": answer.error_code, "error": answer.error, "quiet": answer.quiet_seconds}
+        return bool(connection.execute(_SPOKE, {"id": submission_id, **said}).rowcount)
     if not better and (before not in {None, Outcome.UNKNOWN} or before is answer.outcome):
         return False
     known = (answer.settled, row.reserved, row.settled)  # a person's figure only where the price is unknown
@@ -151,7 +161,7 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
             "error": answer.error,
             "settled": settled,
             "inferred": answer.inferred,
-            "stated": answer.settled is not None and not answer.inferred,
+            "stated": answer.stated,
             "quiet": answer.quiet_seconds,
         },
     )
@@ -218,7 +228,7 @@ def refusals(connection: Connection, job_id: UUID, code: str) -> int:
 
 
 def latest(connection: Connection, job_id: UUID, *, lock: bool = False) -> Any:
-    """Return the job's newest submission: id, outcome, error_code, error, sender; None where it has none.
+    """Return the job's newest submission: id, account, outcome, error_code, error, sender; None where it has none.
 
     With `lock`, its evidence cannot change until this transaction ends. Lock it before the job: a sender does too.
     """

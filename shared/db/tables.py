@@ -179,7 +179,9 @@ class Submission(SQLModel, table=True):
     reserved: Decimal | None = _numeric(nullable=True)
     settled: Decimal | None = _numeric(nullable=True)
     inferred: bool
+    key_id: str | None = _text(nullable=True)
     stated: bool
+    sender_over: bool
     unit: str = _text()
 
 
@@ -294,10 +296,11 @@ class UsageReading(SQLModel, table=True):
     """What a provider said that an account's key has used up in all."""
 
     __tablename__ = "usage_reading"
-    __table_args__ = (Index("usage_reading_account", "account", "at"),)
+    __table_args__ = (Index("usage_reading_key", "account", "key_id", "at"),)
 
     id: int = _identity()
     account: str = _account()
+    key_id: str = _text()
     asked_at: datetime = _time()
     at: datetime = _time()
     used: Decimal = _numeric()

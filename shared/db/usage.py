@@ -5,6 +5,7 @@ stated for calls of ours between two readings, nothing else was charged between 
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
@@ -13,29 +14,42 @@ from sqlalchemy import Connection, text
 
 _KEEP_DAYS: Final = 30
 _ROUNDING: Final = Decimal("0.000001")  # in USD; providers add up binary fractions, and no image costs so little
+_NOW = text("SELECT clock_timestamp()")
 _INSERT = text("""
-INSERT INTO usage_reading (account, asked_at, used)
-VALUES (:account, clock_timestamp() - :asked * interval '1 second', :used)
+INSERT INTO usage_reading (account, key_id, asked_at, used) VALUES (:account, :key_id, :asked_at, :used) RETURNING id
 """)
 _PRUNE = text("DELETE FROM usage_reading WHERE account = :account AND at < now() - :days * interval '1 day'")
 # `ours` are the calls whose cost is certainly in the second figure and not in the first. `loose` may be in it.
-_SINCE = text("""
+_AROUND = text("""
 WITH lost AS (
-  SELECT account, opened_at, quiet_at FROM submission WHERE id = :id
-), first AS (
-  SELECT r.at, r.used FROM usage_reading r JOIN lost USING (account) WHERE r.at <= lost.opened_at
-  ORDER BY r.at DESC LIMIT 1
+  SELECT account, key_id, opened_at, quiet_at FROM submission WHERE id = :id
 ), last AS (
-  SELECT r.asked_at - :lag * interval '1 second' AS shown, r.used FROM usage_reading r JOIN lost USING (account)
-  WHERE r.asked_at >= lost.quiet_at ORDER BY r.at DESC LIMIT 1
+  SELECT r.at, r.asked_at - :lag * interval '1 second' AS shown, r.used
+  FROM usage_reading r JOIN lost USING (account, key_id) WHERE r.id = :reading AND r.asked_at >= lost.quiet_at
+), first AS (
+  SELECT r.at, r.used FROM usage_reading r JOIN lost USING (account, key_id) WHERE r.at <= lost.opened_at
+  ORDER BY r.at DESC LIMIT 1
 )
-SELECT last.used - first.used AS risen, calls.ours, calls.loose
+SELECT last.used - first.used AS risen, calls.ours, calls.loose, coalesce(readings.fell, false) AS fell
 FROM first, last, LATERAL (
-  SELECT coalesce(sum(settled) FILTER (WHERE outcome = 'accepted' AND stated AND answered_at < shown), 0) AS ours,
-    count(*) FILTER (WHERE outcome IS NULL OR (outcome = 'accepted' AND answered_at >= shown)) AS loose
-  FROM submission WHERE account = (SELECT account FROM lost) AND opened_at > first.at
-) AS calls
+  SELECT coalesce(sum(s.settled) FILTER (WHERE s.outcome = 'accepted' AND s.stated AND s.answered_at < last.shown), 0)
+      AS ours,
+    count(*) FILTER (WHERE s.outcome IS NULL OR (s.outcome = 'accepted' AND s.answered_at >= last.shown)) AS loose
+  FROM submission s JOIN lost USING (account, key_id) WHERE s.opened_at > first.at
+) AS calls, LATERAL (
+  SELECT bool_or(used < before) AS fell FROM (
+    SELECT r.used, lag(r.used) OVER (ORDER BY r.at) AS before
+    FROM usage_reading r JOIN lost USING (account, key_id) WHERE r.at BETWEEN first.at AND last.at
+  ) AS pairs
+) AS readings
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One reading of the figure, by its id."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +60,35 @@ class Growth:
     """How much more the key used up than the calls whose cost its provider stated."""
     loose: int
     """Calls of ours that are under way or answered just now: they may be in the figure already."""
+    fell: bool = False
+    """Whether the figure fell in between: what was given back may hide a charge."""
 
     @property
     def is_none(self) -> bool:
         """Whether nothing was charged but what is known."""
-        return abs(self.unexplained) < _ROUNDING
+        return abs(self.unexplained) < _ROUNDING and not self.fell
 
 
-def record(connection: Connection, account: str, used: Decimal, *, asked_seconds: float) -> None:
-    """Record what a provider said that the key has used up, `asked_seconds` after it was asked."""
-    connection.execute(_INSERT, {"account": account, "used": used, "asked": asked_seconds})
+def now(connection: Connection) -> datetime:
+    """Return the moment, on the clock that everything is compared on: take it before the provider is asked."""
+    moment: datetime = connection.execute(_NOW).scalar_one()
+    return moment
+
+
+def record(connection: Connection, account: str, used: Decimal, *, key_id: str, asked_at: datetime) -> Reading:
+    """Record what a provider that was asked at `asked_at` said that the key has used up."""
+    values = {"account": account, "key_id": key_id, "asked_at": asked_at, "used": used}
+    reading = connection.execute(_INSERT, values).scalar_one()
     connection.execute(_PRUNE, {"account": account, "days": _KEEP_DAYS})
+    return Reading(reading)
 
 
-def growth(connection: Connection, submission_id: UUID, *, lag_seconds: float) -> Growth | None:
-    """Return how its account's figure grew around a lost call; None without a reading from before or after it.
+def growth(connection: Connection, submission_id: UUID, reading: Reading, *, lag_seconds: float) -> Growth | None:
+    """Return how the figure of its key grew around a lost call, up to `reading`.
 
-    `lag_seconds` after an answer at most its cost shows in the figure.
+    None where the key was not read before the call, or `reading` is too early for its charge to show. `lag_seconds`
+    after an answer at most its cost shows in the figure.
     """
-    row = connection.execute(_SINCE, {"id": submission_id, "lag": lag_seconds}).one_or_none()
-    return None if row is None else Growth(row.risen - row.ours, row.loose)
+    span = {"id": submission_id, "reading": reading.id, "lag": lag_seconds}
+    row = connection.execute(_AROUND, span).one_or_none()
+    return None if row is None else Growth(row.risen - row.ours, row.loose, row.fell)

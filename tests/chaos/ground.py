@@ -57,7 +57,7 @@ SETTINGS: Final = {
     "doubts_before_pause": 10,
     "probe_first_seconds": 3,
     "probe_max_seconds": 10,
-    "sweep_seconds": 30,
+    "sweep_seconds": 60,
     "account_check_seconds": 5,
     "worker_slots": 16,
 }

@@ -8,25 +8,28 @@ import pytest
 from shared.db import usage
 from shared.db.engine import Engine, transaction
 from shared.db.submissions import record
-from shared.db.usage import Growth
+from shared.db.usage import Growth, Reading
 from shared.lifecycle import Outcome
 from tests.support import rows
 from tests.support.rows import Answer
 
 LAG = 10.0
+KEY = "a key"
 COST = Decimal("0.05")
 READ_BEFORE, LOST_AT, QUIET_AT, READ_AFTER = -100, -80, -60, -30
 
 
-def attempt(engine: Engine, answer: Answer | None, opened: float, answered: float | None = None) -> Any:
+def attempt(engine: Engine, answer: Answer | None, opened: float, answered: float | None = None, key: str = KEY) -> Any:
     intent = rows.one_intent(engine)
     if answer is not None:
         with transaction(engine) as connection:
             record(connection, intent.submission_id, answer)
     rows.rows(
         engine,
-        "UPDATE submission SET opened_at = now() + :opened * interval '1 second', quiet_at = now() + :quiet * "
-        "interval '1 second', answered_at = now() + CAST(:answered AS float) * interval '1 second' WHERE id = :id",
+        "UPDATE submission SET key_id = :key, opened_at = now() + :opened * interval '1 second', "
+        "quiet_at = now() + :quiet * interval '1 second', "
+        "answered_at = now() + CAST(:answered AS float) * interval '1 second' WHERE id = :id",
+        key=key,
         opened=opened,
         answered=answered,
         quiet=QUIET_AT,
@@ -35,23 +38,25 @@ def attempt(engine: Engine, answer: Answer | None, opened: float, answered: floa
     return intent.submission_id
 
 
-def read(engine: Engine, at: float, used: Decimal) -> None:
-    rows.rows(
+def read(engine: Engine, at: float, used: Decimal, key: str = KEY) -> Reading:
+    (row,) = rows.rows(
         engine,
-        "INSERT INTO usage_reading (account, asked_at, at, used) VALUES ('bloom', now() + :at * interval '1 second', "
-        "now() + :at * interval '1 second', :used)",
+        "INSERT INTO usage_reading (account, key_id, asked_at, at, used) VALUES ('bloom', :key, "
+        "now() + :at * interval '1 second', now() + :at * interval '1 second', :used) RETURNING id",
+        key=key,
         at=at,
         used=used,
     )
+    return Reading(row.id)
 
 
-def growth(engine: Engine, submission_id: Any) -> Growth | None:
+def growth(engine: Engine, submission_id: Any, reading: Reading) -> Growth | None:
     with transaction(engine) as connection:
-        return usage.growth(connection, submission_id, lag_seconds=LAG)
+        return usage.growth(connection, submission_id, reading, lag_seconds=LAG)
 
 
-def bought(settled: Decimal | None = COST, *, inferred: bool = False) -> Answer:
-    return Answer(Outcome.ACCEPTED, settled=settled, inferred=inferred)
+def bought(settled: Decimal = COST, *, stated: bool = True, inferred: bool = False) -> Answer:
+    return Answer(Outcome.ACCEPTED, settled=settled, stated=stated, inferred=inferred)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +67,8 @@ def bought(settled: Decimal | None = COST, *, inferred: bool = False) -> Answer:
         (bought(), -50, -35, 0, 1),  # answered just before the second reading: its charge may not show yet
         (bought(), -50, -20, 0, 1),
         (bought(), -110, -70, 0, 0),  # charged before the first reading, or after it: nobody knows
-        (bought(None), -90, -70, 0, 0),  # settled at our own price
-        (bought(inferred=True), -90, -70, 0, 0),  # a person's figure
+        (bought(stated=False), -90, -70, 0, 0),  # our own price, or an answer that broke off
+        (bought(stated=False, inferred=True), -90, -70, 0, 0),  # a person's figure
         (Answer(Outcome.UNKNOWN), -90, -70, 0, 0),
         (Answer(Outcome.REJECTED), -90, -70, 0, 0),
         (None, -40, None, 0, 1),
@@ -75,18 +80,36 @@ def test_only_what_the_provider_stated_of_calls_between_the_readings_explains_gr
     lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
     attempt(engine, other, opened, answered)
     read(engine, READ_BEFORE, Decimal(7))
-    read(engine, READ_AFTER, Decimal(7) + COST)
-    assert growth(engine, lost) == Growth(COST - ours * COST, loose)
+    last = read(engine, READ_AFTER, Decimal(7) + COST)
+    assert growth(engine, lost, last) == Growth(COST - ours * COST, loose)
 
 
-@pytest.mark.parametrize("at", [[], [READ_BEFORE], [READ_AFTER], [-70, READ_AFTER], [READ_BEFORE, -65]])
+def test_neither_readings_nor_calls_of_another_key_count(engine: Engine) -> None:
+    lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
+    attempt(engine, bought(), -90, -70, key="another")
+    read(engine, READ_BEFORE, Decimal(7))
+    read(engine, -85, Decimal(0), key="another")
+    assert growth(engine, lost, read(engine, READ_AFTER, Decimal(7), key="another")) is None
+    assert growth(engine, lost, read(engine, READ_AFTER, Decimal(7) + COST)) == Growth(COST, 0)
+
+
+def test_a_figure_that_fell_in_between_proves_nothing(engine: Engine) -> None:
+    lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
+    attempt(engine, bought(), -90, -70)
+    read(engine, READ_BEFORE, Decimal(7))
+    read(engine, -58, Decimal(7) + 2 * COST)
+    found = growth(engine, lost, read(engine, READ_AFTER, Decimal(7) + COST))
+    assert found == Growth(Decimal(0), 0, fell=True)
+    assert not found.is_none
+
+
+@pytest.mark.parametrize("at", [[READ_BEFORE], [READ_AFTER], [-70, READ_AFTER], [READ_BEFORE, -65]])
 def test_nothing_is_said_without_a_reading_before_the_call_and_one_after_its_charge_would_show(
     engine: Engine, at: list[float]
 ) -> None:
     lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
-    for moment in at:
-        read(engine, moment, Decimal(7))
-    assert growth(engine, lost) is None
+    last = [read(engine, moment, Decimal(7)) for moment in at][-1]
+    assert growth(engine, lost, last) is None
 
 
 @pytest.mark.parametrize(("unexplained", "none"), [("0", True), ("1e-12", True), ("0.00004", False), ("-0.05", False)])

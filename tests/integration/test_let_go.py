@@ -55,7 +55,7 @@ def look_at(engine: Engine, runtime: Runtime, claim: Claim) -> Doubt | None:
 
 def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any) -> str:
     with transaction(engine) as connection:
-        reconcile._by_list(runtime, runtime.accounts["bloom"], claim, submission_id, NOTHING_MADE, connection)
+        reconcile._by_provider(runtime, runtime.accounts["bloom"], claim, submission_id, NOTHING_MADE, connection)
         return str(submissions.latest(connection, claim.job_id).outcome)
 
 

@@ -139,6 +139,40 @@ def test_a_sender_that_comes_back_and_knows_nothing_leaves_a_held_job_to_a_perso
     assert client.totals("b") == {"in_doubt": 1}
 
 
+def without_key(runtime: Runtime, name: str) -> Runtime:
+    runtime.accounts.pop(name)
+    return runtime
+
+
+@pytest.mark.parametrize(("served", "totals"), [(True, {"looking_up": 1}), (False, {"in_doubt": 1})])
+def test_a_worker_without_the_key_leaves_a_doubt_to_others_and_where_nobody_has_it_to_a_person(
+    *, runtime: Runtime, engine: Engine, client: Client, served: bool, totals: dict[str, int]
+) -> None:
+    rows.one_intent(engine, lease=0)
+    rows.rows(
+        engine, "UPDATE account SET seen_at = now() - interval '1 hour' * CAST(:hours AS integer)", hours=not served
+    )
+    keyless = without_key(runtime, "bloom")
+    for _ in range(2):
+        rows.rows(engine, "UPDATE job SET due_at = now()")
+        reconcile(keyless, engine)
+    assert client.totals("b") == totals
+    (job,) = rows.rows(engine, "SELECT due_at < now() + interval '20 minutes' AS soon, error FROM job")
+    assert job.soon
+    assert ("no worker has its account's key" in job.error) is not served
+
+
+def test_a_dispatcher_hands_out_the_doubts_of_an_account_that_no_worker_has_the_key_of(
+    runtime: Runtime, engine: Engine, client: Client
+) -> None:
+    rows.one_intent(engine, lease=0)
+    rows.rows(engine, "UPDATE account SET seen_at = now() - interval '1 hour'")
+    keyless = without_key(runtime, "bloom")
+    for expected in ({"looking_up": 1}, {"in_doubt": 1}):
+        rows.rows(engine, "UPDATE job SET due_at = now()")
+        drain(keyless, lambda expected=expected: client.totals("b") == expected)
+
+
 def test_one_job_that_cannot_be_reconciled_keeps_no_other_from_it(runtime: Runtime, engine: Engine) -> None:
     first, second = rows.one_intent(engine, lease=0), rows.one_intent(engine, lease=0)
     claims = sorted(rows.claim(engine, "reconcile", count=2), key=lambda claim: claim.job_id != first.claim.job_id)

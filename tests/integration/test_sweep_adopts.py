@@ -1,6 +1,7 @@
 """The sweep: a picture that carries the reference of one of our calls is collected, whatever was believed of it."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -9,13 +10,22 @@ import pytest
 from ops.simulator import BanatieSettings, Simulator, SimulatorConfig
 from ops.stack import Endpoints
 from producer import Client
-from producer.client import is_settled
 from shared.db.engine import Engine, transaction
 from shared.db.submissions import Answer, record
 from shared.lifecycle import Outcome
 from tests.support import rows
 from tests.support.drain import drain
-from tests.support.lost import BY_HAND, adopted, bought, ledger_is_the_bill, lose, names, row
+from tests.support.lost import (
+    BY_HAND,
+    adopted,
+    bought,
+    finish,
+    ledger_is_the_bill,
+    lose,
+    make_by_hand,
+    names,
+    row,
+)
 from tests.support.outcome import only, paid
 from tests.support.sweeping import hasty_runtime, search_now, strays, until_found
 from tests.support.waiting import until
@@ -58,11 +68,6 @@ def search_until_adopted(runtime: Runtime, engine: Engine) -> None:
         return bool(adopted(engine))
 
     until(look)
-
-
-def finish(client: Client, runtime: Runtime) -> dict[str, int]:
-    drain(runtime, lambda: is_settled(client.totals("b")))
-    return client.totals("b")
 
 
 def make_with_reference(simulated: Simulator, reference: str) -> str:
@@ -120,6 +125,49 @@ def search_until_both(runtime: Runtime, engine: Engine) -> None:
         return len(adopted(engine)) == 2
 
     until(look)
+
+
+def behind_others(client: Client, runtime: Runtime, simulated: Simulator, engine: Engine, others: int) -> None:
+    """Give up a lost call whose picture lies behind those that somebody else made, and let all be quiet."""
+    client.enqueue([row("banatie")], batch="before")
+    assert finish(client, runtime, batch="before") == {"succeeded": 1}
+    for _ in range(others):
+        make_by_hand(simulated, "banatie")
+    before = paid(simulated)
+    lose(simulated)
+    client.enqueue([row("banatie", custom_id="a")], batch="b")
+    drain(runtime, lambda: client.totals("b") == {"looking_up": 1}, seen=no_look_up)
+    until(lambda: paid(simulated) == before + 1)
+    client.resolve(client.find_job("a"), resend=False)
+    loud = "SELECT 1 FROM submission WHERE opened_at > clock_timestamp() - interval '3 seconds'"
+    until(lambda: not rows.rows(engine, loud))
+
+
+def outcome(engine: Engine) -> Any:
+    found = "SELECT s.outcome FROM submission s JOIN job ON job.id = s.job_id WHERE job.custom_id = 'a'"
+    return rows.rows(engine, found)[0].outcome
+
+
+def test_a_picture_behind_more_than_one_search_looks_at_is_collected_in_the_end(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    behind_others(client, runtime, simulated, engine, 21)
+    for _ in range(2):
+        search_now(runtime, engine, "banatie")
+    assert outcome(engine) == "accepted"
+    assert len(strays(client)) == 21
+
+
+def test_a_search_that_its_windows_break_off_gets_on_all_the_same(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    behind_others(client, runtime, simulated, engine, 9)
+    narrow = '[{"requests": 8, "seconds": 3600, "scope": "all"}]'
+    rows.rows(engine, "UPDATE account SET windows = CAST(:narrow AS jsonb) WHERE name = 'banatie'", narrow=narrow)
+    for _ in range(2):
+        rows.rows(engine, "DELETE FROM request_slot")
+        search_now(runtime, engine, "banatie")
+    assert outcome(engine) == "accepted"
 
 
 @pytest.mark.parametrize("reference", ["not an id", "0b9b0f0e-7e68-4f07-9a3f-3f1f0f1f0f1f"])

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import anyio
 import httpx
 import pytest
 
@@ -25,8 +24,8 @@ from tests.support.lost import (
     until_lost,
 )
 from tests.support.outcome import only, paid, paid_posts
+from tests.support.usage import survey
 from worker.runtime import Runtime
-from worker.survey import ask
 
 NAME: Final = "openrouter"
 NOTHING: Final = "shows that nothing was charged"
@@ -42,32 +41,18 @@ def simulated(request: pytest.FixtureRequest) -> Iterator[Simulator]:
 
 @pytest.fixture
 def runtime(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[Runtime]:
-    with opened(database_url, endpoints, simulated) as made:
+    with opened(database_url, endpoints, simulated, openrouter={"timeout_seconds": 1.5}) as made:
         yield made
 
 
 bills_all = pytest.mark.parametrize("simulated", ["accepted"], indirect=True)
 
 
-def survey(runtime: Runtime) -> None:
-    """Read what the key has used up, as a worker does now and then."""
-    account = runtime.accounts[NAME]
-
-    async def work() -> None:
-        async with anyio.create_task_group() as life:
-            runtime.start(life)
-            await ask(runtime, account)
-            await account.get.close()
-            life.cancel_scope.cancel()
-
-    anyio.run(work)
-
-
 def known(client: Client, runtime: Runtime) -> None:
     """Bring the account into the database, with one purchase in its past, and read its usage."""
     client.enqueue([row(NAME)], batch="before")
     assert finish(client, runtime, batch="before") == {"succeeded": 1}
-    survey(runtime)
+    survey(runtime, NAME)
 
 
 def lose_one(client: Client, runtime: Runtime, simulated: Simulator, fault: Any, on_unknown: Any = "resend") -> None:
@@ -162,12 +147,39 @@ def test_while_another_call_is_under_way_it_is_looked_at_again_later(
     client.enqueue([row(NAME, custom_id="busy")], batch="busy")
     (claim,) = rows.claim(engine, account=NAME)
     rows.open_intents(engine, [claim], account=NAME)
+    rows.rows(engine, "UPDATE submission SET key_id = :key WHERE key_id IS NULL", key=runtime.accounts[NAME].key_id)
     url, headers = f"{simulated.addresses()[NAME]}/images", {"authorization": "Bearer sim-test"}
     httpx.post(url, json={"model": MODEL[NAME], "prompt": PROMPT}, headers=headers).raise_for_status()
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"looking_up": 1}
     (job,) = rows.rows(engine, "SELECT due_at > now() AS later, parked FROM job WHERE custom_id = 'a'")
     assert (job.later, job.parked) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "fault", ["html_body", {"kind": "error_5xx", "status": 401}, {"kind": "429", "retry_after": 80_000}]
+)
+def test_a_figure_that_cannot_be_read_for_an_hour_holds_the_call_and_is_asked_for_all_the_same(
+    fault: Any, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF)
+    simulated.put_faults([{"match": {"route": "key"}, "fault": fault, "times": 1}])
+    rows.rows(engine, "UPDATE submission SET quiet_at = now() - interval '2 hours' WHERE outcome = 'unknown'")
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert "cannot be asked" in reason(client)
+    look_up(runtime, engine, NAME)
+    assert finish(client, runtime) == {"succeeded": 1}
+
+
+def test_a_wait_of_a_day_before_the_next_look_holds_the_call(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF)
+    simulated.put_faults([{"match": {"route": "key"}, "fault": {"kind": "429", "retry_after": 80_000}}])
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert "rate_limited" in reason(client)
 
 
 def test_a_figure_that_cannot_be_read_is_asked_for_again(

@@ -1,6 +1,6 @@
 """Wires that speak to a simulator over real sockets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -83,9 +83,9 @@ class Caller:
         call = PaidCall(body(self.provider, **extra), 0, reference)
         return anyio.run(self._ask, lambda wire: wire.find(call, since))
 
-    def everything(self, since: datetime) -> Any:
-        """Look for whatever was made since, as the sweep does; return what the wire returned."""
-        return anyio.run(self._ask, lambda wire: wire.find(None, since))
+    def everything(self, since: datetime, owned: Collection[str] = ()) -> Any:
+        """Look for whatever was made since and is not `owned`, as the sweep does; return what the wire returned."""
+        return anyio.run(self._ask, lambda wire: wire.find(None, since, owned))
 
     def account(self) -> Any:
         """Ask about the account; return what the wire returned."""

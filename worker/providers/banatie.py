@@ -106,28 +106,31 @@ class Banatie:
         """Look through what was made since with this prompt, the oldest first, for the one with our reference.
 
         Without a call, every row, with the reference that it carries. Lists may leave `meta` out, so that each row
-        costs a request: at most five pages and twenty rows; of further ones the reference is not known.
+        costs a request: at most five pages and twenty rows, and what is not looked at is left out.
         """
         rows, complete = await self._made_since(since)
         if isinstance(rows, Refused):
             return rows
         asked = [row for row in rows if row[1] not in owned and (call is None or _may_be(row[2], call))]
         found: list[Candidate] = []
-        looks, unseen = 0, False
+        looks = 0
         for made, upstream_id, item in asked:
             reference = _reference(item)
-            if reference is None and looks < _MOST_LOOKS:
+            if reference is None:
                 looks += 1
-                looked = await self._look(upstream_id)
+                looked = await self._look(upstream_id) if looks <= _MOST_LOOKS else None
                 if isinstance(looked, Refused) and looked.code != GONE:
+                    if call is None:
+                        return Found(tuple(found), complete=False)
                     return looked
+                if looked is None:
+                    complete = False
+                    continue
                 reference = _reference(looked)
-            elif reference is None:
-                unseen = True
             if call is not None and reference == call.reference:
                 return Found((Candidate(upstream_id, made, reference),), complete=True)
             found.append(Candidate(upstream_id, made, reference))
-        return Found((), complete and not unseen) if call else Found(tuple(found), complete)
+        return Found(() if call else tuple(found), complete)
 
     async def account(self) -> AccountFacts | Refused:
         """Ask for one row of the list: whether the key is taken. Banatie has no balance."""

@@ -77,6 +77,8 @@ class Accepted:
     settled: Decimal | None = None
     remaining: Decimal | None = None
     """What the provider says is left on the account, in its unit."""
+    whole: bool = True
+    """Whether the answer is known to have come to its end: a provider may bill only what it delivered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,5 +39,5 @@ def kept(answer: Accepted | Refused, wire: InlineWire, file: BinaryIO) -> Accept
         read = wire.read_reply(file)
     except UnreadableError as error:
         return answer if isinstance(answer, Refused) else unread(answer.http_status, error)
-    upstream_id = answer.upstream_id if isinstance(answer, Accepted) else None
-    return replace(read, http_status=answer.http_status, upstream_id=upstream_id)
+    came = answer if isinstance(answer, Accepted) else Accepted(answer.http_status, (), whole=False)
+    return replace(read, http_status=came.http_status, upstream_id=came.upstream_id, whole=came.whole)

@@ -113,6 +113,9 @@ class OpenRouterWire:
         self._buy(exchange, account, Sale(charge, pictures))
         await world.clock.sleep(generation.seconds)
         generation.sale = exchange.sale
+        if self._settings.billing == "completed":
+            world.settle(exchange)
+            exchange.sale = None
         self._generations[generation.id] = generation
         return await self._reply(generation, pictures, cost)
 
@@ -136,7 +139,7 @@ class OpenRouterWire:
         spent = world.bill.spent(self.name, account.key) + account.held
         if account.terms.payment_required or (limit is not None and spent + sale.charge.amount > limit):
             raise self._errors.refuse(402, message="This request exceeds the spending limit of the API key")
-        if self._settings.billing == "delivered":
+        if self._settings.billing != "accepted":
             bought = world.hold(exchange, account, sale)
         else:
             bought = world.charge(exchange, account, sale.charge)
