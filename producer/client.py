@@ -12,13 +12,13 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from producer import planning
-from producer.money import parse_caps
+from producer.money import is_amount, parse_caps
 from producer.prompts import Format, LineFault, PreparedFile, read, read_rows
 from shared import catalog
 from shared.db import accounts, drift, reports, retry, schema, strays, workers
 from shared.db.accounts import AccountRow
 from shared.db.cancel import Cancelled, cancel
-from shared.db.caps import set_for
+from shared.db.caps import of_batch, set_for
 from shared.db.engine import Connection, open_engine, transaction
 from shared.db.enqueue import Enqueued, NewJob, Policy, enqueue, wake
 from shared.db.facts import DatabaseFacts, database_facts
@@ -149,16 +149,15 @@ class Client:
             return enqueue(connection, batch, jobs, [_default_account(name) for name in prepared.providers], policy)
 
     def cap(self, batch: str, max_cost: Sequence[str]) -> dict[str, Decimal]:
-        """Replace the caps of `batch` and let what waited for room try again; an empty sequence takes them away.
+        """Set caps of `batch` and let what waited for room try again; an empty sequence takes all of them away.
 
-        Returns the caps by provider. Raises `CapError` and `NoSuchBatchError`.
+        Returns the caps that hold now, by provider. Raises `CapError` and `NoSuchBatchError`.
         """
         with self._connection() as connection:
             self._require(connection, batch)
-            caps = parse_caps(max_cost, providers=reports.counts(connection, batch))
-            set_for(connection, batch, caps)
+            set_for(connection, batch, parse_caps(max_cost, providers=reports.counts(connection, batch)))
             wake(connection)
-        return caps
+            return of_batch(connection, batch)
 
     def plan(
         self,
@@ -318,29 +317,32 @@ class Client:
                 collect_seconds=self.settings.collect_seconds,
             )
 
-    def resolve(self, job: UUID, *, resend: bool, charged: Decimal | None = None) -> None:
-        """End a job in doubt: send it again, or give it up; raises `NotHeldError`.
+    def resolve(self, job: UUID, *, resend: bool, charged: Decimal | None = None) -> str:
+        """End a job in doubt: send it again, or give it up. Returns the state that the job is in now.
 
-        `charged` is what the provider's own history shows for the lost call; None leaves the money held.
+        `charged` is what the provider's own history shows for the lost call; None leaves the money held. Raises
+        `NotHeldError`, and `ValueError` for what is no amount.
         """
+        if charged is not None and not is_amount(charged):
+            raise ValueError(f"not an amount: {charged!s:.40}")
         with self._connection() as connection:
-            resolve(connection, job, resend=resend, charged=charged, actor="person")
+            return resolve(connection, job, resend=resend, charged=charged, actor="person")
 
     def cancel(self, *, job: UUID | None = None, batch: str | None = None) -> Cancelled:
         """Cancel the jobs that match and have not ended: free where nothing is bought yet.
 
         What is bought, or being bought, is followed: stored, accounted for, and ended as cancelled.
         """
-        ended = followed = 0
+        ended = followed = held = 0
         end = time.monotonic() + _CANCEL_SECONDS
         while True:
             with self._connection() as connection:
                 if batch is not None:
                     self._require(connection, batch)
                 done = cancel(connection, job=job, batch=batch, actor="person")
-            ended, followed = ended + done.ended, followed + done.followed
+            ended, followed, held = ended + done.ended, followed + done.followed, held + done.held
             if not done.more or time.monotonic() >= end:
-                return Cancelled(ended, followed, done.more)
+                return Cancelled(ended, followed, done.more, held)
             if not done.ended + done.followed:
                 time.sleep(_BUSY_SECONDS)  # workers hold those that are left, for as long as a statement takes
 

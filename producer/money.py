@@ -42,11 +42,22 @@ def _only(billed: list[str], text: str) -> str:
     raise CapError(f"the cap {text[:60]!r} names no provider, and {whose}: write PROVIDER=AMOUNT")
 
 
-def _amount(text: str, given: str) -> Decimal:
+def amount_in(text: str) -> Decimal | None:
+    """Return an amount of money or credits as a person writes it; None for anything else."""
     try:
         amount = Decimal(text.strip())
     except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or not 0 <= amount <= _MOST or amount != round(amount, _DECIMALS):
+        return None
+    return abs(amount) if "_" not in text and is_amount(amount) else None
+
+
+def is_amount(amount: Decimal) -> bool:
+    """Tell whether a number can be an amount: from 0 to a thousand million, to the billionth."""
+    return amount.is_finite() and 0 <= amount <= _MOST and amount == round(amount, _DECIMALS)
+
+
+def _amount(text: str, given: str) -> Decimal:
+    amount = amount_in(text)
+    if amount is None:
         raise CapError(f"the cap {given[:60]!r} has no amount such as 10.00")
     return amount

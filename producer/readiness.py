@@ -1,5 +1,6 @@
 """What a plan remarks of an account: whatever would keep its jobs waiting or unmade, and what to do about it."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -67,7 +68,7 @@ def batch_cap(batch: str, provider: Provider, *, cap: Decimal, left: Decimal, wa
     """Say that a batch's cap has no room for what its rows may cost."""
     left = max(left, Decimal(0))
     seen = _lacking(f"{left:f} {provider.unit} left of the batch's {cap:f} for {provider.name}", left, wanted)
-    do = f"genqueue cap {batch} {provider.name}={cap + wanted - left:f}, or --max-cost of enqueue"
+    do = f"genqueue cap {shlex.quote(batch)} {provider.name}={cap + wanted - left:f}, or --max-cost of enqueue"
     return Remark("batch_cap_short", None, seen, do)
 
 

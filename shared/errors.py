@@ -31,7 +31,10 @@ _HOLDS = "holds the job: it is never sent again by itself"
 _RETRY = "correct the row and enqueue it under a new custom_id"
 _RETRY_PAID = "`genqueue retry JOB --buy-again` buys it anew"
 _COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it; else add `--buy-again`"
-_RESOLVE = "look at the provider's own history, then `genqueue resolve JOB --resend` or `--fail`"
+_RESOLVE = (
+    "look at the provider's own history, then `genqueue resolve JOB --resend` or `genqueue resolve JOB --fail`, "
+    "with `--charged AMOUNT` if it shows what the lost call cost"
+)
 
 _ALL: Final = (
     ErrorCode("provider_rejected", "the provider refused the request as invalid", _ENDS, _RETRY),
@@ -203,7 +206,7 @@ _ALL: Final = (
     ),
     ErrorCode(
         "not_bought",
-        "an answer was lost, and the provider's own list shows that nothing was bought",
+        "an answer was lost, and the provider shows that nothing was bought",
         "sends the job again, as its batch's `--on-unknown resend` says",
         "nothing is needed",
     ),
@@ -217,7 +220,8 @@ _ALL: Final = (
         "poison",
         "worker after worker died while it ran this job alone",
         "ends the job, or holds it where it may have been bought; what is bought for it stays recorded",
-        "report it; if it is held, `genqueue resolve JOB --resend` or `--fail`, else `genqueue retry JOB`",
+        "report it; if it is held, `genqueue resolve JOB --resend` or `genqueue resolve JOB --fail`, "
+        "else `genqueue retry JOB`",
     ),
     ErrorCode(
         "written_off",

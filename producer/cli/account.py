@@ -20,7 +20,7 @@ def pause(
     """
     with client(context) as opened:
         _require(account, [str(row["name"]) for row in opened.accounts()])
-        done = opened.pause(account, reason)
+        done = opened.pause(account, "".join(filter(str.isprintable, " ".join(reason.split()))))
     errors().print(f"{account} is paused" if done else f"{account} was paused already", markup=False)
 
 

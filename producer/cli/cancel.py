@@ -27,4 +27,5 @@ def cancel(
     bought = (
         f"; {done.followed:,} bought or being bought: stored and accounted for as they end" if done.followed else ""
     )
-    errors().print(f"{done.ended:,} cancelled{bought}", markup=False)
+    held = f"; {done.held:,} of them held in doubt: end those with genqueue resolve" if done.held else ""
+    errors().print(f"{done.ended:,} cancelled{bought}{held}", markup=False)

@@ -11,10 +11,10 @@ def cap(
     context: typer.Context,
     batch: Annotated[str, typer.Argument(help="the batch's name")],
     max_cost: Annotated[
-        list[str] | None, typer.Argument(help="PROVIDER=AMOUNT, or an amount; none at all takes the caps away")
+        list[str] | None, typer.Argument(help="PROVIDER=AMOUNT, or an amount; none at all takes every cap away")
     ] = None,
 ) -> None:
-    """Replace a batch's spend caps; the jobs that waited for room try again at once.
+    """Set a batch's spend caps; other providers' caps stay, and the jobs that waited for room try again at once.
 
     Example: genqueue cap spring getimg=25.00
     """

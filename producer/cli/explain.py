@@ -1,6 +1,8 @@
 """`genqueue explain JOB`: one job's whole story, in order, with money and what you can do."""
 
 import json
+import re
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -9,10 +11,12 @@ from rich.console import Console
 
 from producer.cli.listings import AsJson, cell, plain
 from producer.cli.session import client
-from shared.errors import CODES
+from shared.errors import CODES, ErrorCode
 from shared.lifecycle import FINAL, JobState
 
 _PROMPT_CHARS = 60
+_COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it"
+_WORDS = re.compile(r"\b(?:JOB|BATCH|ACCOUNT|PROVIDER)\b")
 _PRIVATE = {"fingerprint", "link", "sender_lock"}
 
 
@@ -48,15 +52,14 @@ def _json(value: Any) -> Any:
 def _lines(story: Mapping[str, Any]) -> list[str]:
     job = story["job"]
     lines = [
-        f"[bold]{job['batch']}/{cell(job['custom_id'])}[/bold]  {job['id']}",
+        f"[bold]{cell(job['batch'])}/{cell(job['custom_id'])}[/bold]  {job['id']}",
         f"  {job['provider']} (account {job['account']}), {job['images']} image(s): {_asked(job['request'])}",
         f"  [bold]{job['state']}[/bold]{_when(job)}",
     ]
     lines += _why(job)
     lines += [f"{_clock(row['at'])}  {text}" for row, text in sorted(_timeline(story), key=lambda pair: pair[0]["at"])]
     lines += [_image(image) for image in story["images"]]
-    lines.append(_money(story))
-    return lines
+    return lines + _money(story)
 
 
 def _asked(request: Mapping[str, Any]) -> str:
@@ -79,10 +82,7 @@ def _why(job: Mapping[str, Any]) -> list[str]:
     if job["error_code"]:
         lines.append(f"  {job['error_code']}: {cell(job['error'])}")
     if code:
-        you_can = code.you_can
-        for word, value in _names(job).items():
-            you_can = you_can.replace(word, value)
-        lines += [f"  means: {code.meaning}", f"  the queue {code.queue_does}", f"  you can: {cell(you_can)}"]
+        lines += [f"  means: {code.meaning}", *_what_now(job, code)]
     if job["paused_code"] and job["state"] == JobState.QUEUED:
         link = f" ({job['action_url']})" if job["action_url"] else ""
         lines.append(f"  account {job['account']} is paused: {cell(job['paused_reason'])}{link}")
@@ -91,14 +91,30 @@ def _why(job: Mapping[str, Any]) -> list[str]:
     return lines + _limits(job)
 
 
-def _names(job: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the words of an advice stand for in this job."""
-    return {
-        "JOB": f"{job['batch']}/{job['custom_id']}",
+def _what_now(job: Mapping[str, Any], code: ErrorCode) -> list[str]:
+    """Say what the queue does and what a person can do, which the code alone does not tell of every state."""
+    if job["state"] == JobState.IN_DOUBT and not job["parked"]:
+        does = "sends it again if it is proved unbought, else holds it" if job["on_unknown"] == "resend" else "holds it"
+        return [f"  the queue looks for what it bought, and collects that; else it {does}", "  you can: wait for that"]
+    if job["state"] == JobState.CANCELLED:
+        return [f"  you can: {cell(_fill(_COLLECT, job))}"] if _may_be_collected(str(job["error_code"])) else []
+    return [f"  the queue {code.queue_does}", f"  you can: {cell(_fill(code.you_can, job))}"]
+
+
+def _may_be_collected(code: str) -> bool:
+    return code == "never_finished" or code.startswith("result_")
+
+
+def _fill(advice: str, job: Mapping[str, Any]) -> str:
+    """Put the job's own names in place of an advice's words, quoted as a shell needs them."""
+    name = f"{job['batch']}/{job['custom_id']}"
+    values = {
+        "JOB": str(job["id"]) if name.startswith("-") else name,
         "BATCH": str(job["batch"]),
         "ACCOUNT": str(job["account"]),
         "PROVIDER": str(job["provider"]),
     }
+    return _WORDS.sub(lambda found: shlex.quote(values[found[0]]), advice)
 
 
 def _limits(job: Mapping[str, Any]) -> list[str]:
@@ -120,10 +136,13 @@ def _limits(job: Mapping[str, Any]) -> list[str]:
 def _timeline(story: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str]]:
     told: list[tuple[Mapping[str, Any], str]] = [({"at": story["job"]["created_at"]}, "enqueued")]
     for event in story["events"]:
-        why = f"  {event['code']}: {cell(event['note'])}" if event["code"] else ""
+        said = ": ".join(filter(None, (event["code"], event["note"])))
+        why = f"  {cell(said)}" if said else ""
         told.append((event, f"{event['from_state']} -> {event['to_state']}{why}  ({event['actor']})"))
     for line in story["ledger"]:
         moved = ", ".join(f"{name} {line[name]:+f}" for name in ("reserved", "settled", "held") if line[name])
+        if line["unit"] == "unbilled":
+            moved = "nothing is charged,"
         told.append((line, f"{line['kind']}: {moved or 'price unknown'} {line['unit']}"))
     return told
 
@@ -136,10 +155,15 @@ def _image(image: Mapping[str, Any]) -> str:
     return f"  image {image['index']}: {image['state']}{why}"
 
 
-def _money(story: Mapping[str, Any]) -> str:
+def _money(story: Mapping[str, Any]) -> list[str]:
+    job = story["job"]
     totals = {name: sum(line[name] for line in story["ledger"]) for name in ("settled", "reserved", "held")}
     unit = story["ledger"][0]["unit"] if story["ledger"] else ""
-    return "  money: " + ", ".join(f"{name} {cell(total) or 0} {unit}".strip() for name, total in totals.items())
+    lines = ["  money: " + ", ".join(f"{name} {cell(total) or 0} {unit}".strip() for name, total in totals.items())]
+    if JobState(job["state"]) in FINAL and any(attempt["outcome"] == "unknown" for attempt in story["submissions"]):
+        settle = _fill("`genqueue resolve JOB --fail --charged AMOUNT`", job)
+        lines.append(f"  an attempt's cost is still open; once the provider's history shows it: {cell(settle)}")
+    return lines
 
 
 def _clock(moment: Any) -> str:

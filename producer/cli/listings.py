@@ -9,12 +9,14 @@ from uuid import UUID
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from producer.cli.session import ExitCode, client, fail
 from shared.db.drift import Span, Verdict
 from shared.lifecycle import JobState
 
+SHOWN_STATES = (*JobState, "parked", "looking_up")
 AsJson = Annotated[bool, typer.Option("--json", help="one JSON object a line")]
 
 
@@ -32,7 +34,7 @@ def batches(context: typer.Context, as_json: AsJson = False) -> None:
 def jobs(
     context: typer.Context,
     batch: Annotated[str, typer.Argument(help="the batch's name")],
-    state: Annotated[str | None, typer.Option(help="only jobs in this state")] = None,
+    state: Annotated[str | None, typer.Option(help="only jobs in this state, parked and looking_up among them")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="at most so many")] = 100,
     as_json: AsJson = False,
 ) -> None:
@@ -40,8 +42,8 @@ def jobs(
 
     Example: genqueue jobs spring --state failed --json
     """
-    if state is not None and state not in set(JobState):
-        fail(f"--state must be one of {', '.join(JobState)}", ExitCode.WRONG_INPUT)
+    if state is not None and state not in SHOWN_STATES:
+        fail(f"--state must be one of {', '.join(SHOWN_STATES)}", ExitCode.WRONG_INPUT)
     with client(context) as opened:
         rows = opened.jobs(batch, state=state, limit=limit)
     names = ("custom_id", "provider", "state", "error_code", "id")
@@ -140,7 +142,7 @@ def cell(value: Any) -> str:
         return f"{value.normalize():f}"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return str(value).replace("[", r"\[")
+    return escape(str(value))
 
 
 def plain(value: Any) -> Any:

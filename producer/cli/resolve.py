@@ -1,11 +1,12 @@
 """`genqueue resolve JOB --resend | --fail`: a person ends a job in doubt."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated
 
 import typer
 
 from producer.cli.session import ExitCode, client, errors, fail
+from producer.money import amount_in
 
 
 def resolve(
@@ -25,18 +26,13 @@ def resolve(
         fail("say one of --resend and --fail", ExitCode.WRONG_INPUT)
     amount = _amount(charged)
     with client(context) as opened:
-        opened.resolve(opened.find_job(job), resend=resend, charged=amount)
+        state = opened.resolve(opened.find_job(job), resend=resend, charged=amount)
     money = "the money stays held" if amount is None else f"the ledger says {amount:f}"
-    errors().print(f"{job} is {'queued again' if resend else 'given up'}; {money}", markup=False)
+    errors().print(f"{job} is {state}; {money}", markup=False)
 
 
 def _amount(charged: str | None) -> Decimal | None:
-    if charged is None:
-        return None
-    try:
-        amount = Decimal(charged)
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or amount < 0:
+    amount = None if charged is None else amount_in(charged)
+    if charged is not None and amount is None:
         fail("--charged must be an amount such as 0.035, in the account's unit", ExitCode.WRONG_INPUT)
     return amount

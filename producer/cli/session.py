@@ -7,6 +7,7 @@ from typing import NoReturn, Protocol
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from producer.client import Client, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.money import CapError
@@ -30,6 +31,8 @@ class ExitCode(IntEnum):
     """The input is wrong; nothing was enqueued."""
     INCOMPLETE = 3
     """Finished, but some jobs failed, were cancelled or are held."""
+    INTERRUPTED = 130
+    """Ctrl-C ended the waiting; the batch goes on."""
 
 
 class Door(Protocol):
@@ -84,4 +87,4 @@ def _tell_faults(error: InvalidRowsError) -> None:
 
 
 def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
+    return escape(text)

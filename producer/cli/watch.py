@@ -1,6 +1,7 @@
 """`genqueue watch BATCH`: live progress until every job has ended or is held."""
 
 import json
+import shlex
 import time
 from collections.abc import Mapping
 from typing import Annotated
@@ -41,7 +42,7 @@ def watch(
 ) -> None:
     """Show a batch's progress until every job has ended or is held; Ctrl-C leaves the batch running.
 
-    Exit code 0: all succeeded; 3: some failed, were cancelled or are held. Example: genqueue watch spring
+    Exit code 0: all succeeded; 3: some failed, were cancelled or are held; 130: Ctrl-C. Example: genqueue watch spring
     """
     with client(context) as opened:
         raise typer.Exit(follow(opened, batch, as_json=as_json))
@@ -54,8 +55,8 @@ def follow(opened: Client, batch: str, *, as_json: bool = False) -> ExitCode:
     try:
         totals = show(opened, batch, console)
     except KeyboardInterrupt:
-        console.print(f"the batch goes on; come back with: genqueue watch {batch}", markup=False)
-        return ExitCode.DONE
+        console.print(f"the batch goes on; come back with: genqueue watch {shlex.quote(batch)}", markup=False)
+        return ExitCode.INTERRUPTED
     if not as_json:
         console.print(summary(totals))
     return exit_code(totals)
@@ -99,15 +100,17 @@ def _json(opened: Client, batch: str, _console: Console) -> dict[str, int]:
 
 def _plain(opened: Client, batch: str, console: Console) -> dict[str, int]:
     """Degrade to a line whenever something changed, at most one every few seconds."""
-    said, said_at = "", float("-inf")
+    said: list[str] = []
+    said_at = float("-inf")
     while True:
         totals = opened.totals(batch)
-        line = summary(totals).plain
         if is_settled(totals):
             return totals
-        if line != said and time.monotonic() - said_at >= _PLAIN_SECONDS:
-            console.print(f"{batch}: {line}", markup=False, highlight=False)
-            said, said_at = line, time.monotonic()
+        lines = [f"{batch}: {summary(totals).plain}", *(warning.plain for warning in _warnings(opened))]
+        if lines != said and time.monotonic() - said_at >= _PLAIN_SECONDS:
+            for line in lines:
+                console.print(line, markup=False, highlight=False)
+            said, said_at = lines, time.monotonic()
         time.sleep(_TICK_SECONDS)
 
 

@@ -11,7 +11,7 @@ from shared.lifecycle import JobState
 
 # Skipping what others hold just now keeps this from waiting for them in another order than theirs.
 _OPEN = text("""
-SELECT job.id, job.epoch, job.state FROM job JOIN batch ON batch.id = job.batch_id
+SELECT job.id, job.epoch, job.state, job.parked FROM job JOIN batch ON batch.id = job.batch_id
 WHERE job.due_at IS NOT NULL AND job.cancel_requested_at IS NULL
   AND (CAST(:job AS uuid) IS NULL OR job.id = :job) AND (CAST(:batch AS text) IS NULL OR batch.name = :batch)
 LIMIT :limit FOR NO KEY UPDATE OF job SKIP LOCKED
@@ -33,11 +33,15 @@ _CHUNK: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """How many jobs ended free of charge, how many are followed to their end, and whether some are still to do."""
+    """How many jobs ended free of charge, how many are followed to their end, and whether some are still to do.
+
+    Of those followed, `held` wait for a person's word all the same.
+    """
 
     ended: int
     followed: int
     more: bool
+    held: int = 0
 
 
 def cancel(connection: Connection, *, job: UUID | None = None, batch: str | None = None, actor: str) -> Cancelled:
@@ -53,4 +57,5 @@ def cancel(connection: Connection, *, job: UUID | None = None, batch: str | None
     ended = move(connection, steps, actor=actor)
     if bought:
         connection.execute(_REQUEST, {"ids": bought, "actor": actor})
-    return Cancelled(len(ended), len(bought), bool(connection.execute(_LEFT, which).scalar_one()))
+    held = sum(row.parked and row.state == JobState.IN_DOUBT for row in found)
+    return Cancelled(len(ended), len(bought), bool(connection.execute(_LEFT, which).scalar_one()), held)

@@ -33,7 +33,10 @@ _BATCH = text(f"""
 SELECT {_COST} FROM submission
 WHERE batch_id = :batch AND account IN (SELECT name FROM account WHERE provider = :provider)
 """)
-_SET = text("UPDATE batch SET caps = CAST(:caps AS jsonb) WHERE name = :name RETURNING id")
+_SET = text("""
+UPDATE batch SET caps = CASE WHEN CAST(:caps AS jsonb) = '{}' THEN '{}' ELSE caps || CAST(:caps AS jsonb) END
+WHERE name = :name RETURNING id
+""")
 _OF = text("SELECT caps FROM batch WHERE name = :name")
 _PARK = text("""
 SELECT id, epoch FROM job WHERE batch_id = :batch AND account = :account AND state = 'queued' AND NOT parked
@@ -156,7 +159,10 @@ def unpark_priced(connection: Connection, accounts: Iterable[str]) -> int:
 
 
 def set_for(connection: Connection, batch: str, caps: Mapping[str, Decimal]) -> bool:
-    """Replace a batch's caps (provider -> amount in its unit) and let its jobs try again; False if it is not there."""
+    """Set caps of a batch (provider -> amount in its unit) and let its jobs try again; False if it is not there.
+
+    Those of other providers stay; an empty mapping takes all of them away.
+    """
     batch_id = connection.execute(_SET, {"name": batch, "caps": _document(caps)}).scalar_one_or_none()
     if batch_id is not None:
         connection.execute(_UNPARK_BATCH, {"batch": batch_id})

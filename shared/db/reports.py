@@ -29,11 +29,11 @@ _COUNTS = text(f"""
 SELECT job.provider, {_SHOWN} AS state, count(*) AS jobs FROM job JOIN batch ON batch.id = job.batch_id
 WHERE batch.name = :name GROUP BY 1, 2
 """)
-_JOBS = text("""
+_JOBS = text(f"""
 SELECT job.id, job.custom_id, job.provider, job.state, job.error_code, job.error, job.due_at, job.created_at,
   job.finished_at
 FROM job JOIN batch ON batch.id = job.batch_id
-WHERE batch.name = :name AND (CAST(:state AS text) IS NULL OR job.state = :state)
+WHERE batch.name = :name AND (CAST(:state AS text) IS NULL OR job.state = :state OR {_SHOWN} = :state)
   AND (CAST(:after AS uuid) IS NULL OR job.id > :after)
 ORDER BY job.id LIMIT :limit
 """)

@@ -20,12 +20,12 @@ class NotHeldError(Exception):
     """The job is not in doubt; the message says where it stands."""
 
 
-def resolve(connection: Connection, job_id: UUID, *, resend: bool, charged: Decimal | None, actor: str) -> None:
-    """Send the job again, or give it up.
+def resolve(connection: Connection, job_id: UUID, *, resend: bool, charged: Decimal | None, actor: str) -> str:
+    """Send the job again, or give it up; return the state it is in then.
 
     `charged` is what the provider's history shows for the lost call: an amount settles it, zero releases it, None
     leaves it held, which keeps the bill's upper bound honest. With an amount, the money that an ended job still has in
-    doubt can be settled as well. Raises `NotHeldError`.
+    doubt can be settled as well, and what a person said of it before be corrected. Raises `NotHeldError`.
     """
     # The submission before the job, as a sender with late evidence locks them.
     lost = submissions.latest(connection, job_id, lock=True)
@@ -33,7 +33,7 @@ def resolve(connection: Connection, job_id: UUID, *, resend: bool, charged: Deci
     row = connection.execute(_HELD, {"id": job_id}).one()
     if row.state != JobState.IN_DOUBT and not resend and charged is not None and held is not None:
         submissions.record(connection, held, _by_hand(charged))
-        return
+        return str(row.state)
     if row.state != JobState.IN_DOUBT:
         raise NotHeldError(f"the job is {row.state}, not in doubt: there is nothing to resolve")
     if lost is not None and lost.outcome != Outcome.UNKNOWN and not row.parked:
@@ -50,6 +50,7 @@ def resolve(connection: Connection, job_id: UUID, *, resend: bool, charged: Deci
         connection.execute(_RENEW, {"id": job_id})
     submissions.collect(connection, job_id, actor=actor)
     wake(connection)
+    return str(connection.execute(_HELD, {"id": job_id}).one().state)
 
 
 def _by_hand(charged: Decimal) -> Answer:

@@ -13,7 +13,7 @@ from shared.lifecycle import JobState
 # A picture can be collected again, for nothing, while its provider can be asked about it or its link lives. A job may
 # have been paid for already unless every attempt was refused, never sent, or has brought all that it bought.
 _FAILED = text("""
-SELECT job.id, job.epoch,
+SELECT job.id, job.epoch, job.state,
   EXISTS (SELECT 1 FROM submission s WHERE s.job_id = job.id AND (s.outcome = 'unknown' OR (s.outcome = 'accepted' AND (
     NOT EXISTS (SELECT 1 FROM image i WHERE i.submission_id = s.id)
     OR EXISTS (SELECT 1 FROM image i WHERE i.submission_id = s.id AND i.state NOT IN ('stored', 'upstream_only'))
@@ -25,7 +25,7 @@ SELECT job.id, job.epoch,
   coalesce(bool_and(image.state IN ('stored', 'upstream_only')
     OR (image.link IS NOT NULL AND coalesce(image.link_expires_at > now(), true))), false) AS link_lives
 FROM job JOIN batch ON batch.id = job.batch_id LEFT JOIN image ON image.job_id = job.id
-WHERE job.state = 'failed' AND (CAST(:job AS uuid) IS NULL OR job.id = :job)
+WHERE job.state IN ('failed', 'cancelled') AND (CAST(:job AS uuid) IS NULL OR job.id = :job)
   AND (CAST(:batch AS text) IS NULL OR batch.name = :batch)
   AND (CAST(:code AS text) IS NULL OR job.error_code = :code)
 GROUP BY job.id ORDER BY job.id
@@ -53,6 +53,8 @@ class RetryPlan:
     """Nothing was bought for what is missing: paid for the first time."""
     buy_again: tuple[Claim, ...]
     """Bought once already, or perhaps; only a person's explicit word buys it a second time."""
+    cancelled: frozenset[UUID] = frozenset()
+    """Those of the first two that a person had cancelled: what was bought is collected, and they end as cancelled."""
 
 
 def plan(
@@ -63,20 +65,27 @@ def plan(
     batch: str | None = None,
     code: str | None = None,
 ) -> RetryPlan:
-    """Sort the failed jobs that match; `polled` are the providers that can be asked about a picture again."""
+    """Sort the jobs that match and failed, or were cancelled before all that they bought was collected.
+
+    `polled` are the providers that can be asked about a picture again.
+    """
     parameters = {"polled": list(polled), "job": job, "batch": batch, "code": code}
-    ask, fetch, buy, again = [], [], [], []
+    ask, fetch, buy, again, cancelled = [], [], [], [], set()
     for row in connection.execute(_FAILED, parameters):
         claim = Claim(row.id, row.epoch)
         if row.copy_failed and row.can_ask:
             ask.append(claim)
         elif row.copy_failed and row.link_lives:
             fetch.append(claim)
+        elif row.state == JobState.CANCELLED:
+            continue  # nothing is bought for it any more
         elif row.paid:
             again.append(claim)
         else:
             buy.append(claim)
-    return RetryPlan(tuple(ask), tuple(fetch), tuple(buy), tuple(again))
+        if row.state == JobState.CANCELLED:
+            cancelled.add(row.id)
+    return RetryPlan(tuple(ask), tuple(fetch), tuple(buy), tuple(again), frozenset(cancelled))
 
 
 def carry_out(
@@ -96,7 +105,7 @@ def carry_out(
         (wanted.fetch, JobState.TRANSFERRING),
         (bought, JobState.QUEUED),
     ):
-        steps = [Move(claim, JobState.FAILED, state, 0) for claim in claims]
+        steps = [Move(claim, _before(claim, wanted), state, 0) for claim in claims]
         won = move(connection, steps, actor=actor)
         if state is not JobState.QUEUED:
             connection.execute(_REOPEN, {"jobs": list(won), "asking": state is JobState.PENDING})
@@ -105,6 +114,10 @@ def carry_out(
     connection.execute(_BOUNDS, bounds)
     wake(connection)
     return len(moved)
+
+
+def _before(claim: Claim, wanted: RetryPlan) -> JobState:
+    return JobState.CANCELLED if claim.job_id in wanted.cancelled else JobState.FAILED
 
 
 def claims_of(wanted: RetryPlan) -> Sequence[Claim]:

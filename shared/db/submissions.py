@@ -84,7 +84,9 @@ FROM submission WHERE job_id = :job ORDER BY opened_at DESC LIMIT 1
 _LATEST_READ = text(_LATEST)
 _LATEST_LOCK = text(_LATEST + " FOR UPDATE")
 _HELD = text("""
-SELECT id FROM submission WHERE job_id = :job AND outcome = 'unknown' ORDER BY opened_at DESC LIMIT 1 FOR UPDATE
+SELECT id FROM submission
+WHERE job_id = :job AND (outcome = 'unknown' OR (error_code = 'written_off' AND inferred AND upstream_id IS NULL))
+ORDER BY outcome <> 'unknown', opened_at DESC LIMIT 1 FOR UPDATE
 """)
 _REFUSALS = text("""
 SELECT count(*) FROM submission WHERE job_id = :job AND outcome = 'rejected' AND error_code = :code
@@ -136,12 +138,12 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
     """Write what became of a submission, whatever the job's epoch; False where a better answer is known already.
 
     Evidence may come late: it replaces `unknown` and what was only inferred, never an answer the provider itself gave.
-    Of what is inferred, a purchase that has a name replaces what has none.
+    What is inferred may be corrected until a purchase is known by its name.
     """
     row = connection.execute(_LOCK, {"id": submission_id}).one()
     before = Outcome(row.outcome) if row.outcome else None
-    named = answer.upstream_id is not None and row.upstream_id is None
-    better = row.inferred and answer.outcome is not Outcome.UNKNOWN and (named or not answer.inferred)
+    open_still = row.upstream_id is None or not answer.inferred
+    better = row.inferred and answer.outcome is not Outcome.UNKNOWN and open_still
     if before is answer.outcome is Outcome.UNKNOWN and answer.quiet_seconds is not None:
         said = {"code": answer.error_code, "error": answer.error, "quiet": answer.quiet_seconds}
         return bool(connection.execute(_SPOKE, {"id": submission_id, **said}).rowcount)
@@ -210,7 +212,7 @@ def collect(connection: Connection, job_id: UUID, *, actor: str) -> None:
 
 
 def in_doubt(connection: Connection, job_id: UUID) -> UUID | None:
-    """Lock and return the job's newest submission whose money is held; None where none is."""
+    """Lock and return the job's newest submission whose money is held, else was settled by a person; None without."""
     found: UUID | None = connection.execute(_HELD, {"job": job_id}).scalar_one_or_none()
     return found
 

@@ -96,8 +96,8 @@ MUTANTS: Final = (
         removed="the rank of a purchase that a list names",
         protects="a picture that turns up after its call was judged not bought is collected",
         file="shared/db/submissions.py",
-        old="(named or not answer.inferred)",
-        new="(not answer.inferred)",
+        old="    open_still = row.upstream_id is None or not answer.inferred\n",
+        new="    open_still = not answer.inferred\n",
         tests=(_ADOPTS + "test_what_was_sent_again_because_a_list_lagged_keeps_both_pictures",),
     ),
     Mutant(

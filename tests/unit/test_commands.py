@@ -1,8 +1,12 @@
 """Every command explains itself: a sentence, an example, and help that fits a narrow terminal."""
 
+from typing import cast
+
 import pytest
 
 from ops.cli import _COMMANDS, main
+from producer import Client
+from producer.cli.watch import follow
 from tests.support.command import genqueue
 
 
@@ -25,3 +29,12 @@ def test_the_shell_completes_commands() -> None:
     ran = genqueue(env={"_GENQUEUE_COMPLETE": "complete_bash", "COMP_WORDS": "genqueue re", "COMP_CWORD": "1"})
     assert {"results", "retry", "resolve", "resume"} <= set(ran.out.split())
     assert callable(main)
+
+
+def test_whoever_stops_waiting_is_not_told_that_all_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    class Interrupted:
+        def totals(self, _batch: str) -> dict[str, int]:
+            raise KeyboardInterrupt
+
+    assert follow(cast("Client", Interrupted()), "my batch", as_json=True) == 130
+    assert "genqueue watch 'my batch'" in capsys.readouterr().err
