@@ -47,6 +47,7 @@ class Later:
     seconds: float
 
 
+NOT_LISTED: Final = NotBought("the provider's own list shows that nothing was bought")
 Judgement = Adopt | NotBought | Unclear | Later
 
 
@@ -75,7 +76,7 @@ def judge(doubt: Doubt, found: Found, *, rivals: Sequence[Rival], owned: Collect
 
 def _absent(found: Found) -> Judgement:
     if found.complete:
-        return NotBought("the provider's own list shows that nothing was bought")
+        return NOT_LISTED
     return Unclear("the provider's list is too long to be read back to this call")
 
 

@@ -122,8 +122,8 @@ MUTANTS: Final = (
         removed="the completeness of a list",
         protects="a list that was cut off is no proof that nothing was bought",
         file="worker/lookup.py",
-        old="    if found.complete:\n        return NotBought()\n",
-        new="    if found.candidates is not None:\n        return NotBought()\n",
+        old="    if found.complete:\n        return NOT_LISTED\n",
+        new="    if found.candidates is not None:\n        return NOT_LISTED\n",
         tests=(
             _JUDGE
             + "test_an_empty_list_that_was_read_whole_says_that_nothing_was_bought_and_one_that_was_not_says_nothing",

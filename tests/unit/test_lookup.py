@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.db.doubts import Doubt, Rival
-from worker.lookup import Adopt, Judgement, Later, NotBought, Unclear, judge
+from worker.lookup import NOT_LISTED, Adopt, Judgement, Later, Unclear, judge
 from worker.providers.contract import Candidate, FindBy, Found
 
 SENT: Final = datetime(2027, 1, 1, tzinfo=UTC)
@@ -56,28 +56,28 @@ def test_only_what_carries_our_own_reference_is_ours_whoever_else_is_in_doubt() 
     shown = [made("theirs", reference=str(uuid4())), made("bare"), made("mine", reference=str(OURS))]
     rivals = [rival(), rival(quiet_in=60)]
     assert judged("reference", doubt(), *shown, rivals=rivals) == Adopt(("mine",))
-    assert judged("reference", doubt(), *shown[:2], rivals=rivals) == NotBought()
+    assert judged("reference", doubt(), *shown[:2], rivals=rivals) == NOT_LISTED
 
 
 @pytest.mark.parametrize("find_by", ["reference", "prompt", "time"])
 def test_an_empty_list_that_was_read_whole_says_that_nothing_was_bought_and_one_that_was_not_says_nothing(
     find_by: FindBy,
 ) -> None:
-    assert judged(find_by, doubt()) == NotBought()
+    assert judged(find_by, doubt()) == NOT_LISTED
     assert isinstance(judged(find_by, doubt(), complete=False), Unclear)
 
 
 @pytest.mark.parametrize("find_by", ["reference", "prompt", "time"])
 def test_what_another_call_owns_is_not_ours(find_by: FindBy) -> None:
     theirs = made("theirs", reference=str(OURS), width=512, height=512)
-    assert judged(find_by, doubt(), theirs, owned={"theirs"}) == NotBought()
+    assert judged(find_by, doubt(), theirs, owned={"theirs"}) == NOT_LISTED
 
 
 @pytest.mark.parametrize("find_by", ["reference", "prompt", "time"])
 def test_what_was_made_after_the_call_was_over_is_not_ours(find_by: FindBy) -> None:
     last = Candidate("last", QUIET, reference=str(OURS), width=512, height=512)
     late = Candidate("late", QUIET + timedelta(milliseconds=1), reference=str(OURS), width=512, height=512)
-    assert judged(find_by, doubt(), late) == NotBought()
+    assert judged(find_by, doubt(), late) == NOT_LISTED
     assert judged(find_by, doubt(), last, late) == Adopt(("last",))
 
 
