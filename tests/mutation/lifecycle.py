@@ -125,8 +125,8 @@ MUTANTS: Final = (
         removed="the question which attempt late evidence is of",
         protects="the answer of a first attempt does not end the lease of the second",
         file="shared/db/submissions.py",
-        old=" AND :submission = (\n  SELECT s.id FROM submission s",
-        new=" AND :submission IS NOT NULL AND EXISTS (\n  SELECT s.id FROM submission s",
+        old=" AND s.id = (\n  SELECT newest.id FROM submission newest",
+        new=" AND EXISTS (\n  SELECT newest.id FROM submission newest",
         tests=(_BESIDE + "test_late_evidence_of_a_first_attempt_leaves_the_second_in_its_senders_hand",),
     ),
     Mutant(

@@ -114,8 +114,8 @@ MUTANTS: Final = (
         removed="the wait until a purchase would show in the list",
         protects="a list that lags is not taken for proof that nothing was bought",
         file="worker/reconcile.py",
-        old="        if doubt is None or doubt.quiet_in <= 0:\n            return doubt\n",
-        new="        if doubt is None or doubt.quiet_in < 1e9:\n            return doubt\n",
+        old="        return None\n    if doubt.quiet_in > 0:\n",
+        new="        return None\n    if doubt.quiet_in > 1e9:\n",
         tests=(_LET_GO + "test_a_list_is_not_asked_before_a_purchase_would_show_in_it",),
     ),
     Mutant(
