@@ -226,6 +226,7 @@ def _evidence(account: Account, intent: Intent, answer: Accepted | Refused) -> A
             error_code=answer.code,
             error=answer.message,
             quiet_seconds=account.quiet_after_call,
+            charged_on_arrival=account.wire.find_by == "usage",
         )
     return Answer(
         Outcome.ACCEPTED,

@@ -36,5 +36,4 @@ def judge(connection: Connection, account: Account, doubt: Doubt, reading: Readi
         return Later(max(account.quiet_seconds, 1.0))
     if growth.fell:
         return Unclear("what its key has used up was corrected meanwhile, and proves nothing")
-    unit = account.provider.unit
-    return Unclear(f"its key used up {growth.unexplained:f} {unit} more than the calls whose cost is known")
+    return Unclear("its key used up more than the calls whose cost is known explain")

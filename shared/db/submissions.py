@@ -20,16 +20,19 @@ MISSING: Final = """array(
   )"""
 """SQL: the indexes of a job's images that are still to be bought."""
 _LOCK = text("SELECT outcome, upstream_id, reserved, settled, inferred FROM submission WHERE id = :id FOR UPDATE")
-_CLOSE = text("""
+# What a list shows was made soon after it was sent, however late its sender says so; a charge may come until it does.
+_QUIET = """CASE WHEN :anew THEN clock_timestamp() + :quiet * interval '1 second'
+    ELSE least(quiet_at, clock_timestamp() + :quiet * interval '1 second') END"""
+_CLOSE = text(f"""
 UPDATE submission SET outcome = :outcome, answered_at = clock_timestamp(), http_status = :http_status,
   upstream_id = :upstream_id, error_code = :error_code, error = :error, settled = :settled, inferred = :inferred,
   stated = :stated,
-  quiet_at = coalesce(clock_timestamp() + :quiet * interval '1 second', quiet_at)
+  quiet_at = {_QUIET}
 WHERE id = :id
 """)
-# A sender that was taken for lost says that its call is over: only now, and so is the time in which it may show.
-_SPOKE = text("""
-UPDATE submission SET error_code = :code, error = :error, quiet_at = clock_timestamp() + :quiet * interval '1 second'
+# A sender that was taken for lost says at last that its call is over.
+_SPOKE = text(f"""
+UPDATE submission SET error_code = :error_code, error = :error, quiet_at = {_QUIET}
 WHERE id = :id AND error_code = 'sender_lost'
 """)
 _IMAGES = text("""
@@ -119,7 +122,8 @@ class Answer:
 
     `inferred`: not the provider's word on this call, but a person's, or what its own list shows; its word replaces it.
     `quiet_seconds`: the sender knows that its call is over, and from now until its purchase would show there.
-    `stated`: `settled` is what the provider itself said in an answer that came whole.
+    `stated`: `settled` is what the provider itself said in an answer that came whole. `charged_on_arrival`: its
+    provider charges as the answer arrives, so that the quiet time begins when the call is over, not when it was sent.
     """
 
     outcome: Outcome
@@ -132,6 +136,7 @@ class Answer:
     inferred: bool = False
     quiet_seconds: float | None = None
     stated: bool = False
+    charged_on_arrival: bool = False
 
 
 def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
@@ -145,7 +150,7 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
     open_still = row.upstream_id is None or not answer.inferred
     better = row.inferred and answer.outcome is not Outcome.UNKNOWN and open_still
     if before is answer.outcome is Outcome.UNKNOWN and answer.quiet_seconds is not None:
-        said = {"code": answer.error_code, "error": answer.error, "quiet": answer.quiet_seconds}
+        said = {"error_code": answer.error_code, "error": answer.error, **_quiet(answer)}
         return bool(connection.execute(_SPOKE, {"id": submission_id, **said}).rowcount)
     if not better and (before not in {None, Outcome.UNKNOWN} or before is answer.outcome):
         return False
@@ -164,7 +169,7 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
             "settled": settled,
             "inferred": answer.inferred,
             "stated": answer.stated,
-            "quiet": answer.quiet_seconds,
+            **_quiet(answer),
         },
     )
     ledger.close(
@@ -177,6 +182,10 @@ def record(connection: Connection, submission_id: UUID, answer: Answer) -> bool:
     if answer.images:
         _insert_images(connection, submission_id, answer.images)
     return True
+
+
+def _quiet(answer: Answer) -> dict[str, object]:
+    return {"quiet": answer.quiet_seconds, "anew": answer.charged_on_arrival and answer.quiet_seconds is not None}
 
 
 def asked_by(connection: Connection, submission_id: UUID) -> Any:

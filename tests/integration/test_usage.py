@@ -97,7 +97,7 @@ def test_a_call_that_was_charged_is_held_with_what_the_figure_shows(
     lose_one(client, runtime, simulated, fault)
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"in_doubt": 1}
-    assert "more than the calls whose cost is known" in reason(client)
+    assert "used up more than the calls whose cost is known" in reason(client)
     assert paid_posts(simulated) == paid(simulated) == 2
 
 

@@ -193,7 +193,9 @@ def test_a_sender_that_comes_back_and_says_that_its_call_is_over_begins_the_quie
     alive = Listener(engine, FROZEN.lock_key)
     try:
         reconcile(engine, runtime)
-        over = Answer(Outcome.UNKNOWN, error_code="answer_lost", error="cut", quiet_seconds=300)
+        over = Answer(
+            Outcome.UNKNOWN, error_code="answer_lost", error="cut", quiet_seconds=300, charged_on_arrival=True
+        )
         with transaction(engine) as connection:
             assert record(connection, frozen.submission_id, over)
             follow_late(connection, frozen.claim.job_id, frozen.submission_id, actor=FROZEN.name)
