@@ -240,6 +240,19 @@ def test_an_unknown_end_replaces_nothing(known: Outcome | None, engine: Engine, 
     assert (rows.rows(engine, "SELECT * FROM submission"), sums(engine)) == before
 
 
+def test_a_senders_late_word_is_kept_and_widens_no_span_in_which_a_list_is_searched(
+    engine: Engine, in_doubt: Intent
+) -> None:
+    past = "now() - interval '1 hour'"
+    rows.rows(engine, f"UPDATE submission SET outcome = 'unknown', error_code = 'sender_lost', quiet_at = {past}")  # noqa: S608
+    late = Answer(Outcome.UNKNOWN, error_code="answer_lost", error="cut", quiet_seconds=300)
+    with transaction(engine) as connection:
+        assert submissions.record(connection, in_doubt.submission_id, late)
+        assert not submissions.record(connection, in_doubt.submission_id, late)
+    (row,) = rows.rows(engine, "SELECT error_code, quiet_at < now() - interval '59 minutes' AS past FROM submission")
+    assert (row.error_code, row.past) == ("answer_lost", True)
+
+
 def test_a_picture_without_an_id_that_came_after_success_is_reported_too(engine: Engine) -> None:
     first = rows.one_intent(engine)
     held = Move(first.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 60, code="answer_lost", parked=True)
