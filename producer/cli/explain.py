@@ -17,7 +17,7 @@ from shared.lifecycle import FINAL, JobState
 _PROMPT_CHARS = 60
 _COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it"
 _WORDS = re.compile(r"\b(?:JOB|BATCH|ACCOUNT|PROVIDER)\b")
-_PRIVATE = {"fingerprint", "link", "sender_lock"}
+_PRIVATE = {"fingerprint", "key_id", "link", "sender_lock"}
 
 
 def explain(
