@@ -25,15 +25,18 @@ _NO_ROOM_SECONDS = 5.0
 
 async def survey(runtime: Runtime) -> None:
     """Ask every account, again and again, until cancelled."""
+    often = runtime.settings.account_check_seconds
+    due = dict.fromkeys(runtime.accounts, 0.0)
     while True:
-        wait = runtime.settings.account_check_seconds
-        for account in runtime.accounts.values():
+        for name in [name for name, moment in due.items() if moment <= anyio.current_time()]:
+            wait = often
             try:
-                if not await ask(runtime, account):
-                    wait = min(wait, _NO_ROOM_SECONDS)
+                if not await ask(runtime, runtime.accounts[name]):
+                    wait = min(often, _NO_ROOM_SECONDS)
             except Exception as error:  # noqa: BLE001 - the next round asks again; the work must go on
-                _log.warning("survey_failed", account=account.name, error=type(error).__name__)
-        await anyio.sleep(wait)
+                _log.warning("survey_failed", account=name, error=type(error).__name__)
+            due[name] = anyio.current_time() + wait
+        await anyio.sleep_until(min(due.values(), default=anyio.current_time() + often))
 
 
 async def ask(runtime: Runtime, account: Account) -> bool:
