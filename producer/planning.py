@@ -97,14 +97,14 @@ def plan(
 ) -> Plan:
     """Return what `enqueue` would do with `prepared`; the transaction becomes one that can only read.
 
-    `max_cost` are caps by provider in place of those that the batch has.
+    `max_cost` are caps by provider; those that the batch has of other providers stay.
     """
     planning.read_only(connection)
     batch_id = planning.batch_id(connection, batch)
     dealt = planning.dealt(connection)
     tally = _tally(connection, weigh(prepared.rows(), dealt, settings), batch_id)
     shares = sorted(tally.shares.values(), key=lambda share: share.account)
-    capped = caps.of_batch(connection, batch) if max_cost is None else max_cost
+    capped = {**caps.of_batch(connection, batch), **(max_cost or {})}
     said = list(_of_batch(connection, batch_id, batch, shares, capped))
     if any(share.rows for share in shares) and not _worker_lives(connection):
         said.append(NO_WORKER)

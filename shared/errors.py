@@ -27,7 +27,7 @@ class ErrorCode:
 _ENDS = "ends the job; nothing was bought"
 _ENDS_BOUGHT = "ends the job; the money is recorded as spent"
 _WAITS = "waits and tries again by itself; no attempt is spent"
-_HOLDS = "holds the job: it is never sent again by itself"
+_HOLDS = "holds the job; it is sent again by itself only if its batch says so and it is proved unbought"
 _RETRY = "correct the row and enqueue it under a new custom_id"
 _RETRY_PAID = "`genqueue retry JOB --buy-again` buys it anew"
 _COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it; else add `--buy-again`"

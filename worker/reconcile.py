@@ -54,8 +54,19 @@ async def reconcile(runtime: Runtime, account_name: str, claims: Sequence[Claim]
             try:
                 await runtime.sql(partial(renew, claim=claim, lease_seconds=_LEASE_SECONDS))
                 await _reconcile(runtime, account_name, claim)
-            except Exception:  # noqa: BLE001 - this one is due again when its lease ends; the others must not wait for it
+            except Exception:  # noqa: BLE001 - this one is looked at again; the others must not wait for it
                 _log.exception("reconcile_defect")
+                await _give_back(runtime, claim)
+
+
+async def _give_back(runtime: Runtime, claim: Claim) -> None:
+    """End a look that failed; no worker died of it, as it would seem if its lease ended first."""
+    states = [JobState.SUBMITTING, JobState.IN_DOUBT]
+    wait = runtime.settings.retry_max_seconds
+    try:
+        await runtime.sql(partial(release, claims=[claim], states=states, due_seconds=wait, done=True))
+    except Exception as error:  # noqa: BLE001 - the database is away; the lease ends by itself
+        _log.warning("look_not_given_back", error=type(error).__name__)
 
 
 async def _reconcile(runtime: Runtime, account_name: str, claim: Claim) -> None:
@@ -101,7 +112,7 @@ def _by_evidence(runtime: Runtime, account: Account | None, claim: Claim, connec
     elif account is None:
         _leave_to_others(runtime, claim, submission, connection)
     elif account.wire.find_by == "nothing":
-        _look_again(connection, claim, runtime.settings.held_recheck_seconds)
+        _leave_to_a_person(runtime, claim, submission, connection)
     else:
         return _by_now(runtime, account, claim, submission, connection)
     return None
@@ -127,6 +138,15 @@ def _by_now(runtime: Runtime, account: Account, claim: Claim, submission: Any, c
         _look_again(connection, claim, doubt.quiet_in)
         return None
     return doubt
+
+
+def _leave_to_a_person(runtime: Runtime, claim: Claim, submission: Any, connection: Connection) -> None:
+    """Hold a job that nothing can be looked up for; one that is held already stays as it is."""
+    doubt = doubts.of_submission(connection, submission.id, slack_seconds=0)
+    if doubt is not None and doubt.held_note is None:
+        _keep_held(runtime, claim, submission, doubt, "its provider lists nothing to find it in", connection)
+    else:
+        _look_again(connection, claim, runtime.settings.held_recheck_seconds)
 
 
 def _leave_to_others(runtime: Runtime, claim: Claim, submission: Any, connection: Connection) -> None:

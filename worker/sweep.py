@@ -60,48 +60,50 @@ async def search(runtime: Runtime, account: Account) -> None:
         _log.info("sweep_refused", account=account.name, code=found.code)
         return
     made = [one for one in found.candidates if one.made_at <= span.until]
-    record = partial(_record, runtime, account.name, made, span if found.complete else None)
-    strays_left = await runtime.sql(record)
-    _log.info("swept", account=account.name, made=len(made), strays=strays_left, complete=found.complete)
+    for one in made:
+        await runtime.sql(partial(_adopt, runtime, account.name, one))
+    record = partial(_record, account.name, made, span if found.complete else None)
+    left = await runtime.sql(record)
+    _log.info("swept", account=account.name, made=len(made), strays=left, complete=found.complete)
 
 
 def _known(account: str, span: Span, connection: Connection) -> set[str]:
     return doubts.owned_since(connection, account, span.since) | strays.known(connection, account)
 
 
-def _record(
-    runtime: Runtime, account: str, made: Sequence[Candidate], span: Span | None, connection: Connection
-) -> int:
-    """Adopt what is certainly ours, write down what nobody owns, and return how many the latter are.
+def _record(account: str, made: Sequence[Candidate], span: Span | None, connection: Connection) -> int:
+    """Write down what nobody owns, and return how many that are.
 
     Without `span` the list was not read whole, and the next search begins as this one did.
     """
-    doubts.lock(connection, account)
     owned = doubts.owned(connection, account, [one.upstream_id for one in made])
-    free = [one for one in made if one.upstream_id not in owned]
-    left = [one for one in free if not _adopt(runtime, one, connection)]
+    left = [one for one in made if one.upstream_id not in owned]
     for one in left:
-        note = f"carries the reference of submission {one.reference}" if one.reference else "no submission owns it"
+        ours = is_uuid(one.reference)
+        note = f"carries the reference of submission {one.reference}" if ours else "no submission owns it"
         strays.report(connection, account, one.upstream_id, made_at=one.made_at, note=note)
     if span is not None:
         strays.end(connection, account, span)
     return len(left)
 
 
-def _adopt(runtime: Runtime, one: Candidate, connection: Connection) -> bool:
-    """Have the call whose reference a picture carries own it; False where it names none of ours, or one that is known.
+def _adopt(runtime: Runtime, account: str, one: Candidate, connection: Connection) -> None:
+    """Have the call whose reference a picture carries own it, unless it names none of ours, or one that is known.
 
-    What a provider said of a call itself stands, even against its own list: then a person must look.
+    What a provider said of a call itself stands, even against its own list: then a person must look. A transaction for
+    each: whoever holds the account's row may wait for a submission, so this one must not wait for the account.
     """
     submission_id = UUID(one.reference) if is_uuid(one.reference) else None
     asked = submissions.asked_by(connection, submission_id) if submission_id else None
     if submission_id is None or asked is None:
-        return False
+        return
+    doubts.lock(connection, account)
+    if doubts.owned(connection, account, [one.upstream_id]):
+        return
     pictures = bought(asked.missing, asked.request, [UpstreamImage(ImageState.PENDING, one.upstream_id)])
     answer = Answer(Outcome.ACCEPTED, upstream_id=one.upstream_id, images=pictures, inferred=True)
     if not submissions.record(connection, submission_id, answer):
-        return False
+        return
     submissions.follow_late(connection, asked.job_id, submission_id, actor=runtime.sender.name)
     wake(connection)
     _log.warning("adopted", job=str(asked.job_id), submission=str(submission_id))
-    return True

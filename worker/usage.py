@@ -1,7 +1,7 @@
 """Usage: asks what a key has used up, and says what that tells of a lost call whose provider has no list."""
 
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from shared.db import usage
 from shared.db.doubts import Doubt
@@ -11,6 +11,8 @@ from shared.lifecycle import Outcome
 from worker.lookup import PATIENCE_SECONDS, Judgement, Later, NotBought, Unclear, take_slot
 from worker.providers.contract import Again, Refused, UsageWire
 from worker.runtime import Account, Runtime
+
+_MORE: Final = "more than the calls whose cost is known explain"
 
 
 async def read(runtime: Runtime, account: Account) -> Reading | Refused:
@@ -28,6 +30,8 @@ async def read(runtime: Runtime, account: Account) -> Reading | Refused:
 def judge(connection: Connection, account: Account, doubt: Doubt, reading: Reading) -> Judgement:
     """Say whether the figure proves that the lost call bought nothing; it can never say what was bought."""
     growth = usage.growth(connection, doubt.submission_id, reading, lag_seconds=account.quiet_seconds)
+    if growth is None and doubt.quiet_in > 0:
+        return Later(doubt.quiet_in)  # its sender came back between the question and now
     if growth is None:
         return Unclear("what its key had used up before the call was not read")
     if growth.is_none:
@@ -36,4 +40,5 @@ def judge(connection: Connection, account: Account, doubt: Doubt, reading: Readi
         return Later(max(account.quiet_seconds, 1.0))
     if growth.fell:
         return Unclear("what its key has used up was corrected meanwhile, and proves nothing")
-    return Unclear("its key used up more than the calls whose cost is known explain")
+    less = "less than its calls are said to have cost"
+    return Unclear(f"its key used up {less if growth.unexplained < 0 else _MORE}")

@@ -16,6 +16,7 @@ from shared.lifecycle import FINAL, JobState
 
 _PROMPT_CHARS = 60
 _COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it"
+_NEVER_COMES = {"result_not_downloadable", "result_too_large"}
 _WORDS = re.compile(r"\b(?:JOB|BATCH|ACCOUNT|PROVIDER)\b")
 _PRIVATE = {"fingerprint", "key_id", "link", "sender_lock"}
 
@@ -94,7 +95,11 @@ def _why(job: Mapping[str, Any]) -> list[str]:
 def _what_now(job: Mapping[str, Any], code: ErrorCode) -> list[str]:
     """Say what the queue does and what a person can do, which the code alone does not tell of every state."""
     if job["state"] == JobState.IN_DOUBT and not job["parked"]:
-        does = "sends it again if it is proved unbought, else holds it" if job["on_unknown"] == "resend" else "holds it"
+        does = "holds it"
+        if job["cancel_requested_at"]:
+            does = "ends it as cancelled if it is proved unbought, else holds it"
+        elif job["on_unknown"] == "resend":
+            does = "sends it again if it is proved unbought, else holds it"
         return [f"  the queue looks for what it bought, and collects that; else it {does}", "  you can: wait for that"]
     if job["state"] == JobState.CANCELLED:
         return [f"  you can: {cell(_fill(_COLLECT, job))}"] if _may_be_collected(str(job["error_code"])) else []
@@ -102,7 +107,7 @@ def _what_now(job: Mapping[str, Any], code: ErrorCode) -> list[str]:
 
 
 def _may_be_collected(code: str) -> bool:
-    return code == "never_finished" or code.startswith("result_")
+    return code in {"never_finished", "partial_result"} or (code.startswith("result_") and code not in _NEVER_COMES)
 
 
 def _fill(advice: str, job: Mapping[str, Any]) -> str:
@@ -114,7 +119,11 @@ def _fill(advice: str, job: Mapping[str, Any]) -> str:
         "ACCOUNT": str(job["account"]),
         "PROVIDER": str(job["provider"]),
     }
-    return _WORDS.sub(lambda found: shlex.quote(values[found[0]]), advice)
+    return _WORDS.sub(lambda found: _argument(values[found[0]]), advice)
+
+
+def _argument(value: str) -> str:
+    return f"-- {shlex.quote(value)}" if value.startswith("-") else shlex.quote(value)
 
 
 def _limits(job: Mapping[str, Any]) -> list[str]:

@@ -48,8 +48,9 @@ _OVER = text("""
 UPDATE submission SET sender_over = true,
   quiet_at = greatest(quiet_at, clock_timestamp() + :quiet * interval '1 second') WHERE id = :id
 """)
-# A frozen process still holds its lock; a dead one does not, nor one that never was.
-_GONE = text("SELECT pg_try_advisory_xact_lock(:lock)")
+# A frozen process still holds its lock; a dead one does not, nor one that never was. Shared, so that two who ask at
+# once do not take each other for it.
+_GONE = text("SELECT pg_try_advisory_xact_lock_shared(:lock)")
 
 
 @dataclass(frozen=True, slots=True)

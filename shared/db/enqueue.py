@@ -95,7 +95,8 @@ class Policy:
     """How a batch is handled: times in seconds, caps by provider in its unit.
 
     `on_unknown`: what becomes of a paid call whose answer is lost once its provider shows that nothing was bought:
-    "hold" leaves it to a person, "resend" sends it again. None keeps what the batch has. Caps replace those it has.
+    "hold" leaves it to a person, "resend" sends it again. None keeps what the batch has. Caps of other
+    providers stay.
     """
 
     deadline_seconds: float

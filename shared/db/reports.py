@@ -97,7 +97,7 @@ def counts(connection: Connection, name: str) -> dict[str, dict[str, int]]:
     """Return provider -> state -> number of jobs of one batch.
 
     Besides the states of the lifecycle: `parked` is queued, but out of the line until a person acts; `looking_up` is in
-    doubt, while the provider's own list will still be asked.
+    doubt, while the provider will still be asked.
     """
     found: dict[str, dict[str, int]] = {}
     for provider, state, jobs in connection.execute(_COUNTS, {"name": name}):

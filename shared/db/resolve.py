@@ -38,8 +38,8 @@ def resolve(connection: Connection, job_id: UUID, *, resend: bool, charged: Deci
         raise NotHeldError(f"the job is {row.state}, not in doubt: there is nothing to resolve")
     if lost is not None and lost.outcome != Outcome.UNKNOWN and not row.parked:
         raise NotHeldError("the answer has come meanwhile: the job goes on by itself")
-    if charged is not None and lost is not None:
-        submissions.record(connection, lost.id, _by_hand(charged))
+    if charged is not None and lost is not None and not submissions.record(connection, lost.id, _by_hand(charged)):
+        raise NotHeldError("its provider has said what the call cost: leave out what was charged")
     claim = Claim(job_id, row.epoch)
     if resend:
         step = Move(claim, JobState.IN_DOUBT, JobState.QUEUED, 0, note="sent again by hand")

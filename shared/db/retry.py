@@ -20,6 +20,7 @@ SELECT job.id, job.epoch, job.state,
   )))) AS paid,
   coalesce(bool_and(image.state IN ('stored', 'upstream_only') OR image.error_code LIKE 'result\\_%'
     OR image.error_code = 'never_finished'), false) AS copy_failed,
+  coalesce(bool_or(image.state = 'failed'), false) AS lacking,
   coalesce(bool_and(image.state IN ('stored', 'upstream_only')
     OR (image.upstream_id IS NOT NULL AND job.provider = ANY(CAST(:polled AS text[])))), false) AS can_ask,
   coalesce(bool_and(image.state IN ('stored', 'upstream_only')
@@ -33,6 +34,9 @@ GROUP BY job.id ORDER BY job.id
 _REOPEN = text("""
 UPDATE image SET state = CASE WHEN :asking THEN 'pending' ELSE 'ready' END, tries = 0, error_code = NULL, error = NULL
 WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state = 'failed'
+""")
+_STAYS_CANCELLED = text("""
+UPDATE job SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = ANY(CAST(:jobs AS uuid[]))
 """)
 _BOUNDS = text("""
 UPDATE job SET deadline_at = now() + :deadline * interval '1 second',
@@ -73,9 +77,11 @@ def plan(
     ask, fetch, buy, again, cancelled = [], [], [], [], set()
     for row in connection.execute(_FAILED, parameters):
         claim = Claim(row.id, row.epoch)
-        if row.copy_failed and row.can_ask:
+        if row.state == JobState.CANCELLED and not row.lacking:
+            continue
+        if row.copy_failed and row.can_ask and row.lacking:
             ask.append(claim)
-        elif row.copy_failed and row.link_lives:
+        elif row.copy_failed and row.link_lives:  # or all is stored, and only the end is missing
             fetch.append(claim)
         elif row.state == JobState.CANCELLED:
             continue  # nothing is bought for it any more
@@ -110,6 +116,7 @@ def carry_out(
         if state is not JobState.QUEUED:
             connection.execute(_REOPEN, {"jobs": list(won), "asking": state is JobState.PENDING})
         moved |= won
+    connection.execute(_STAYS_CANCELLED, {"jobs": list(wanted.cancelled & moved)})
     bounds = {"jobs": list(moved), "deadline": deadline_seconds, "collect": collect_seconds}
     connection.execute(_BOUNDS, bounds)
     wake(connection)

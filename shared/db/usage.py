@@ -37,10 +37,13 @@ FROM first, last, LATERAL (
     count(*) FILTER (WHERE s.outcome IS NULL OR (s.outcome = 'accepted' AND s.answered_at >= last.shown)) AS loose
   FROM submission s JOIN lost USING (account, key_id) WHERE s.opened_at > first.at
 ) AS calls, LATERAL (
-  SELECT bool_or(used < before) AS fell FROM (
-    SELECT r.used, lag(r.used) OVER (ORDER BY r.at) AS before
-    FROM usage_reading r JOIN lost USING (account, key_id) WHERE r.at BETWEEN first.at AND last.at
-  ) AS pairs
+  SELECT bool_or(later.used < (
+    -- Two that were asked beside each other may be recorded in either order.
+    SELECT earlier.used FROM usage_reading earlier
+    WHERE earlier.account = later.account AND earlier.key_id = later.key_id AND earlier.id <> later.id
+      AND earlier.at <= later.asked_at ORDER BY earlier.at DESC LIMIT 1
+  )) AS fell
+  FROM usage_reading later JOIN lost USING (account, key_id) WHERE later.at > first.at AND later.at <= last.at
 ) AS readings
 """)
 

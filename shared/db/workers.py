@@ -17,7 +17,7 @@ SELECT coalesce(sum(slots), 0) FROM worker WHERE last_tick_at > now() - :alive *
 """)
 _STALE = text("""
 SELECT name, lock_key FROM worker WHERE last_tick_at < now() - :alive * interval '1 second' AND name <> :me
-  AND pg_try_advisory_xact_lock(lock_key)
+  AND pg_try_advisory_xact_lock_shared(lock_key)
 """)
 _FREE = text(f"""
 UPDATE job SET due_at = now(), company = NULL, crashes = {CRASHES}

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -165,3 +166,30 @@ def test_raising_one_provider_s_cap_leaves_the_others(run: Run, client: Client) 
     client.enqueue([{**BLOOM, "custom_id": "another"}], batch="my batch", max_cost=["bloom=3"])
     assert client.cap("my batch", ["getimg=5"]) == {"bloom": Decimal(3), "getimg": Decimal(5)}
     assert client.cap("my batch", []) == {}
+
+
+def test_a_cancelled_job_that_lacks_nothing_is_left_alone_by_a_retry(
+    run: Run, client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    simulated.put_faults([{"match": {"route": "submit"}, "fault": {"kind": "slow", "seconds": 60}}])
+    client.enqueue([{**GETIMG, "custom_id": "a"}], batch="b")
+    cancelled: list[Any] = []
+
+    def cancel_in_the_air() -> bool:
+        if not cancelled and client.totals("b") == {"submitting": 1}:
+            cancelled.append(client.cancel(batch="b"))
+        return ended(client)()
+
+    drain(runtime, cancel_in_the_air)
+    assert ends(client) == {"a": ("cancelled", None)}
+    assert only(client)["images"][0]["state"] == "stored"
+    assert run("retry", "--batch", "b").code == 2
+    assert client.totals("b") == {"cancelled": 1}
+
+
+def test_a_plan_keeps_the_caps_of_other_providers(run: Run, client: Client, tmp_path: Path) -> None:
+    client.enqueue([BLOOM], batch="b", max_cost=["bloom=0.5"])
+    rows = tmp_path / "more.csv"
+    rows.write_text("custom_id,provider,prompt\nx,bloom,a harbour\n")
+    told = run("plan", rows, "--batch", "b", "--max-cost", "getimg=5")
+    assert "genqueue cap b bloom=" in " ".join(told.out.split())

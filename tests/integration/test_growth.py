@@ -103,6 +103,16 @@ def test_a_figure_that_fell_in_between_proves_nothing(engine: Engine) -> None:
     assert not found.is_none
 
 
+def test_two_readings_that_were_asked_beside_each_other_are_no_fall(engine: Engine) -> None:
+    lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
+    attempt(engine, bought(), -90, -70)
+    read(engine, READ_BEFORE, Decimal(7))
+    read(engine, -58, Decimal(7) + COST)
+    slow = read(engine, -57, Decimal(7))
+    rows.rows(engine, "UPDATE usage_reading SET asked_at = asked_at - interval '10 s' WHERE id = :id", id=slow.id)
+    assert growth(engine, lost, read(engine, READ_AFTER, Decimal(7) + COST)) == Growth(Decimal(0), 0)
+
+
 @pytest.mark.parametrize("at", [[READ_BEFORE], [READ_AFTER], [-70, READ_AFTER], [READ_BEFORE, -65]])
 def test_nothing_is_said_without_a_reading_before_the_call_and_one_after_its_charge_would_show(
     engine: Engine, at: list[float]

@@ -162,6 +162,33 @@ def test_a_worker_without_the_key_leaves_a_doubt_to_others_and_where_nobody_has_
     assert ("no worker has its account's key" in job.error) is not served
 
 
+def test_a_doubt_that_a_worker_without_the_key_met_first_is_held_by_one_that_has_it_and_finds_nothing(
+    runtime: Runtime, engine: Engine, client: Client
+) -> None:
+    rows.add(engine, [rows.new_job("a", account="getimg")])
+    rows.rows(engine, "UPDATE account SET seen_at = now()")
+    rows.open_intents(engine, rows.claim(engine, account="getimg"), lease=0, account="getimg")
+    key = runtime.accounts["getimg"]
+    for accounts, totals in (({}, {"looking_up": 1}), ({"getimg": key}, {"in_doubt": 1}), ({}, {"in_doubt": 1})):
+        runtime.accounts = accounts
+        rows.rows(engine, "UPDATE job SET due_at = now()")
+        claims = tuple(rows.claim(engine, "reconcile", account="getimg"))
+        run_stage(runtime, Parcel(Stage.RECONCILE, "getimg", claims))
+        assert client.totals("b") == totals
+
+
+def test_a_look_that_fails_is_given_back_and_is_no_crash(runtime: Runtime, engine: Engine) -> None:
+    intent = rows.one_intent(engine, lease=0)
+    reconcile(runtime, engine)
+    rows.rows(
+        engine, "UPDATE submission SET quiet_at = now() - interval '1 hour', opened_at = now() - interval '2 hours'"
+    )
+    rows.rows(engine, """UPDATE job SET request = '{"n": "many"}', crashes = 1, due_at = now()""")
+    reconcile(runtime, engine)
+    job = rows.job(engine, intent.claim.job_id)
+    assert (job.state, job.claimed_by, job.crashes, job.due) == ("in_doubt", None, 0, False)
+
+
 def test_a_dispatcher_hands_out_the_doubts_of_an_account_that_no_worker_has_the_key_of(
     runtime: Runtime, engine: Engine, client: Client
 ) -> None:

@@ -33,6 +33,8 @@ from worker.dispatch import Parcel
 from worker.runtime import Runtime
 from worker.tasks import Stage
 
+STRANGER = "0b9b0f0e-7e68-4f07-9a3f-3f1f0f1f0f1f"
+
 
 @pytest.fixture(params=[False, True], ids=["bare-lists", "lists-with-meta"])
 def simulated(request: pytest.FixtureRequest) -> Iterator[Simulator]:
@@ -170,15 +172,21 @@ def test_a_search_that_its_windows_break_off_gets_on_all_the_same(
     assert outcome(engine) == "accepted"
 
 
-@pytest.mark.parametrize("reference", ["not an id", "0b9b0f0e-7e68-4f07-9a3f-3f1f0f1f0f1f"])
+@pytest.mark.parametrize(
+    ("reference", "note"),
+    [
+        ("not an id", "no submission owns it"),
+        (STRANGER, f"carries the reference of submission {STRANGER}"),
+    ],
+)
 def test_a_picture_with_a_reference_that_is_none_of_ours_is_a_stray(
-    reference: str, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+    reference: str, note: str, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
     client.enqueue([row("banatie")], batch="b")
     assert finish(client, runtime) == {"succeeded": 1}
     foreign = make_with_reference(simulated, reference)
     assert until_found(runtime, engine, client, "banatie") == [foreign]
-    assert client.strays()[0]["note"] == f"carries the reference of submission {reference}"
+    assert client.strays()[0]["note"] == note
 
 
 def test_a_call_that_the_provider_itself_refused_owns_nothing(

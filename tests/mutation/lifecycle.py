@@ -65,7 +65,7 @@ MUTANTS: Final = (
         removed="the lock that proves a worker gone",
         protects="a frozen worker keeps its claims, and is not taken for dead",
         file="shared/db/workers.py",
-        old="\n  AND pg_try_advisory_xact_lock(lock_key)\n",
+        old="\n  AND pg_try_advisory_xact_lock_shared(lock_key)\n",
         new="\n",
         tests=(_WORKERS + "test_a_frozen_worker_keeps_its_claims_while_it_holds_its_lock",),
     ),

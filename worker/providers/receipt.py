@@ -22,7 +22,7 @@ def receipt(
         return without_answer(result)
     if result.status is not None and 200 <= result.status < 300:
         try:
-            return read(result.status, read_json(result.body))
+            return replace(read(result.status, read_json(result.body)), whole=isinstance(result, Reply))
         except UnreadableError as error:
             return unreadable(result, error) if isinstance(result, Reply) else without_answer(result)
     return without_answer(result) if isinstance(result, Lost) else refused(result, table, key=key)
