@@ -15,6 +15,7 @@ from worker.runtime import Account, Runtime
 _SHAPE_TOLERANCE: Final = 0.05  # sizes are rounded to what a model can draw
 _SHAPELESS_SECONDS: Final = 3600.0
 _LOOK_AGAIN_SECONDS: Final = 60.0
+_BEING_OWNED_SECONDS: Final = 15.0  # another call's purchase is recorded within moments
 PATIENCE_SECONDS: Final = 3600.0
 """For so long after a call's quiet time its answer may yet be found by looking again; then a person is told."""
 
@@ -61,14 +62,19 @@ async def look_up(runtime: Runtime, account: Account, doubt: Doubt) -> Found | R
 
 def judge(doubt: Doubt, found: Found, *, rivals: Sequence[Rival], owned: Collection[str], find_by: FindBy) -> Judgement:
     """Say whose the pictures are that the list shows and nobody owns; never guess."""
-    free = [one for one in found.candidates if one.upstream_id not in owned and one.made_at <= doubt.until]
+    unowned = [one for one in found.candidates if one.upstream_id not in owned]
+    free = [one for one in unowned if one.made_at <= doubt.until]
     if find_by == "reference":
-        mine = [one.upstream_id for one in free if one.reference == str(doubt.submission_id)]
+        mine = [one.upstream_id for one in unowned if one.reference == str(doubt.submission_id)]
         return Adopt(tuple(mine)) if mine else _absent(found)
     if find_by == "prompt":
         rivals = [rival for rival in rivals if same_words(rival.prompt, doubt.request.get("prompt"))]
     if unsettled := [rival.quiet_in for rival in rivals if rival.quiet_in > 0]:
         return Later(max(unsettled))
+    if not free and unowned:
+        # Made later than the call can have been: by somebody else, or because the network held the call back so long.
+        late = Unclear("a picture that may be this call's was made after it was over")
+        return Later(_BEING_OWNED_SECONDS) if doubt.quiet_in > -_BEING_OWNED_SECONDS else late
     if not free:
         return _absent(found)
     return _one_to_one(doubt, free, rivals) if find_by == "prompt" else _only_one(doubt, free, rivals)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.support.lost import (
     LOST_BEFORE,
     adopted,
     bought,
+    doubts_of,
     fast_simulator,
     finish,
     held_within_the_bill,
@@ -27,6 +29,8 @@ from tests.support.lost import (
     until_lost,
 )
 from tests.support.outcome import paid, paid_posts
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.waiting import until
 from worker.runtime import Runtime
 
 NOT_BOUGHT: Final = "the provider's own list shows that nothing was bought"
@@ -98,6 +102,27 @@ def test_a_call_that_bought_nothing_is_sent_again_where_its_batch_says_so(
     first, second = client.story(client.jobs("b")[0]["id"])["submissions"]
     assert (first["outcome"], first["error_code"], first["inferred"]) == ("rejected", "not_bought", True)
     assert second["opened_at"] >= first["quiet_at"]
+
+
+@pytest.mark.parametrize("provider", FINDABLE)
+def test_a_request_that_the_network_held_back_until_its_call_was_over_is_not_sent_again(
+    provider: str, client: Client, simulated: Simulator, engine: Engine, database_url: str, endpoints: Endpoints
+) -> None:
+    port = urlsplit(simulated.url).port
+    assert port is not None
+    with TcpProxy(port).serve() as network:
+        url = simulated.addresses()[provider].replace(simulated.url, network.url)
+        slow = {"base_url": url, "timeout_seconds": 0.5}
+        with opened(database_url, endpoints, simulated, **{provider: slow}) as runtime:
+            network.stall()
+            client.enqueue([row(provider)], batch="b", on_unknown="resend")
+            until_lost(client, runtime, 1)
+            doubts_of(engine, provider)
+            network.flow()
+            until(lambda: paid(simulated) == 1)
+            look_up(runtime, engine, provider)
+            assert "queued" not in client.totals("b")
+    assert paid_posts(simulated) == 1
 
 
 @pytest.mark.parametrize("provider", FINDABLE)
