@@ -48,7 +48,7 @@ def amount_in(text: str) -> Decimal | None:
         amount = Decimal(text.strip())
     except InvalidOperation:
         return None
-    return abs(amount) if "_" not in text and is_amount(amount) else None
+    return abs(amount) if "_" not in text and is_amount(amount) else None  # abs: there is no -0
 
 
 def is_amount(amount: Decimal) -> bool:

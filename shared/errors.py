@@ -30,7 +30,7 @@ _WAITS = "waits and tries again by itself; no attempt is spent"
 _HOLDS = "holds the job; it is sent again by itself only if its batch says so and it is proved unbought"
 _RETRY = "correct the row and enqueue it under a new custom_id"
 _RETRY_PAID = "`genqueue retry JOB --buy-again` buys it anew"
-_COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it; else add `--buy-again`"
+COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it; else add `--buy-again`"
 _RESOLVE = (
     "look at the provider's own history, then `genqueue resolve JOB --resend` or `genqueue resolve JOB --fail`, "
     "with `--charged AMOUNT` if it shows what the lost call cost"
@@ -120,30 +120,30 @@ _ALL: Final = (
         "never_finished",
         "bought, but not finished before the last bound for collecting",
         _ENDS_BOUGHT,
-        _COLLECT,
+        COLLECT,
     ),
     ErrorCode(
         "result_expired",
         "bought, but the link died before the copy was made",
         _ENDS_BOUGHT,
-        _COLLECT,
+        COLLECT,
     ),
-    ErrorCode("result_invalid", "bought, but what the link gave is not an image", _ENDS_BOUGHT, _COLLECT),
+    ErrorCode("result_invalid", "bought, but what the link gave is not an image", _ENDS_BOUGHT, COLLECT),
     ErrorCode(
         "result_incomplete",
         "bought, but the image was damaged on the way, each time",
         _ENDS_BOUGHT,
-        _COLLECT,
+        COLLECT,
     ),
-    ErrorCode("result_truncated", "bought, but the image arrived cut short, each time", _ENDS_BOUGHT, _COLLECT),
+    ErrorCode("result_truncated", "bought, but the image arrived cut short, each time", _ENDS_BOUGHT, COLLECT),
     ErrorCode(
         "result_too_large",
         "bought, but larger than the cap",
         _ENDS_BOUGHT,
         "raise GENQUEUE_MAX_IMAGE_BYTES or GENQUEUE_MAX_IMAGE_PIXELS, then `genqueue retry JOB`",
     ),
-    ErrorCode("result_timeout", "bought, but the download did not end in time, each time", _ENDS_BOUGHT, _COLLECT),
-    ErrorCode("result_unavailable", "bought, but the link could not be read, each time", _ENDS_BOUGHT, _COLLECT),
+    ErrorCode("result_timeout", "bought, but the download did not end in time, each time", _ENDS_BOUGHT, COLLECT),
+    ErrorCode("result_unavailable", "bought, but the link could not be read, each time", _ENDS_BOUGHT, COLLECT),
     ErrorCode(
         "result_address_refused",
         "bought, but the link leads to a private address",
@@ -178,7 +178,7 @@ _ALL: Final = (
         "partial_result",
         "some of the images bought are stored, others failed",
         "ends the job; keeps what is stored",
-        _COLLECT,
+        COLLECT,
     ),
     ErrorCode(
         "price_unknown",

@@ -61,7 +61,8 @@ async def search(runtime: Runtime, account: Account) -> None:
         return
     made = [one for one in found.candidates if one.made_at <= span.until]
     for one in made:
-        await runtime.sql(partial(_adopt, runtime, account.name, one))
+        if is_uuid(one.reference):
+            await runtime.sql(partial(_adopt, runtime, account.name, one, UUID(one.reference)))
     record = partial(_record, account.name, made, span if found.complete else None)
     left = await runtime.sql(record)
     _log.info("swept", account=account.name, made=len(made), strays=left, complete=found.complete)
@@ -87,15 +88,14 @@ def _record(account: str, made: Sequence[Candidate], span: Span | None, connecti
     return len(left)
 
 
-def _adopt(runtime: Runtime, account: str, one: Candidate, connection: Connection) -> None:
+def _adopt(runtime: Runtime, account: str, one: Candidate, submission_id: UUID, connection: Connection) -> None:
     """Have the call whose reference a picture carries own it, unless it names none of ours, or one that is known.
 
     What a provider said of a call itself stands, even against its own list: then a person must look. A transaction for
     each: whoever holds the account's row may wait for a submission, so this one must not wait for the account.
     """
-    submission_id = UUID(one.reference) if is_uuid(one.reference) else None
-    asked = submissions.asked_by(connection, submission_id) if submission_id else None
-    if submission_id is None or asked is None:
+    asked = submissions.asked_by(connection, submission_id)
+    if asked is None:
         return
     doubts.lock(connection, account)
     if doubts.owned(connection, account, [one.upstream_id]):

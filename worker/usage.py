@@ -1,7 +1,7 @@
 """Usage: asks what a key has used up, and says what that tells of a lost call whose provider has no list."""
 
 from functools import partial
-from typing import Final, cast
+from typing import cast
 
 from shared.db import usage
 from shared.db.doubts import Doubt
@@ -11,8 +11,6 @@ from shared.lifecycle import Outcome
 from worker.lookup import PATIENCE_SECONDS, Judgement, Later, NotBought, Unclear, take_slot
 from worker.providers.contract import Again, Refused, UsageWire
 from worker.runtime import Account, Runtime
-
-_MORE: Final = "more than the calls whose cost is known explain"
 
 
 async def read(runtime: Runtime, account: Account) -> Reading | Refused:
@@ -38,7 +36,6 @@ def judge(connection: Connection, account: Account, doubt: Doubt, reading: Readi
         return NotBought("what its key has used up shows that nothing was charged")
     if growth.loose and doubt.quiet_in > -PATIENCE_SECONDS:
         return Later(max(account.quiet_seconds, 1.0))
-    if growth.fell:
-        return Unclear("what its key has used up was corrected meanwhile, and proves nothing")
-    less = "less than its calls are said to have cost"
-    return Unclear(f"its key used up {less if growth.unexplained < 0 else _MORE}")
+    if growth.fell or growth.unexplained < 0:
+        return Unclear("what its key has used up fell, or lags behind its calls' costs, and proves nothing")
+    return Unclear("its key used up more than the calls whose cost is known explain")

@@ -11,12 +11,10 @@ from rich.console import Console
 
 from producer.cli.listings import AsJson, cell, plain
 from producer.cli.session import client
-from shared.errors import CODES, ErrorCode
+from shared.errors import CODES, COLLECT, ErrorCode
 from shared.lifecycle import FINAL, JobState
 
 _PROMPT_CHARS = 60
-_COLLECT = "`genqueue retry JOB` collects it again, free, while provider or link still give it"
-_NEVER_COMES = {"result_not_downloadable", "result_too_large"}
 _WORDS = re.compile(r"\b(?:JOB|BATCH|ACCOUNT|PROVIDER)\b")
 _PRIVATE = {"fingerprint", "key_id", "link", "sender_lock"}
 
@@ -102,12 +100,9 @@ def _what_now(job: Mapping[str, Any], code: ErrorCode) -> list[str]:
             does = "sends it again if it is proved unbought, else holds it"
         return [f"  the queue looks for what it bought, and collects that; else it {does}", "  you can: wait for that"]
     if job["state"] == JobState.CANCELLED:
-        return [f"  you can: {cell(_fill(_COLLECT, job))}"] if _may_be_collected(str(job["error_code"])) else []
+        free, _, _buying = COLLECT.partition(";")  # nothing is bought for it any more
+        return [f"  you can: {cell(_fill(free, job))}"] if code.you_can == COLLECT else []
     return [f"  the queue {code.queue_does}", f"  you can: {cell(_fill(code.you_can, job))}"]
-
-
-def _may_be_collected(code: str) -> bool:
-    return code in {"never_finished", "partial_result"} or (code.startswith("result_") and code not in _NEVER_COMES)
 
 
 def _fill(advice: str, job: Mapping[str, Any]) -> str:

@@ -50,7 +50,7 @@ def errors() -> Console:
 
 def fail(message: str, code: ExitCode) -> NoReturn:
     """Say one clear line and end the command."""
-    errors().print(f"[red]error:[/red] {_plain(message)}")
+    errors().print(f"[red]error:[/red] {escape(message)}")
     raise typer.Exit(code)
 
 
@@ -80,11 +80,7 @@ def told() -> Iterator[None]:
 def _tell_faults(error: InvalidRowsError) -> None:
     console = errors()
     for fault in error.faults[:_FAULTS_SHOWN]:
-        console.print(f"line {fault.line}, {_plain(fault.field)}: {_plain(fault.message)}")
+        console.print(f"line {fault.line}, {escape(fault.field)}: {escape(fault.message)}")
     if error.count > _FAULTS_SHOWN:
         console.print(f"... and {error.count - _FAULTS_SHOWN} more")
     console.print(f"[red]error:[/red] {error.count} fault(s); nothing was enqueued")
-
-
-def _plain(text: str) -> str:
-    return escape(text)

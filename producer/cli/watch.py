@@ -99,18 +99,19 @@ def _json(opened: Client, batch: str, _console: Console) -> dict[str, int]:
 
 
 def _plain(opened: Client, batch: str, console: Console) -> dict[str, int]:
-    """Degrade to a line whenever something changed, at most one every few seconds."""
+    """Degrade to a look every few seconds, told where something changed."""
     said: list[str] = []
-    said_at = float("-inf")
+    looked_at = float("-inf")
     while True:
         totals = opened.totals(batch)
         if is_settled(totals):
             return totals
-        lines = [f"{batch}: {summary(totals).plain}", *(warning.plain for warning in _warnings(opened))]
-        if lines != said and time.monotonic() - said_at >= _PLAIN_SECONDS:
-            for line in lines:
+        if time.monotonic() - looked_at >= _PLAIN_SECONDS:
+            looked_at = time.monotonic()
+            lines = [f"{batch}: {summary(totals).plain}", *(warning.plain for warning in _warnings(opened))]
+            for line in lines if lines != said else ():
                 console.print(line, markup=False, highlight=False)
-            said, said_at = lines, time.monotonic()
+            said = lines
         time.sleep(_TICK_SECONDS)
 
 

@@ -57,7 +57,7 @@ _GONE = text("SELECT pg_try_advisory_xact_lock_shared(:lock)")
 class Doubt:
     """One paid call whose answer is lost, and the span in which the provider would have made its pictures.
 
-    `quiet_in`: seconds until everything it can have made shows in the provider's list, and nothing newer can be taken
+    `quiet_in`: seconds until everything it can have made or cost shows at the provider, and nothing newer can be taken
     for it; 0 or less once that has passed. `may_close`: its batch, or whoever cancelled the job, lets go of a call that
     bought nothing. `sender_lock`: held by the sender while it lives; None where the call is known to be over.
     """

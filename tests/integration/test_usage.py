@@ -3,28 +3,26 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-import httpx
 import pytest
 
-from ops.simulator import OpenRouterSettings, Simulator, SimulatorConfig
+from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from shared.db.engine import Engine
 from tests.support import rows
 from tests.support.lost import (
     LOST_BEFORE,
-    MODEL,
-    PROMPT,
     charged,
     finish,
     look_up,
     lose,
+    make_by_hand,
     opened,
     row,
     until_lost,
 )
 from tests.support.outcome import only, paid, paid_posts
-from tests.support.usage import survey
+from tests.support.usage import QUICK, billing, survey
 from worker.runtime import Runtime
 
 NAME: Final = "openrouter"
@@ -34,14 +32,13 @@ BROKEN_OFF: Final = "truncate"
 
 @pytest.fixture(params=["delivered"])
 def simulated(request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    settings = OpenRouterSettings(billing=request.param)
-    with Simulator(SimulatorConfig(time_scale=200, pixels=64, openrouter=settings)).serve() as running:
+    with billing(request.param).serve() as running:
         yield running
 
 
 @pytest.fixture
 def runtime(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[Runtime]:
-    with opened(database_url, endpoints, simulated, openrouter={"timeout_seconds": 1.5}) as made:
+    with opened(database_url, endpoints, simulated, openrouter=QUICK) as made:
         yield made
 
 
@@ -115,8 +112,7 @@ def test_what_somebody_else_bought_with_the_key_holds_the_call(
     client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
     lose_one(client, runtime, simulated, BROKEN_OFF)
-    url, headers = f"{simulated.addresses()[NAME]}/images", {"authorization": "Bearer sim-test"}
-    httpx.post(url, json={"model": MODEL[NAME], "prompt": PROMPT}, headers=headers).raise_for_status()
+    make_by_hand(simulated, NAME)
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"in_doubt": 1}
     assert paid_posts(simulated) == 3
@@ -149,8 +145,7 @@ def test_while_another_call_is_under_way_it_is_looked_at_again_later(
     (claim,) = rows.claim(engine, account=NAME)
     assert rows.open_intents(engine, [claim], account=NAME)
     rows.rows(engine, "UPDATE submission SET key_id = :key WHERE key_id IS NULL", key=runtime.accounts[NAME].key_id)
-    url, headers = f"{simulated.addresses()[NAME]}/images", {"authorization": "Bearer sim-test"}
-    httpx.post(url, json={"model": MODEL[NAME], "prompt": PROMPT}, headers=headers).raise_for_status()
+    make_by_hand(simulated, NAME)
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"looking_up": 1}
     (job,) = rows.rows(engine, "SELECT due_at > now() AS later, parked FROM job WHERE custom_id = 'a'")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import anyio.to_thread
 import pytest
 
-from ops.simulator import OpenRouterSettings, Simulator, SimulatorConfig
+from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from shared.db import usage
@@ -23,7 +23,7 @@ from tests.support.drain import drain, run_stage
 from tests.support.lost import finish, look_up, lose, opened, row, until_lost
 from tests.support.outcome import paid, paid_posts
 from tests.support.tcp_proxy import TcpProxy
-from tests.support.usage import survey
+from tests.support.usage import QUICK, billing, survey
 from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.providers import Wire
@@ -33,13 +33,11 @@ from worker.tasks import Stage
 
 NAME: Final = "openrouter"
 FROZEN: Final = Sender("frozen", 987_654_321)
-QUICK: Final[dict[str, Any]] = {"timeout_seconds": 1.5}
 
 
 @pytest.fixture(params=["accepted"])
 def simulated(request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    settings = OpenRouterSettings(billing=request.param)
-    with Simulator(SimulatorConfig(time_scale=200, pixels=64, openrouter=settings)).serve() as running:
+    with billing(request.param).serve() as running:
         yield running
 
 

@@ -32,6 +32,7 @@ FINDABLE: Final = ("banatie", "bloom", "posteverywhere")
 BY_HAND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "bloom": ("/images/generations", {"prompt": PROMPT, "brandSessionId": BRAND}),
     "banatie": ("/api/v1/generations", {"prompt": PROMPT}),
+    "openrouter": ("/images", {"prompt": PROMPT, "model": MODEL["openrouter"]}),
     "posteverywhere": ("/ai/generate-image", {"prompt": PROMPT, "model": "flux-schnell"}),
 }
 LOST_BEFORE: Final = {"kind": "close_after_read", "accepted": False}

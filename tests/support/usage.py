@@ -1,9 +1,20 @@
-"""Readings of what a key has used up, when a test wants them."""
+"""Readings of what a key has used up, when a test wants them, and a simulator that bills as it is told."""
+
+from typing import Any, Final
 
 import anyio
 
+from ops.simulator import OpenRouterSettings, Simulator, SimulatorConfig
 from worker.runtime import Runtime
 from worker.survey import ask
+
+QUICK: Final[dict[str, Any]] = {"timeout_seconds": 1.5}
+"""Settings of an account whose lost calls are soon quiet."""
+
+
+def billing(how: Any) -> Simulator:
+    """Return a simulator whose OpenRouter charges on delivery, on completion, or as the work begins."""
+    return Simulator(SimulatorConfig(time_scale=200, pixels=64, openrouter=OpenRouterSettings(billing=how)))
 
 
 def survey(runtime: Runtime, name: str) -> None:

@@ -120,9 +120,7 @@ class Banatie:
                 looks += 1
                 looked = await self._look(upstream_id) if looks <= _MOST_LOOKS else None
                 if isinstance(looked, Refused) and looked.code != GONE:
-                    if call is None:
-                        return Found(tuple(found), complete=False)
-                    return looked
+                    return looked if call else Found(tuple(found), complete=False)
                 if looked is None:
                     complete = False
                     continue
