@@ -13,6 +13,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from tests.chaos.ground import ChaosSite
+from tests.support.canned_wire import wire
+from worker.providers.contract import UnreadableError
 
 _THREADS: Final = 4
 _NAMES: Final = ("account", "unit")
@@ -89,6 +91,8 @@ class Evidence:
     """SHA-256 of what the simulator serves, by the picture's index; empty for one that it does not show."""
     objects: Mapping[str, tuple[str, int]]
     """SHA-256 and length of every object in the bucket, by key."""
+    whole: frozenset[str]
+    """Keys of kept answers from which images can be read."""
     owned: frozenset[str]
     """Every key that some row of ours may own, of this batch or another."""
     money: tuple[Mapping[str, Any], ...]
@@ -106,6 +110,7 @@ def gather(site: ChaosSite, *batches: str, objects: bool = True, cancelled: Coll
     rows = [Job(*row) for row in site.sql(_JOBS, names)]
     ours = {row.custom_id for row in rows}
     charges = _charges(site, ours)
+    stored = _objects(site) if objects else {}
     return Evidence(
         jobs=tuple(rows),
         stored=tuple(StoredRow(*row) for row in site.sql(_STORED, names)),
@@ -113,7 +118,8 @@ def gather(site: ChaosSite, *batches: str, objects: bool = True, cancelled: Coll
         charges=charges,
         posts=_posts(site, ours),
         pictures=_pictures(site, charges) if objects else {},
-        objects=_objects(site) if objects else {},
+        objects=stored,
+        whole=frozenset(key for key in stored if key.endswith("/reply") and _is_whole(site, key)),
         owned=frozenset(row[0] for row in site.sql(_OWNED)),
         money=tuple(_money(site, names)),
         cancelled=cancelled,
@@ -167,6 +173,16 @@ def _pictures(site: ChaosSite, charges: Mapping[str, tuple[Charge, ...]]) -> dic
         for picture, sha256 in zip(sold, pool.map(served, sold), strict=True):
             found[of_sale[picture.submission_id]][picture.sketch.index] = sha256
     return dict(found)
+
+
+def _is_whole(site: ChaosSite, key: str) -> bool:
+    content = BytesIO()
+    site.storage.get_to(key, content)
+    content.seek(0)
+    try:
+        return bool(wire("openrouter", None).read_reply(content).images)
+    except UnreadableError:
+        return False
 
 
 def _objects(site: ChaosSite) -> dict[str, tuple[str, int]]:

@@ -159,8 +159,9 @@ def owned_by_nobody(found: Evidence) -> Counter[str]:
         if missing:
             reasons[f"{jobs[custom_id].account}: pictures sold, {_why(jobs[custom_id])}"] += missing
     for submission, (custom_id, outcome, _) in found.submissions.items():
-        if f"submissions/{submission}/reply" in found.objects:
-            reasons[f"kept answers of jobs that are {jobs[custom_id].state}, submission {outcome}"] += 1
+        if (key := f"submissions/{submission}/reply") in found.objects:
+            kept = "whole" if key in found.whole else "broken off"
+            reasons[f"kept answers, {kept}, of jobs that are {jobs[custom_id].state}, submission {outcome}"] += 1
     return reasons
 
 
