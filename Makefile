@@ -6,10 +6,12 @@ UV := .boot/bin/uv
 # What the lock names is what is installed, from no index or link that this machine adds; certificates are the system's.
 UV_ENV := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS UV_SYSTEM_CERTS=1 VIRTUAL_ENV=.venv
 
-.PHONY: help install demo test unit chaos mutants bench check fmt lock clean
+.PHONY: help install demo test unit contract integration e2e chaos-short tests-in-process tests-of-processes
+.PHONY: alerts browser test-postgres lowest compose-test poolers rabbitmq chaos mutants bench check prod-check fmt
+.PHONY: client lock clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  \1\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /  \1\t/' | expand -t 17
 
 install: .venv/.installed ## make .venv as requirements.lock says
 
@@ -25,11 +27,61 @@ $(UV):
 demo: install ## a sample batch over simulated providers, from prompts to pictures in demo-out/
 	$(BIN)/genqueue demo
 
-test: install ## every test; starts the real servers it needs
-	$(BIN)/python -m pytest
+# Tests wait for servers as often as they compute: one process more than cores keeps the cores busy.
+PROCESSES ?= $(shell n=$$(nproc); echo $$((n < 7 ? n + 1 : 8)))
+PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
+# A file of these starts worker processes of its own, on servers that its test process keeps for all its files.
+BY_FILE := --dist loadfile
+
+test: install ## every test, PROCESSES at a time; starts the real servers it needs
+	@$(MAKE) --no-print-directory --keep-going tests-in-process tests-of-processes
+
+.NOTPARALLEL:
+tests-in-process:
+	$(PYTEST) --dist worksteal tests/unit tests/mutation tests/contract tests/integration
+
+tests-of-processes:
+	$(PYTEST) $(BY_FILE) tests/e2e tests/chaos
 
 unit: install ## only the tests that need nothing running
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) --dist worksteal tests/unit tests/mutation
+
+contract: install ## the simulator against the providers' documents, and our wires against the simulator
+	$(PYTEST) --dist worksteal tests/contract
+
+integration: install ## against real PostgreSQL, Redis and S3, in the tests' own processes
+	$(PYTEST) --dist worksteal tests/integration
+
+e2e: install ## real worker processes, from commands to pictures
+	$(PYTEST) $(BY_FILE) tests/e2e
+
+chaos-short: install ## a short seeded chaos run, and a worker's death in every gap
+	$(PYTEST) $(BY_FILE) tests/chaos
+
+POSTGRES ?= /usr/lib/postgresql/15/bin
+test-postgres: install ## the integration tests with another PostgreSQL; POSTGRES=the directory of its programs
+	$(BIN)/python -m pytest tests/integration --ignore-glob 'tests/integration/test_stack_*' --postgres $(POSTGRES)
+
+lowest: install ## the tests with the lowest version of every dependency that pyproject.toml allows, in .venv-lowest
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-lowest
+	$(UV_ENV) VIRTUAL_ENV=.venv-lowest $(UV) pip install --quiet --resolution lowest-direct --all-extras -r pyproject.toml
+	$(UV_ENV) VIRTUAL_ENV=.venv-lowest $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	.venv-lowest/bin/python -m pytest tests/unit tests/contract tests/integration --ignore tests/unit/test_image.py
+
+compose-test: install ## images, Compose files and an upgrade on a real Docker engine; BUILD=flags of docker build
+	$(BIN)/python -m tests.compose --build "$(BUILD)" --output docs/compose-test.md
+
+poolers: install ## behind PgBouncer; needs the package: apt-get install pgbouncer
+	$(BIN)/python -m pytest tests/poolers
+
+browser: install ## the dashboard in a real browser; needs the package: apt-get install chromium
+	$(BIN)/python -m pytest tests/browser
+
+client: install ## the wheel of genqueue-client, for services that use the HTTP API, in dist/
+	cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
+
+rabbitmq: install ## the Celery door on RabbitMQ; needs the package: apt-get install rabbitmq-server
+	$(BIN)/python -m pytest tests/rabbitmq
 
 JOBS ?= 500
 CRASHES ?= 30
@@ -39,26 +91,37 @@ chaos: install ## workers, Redis, PostgreSQL, S3 and network broken under load; 
 mutants: install ## take out one safeguard at a time; a test must notice each (some minutes)
 	$(BIN)/python -m tests.mutation
 
-bench: install ## measure enqueueing, waiting and checking, with ratios (some minutes)
+bench: install ## measure enqueueing, waiting, checking, and a job beside its rivals, with ratios (some minutes)
 	$(BIN)/python -m ops.bench.enqueue
 	$(BIN)/python -m ops.bench.imagecheck
 	$(BIN)/python -m ops.bench.pending
+	$(BIN)/python -m ops.bench.job
+
+PROMTOOL ?= promtool
+alerts: ## check the alert rules and run their tests; needs promtool (Debian: apt-get install prometheus)
+	cd ops/monitoring && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules rules_test.yml
 
 check: install ## lint, formatting, types, imports, lock
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m ops.checks
+	$(BIN)/python -m ops.dev.checks
+
+prod-check: install ## the production lock alone, in .venv-prod: every command's help, and a batch through a worker
+	$(UV) venv --quiet --clear --python $(PYTHON) .venv-prod
+	$(UV_ENV) VIRTUAL_ENV=.venv-prod $(UV) pip sync --quiet --require-hashes requirements-prod.lock
+	$(BIN)/python -m ops.dev.prodcheck .venv-prod/bin/python
 
 fmt: install ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: | $(UV) ## resolve again and write both locks (no host is in them)
+lock: | $(UV) ## resolve again and write the three locks (no host is in them)
 	$(UV_ENV) $(UV) lock --quiet --upgrade
 	$(UV_ENV) $(UV) export --quiet --no-emit-project --no-header --no-annotate --all-extras --output-file requirements.lock
 	$(UV_ENV) $(UV) export --quiet --no-emit-project --no-header --no-annotate --output-file requirements-prod.lock
+	$(UV_ENV) $(UV) export --quiet --no-emit-project --no-header --no-annotate --extra embedded --output-file requirements-trial.lock
 
 clean: ## remove what the commands above made, but no data of yours
-	rm -rf .venv .boot demo-out .genqueue/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .venv-prod .venv-lowest .boot demo-out .genqueue/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,1 +1,1 @@
-"""What stands around the queue: its command, its embedded services and its simulator."""
+"""The tools around the queue: its command, its embedded servers and its simulator."""

@@ -1,4 +1,4 @@
-"""From the bucket into a directory: a file for each stored image, in place only once its hash is right."""
+"""Copies stored images from the bucket into a directory. A file gets its name only after its hash is verified."""
 
 import hashlib
 import re
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from worker.storage import Storage, StorageDamaged
+from worker.transport.storage import Storage, StorageDamaged
 
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_NAME_CHARS: Final = 80
+_UNSAFE: Final = re.compile(r"[^\w.-]+")
+_NAME_BYTES: Final = 160
+"""Of a file's name, which may have 255 bytes with the rest of it."""
 
 
 @dataclass(slots=True)
 class Downloaded:
-    """How many images were written, were there already, and are not stored."""
+    """How many images were written, were already there, and are not stored."""
 
     written: int = 0
     kept: int = 0
@@ -25,7 +26,7 @@ class Downloaded:
 def download_batch(rows: Iterable[Mapping[str, Any]], storage: Storage, directory: Path) -> Downloaded:
     """Write each stored image of `rows` (as `Client.results` yields them) to `directory`.
 
-    Raises `StorageError` where the bucket fails or an object is not what its row says, and `OSError`.
+    Raises `StorageError` if the bucket fails or an object differs from its row, and `OSError`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     done = Downloaded()
@@ -43,11 +44,14 @@ def download_batch(rows: Iterable[Mapping[str, Any]], storage: Storage, director
 
 
 def file_name(row: Mapping[str, Any]) -> str:
-    """Return a name that is safe on any file system and says which image it is."""
-    custom_id = _UNSAFE.sub("_", str(row["custom_id"]))[:_NAME_CHARS].strip(".") or "job"
+    """Return a name that is safe on any file system and identifies the image."""
+    custom_id = str(row["custom_id"])
+    safe = _UNSAFE.sub("_", custom_id).encode()[:_NAME_BYTES].decode(errors="ignore").strip(".") or "job"
+    if safe != custom_id:
+        # Two custom_ids may become equal when made safe, and may have equal images.
+        safe += f"~{hashlib.sha256(custom_id.encode()).hexdigest()[:6]}"
     extension = str(row["key"]).rpartition(".")[2]
-    # Two custom_ids may look alike once made safe; the hash tells them apart.
-    return f"{custom_id}-{row['index']}-{str(row['sha256'])[:8]}.{extension}"
+    return f"{safe}-{row['index']}-{str(row['sha256'])[:8]}.{extension}"
 
 
 def _fetch(storage: Storage, row: Mapping[str, Any], path: Path) -> None:
@@ -56,7 +60,7 @@ def _fetch(storage: Storage, row: Mapping[str, Any], path: Path) -> None:
         storage.get_to(row["key"], file)
     if _sha256(part) != row["sha256"]:
         part.unlink()
-        raise StorageDamaged(f"the object of {row['custom_id']} image {row['index']} is not what its row says")
+        raise StorageDamaged(f"the object of {row['custom_id']} image {row['index']} differs from its row")
     part.replace(path)
 
 

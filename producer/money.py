@@ -1,6 +1,6 @@
 """Spend caps as people write them: an amount for a provider's part of a batch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -12,11 +12,11 @@ _DECIMALS: Final = 9
 
 
 class CapError(ValueError):
-    """A cap cannot be read, or it is not clear whose it is; the message says which."""
+    """A cap cannot be read, or its provider is not clear; the message says which."""
 
 
 def parse_caps(texts: Iterable[str], *, providers: Iterable[str]) -> dict[str, Decimal]:
-    """Read `PROVIDER=AMOUNT`, or an amount alone where only one of `providers` costs money; raises `CapError`.
+    """Read `PROVIDER=AMOUNT`, or only an amount if just one of `providers` costs money; raises `CapError`.
 
     Amounts are in the provider's own unit: dollars or credits.
     """
@@ -27,7 +27,7 @@ def parse_caps(texts: Iterable[str], *, providers: Iterable[str]) -> dict[str, D
         name = name.strip() if given else _only(billed, text)
         if name not in catalog.names():
             raise CapError(
-                f"{name[:40]!r} in the cap {text[:60]!r} is no provider; known: {', '.join(catalog.names())}"
+                f"{name[:40]!r} in the cap {text[:60]!r} is not a provider; known: {', '.join(catalog.names())}"
             )
         if name in found:
             raise CapError(f"there are two caps for {name}")
@@ -61,3 +61,8 @@ def _amount(text: str, given: str) -> Decimal:
     if amount is None:
         raise CapError(f"the cap {given[:60]!r} has no amount such as 10.00")
     return amount
+
+
+def said_caps(caps: Mapping[str, Decimal]) -> str:
+    """Return caps in the form of `--max-cost`; "none" if every cap was removed."""
+    return " ".join(f"{provider}={amount:f}" for provider, amount in sorted(caps.items())) or "none"

@@ -1,12 +1,16 @@
 """How long to wait before looking again: pure functions of the count and a source of randomness."""
 
 from random import Random
+from typing import Final
+
+LONGEST_WAIT_SECONDS: Final = 86_400.0
+"""The longest wait that a server may impose; without it, a header could stop work forever."""
 
 
 def delay(tries: int, *, first_seconds: float, max_seconds: float, random: Random) -> float:
     """Return the seconds to wait after `tries` looks: doubling every second try up to `max_seconds`, less 0 to 20 %.
 
-    The jitter keeps jobs that were submitted together from asking together for ever; it never exceeds the cap.
+    The jitter keeps jobs that were submitted together from always asking together. It never exceeds the cap.
     """
     grown: float = min(first_seconds * 2.0 ** (min(tries, 60) / 2), max_seconds)
     return grown * random.uniform(0.8, 1.0)

@@ -1,17 +1,25 @@
-"""Structured logs: one line per event, readable on a terminal and JSON otherwise, without secrets in it.
+"""Structured logs: one line per event, readable on a terminal and JSON otherwise, without secrets.
 
-A traceback shows files and lines but no local variables, and no line shows the query of a URL or a password in one:
-result links are signed in their query, and keys lie in local variables.
+A traceback shows files and lines but no local variables, because keys lie in local variables. No line shows a URL's
+query or password, because result links are signed in their query.
 """
 
 import logging
 import re
 import sys
+import threading
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any, Final, Literal
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
+MOST: Final = 5
+"""Warnings of one cause in a minute."""
+_SPARING_SECONDS: Final = 60.0
+_MOST_CAUSES: Final = 1000
+_CAUSE: Final = ("event", "account", "code", "kind", "error", "stage", "sqlstate")
 _CHATTY: Final = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "aiohttp", "asyncio", "PIL")
 _QUERY: Final = re.compile(r"\?[^\s\"'<>\\?]*=[^\s\"'<>\\]*")
 _PASSWORD: Final = re.compile(r"(://[^\s\"'/@:]*):[^\s\"'/]*@")
@@ -29,7 +37,7 @@ def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
     if not text:
         common.append(structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)))
     structlog.configure(
-        processors=[*common, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*common, Sparing(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         cache_logger_on_first_use=True,
@@ -45,8 +53,38 @@ def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for chatty in _CHATTY:
-        # Their lines below a warning hold whole URLs and headers.
+        # Their lines below a warning contain whole URLs and headers.
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class Sparing:
+    """Drops a warning of the same cause that was told `MOST` times within a minute; the next one counts them.
+
+    An error is never dropped: its ids may be needed.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._told: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def __call__(self, _logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Return the event; raise `DropEvent` for one that was told often enough."""
+        if method != "warning":
+            return event
+        cause = tuple(str(event.get(name)) for name in _CAUSE)
+        with self._lock:
+            began, count = self._told.get(cause, (self._clock(), 0))
+            if self._clock() - began > _SPARING_SECONDS:
+                dropped, began, count = max(count - MOST, 0), self._clock(), 0
+            else:
+                dropped = 0
+            self._told[cause] = began, count + 1
+            if len(self._told) > _MOST_CAUSES:
+                self._told.clear()
+        if count >= MOST:
+            raise structlog.DropEvent
+        return {**event, "unsaid": dropped} if dropped else event
 
 
 def _renderer(*, text: bool) -> structlog.typing.Processor:
@@ -56,4 +94,9 @@ def _renderer(*, text: bool) -> structlog.typing.Processor:
 
 
 def _redacted(_logger: Any, _method: str, line: Any) -> str:
-    return _PASSWORD.sub(r"\1:***@", _QUERY.sub("?***", str(line)))
+    return redact(str(line))
+
+
+def redact(text: str) -> str:
+    """Return `text` without the queries and passwords of URLs."""
+    return _PASSWORD.sub(r"\1:***@", _QUERY.sub("?***", text))

@@ -37,7 +37,7 @@ _EXPECTED: Final = {
 }
 
 
-class Fault(NamedTuple):
+class RequestFault(NamedTuple):
     """What is wrong with one field of a request; the message never quotes the field's value."""
 
     field: str
@@ -63,8 +63,8 @@ def _clean(text: str) -> str:
     return text
 
 
-def _json_complaint(value: object, depth: int = 0) -> str | None:
-    """Say why a value cannot be stored and sent as JSON, None if it can."""
+def json_complaint(value: object, depth: int = 0) -> str | None:
+    """Say why a value cannot be stored and sent as JSON; None if it can. The answer quotes no value."""
     if depth > OPTIONS_MAX_DEPTH:
         return f"is nested deeper than {OPTIONS_MAX_DEPTH} levels"
     if isinstance(value, dict):
@@ -75,7 +75,7 @@ def _json_complaint(value: object, depth: int = 0) -> str | None:
         parts = list(value)
     else:
         return _scalar_complaint(value)
-    return next(filter(None, (_json_complaint(part, depth + 1) for part in parts)), None)
+    return next(filter(None, (json_complaint(part, depth + 1) for part in parts)), None)
 
 
 def _scalar_complaint(value: object) -> str | None:
@@ -94,7 +94,7 @@ def _scalar_complaint(value: object) -> str | None:
 def _plain_json(options: dict[str, Any]) -> dict[str, Any]:
     if len(options) > OPTIONS_MAX:
         raise ValueError(f"has {len(options)} entries; the limit is {OPTIONS_MAX}")
-    if options and (complaint := _json_complaint(options)):
+    if options and (complaint := json_complaint(options)):
         raise ValueError(complaint)
     return options
 
@@ -124,7 +124,7 @@ class GenerationRequest(BaseModel):
     references: Annotated[
         tuple[_Reference, ...], Field(strict=False, max_length=REFERENCES_MAX, repr=False), FailFast()
     ] = ()
-    options: Annotated[dict[str, Any], Field(default_factory=dict, repr=False), AfterValidator(_plain_json)]
+    options: Annotated[dict[str, Any], AfterValidator(_plain_json)] = Field(default_factory=dict, repr=False)
 
     def canonical(self) -> bytes:
         """Return the request as JSON in UTF-8: sorted keys, no whitespace, nothing that is a default.
@@ -154,9 +154,9 @@ def fingerprint(provider: str, canonical: bytes) -> bytes:
     return hashlib.sha256(provider.encode() + b"\0" + canonical).digest()
 
 
-def faults_of(error: ValidationError) -> list[Fault]:
+def faults_of(error: ValidationError) -> list[RequestFault]:
     """Word what `GenerationRequest` refused: one fault a field, without the values."""
-    faults: dict[str, Fault] = {}
+    faults: dict[str, RequestFault] = {}
     for detail in error.errors(include_input=False, include_url=False):
         field = str(detail["loc"][0]) if detail["loc"] else "request"
         if detail["type"] == "value_error":
@@ -171,5 +171,5 @@ def faults_of(error: ValidationError) -> list[Fault]:
             message = "contains half of a surrogate pair"
         else:
             message = _EXPECTED.get(field, "is not valid")
-        faults.setdefault(field, Fault(field, message))
+        faults.setdefault(field, RequestFault(field, message))
     return list(faults.values())

@@ -13,18 +13,19 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from shared import catalog
+from shared import catalog, trial
 
 PREFIX: Final = "GENQUEUE_"
 FILE: Final = "genqueue.toml"
 ENVIRONMENT: Final = "environment"
 DEFAULT: Final = "default"
+TRIAL: Final = "trial"
 _STARS: Final = "**********"
 _ACCOUNT_PATH: Final = 3  # accounts, name, field
 
 
 class SettingOrigin(NamedTuple):
-    """One setting as it is in force: `shown` masks secrets, `origin` is environment, genqueue.toml or default."""
+    """One setting as it is in force: `shown` masks secrets, `origin` is where from."""
 
     name: str
     shown: str
@@ -77,6 +78,8 @@ def written_as(path: Sequence[str | int]) -> tuple[str, str]:
     names = [PREFIX + "__".join(parts).upper()]
     if len(parts) == _ACCOUNT_PATH and (short := shorthand_name(parts[1], parts[2])):
         names.append(short)  # the long form wins where both are set
+    if parts[:1] and parts[0] in trial.OWN and trial.in_force():
+        return names[-1], TRIAL
     environ = {name.upper(): value for name, value in os.environ.items() if value}
     for name in names:
         if name in environ:

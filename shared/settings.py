@@ -1,7 +1,8 @@
 """Every setting, with its unit, default and reason; read once at the edge and passed in.
 
-Sources, first wins: the environment (`GENQUEUE_...`; empty counts as not set), then `genqueue.toml` in the working
-directory. Secrets are `SecretStr`: they print as stars wherever settings are printed.
+Sources, first match wins: the environment (`GENQUEUE_...`; an empty value counts as not set), then `genqueue.toml` in
+the working directory. A trial's own file comes before both, and is the only source of accounts. Secrets are
+`SecretStr`, so they print as stars.
 """
 
 import os
@@ -9,11 +10,10 @@ import re
 import tomllib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import pydantic_settings
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -22,161 +22,16 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from shared import catalog
-from shared.catalog.parameter import is_uuid
+from shared import broker_url, catalog, trial
+from shared.account_settings import MOST_MONEY, AccountSettings
+from shared.retention import parse_retention
 from shared.setting_origins import FILE, PREFIX, shorthand_name, written_as
 
-_MOST_MONEY = 10**9
-_KEY = re.compile(r"[!-~]+")
-_UNIT_SECONDS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
-_WINDOW = re.compile(r"(\d+)/(second|minute|hour|day|\d{1,9}(?:\.\d{1,6})?s)( ?\(paid\))?")
+_WEBHOOK_KEY_CHARS: Final = 32
 
 
 class SettingsError(Exception):
-    """A setting is wrong; the message names each and says what is expected."""
-
-
-class Window(BaseModel):
-    """A sliding rate window: at most `requests` requests in any `seconds` seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    requests: int = Field(gt=0)
-    seconds: float = Field(gt=0)
-    scope: Literal["all", "submit"] = "all"
-    """Whether every request counts, or only paid calls."""
-
-    def __str__(self) -> str:
-        unit = next((unit for unit, seconds in _UNIT_SECONDS.items() if seconds == self.seconds), f"{self.seconds:g}s")
-        return f"{self.requests}/{unit}{' (paid)' if self.scope == 'submit' else ''}"
-
-
-def parse_windows(text: str) -> tuple[Window, ...]:
-    """Read windows such as `120/minute,1000/hour`, `20/90s` or `50/hour (paid)`; `none` means no limit of ours.
-
-    Raises `ValueError` that quotes the part it cannot read.
-    """
-    if text.strip().lower() == "none":
-        return ()
-    windows = []
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        found = _WINDOW.fullmatch(part)
-        if not found:
-            raise ValueError(f"{part[:40]!r} is not a limit such as 120/minute (second, minute, hour, day)")
-        windows.append(
-            Window(requests=int(found[1]), seconds=_window_seconds(found[2]), scope="submit" if found[3] else "all")
-        )
-    return tuple(windows)
-
-
-def _window_seconds(unit: str) -> float:
-    return _UNIT_SECONDS.get(unit) or float(unit.removesuffix("s"))
-
-
-class AccountSettings(BaseModel):
-    """One API key at one provider, with its own limits."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    provider: str = Field(description="whose wire it speaks; an account named like a provider needs none")
-    api_key: SecretStr | None = Field(None, description="only workers need it; never stored")
-    base_url: str = Field(
-        "", description="empty = the provider's own; plain http only to loopback and GENQUEUE_ALLOW_PRIVATE_URLS"
-    )
-    concurrency: int | None = Field(None, ge=1, le=1000, description="paid calls in the air at once")
-    limits: tuple[Window, ...] | None = Field(
-        None, description="such as 120/minute,1000/hour; none = no limit; empty = the provider's documented ones"
-    )
-    timeout_seconds: float | None = Field(None, gt=0, le=3600, description="wall clock of one paid call")
-    allow_unknown_price: bool = Field(
-        default=False, description="buy what neither the catalog nor prices has a price for; no cap can be kept then"
-    )
-    daily_cap: Decimal | None = Field(
-        None,
-        ge=0,
-        le=_MOST_MONEY,
-        decimal_places=9,
-        description="the most to spend in one day (UTC), in the account's unit; empty = no cap",
-    )
-    quiet_seconds: float | None = Field(
-        None,
-        ge=0,
-        le=86_400,
-        description="after a lost call is over, until the provider shows what it made or charged",
-    )
-    brand_session_id: str | None = Field(None, description="Bloom: the brand used where a row names none")
-    prices: dict[str, Decimal] = Field(
-        default_factory=dict,
-        description="your own price of one image by model, such as seedream-5-lite=0.035,other=0.1",
-    )
-    media_without_url: Literal["fail", "succeed"] = Field(
-        "fail", description="PostEverywhere: what a finished picture is that comes without a link"
-    )
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _empty_is_not_set(cls, value: object) -> object:
-        return (value.strip() or None) if isinstance(value, str) else value
-
-    @field_validator("base_url", mode="before")
-    @classmethod
-    def _read_base_url(cls, value: object) -> object:
-        return _checked_url(value) if isinstance(value, str) else value or ""
-
-    @field_validator("limits", mode="before")
-    @classmethod
-    def _read_limits(cls, value: object) -> object:
-        return parse_windows(value) if isinstance(value, str) else value
-
-    @field_validator("prices", mode="before")
-    @classmethod
-    def _read_prices(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value or {}
-        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-        if not all(model.strip() and price.strip() for model, _, price in pairs):
-            raise ValueError("prices are written as model=0.035, with commas between them")
-        return {model.strip(): price.strip() for model, _, price in pairs}
-
-    @field_validator("prices")
-    @classmethod
-    def _are_prices(cls, value: dict[str, Decimal]) -> dict[str, Decimal]:
-        for model, price in value.items():
-            if not price.is_finite() or not 0 <= price <= _MOST_MONEY:
-                raise ValueError(f"the price of {model} is not an amount")
-        return value
-
-    @field_validator("provider")
-    @classmethod
-    def _is_a_provider(cls, value: str) -> str:
-        if value not in catalog.names():
-            raise ValueError(f"no such provider; known: {', '.join(catalog.names())}")
-        return value
-
-    @field_validator("api_key")
-    @classmethod
-    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value and not _KEY.fullmatch(value.get_secret_value()):
-            raise ValueError("must be printable ASCII without spaces")
-        return value
-
-    @field_validator("brand_session_id")
-    @classmethod
-    def _is_a_brand(cls, value: str | None) -> str | None:
-        if value and not is_uuid(value):
-            raise ValueError("must be the UUID of a brand")
-        return value
-
-
-def _checked_url(text: str) -> str:
-    try:
-        url = urlsplit(text.strip())
-        fine = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port is None or url.port > 0)
-    except ValueError:
-        fine = False
-    if not fine or url.username is not None or url.query or url.fragment:
-        raise ValueError("must be an http(s) URL without user, query and fragment")
-    return text.strip().rstrip("/")
+    """A setting is wrong. The message names each wrong setting and says what is expected."""
 
 
 class _ProviderShorthand(PydanticBaseSettingsSource):
@@ -210,82 +65,229 @@ class Settings(BaseSettings):
     )
     shorthand: ClassVar[type[PydanticBaseSettingsSource]] = _ProviderShorthand
 
-    home: Path = Field(Path(".genqueue"), description="where the embedded servers keep their data")
-    database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL >= 15; empty = the embedded one")
-    broker_url: SecretStr = Field(SecretStr(""), description="Redis >= 6.2; empty = the embedded one")
-    s3_endpoint_url: str = Field("", description="empty = AWS, or the embedded one with the embedded database")
-    s3_bucket: str = Field("genqueue", description="where results go; it must exist")
+    home: Path = Field(Path(".genqueue"), description="directory where the embedded servers keep their data")
+    trial: Path | None = Field(
+        None,
+        description="file with a trial's simulated accounts; `genqueue` sets it for a trial's processes, you do not",
+    )
+    database_url: SecretStr = Field(SecretStr(""), description="PostgreSQL 15 or newer; empty = the embedded one")
+    database_schema: str = Field(
+        "",
+        pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
+        description="schema with our tables; empty = `public` if an older genqueue uses it, else `genqueue`",
+    )
+    broker_url: SecretStr = Field(
+        SecretStr(""),
+        description="Redis 6.2 or newer: `redis://`, `rediss://`, `unix://` or `sentinel://`; empty = the embedded one",
+    )
+    broker_ca_file: Path | None = Field(
+        None,
+        description="certificates of the authority that signed the broker's, for `rediss://`; empty = the system's",
+    )
+    s3_endpoint_url: str = Field(
+        "", description="S3 server; empty = AWS, or the embedded one together with the embedded database"
+    )
+    s3_bucket: str = Field("genqueue", description="bucket for the results; it must exist")
     s3_region: str = Field("us-east-1", description="the bucket's region")
-    s3_timeout_seconds: float = Field(60, gt=0, description="one read or write on an S3 connection")
+    s3_timeout_seconds: float = Field(60, gt=0, description="time limit of one read or write on an S3 connection")
 
-    accounts: dict[str, AccountSettings] = Field(default_factory=dict, description="by name")
-    allow_private_urls: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="hosts or networks results may come from although not public; comma-separated"
+    s3_link_url: str = Field(
+        "",
+        description="S3 server as callers of the HTTP API reach it, for links to images; empty = as workers do",
     )
 
-    worker_slots: int = Field(16, ge=2, le=128, description="batches a worker process runs at once")
-    tick_seconds: float = Field(0.5, gt=0, le=60, description="the dispatcher looks at least this often")
-    poll_first_seconds: float = Field(2.0, gt=0, description="first wait before asking again; grows from here")
-    poll_max_seconds: float = Field(30.0, gt=0, description="longest wait between two polls of a job")
+    accounts: dict[str, AccountSettings] = Field(default_factory=dict, description="accounts by name")
+    allow_private_urls: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="private hosts or networks from which results may be downloaded; comma-separated"
+    )
+
+    api_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="host names under which programs reach the HTTP API, besides localhost; comma-separated; a request "
+        "with another Host is refused, because a web page could have sent it",
+    )
+
+    door_broker_url: SecretStr = Field(
+        SecretStr(""),
+        description="broker of the pipelines that `genqueue celery-door` serves: Redis or RabbitMQ, theirs, never "
+        "genqueue's own, which may be wiped at any time",
+    )
+    webhook_key: SecretStr = Field(
+        SecretStr(""),
+        description="at least 32 characters of chance, the same for workers and for `genqueue webhook`; each "
+        "endpoint's secret is derived from it, so that the database holds none; empty = no webhooks",
+    )
+
+    worker_slots: int = Field(
+        16, ge=2, le=128, description="number of messages that one worker process handles at once"
+    )
+    tick_seconds: float = Field(0.5, gt=0, le=60, description="longest time between two ticks of the dispatcher")
+    poll_first_seconds: float = Field(
+        2.0,
+        gt=0,
+        description="first wait before the provider is asked again, until eight jobs of a model are known; the waits "
+        "grow from here",
+    )
+    poll_max_seconds: float = Field(
+        30.0, gt=0, description="longest wait between two polls of a job, once one of its kind may be ready"
+    )
     retry_first_seconds: float = Field(2.0, gt=0, description="first wait after a refusal that may pass")
-    retry_max_seconds: float = Field(300.0, gt=0, description="longest such wait")
+    retry_max_seconds: float = Field(300.0, gt=0, description="longest wait after a refusal that may pass")
     submit_tries: int = Field(
-        10, ge=1, description="unbilled refusals of one job as unavailable (not 429s) before it fails"
+        10,
+        ge=1,
+        description="number of times that a provider may be unavailable for one job, unbilled, before the job fails; "
+        "a 429 does not count",
     )
     probe_first_seconds: float = Field(
         30.0,
         gt=0,
-        description="until a paused account is first looked at again; a balance, else one paid call, decides",
+        description="wait before a paused account is first probed; its balance decides, or one paid call if it shows "
+        "none",
     )
-    probe_max_seconds: float = Field(900.0, gt=0, description="longest such wait; it doubles with each look")
+    probe_max_seconds: float = Field(
+        900.0, gt=0, description="longest wait between two probes; the wait doubles each time"
+    )
     crashes_before_poison: int = Field(
         3,
         ge=1,
         le=100,
-        description="workers that a job must have ended, running alone after two, before it ends itself",
+        description="number of workers that must die while they run only this job, before the job ends as poison; its"
+        " first two crashes do not count",
+    )
+    max_call_cost: Decimal = Field(
+        Decimal(10),
+        gt=0,
+        le=MOST_MONEY,
+        description="USD; a paid call that costs more than this without having announced it pauses its account for a "
+        "person; far above the cost of any image",
     )
     doubts_before_pause: int = Field(
-        10, ge=1, description="paid calls in a row without a readable answer before their account pauses"
+        10, ge=1, description="number of paid calls in a row without a readable answer that pauses their account"
+    )
+    failures_before_pause: int = Field(
+        3,
+        ge=1,
+        description="number of paid calls in a row with a 5xx answer that pauses their account; then one call at a "
+        "time tests the provider",
     )
     send_within_seconds: float = Field(
-        20.0, gt=0, description="from intent to first byte; a sender that was frozen for longer does not send"
+        20.0,
+        gt=0,
+        description="longest time from the intent to the first byte; a sender that was frozen for longer does not send",
     )
     lease_slack_seconds: float = Field(
-        30.0, gt=0, description="added to the longest time work may take before its row is due again"
+        30.0, gt=0, description="added to the longest time that work may take, before its row is due again"
     )
-    fetch_timeout_seconds: float = Field(120.0, gt=0, description="wall clock of one download, redirects included")
-    fetch_connect_seconds: float = Field(10.0, gt=0, description="wall clock of one connect")
-    fetch_tries: int = Field(6, ge=1, description="downloads of a link that keeps failing before the image fails")
+    fetch_timeout_seconds: float = Field(120.0, gt=0, description="time limit of one download, redirects included")
+    fetch_least_bytes_per_second: int = Field(
+        10_000,
+        ge=0,
+        description="least average speed of a download after ten seconds; a slower host gets one download at a time",
+    )
+    fetch_connect_seconds: float = Field(10.0, gt=0, description="time limit of one connect")
+    fetch_tries: int = Field(
+        6,
+        ge=1,
+        description="number of downloads without a whole image before the image fails; an unreadable link is tried "
+        "for as long as it lives",
+    )
+    believe_seconds: float = Field(
+        900.0,
+        gt=0,
+        le=86_400,
+        description="a provider must say for this long, in at least five looks, that a bought image is gone before "
+        "the queue believes it; the provider may be restarting",
+    )
+    looks_failing_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="when looks have failed for this long, the account buys nothing more, because its purchases could"
+        " not be collected",
+    )
     store_wait_seconds: float = Field(
         900.0,
         ge=0,
-        description="while the bucket refuses, a picture whose link will die is held in hand this long",
+        description="longest time that a worker holds an image whose link will die while the bucket refuses",
     )
-    max_reply_bytes: int = Field(
-        512 * 2**20, gt=0, description="bytes; an answer that carries images and is longer is refused"
-    )
-    max_image_bytes: int = Field(100 * 2**20, gt=0, description="bytes; larger results are refused")
-    max_image_pixels: int = Field(200_000_000, gt=0, description="pixels; larger results are refused")
+    max_reply_bytes: int = Field(512 * 2**20, gt=0, description="bytes; a longer answer with images inside is refused")
+    max_image_bytes: int = Field(100 * 2**20, gt=0, description="bytes; a larger result is refused")
+    max_image_pixels: int = Field(200_000_000, gt=0, description="pixels; a larger result is refused")
     verify_decode: bool = Field(
-        default=False, description="decode every image in full as well; costs many times the check"
+        default=False, description="also decode every image in full; costs many times the check"
     )
-    spool_dir: Path | None = Field(None, description="where large results wait for S3; empty = the system's")
-    deadline_seconds: float = Field(86_400, gt=0, description="after it a queued job buys nothing any more")
+    spool_dir: Path | None = Field(
+        None,
+        description="directory where results and paid answers wait; nobody else may write there; empty = `spool` in "
+        "the home",
+    )
+    stop_seconds: float = Field(
+        1740.0,
+        gt=0,
+        description="longest time from SIGTERM to the worker's end; it then writes to its disk what it could not "
+        "record; just below the half hour that Compose gives",
+    )
+    deadline_seconds: float = Field(86_400, gt=0, description="after this time a queued job buys nothing any more")
     collect_seconds: float = Field(
-        7 * 86_400, gt=0, description="after it a bought job is given up; the last bound on everything"
+        7 * 86_400, gt=0, description="after this time a bought job is given up; the last bound on everything"
     )
     account_check_seconds: float = Field(
-        600.0, gt=0, description="how often a worker asks each account's balance and readiness; one request each"
+        600.0,
+        gt=0,
+        description="time between two questions about each account's balance and readiness; one request each",
+    )
+    price_check_seconds: float = Field(
+        3600.0,
+        ge=1,
+        description="time between two readings of the providers' stated models and prices; a price change may stay "
+        "unnoticed for this long",
     )
     sweep_seconds: float = Field(
         3600.0,
         gt=0,
-        description="how often purchases that nobody owns are searched for, in each account's list and, for held jobs, "
-        "in our own bucket",
+        description="time between two searches for unowned images, in each account's list and, for held jobs, in our "
+        "own bucket",
     )
-    held_recheck_seconds: float = Field(86_400, gt=0, description="how often a held job is looked at again")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level logged")
-    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal")
+    retention: str = Field(
+        "",
+        description="how long ended jobs are kept, such as `succeeded=90d,failed=180d,cancelled=30d`; empty = "
+        "forever; nothing can explain a job that has left, and its row is bought again if it is enqueued "
+        "again",
+    )
+    dashboard_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="names under which browsers reach the dashboard, besides localhost; comma-separated"
+    )
+    dashboard_user_header: str = Field(
+        "",
+        description="header in which a proxy names the person that it signed in, such as `X-Forwarded-User`; empty = "
+        "everybody signs in with a token",
+    )
+    dashboard_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="addresses or networks of the proxies that may send this header; comma-separated"
+    )
+    dashboard_user_scopes: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("jobs:read", "results:read"),
+        description="scopes, as of a token, of whoever such a proxy names; comma-separated",
+    )
+    dashboard_token: SecretStr = Field(
+        SecretStr(""),
+        description="token with which a person signs in to the dashboard, with every right; empty = one is made and "
+        "printed at each start",
+    )
+    held_recheck_seconds: float = Field(86_400, gt=0, description="time between two looks at a held job")
+    metrics_address: str = Field(
+        "",
+        pattern=r"^(\[?[^\s\[\]]+\]?:\d{1,5})?$",
+        description="host and port on which a worker serves its metrics to Prometheus, such as `127.0.0.1:9464`; no "
+        "password; each worker of a host needs its own port; empty = none",
+    )
+    alert_command: str = Field(
+        "",
+        description="command that a worker runs when something is wrong, when it lasts and when it is over, such as "
+        "`mail -s genqueue ops@example.com`; it gets the words on its input, and no keys; no shell; empty = none",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, else json")
 
     @model_validator(mode="before")
     @classmethod
@@ -299,10 +301,44 @@ class Settings(BaseSettings):
         }
         return {**values, "accounts": named}
 
-    @field_validator("allow_private_urls", mode="before")
+    @field_validator(
+        "allow_private_urls",
+        "api_hosts",
+        "dashboard_hosts",
+        "dashboard_proxies",
+        "dashboard_user_scopes",
+        mode="before",
+    )
     @classmethod
     def _read_list(cls, value: object) -> object:
         return tuple(filter(None, re.split(r"[,\s]+", value))) if isinstance(value, str) else value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _names_a_broker(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value():
+            broker_url.parse(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_key")
+    @classmethod
+    def _is_long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < _WEBHOOK_KEY_CHARS:
+            raise ValueError(f"has fewer than {_WEBHOOK_KEY_CHARS} characters")
+        return value
+
+    @field_validator("retention")
+    @classmethod
+    def _can_be_read(cls, value: str) -> str:
+        parse_retention(value)
+        return value
+
+    @field_validator("trial")
+    @classmethod
+    def _is_in_force(cls, value: Path | None) -> Path | None:
+        if value is not None and trial.in_force() is None:
+            raise ValueError("is set by genqueue itself, in the environment of a trial's processes")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -313,17 +349,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - fixed by pydantic-settings
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - fixed by pydantic-settings
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment before file; the shorthand counts as environment."""
-        return (
-            init_settings,
-            env_settings,
-            cls.shorthand(settings_cls),
-            TomlConfigSettingsSource(settings_cls),
-        )
+        """Environment before file; the shorthand counts as environment; a trial's accounts come from its file alone."""
+        file = trial.in_force()
+        if file is None:
+            return init_settings, env_settings, cls.shorthand(settings_cls), TomlConfigSettingsSource(settings_cls)
+        others = trial.EnvironmentWithoutAccounts(env_settings), trial.TomlWithoutAccounts(settings_cls)
+        return init_settings, trial.TrialSource(settings_cls, file), *others
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings from their sources; `overrides` go before all of them.
+    """Read the settings from their sources; `overrides` take precedence.
 
     Raises `SettingsError` naming every wrong setting as it was written; a secret's value is never in the message.
     """
@@ -340,6 +375,8 @@ def load(**overrides: Any) -> Settings:
         message = f"{FILE}: is not TOML: {error}"
     except (OSError, UnicodeDecodeError) as error:
         message = f"{FILE}: cannot be read ({type(error).__name__})"
+    except trial.TrialError as error:
+        message = str(error)
     raise SettingsError(message)
 
 

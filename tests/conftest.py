@@ -1,18 +1,27 @@
 """Fixtures of every tier: one real stack a run, a fresh database and a fresh simulator a test."""
 
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.loaders import JSONFileLoader
+from hypothesis import settings as hypothesis_settings
 
 from ops.simulator import Simulator, SimulatorConfig
-from ops.stack import Endpoints, Home, Stack
+from ops.stack import Endpoints, Home, Stack, services
+from ops.stack.servers import postgres_in
 from producer import Client
 from shared.settings import Settings
 from tests.support.drain import runtime_for, settings_for
 from tests.support.servers import Databases
 from worker.runtime import Runtime
+
+# The same examples in each run: what fails here fails for everybody. `--hypothesis-profile=explore` looks further.
+hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("explore", max_examples=1000, deadline=None)
+hypothesis_settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -22,6 +31,31 @@ def _no_settings_from_outside() -> None:
         if name.startswith(("GENQUEUE_", "AWS_")):
             del os.environ[name]
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", type=Path, help="directory of the PostgreSQL programs to test with, not the wheel's")
+    parser.addoption("--screenshots", type=Path, help="directory for screenshots of every page, in the browser's tests")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _chosen_postgres(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every stack of the run has the PostgreSQL that was asked for."""
+    directory = request.config.getoption("--postgres")
+    with pytest.MonkeyPatch.context() as patch:
+        if directory is not None:
+            patch.setattr(services, "find_postgres", lambda _major=None: postgres_in(directory))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _service_models_are_read_once() -> Iterator[None]:
+    """Each new S3 client reads and parses boto's description of S3, for a tenth of a second: once a run is enough."""
+    read = JSONFileLoader.load_file
+    once = functools.cache(lambda path: read(JSONFileLoader(), path))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(JSONFileLoader, "load_file", lambda _self, path: once(path))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -36,10 +70,11 @@ def endpoints(stack: Stack) -> Endpoints:
 
 
 @pytest.fixture(scope="session")
-def databases(endpoints: Endpoints) -> Databases:
+def databases(endpoints: Endpoints) -> Iterator[Databases]:
     made = Databases(endpoints)
     made.prepare()
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture

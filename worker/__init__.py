@@ -1,1 +1,1 @@
-"""The road of a job: one file per stage, the providers' wires, and the parts that move paid bytes safely."""
+"""The worker: one file per stage, the providers' wires, and the parts that move paid bytes safely."""

@@ -1,60 +1,77 @@
-"""Dispatch: a small loop in every worker that claims due rows, account by account, and nudges workers to take them.
+"""Dispatch: a small loop in every worker that claims due rows by account and sends messages about them to workers.
 
-There is no leader: the account's row lock shares out the work, so any number may run and any may die.
+There is no leader: the lock on the account's row divides the work. Any number may run, and any may die.
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Concatenate, Final, ParamSpec
 
 import structlog
 
-from shared.broker import Stage
-from shared.db import accounts, caps, claims, images, slots, workers
-from shared.db.engine import Connection, transaction
+from shared.db import accounts, folding, purpose, rate_windows, troubles, workers
+from shared.db.engine import Connection, DatabaseUnavailableError, transaction
+from shared.db.jobs import claims, images, inbox, model_times
+from shared.db.jobs.transitions import Claim, move, release
 from shared.db.listening import Listener
-from shared.db.transitions import Claim, Move, move, release
-from shared.lifecycle import JobState
-from worker.poison import end_poison
-from worker.runtime import Account, Runtime
+from shared.db.payments import caps
+from shared.lifecycle import JobState, Stage
+from shared.log import redact
+from worker import next_step
+from worker.runtime import Runtime
+from worker.served_accounts import ServedAccount
+from worker.stages.poison import end_poison
+from worker.troubles import BROKER
+from worker.upkeep import high_water
 
+P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
 _POLL_JOBS: Final = 50
 _TRANSFER_JOBS: Final = 8
 _RECONCILE_JOBS: Final = 10
-_RECONCILE_LEASE: Final = 600.0  # one after the other, each with several requests; renewed as each begins
-_POLL_SHARE: Final = 0.25  # of a window that submits leave to polls, so that what was bought is also found out
+_RECONCILE_CLAIMS: Final = 200
 _PRUNE_SECONDS: Final = 60.0
+_FOLD_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = 1.0
-_ABANDONED_SECONDS: Final = 3600.0  # a poller or transfer ends a job itself once its bound has passed; none did
-CLAIMED: Final = {
-    Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: whoever pays ends that lease himself
+_LEAST_SECONDS: Final = 0.1  # the least time between two ticks
+_ABANDONED_SECONDS: Final = 3600.0  # normally a poll or transfer ends a job after its bound; here none did
+RELEASABLE: Final = {
+    Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: the paying worker ends that lease itself
     Stage.POLL: (JobState.PENDING, JobState.PROCESSING),
     Stage.TRANSFER: (JobState.TRANSFERRING,),
     Stage.RECONCILE: (JobState.SUBMITTING, JobState.IN_DOUBT),
 }
-"""Where a job may stand for its claim to be given back untouched."""
+"""The states in which a job's claim may be given back untouched."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One message to be: the claims that one task takes together."""
+    """The content of one message: the claims that one task takes together."""
 
     stage: Stage
     account: str
     claims: tuple[Claim, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _ClaimLimits:
+    """What a stage may take of one account now: the most jobs, the lease in seconds, and the jobs per message."""
+
+    count: int
+    lease: float
+    size: int
+
+
 Publish = Callable[[Parcel], None]
-"""Hands a parcel to the broker; raises where it could not."""
+"""Passes a parcel to the broker; raises if it could not."""
 RunHere = Callable[[Parcel], None]
-"""Starts a parcel in this very process, for when the broker is away."""
+"""Starts a parcel in this process, if the broker is unavailable."""
 
 
 class Dispatcher:
-    """The loop. `publish` and `run_here` are how it reaches workers; `stop` ends new claims at once."""
+    """The loop. It reaches workers through `publish` and `run_here`. `stop` ends new claims at once."""
 
     def __init__(self, runtime: Runtime, publish: Publish, run_here: RunHere) -> None:
         self._runtime = runtime
@@ -64,14 +81,18 @@ class Dispatcher:
         self._closing = threading.Event()
         self._ticking_since = float("inf")
         self._pruned_at = 0.0
+        self._folded_at = 0.0
+        self._has_inbox = False
+        self._releasing: set[str] = set()
+        """Accounts with more jobs on hold to put back in line at the next tick."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """Begin dispatching in a thread of its own."""
+        """Begin dispatching in a separate thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Claim nothing new. The loop goes on: its session lock proves that whoever still pays here is alive."""
+        """Claim nothing new. The loop goes on: its session lock proves that senders here are alive."""
         self._stopping.set()
 
     def close(self, *, seconds: float = 10) -> None:
@@ -81,133 +102,219 @@ class Dispatcher:
         self._thread.join(seconds)
 
     def _run(self) -> None:
+        listener: Listener | None = None
         while not self._closing.is_set():
             self._ticking_since = float("inf")
-            listener = None
             try:
-                listener = Listener(self._runtime.engine, self._runtime.sender.lock_key)
+                listener = listener or Listener(self._runtime.engine, self._runtime.sender.lock_key)
                 self._register()
                 self._ticking_since = time.monotonic()
                 while not self._closing.is_set():
                     self.tick()
-                    listener.wait(self._runtime.settings.tick_seconds)
+                    # Wake-ups close together count as one, because each tick has its cost.
+                    self._closing.wait(_LEAST_SECONDS)
+                    listener.wait(max(self._runtime.settings.tick_seconds - _LEAST_SECONDS, 0.0))
             except Exception as error:  # noqa: BLE001 - whatever ends the loop, it begins again
                 _log.warning("dispatcher_restarts", error=type(error).__name__)
+                # The lock proves that whoever pays here lives: it is kept for as long as its session does.
+                listener = listener if listener is not None and listener.is_alive() else None
                 self._closing.wait(_RESTART_SECONDS)
-            finally:
-                if listener is not None:
-                    listener.close()
+        if listener is not None:
+            listener.close()
 
     def _register(self) -> None:
+        self._admit()
+        # After the accounts are there, and before anything is claimed: a restored database may have bought it already.
+        high_water.check(self._runtime)
+
+    def _admit(self) -> None:
         with transaction(self._runtime.engine) as connection:
+            self._has_inbox = inbox.is_here(connection)
+            if held := purpose.settle(connection, self._runtime.purpose):
+                _log.warning("trial_leftovers_held", jobs=held)
             accounts.register(connection, (account.row for account in self._runtime.accounts.values()))
-            caps.unpark_priced(connection, self._runtime.accounts)
+            self._load_times(connection)
+        released = caps.CHUNK
+        while released == caps.CHUNK:
+            with transaction(self._runtime.engine) as connection:
+                released = caps.release_priced(connection, self._runtime.accounts)
+
+    def _load_times(self, connection: Connection) -> None:
+        """Load what all workers have learned of how long models take."""
+        runtime = self._runtime
+        runtime.learns = model_times.is_here(connection)
+        if runtime.learns:
+            for account, known in model_times.load(connection, runtime.accounts).items():
+                runtime.learn(account, known)
 
     def tick(self) -> None:
-        """Look once at every account and nudge workers about what is due."""
-        runtime = self._runtime
-        with transaction(runtime.engine) as connection:
-            workers.beat(
-                connection,
-                name=runtime.sender.name,
-                lock_key=runtime.sender.lock_key,
-                slots=0 if self._stopping.is_set() else runtime.settings.worker_slots,
-            )
+        """Ask once which stages have due jobs, claim them, and send messages about them."""
+        began = time.monotonic()
+        self._runtime.metrics.ticked()
+        with transaction(self._runtime.engine) as connection:
+            self._beat(connection)
             if self._stopping.is_set():
                 return
+            self._end_what_is_over(connection)
             live = workers.live_slots(connection)
-            _end_overdue(connection, runtime.sender.name)
-            # After an outage of the database every tick is old; only who has ticked for a while may judge others.
-            if time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
-                for name, jobs in workers.bury(connection, runtime.sender.name).items():
-                    _log.warning("worker_gone", gone=name, jobs=jobs)
-        prune = time.monotonic() - self._pruned_at > _PRUNE_SECONDS
-        for account in runtime.accounts.values():
-            with transaction(runtime.engine) as connection:
-                parcels = self._claim(connection, account, live, prune=prune)
-            for parcel in parcels:
-                self._send(parcel)
+            due = claims.due_stages(connection, self._runtime.accounts)
+        self._fold()
+        self._take_in()
+        prune = began - self._pruned_at > _PRUNE_SECONDS
+        for account in self._runtime.accounts.values():
+            all_of_them = prune or account.name in self._releasing
+            if stages := set(Stage) if all_of_them else due.get(account.name, set()):
+                self._send_all(self._claim_for, account, stages, live, prune=prune)
         if prune:
-            with transaction(runtime.engine) as connection:
-                _end_abandoned(connection, runtime.sender.name)
-                accounts.still_served(connection, runtime.accounts)
-                parcels = _doubts_of_nobody(connection, runtime.sender.name)
-            for parcel in parcels:
-                self._send(parcel)
-            self._pruned_at = time.monotonic()
+            self._send_all(self._look_after_others)
+            self._pruned_at = began
 
-    def _claim(self, connection: Connection, account: Account, live: int, *, prune: bool) -> list[Parcel]:
+    def _beat(self, connection: Connection) -> None:
+        """Say that this worker lives, and how many messages it takes at once."""
+        runtime = self._runtime
+        workers.heartbeat(
+            connection,
+            name=runtime.sender.name,
+            lock_key=runtime.sender.lock_key,
+            slots=0 if self._stopping.is_set() else runtime.settings.worker_slots,
+            stuck_seconds=runtime.stuck_seconds,
+        )
+        if (said := runtime.troubles.news()) is not None:
+            troubles.record(connection, runtime.sender.name, said)
+            runtime.troubles.written(said)
+
+    def _end_what_is_over(self, connection: Connection) -> None:
+        """End queued jobs of any account past their deadline; free the jobs of workers that are proved gone."""
+        end_overdue(connection, self._runtime.sender.name)
+        # After an outage of the database every tick is old. Only a worker that has ticked for a while may judge others.
+        if time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
+            for name, jobs in workers.release_dead(connection, self._runtime.sender.name).items():
+                _log.warning("worker_gone", gone=name, jobs=jobs)
+
+    def _fold(self) -> None:
+        """Add the triggers' deltas to the running sums, so that a reader reads few rows."""
+        if time.monotonic() - self._folded_at > _FOLD_SECONDS:
+            with transaction(self._runtime.engine) as connection:
+                more = folding.fold(connection)
+            self._folded_at = 0.0 if more else time.monotonic()
+
+    def _take_in(self) -> None:
+        """Make jobs of the rows that came by SQL; a batch that somebody else enqueues into waits for the next tick."""
+        if not self._has_inbox:
+            return
+        with transaction(self._runtime.engine) as connection:
+            waiting = inbox.batches(connection)
+        settings = self._runtime.settings
+        times = inbox.Times(settings.deadline_seconds, settings.collect_seconds)
+        for batch in waiting:
+            self._take_batch(batch, times)
+
+    def _take_batch(self, batch: str, times: inbox.Times) -> None:
+        """Take waiting rows. If that fails, take the first one alone; if that fails too, set this row aside."""
+        for rows in (inbox.CHUNK, 1):
+            try:
+                with transaction(self._runtime.engine) as connection:
+                    inbox.take(connection, batch, times, actor=self._runtime.sender.name, rows=rows)
+            except DatabaseUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one row must not stop every other job of this worker
+                _log.warning("inbox_defect", rows=rows, error=type(error).__name__)
+            else:
+                return
+        with transaction(self._runtime.engine) as connection:
+            inbox.set_first_aside(connection, batch)
+
+    def _send_all(
+        self, claim: Callable[Concatenate[Connection, P], list[Parcel]], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Claim in one transaction, then send, because a message sent before the commit would find nothing."""
+        with transaction(self._runtime.engine) as connection:
+            parcels = claim(connection, *args, **kwargs)
+        for parcel in parcels:
+            self._send(parcel)
+
+    def _claim_for(
+        self, connection: Connection, account: ServedAccount, stages: set[Stage], live: int, *, prune: bool
+    ) -> list[Parcel]:
         locked = accounts.lock(connection, account.name, wait=False)
         if locked is None:
             return []
         if prune:
-            slots.prune(connection, account.name, locked.windows)
-            caps.unpark_moved(connection, account.name, account.provider.name)
+            rate_windows.prune(connection, account.name, locked.windows)
+        if prune or account.name in self._releasing:
+            released = caps.release_affordable(connection, account.name, account.provider.name)
+            (self._releasing.add if released == caps.CHUNK else self._releasing.discard)(account.name)
         hand = claims.in_hand(connection, account.name)
-        submits = self._submit_room(connection, account, locked, hand, live)
-        wanted = (
-            (Stage.RECONCILE, "reconcile", 200, _RECONCILE_LEASE, _RECONCILE_JOBS),
-            (
-                Stage.TRANSFER,
-                "transfer",
-                live * 4 - hand.transferring,
-                self._runtime.transfer_lease,
-                _TRANSFER_JOBS,
-            ),
-            (Stage.POLL, "poll", live * _POLL_JOBS - hand.polling, self._runtime.poll_lease, _POLL_JOBS),
-            (
-                Stage.SUBMIT,
-                "submit",
-                submits,
-                self._runtime.settings.lease_slack_seconds + self._runtime.settings.send_within_seconds,
-                account.wire.submit_batch,
-            ),
-        )
         parcels = []
-        for stage, question, count, lease, size in wanted:
-            found = claims.claim(
-                connection,
-                question,
-                account.name,
-                count=count,
-                worker=self._runtime.sender.name,
-                lease_seconds=lease,
-            )
-            parcels += [
-                Parcel(stage, account.name, found.together[start : start + size])
-                for start in range(0, len(found.together), size)
-            ]
-            alone = end_poison(self._runtime, found.suspects, connection)
-            parcels += [Parcel(stage, account.name, (claim,)) for claim in alone]
+        for stage in (Stage.RECONCILE, Stage.TRANSFER, Stage.POLL, Stage.SUBMIT):
+            if stage in stages:
+                wanted = self._wanted(connection, account, locked, hand, live, stage)
+                parcels += self._claim(connection, account.name, stage, wanted)
         return parcels
+
+    def _wanted(
+        self,
+        connection: Connection,
+        account: ServedAccount,
+        locked: accounts.LockedAccount,
+        hand: claims.InHand,
+        live: int,
+        stage: Stage,
+    ) -> _ClaimLimits:
+        lease = self._runtime.lease(stage)
+        match stage:
+            case Stage.RECONCILE:
+                return _ClaimLimits(_RECONCILE_CLAIMS, lease, _RECONCILE_JOBS)
+            case Stage.TRANSFER:
+                return _ClaimLimits(live * 4 - hand.transferring, lease, _TRANSFER_JOBS)
+            case Stage.POLL:
+                return _ClaimLimits(live * _POLL_JOBS - hand.polling, lease, _POLL_JOBS)
+            case Stage.SUBMIT:
+                room = self._submit_room(connection, account, locked, hand, live)
+                return _ClaimLimits(room, lease, account.wire.submit_batch)
+
+    def _claim(self, connection: Connection, account: str, stage: Stage, wanted: _ClaimLimits) -> list[Parcel]:
+        """Claim the jobs that one stage may take. Jobs over which workers died get their own message, or end."""
+        found = claims.claim(
+            connection,
+            stage,
+            account,
+            count=wanted.count,
+            worker=self._runtime.sender.name,
+            lease_seconds=wanted.lease,
+        )
+        alone = end_poison(connection, self._runtime, found.suspects) if found.suspects else []
+        size = wanted.size
+        together = [found.together[start : start + size] for start in range(0, len(found.together), size)]
+        return [Parcel(stage, account, jobs) for jobs in (*together, *((one,) for one in alone))]
 
     def _submit_room(
         self,
         connection: Connection,
-        account: Account,
+        account: ServedAccount,
         locked: accounts.LockedAccount,
         hand: claims.InHand,
         live: int,
     ) -> int:
-        """How many jobs of this account may be claimed for paying now."""
+        """Return how many jobs of this account may be claimed for payment now."""
         answers_at_once = account.wire.poll_batch == 0
         if not locked.may_pay or self._stopping.is_set() or (answers_at_once and self._runtime.bucket_is_refusing):
             return 0
-        left = slots.room(connection, account.name, locked.windows).free
+        left = rate_windows.room(connection, account.name, locked.windows).free
         shared = [window for window in locked.windows if window.scope == "all"]
         if not answers_at_once and shared:
-            kept = int(min(window.requests for window in shared) * _POLL_SHARE)
-            left = min(left, slots.room(connection, account.name, shared).free - kept)
+            kept = int(min(window.requests for window in shared) * rate_windows.POLL_SHARE)
+            left = min(left, rate_windows.room(connection, account.name, shared).free - kept)
         return min(
             locked.concurrency - hand.paying,
             left - hand.queued,
             self._slots_left(connection, account, live) - hand.paying,
         )
 
-    def _slots_left(self, connection: Connection, account: Account, live: int) -> int:
-        """How many jobs of this account fit into the half of the workers' slots that submits may hold.
+    def _slots_left(self, connection: Connection, account: ServedAccount, live: int) -> int:
+        """Return how many jobs of this account fit into the half of the workers' slots that submits may use.
 
-        All accounts share it, or nobody would collect what they buy; each has one slot in any case.
+        All accounts share that half, so that slots remain to collect purchases. Each account has at least one slot.
         """
         accounts_here = self._runtime.accounts
         others = sum(
@@ -217,49 +324,51 @@ class Dispatcher:
         )
         return max(live // 2 - others, 1) * account.wire.submit_batch
 
+    def _look_after_others(self, connection: Connection) -> list[Parcel]:
+        """End jobs that nobody can collect, and claim the doubts of accounts whose key no worker has.
+
+        Reconcile must record that these wait for a person.
+        """
+        me = self._runtime.sender.name
+        end_abandoned(connection, me)
+        if self._has_inbox:
+            inbox.prune(connection)
+        accounts.mark_served(connection, self._runtime.accounts)
+        parcels = []
+        for name in accounts.unserved(connection):
+            count, lease = _RECONCILE_JOBS, self._runtime.lease(Stage.RECONCILE)
+            found = claims.claim(connection, Stage.RECONCILE, name, count=count, worker=me, lease_seconds=lease)
+            jobs = (*found.together, *end_poison(connection, self._runtime, found.suspects))
+            parcels += [Parcel(Stage.RECONCILE, name, jobs)] if jobs else []
+        return parcels
+
     def _send(self, parcel: Parcel) -> None:
         try:
             self._publish(parcel)
+            self._runtime.troubles.over(BROKER)
         except Exception as error:  # noqa: BLE001 - the broker is away, whatever it says
-            _log.warning("broker_away", stage=parcel.stage.value, jobs=len(parcel.claims), error=type(error).__name__)
+            if str(error) or BROKER not in self._runtime.troubles.present():  # the error without words repeats another
+                self._runtime.troubles.note(BROKER, f"{type(error).__name__}: {error}")
+            self._runtime.metrics.publish_failures.inc()
+            said = redact(str(error)) or None
+            kind, jobs = type(error).__name__, len(parcel.claims)
+            _log.warning("broker_away", stage=parcel.stage.value, jobs=jobs, error=kind, said=said)
             if parcel.stage is Stage.TRANSFER:
-                # Links die; this cannot wait for the broker.
+                # Links expire, so this cannot wait for the broker.
                 self._run_here(parcel)
                 return
             with transaction(self._runtime.engine) as connection:
-                # The broker may have it all the same: a job that is being paid for by now is left alone.
-                release(connection, parcel.claims, states=CLAIMED[parcel.stage], due_seconds=2)
+                # The broker may have the message nevertheless: a job that is being paid for by now is left alone.
+                release(connection, parcel.claims, states=RELEASABLE[parcel.stage], due_seconds=2)
 
 
-def _doubts_of_nobody(connection: Connection, worker: str) -> list[Parcel]:
-    """Claim the doubts of accounts whose key no worker has: somebody must say that they wait for a person."""
-    parcels = []
-    for name in accounts.unserved(connection):
-        found = claims.claim(
-            connection, "reconcile", name, count=_RECONCILE_JOBS, worker=worker, lease_seconds=_RECONCILE_LEASE
-        )
-        jobs = (*found.together, *(suspect.claim for suspect in found.suspects))
-        parcels += [Parcel(Stage.RECONCILE, name, jobs)] if jobs else []
-    return parcels
+def end_overdue(connection: Connection, actor: str) -> None:
+    """End queued jobs past their deadline, even those of accounts whose key no worker has."""
+    move(connection, map(next_step.overdue, claims.past_deadline(connection)), actor=actor)
 
 
-def _end_abandoned(connection: Connection, actor: str) -> None:
-    """End bought jobs long past their last bound that no worker looks after, for want of the account's key."""
-    note = "the last bound for collecting passed, and no worker has this account's key"
-    moves = [
-        Move(claim, state, JobState.FAILED, code="never_finished", note=note)
-        for claim, state in claims.abandoned(connection, grace_seconds=_ABANDONED_SECONDS)
-    ]
-    ended = move(connection, moves, actor=actor)
-    images.give_up(connection, ended, note)
-
-
-def _end_overdue(connection: Connection, actor: str) -> None:
-    """End queued jobs that may buy nothing any more, also those of accounts that no worker has a key for."""
-    overdue: Sequence[Claim] = claims.past_deadline(connection)
-    note = "the deadline passed before anything was bought"
-    move(
-        connection,
-        [Move(claim, JobState.QUEUED, JobState.FAILED, code="deadline_exceeded", note=note) for claim in overdue],
-        actor=actor,
-    )
+def end_abandoned(connection: Connection, actor: str) -> None:
+    """End bought jobs long past their last bound that no worker serves, because none has the account's key."""
+    over = claims.abandoned(connection, grace_seconds=_ABANDONED_SECONDS)
+    ended = move(connection, [next_step.abandoned(claim, state) for claim, state in over], actor=actor)
+    images.give_up(connection, ended, next_step.ABANDONED)

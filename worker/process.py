@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,22 +14,33 @@ import anyio
 import structlog
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from shared.broker import Stage
-from shared.db import claims, workers
+from shared.db import workers
 from shared.db.engine import DatabaseUnavailableError, transaction
-from shared.db.transitions import Claim, release
-from worker.dispatch import CLAIMED, Dispatcher, Parcel, Publish
-from worker.inline import recover_leftovers
-from worker.poll import poll
-from worker.probe import probe
-from worker.reconcile import reconcile
+from shared.db.jobs import claims
+from shared.db.jobs.transitions import Claim, release
+from shared.lifecycle import Stage
+from worker.dispatch import RELEASABLE, Dispatcher, Parcel, Publish
+from worker.evidence.inline_answers import recover_leftovers
+from worker.evidence.recommit import recommit_leftovers
 from worker.runtime import Runtime
-from worker.submit import submit
-from worker.survey import survey
-from worker.sweep import sweep
-from worker.transfer import transfer
+from worker.stages.poll import poll
+from worker.stages.reconcile import reconcile
+from worker.stages.submit import submit
+from worker.stages.transfer import transfer
+from worker.upkeep.balances import survey
+from worker.upkeep.high_water import keep_marks
+from worker.upkeep.leaving import leave
+from worker.upkeep.offers import read_offers
+from worker.upkeep.probe import probe
+from worker.upkeep.sweep import sweep
+from worker.upkeep.watching import watch
+from worker.upkeep.webhooks import tell as tell_endpoints
 
 _log = structlog.get_logger(__name__)
+_LOOKS: Final = (
+    *(recommit_leftovers, recover_leftovers, survey, probe, sweep, read_offers, leave),
+    *(watch, tell_endpoints, keep_marks),
+)
 _CLOSE_SECONDS: Final = 30.0
 _FRAMES: Final = 4
 _ALONE_SECONDS: Final = 1.0
@@ -43,8 +54,8 @@ STAGES: dict[Stage, StageFunction] = {
 }
 
 
-class Process:
-    """Starts and stops what one worker process needs; `run` is what a task calls, from any thread."""
+class WorkerProcess:
+    """Starts and stops the parts of one worker process. A Celery task calls `run`, from any thread."""
 
     def __init__(self, runtime: Runtime, publish: Publish) -> None:
         self.runtime = runtime
@@ -55,6 +66,8 @@ class Process:
         self._idle: asyncio.Event | None = None
         self._running = 0
         self._suspect: Claim | None = None
+        self._rejected = 0
+        self._counting = threading.Lock()
         self._dispatcher = Dispatcher(runtime, publish, self._run_later)
 
     def start(self) -> None:
@@ -63,29 +76,41 @@ class Process:
         self._portal = self._context.__enter__()
         self._ended, _ = self._portal.start_task(self._live)
         self._dispatcher.start()
+        self.runtime.metrics.watch_spool(self.runtime.spool_dir)
+        self.runtime.metrics.serve(self.runtime.settings.metrics_address)
 
     def stop_claiming(self) -> None:
-        """Take on nothing new; what is in the air is finished and recorded."""
+        """Accept nothing new; finish and record the work in the air.
+
+        Evidence that the database does not accept within `STOP_GRACE_SECONDS` goes to the disk; the next start records
+        it.
+        """
         self._dispatcher.stop()
+        if self._portal is not None:
+            self._portal.start_task_soon(self._hurry)
 
     def run(self, parcel: Parcel) -> None:
-        """Run one parcel on the loop and wait for its end; a stage's defects are logged, never raised."""
+        """Run one parcel on the loop and wait for its end. A stage's defects are logged, never raised."""
         if self._portal is None:
             raise RuntimeError("the worker process has not been started")
         self._portal.call(self._work, parcel)
 
-    def close(self) -> None:
-        """Finish and record what is in the air, then close the connections and end the loop.
+    def keep_evidence(self) -> None:
+        """Write all evidence that the database has not accepted to the disk now: this process is about to end."""
+        self.runtime.committer.keep_all()
 
-        Waits as long as the database is away: what a provider answered is in memory alone until it is committed. Who
-        started this process bounds that with SIGKILL.
+    def close(self) -> None:
+        """Finish and record the work in the air, then close the connections and end the loop.
+
+        When this returns, evidence that the database has not accepted lies on the disk.
         """
         if self._portal is None or self._context is None or self._ended is None:
             return
         self._dispatcher.close()
+        self._portal.call(self._hurry)
         self._portal.call(self._finish_work)
         with contextlib.suppress(DatabaseUnavailableError), transaction(self.runtime.engine) as connection:
-            workers.leave(connection, self.runtime.sender.name)
+            workers.sign_off(connection, self.runtime.sender.name)
         self._portal.call(self._end)
         self._ended.result(timeout=_CLOSE_SECONDS)
         self._context.__exit__(None, None, None)
@@ -95,10 +120,19 @@ class Process:
         if self._portal is not None:
             self._portal.start_task_soon(self._work, parcel)
 
+    def reject(self, stage: Stage, reason: str, *, jobs: int = 1) -> None:
+        """Count and log a message that no dispatcher sends; its values are never logged."""
+        with self._counting:
+            self._rejected += jobs
+            total = self._rejected
+        self.runtime.metrics.messages_rejected.labels(stage.value).inc(jobs)
+        _log.warning("message_rejected", stage=stage.value, reason=reason, jobs=jobs, rejected=total)
+
     async def _work(self, parcel: Parcel) -> None:
         self._running += 1
         try:
-            await self._begin(parcel)
+            with self.runtime.metrics.stage_seconds.labels(parcel.stage.value, parcel.account).time():
+                await self._begin(parcel)
         except Exception as error:  # noqa: BLE001 - a task that fails would only be logged, with values that are secret
             _tell(parcel, error)
             await self._give_back(parcel)
@@ -108,35 +142,51 @@ class Process:
                 self._idle.set()
 
     async def _begin(self, parcel: Parcel) -> None:
-        """Take the parcel's jobs in hand and run their stage; those over which two workers died run one at a time."""
-        states, me = CLAIMED[parcel.stage], self.runtime.sender.name
-        taken = await self.runtime.sql(partial(claims.begin, claims=parcel.claims, states=states, worker=me))
-        stage = partial(STAGES[parcel.stage], self.runtime, parcel.account)
+        """Begin the parcel's jobs and run their stage. Jobs over which two workers died run one at a time."""
+        states, me = RELEASABLE[parcel.stage], self.runtime.sender.name
+        lease = self.runtime.lease(parcel.stage)
+        taken = await self.runtime.sql(
+            claims.begin, parcel.account, parcel.claims, states=states, worker=me, lease_seconds=lease
+        )
+        await self._tell_foreign(parcel, taken)
         if taken.together:
-            await stage(taken.together)
+            await STAGES[parcel.stage](self.runtime, parcel.account, taken.together)
         for suspect in taken.suspects:
-            if suspect.crashes < claims.IN_COMPANY:
-                await stage([suspect.claim])
-                continue
-            if self._suspect is not None:
-                await self.runtime.sql(
-                    partial(release, claims=[suspect.claim], states=states, due_seconds=_ALONE_SECONDS)
-                )
-                continue
+            await self._run_suspect(parcel, suspect)
+
+    async def _run_suspect(self, parcel: Parcel, suspect: claims.Suspect) -> None:
+        """Run one job over which workers died. After the second death it runs beside no other such job."""
+        stage, account = STAGES[parcel.stage], parcel.account
+        if suspect.crashes < claims.NOT_YET_ITS_OWN:
+            await stage(self.runtime, account, [suspect.claim])
+        elif self._suspect is not None:
+            states, wait = RELEASABLE[parcel.stage], _ALONE_SECONDS
+            await self.runtime.sql(release, [suspect.claim], states=states, account=account, due_seconds=wait)
+        else:
             self._suspect = suspect.claim
             try:
-                await stage([suspect.claim])
+                await stage(self.runtime, account, [suspect.claim])
             finally:
                 self._suspect = None
 
+    async def _tell_foreign(self, parcel: Parcel, taken: claims.Claimed) -> None:
+        """Log jobs whose account is not the one that their message named; the other messages only came too late."""
+        if len(taken.together) + len(taken.suspects) == len(parcel.claims):
+            return
+        if count := await self.runtime.sql(claims.foreign, parcel.account, parcel.claims):
+            self.reject(parcel.stage, "another account's jobs", jobs=count)
+
     async def _give_back(self, parcel: Parcel) -> None:
-        """Make the jobs due again soon: they need not wait for the end of their lease."""
+        """Make the jobs due again soon, before the end of their lease."""
         wait = self.runtime.settings.retry_first_seconds
-        states = CLAIMED[parcel.stage]
+        states = RELEASABLE[parcel.stage]
         try:
-            await self.runtime.write(partial(release, claims=parcel.claims, states=states, due_seconds=wait))
+            await self.runtime.write(release, parcel.claims, states=states, account=parcel.account, due_seconds=wait)
         except Exception as error:  # noqa: BLE001 - their lease ends by itself
             _tell(parcel, error)
+
+    async def _hurry(self) -> None:
+        self.runtime.committer.hurry()
 
     async def _finish_work(self) -> None:
         while self._running:
@@ -153,7 +203,7 @@ class Process:
         async with anyio.create_task_group() as group:
             self.runtime.start(group)
             async with anyio.create_task_group() as looking:
-                for look in (recover_leftovers, survey, probe, sweep):
+                for look in _LOOKS:
                     looking.start_soon(look, self.runtime)
                 task_status.started()
                 await self._stop.wait()

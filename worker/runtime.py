@@ -1,20 +1,18 @@
-"""What every stage needs, made once a process: database, bucket, links, accounts, and the loop they run on."""
+"""The resources of every stage, made once per process: database, bucket, links, accounts, and the event loop."""
 
-import hashlib
 import os
 import secrets
 import socket
-import ssl
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
 
 import anyio
 import anyio.to_thread
@@ -22,153 +20,157 @@ import httpx
 from anyio.abc import TaskGroup
 from pydantic import SecretStr
 
-from shared import catalog
-from shared.catalog import Provider
-from shared.db.accounts import AccountRow, Probing
-from shared.db.engine import Connection, Engine, commit_all, open_engine, transaction
-from shared.db.intents import Request, Sender, Terms
-from shared.requests import GenerationRequest
-from shared.settings import AccountSettings, Settings, SettingsError, Window
-from worker.address_guard import AddressGuard
-from worker.api_get import ApiGet
-from worker.committer import Committer
-from worker.fetch import Fetcher
-from worker.paid_post import PaidPost
-from worker.providers import Wire, WireSettings, wire_for
-from worker.replies import Replies
-from worker.storage import Storage
+from shared.backoff import delay
+from shared.db.accounts import Probing
+from shared.db.engine import Connection, Engine, open_engine, transaction
+from shared.db.group_commit import JointWrite, commit_all
+from shared.db.payments.intents import PaymentTerms, Request, Sender
+from shared.db.payments.offers import Book
+from shared.db.purpose import Purpose
+from shared.lifecycle import Stage
+from shared.settings import Settings, SettingsError
+from worker.evidence import private_files
+from worker.evidence.committer import Committer, Keepsake
+from worker.evidence.evidence_files import Evidence
+from worker.evidence.private_files import NotOursError
+from worker.evidence.replies import Replies
+from worker.metrics import WorkerMetrics
+from worker.next_step import DecisionInputs
+from worker.next_step.learned import LearnedTime, Span
+from worker.providers.contract import OfferWire
+from worker.served_accounts import API_SECONDS, ServedAccount, serve_accounts
+from worker.transport.address_guard import AddressGuard
+from worker.transport.download import Fetcher
+from worker.transport.storage import Storage
+from worker.transport.transfer_turns import TransferTurns
+from worker.troubles import BUCKET, Troubles
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
 USER_AGENT = "genqueue"
 _DB_THREADS = 8
 _BUCKET_GATE_SECONDS = 20.0
-API_SECONDS = 30.0
-"""Wall clock of one question to a provider about what is bought already."""
-_LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """One API key as a worker uses it."""
-
-    name: str
-    provider: Provider
-    wire: Wire
-    settings: AccountSettings
-    post: PaidPost
-    get: ApiGet
-    wire_settings: WireSettings
-
-    @property
-    def quiet_seconds(self) -> float:
-        """From the end of a lost call until the provider shows what it made or charged."""
-        given = self.settings.quiet_seconds
-        return self.provider.quiet_seconds if given is None else given
-
-    @property
-    def quiet_after_call(self) -> float:
-        """From where a call ended for us until the provider shows what it bought.
-
-        One that bills what it delivers, or all the same what it made, may go on for as long as any call takes.
-        """
-        return self.quiet_seconds + (self.timeout_seconds if self.wire.find_by == "usage" else 0.0)
-
-    @property
-    def key_id(self) -> str:
-        """What tells the key and the server of this account from others: no way leads from it to the key."""
-        key = self.wire_settings.api_key.get_secret_value()
-        return hashlib.blake2b(f"{self.wire_settings.base_url}\n{key}".encode(), digest_size=8).hexdigest()
-
-    @property
-    def slack_seconds(self) -> float:
-        """How far the times in the provider's list may be off ours; its usage has no times."""
-        return 0.0 if self.wire.find_by == "usage" else self.quiet_seconds
-
-    def searching(self, get: ApiGet) -> Wire:
-        """Return a wire of this account that asks through `get`."""
-        return wire_for(self.provider.name, replace(self.wire_settings, get=get))
-
-    @property
-    def timeout_seconds(self) -> float:
-        """Wall clock of one paid call."""
-        return self.post.timeout_seconds
-
-    @property
-    def row(self) -> AccountRow:
-        """The account as the database keeps it."""
-        return account_row(self.name, self.settings)
-
-    def body(self, request: Request, count: int) -> dict[str, Any]:
-        """Return the wire's JSON for `count` images; raises `ValueError` where row and account lack something."""
-        defaults = {"brandSessionId": self.settings.brand_session_id} if self.settings.brand_session_id else {}
-        wanted = GenerationRequest.model_validate({**request, "n": count})
-        return self.provider.body(wanted, defaults)
-
-    def price(self, request: Request, count: int) -> Decimal | None:
-        """Return the most that `count` images can cost, or None where nobody knows."""
-        wanted = GenerationRequest.model_validate({**request, "n": count})
-        found = self.provider.price(wanted, self.settings.prices)
-        return found.amount if found else None
-
-
-def account_row(name: str, settings: AccountSettings) -> AccountRow:
-    """Return what the database keeps of an account: its limits, with the provider's documented ones as default."""
-    provider = catalog.get(settings.provider)
-    windows = settings.limits
-    if windows is None:
-        windows = tuple(Window(requests=w.requests, seconds=w.seconds, scope=w.scope) for w in provider.windows)
-    concurrency = settings.concurrency or provider.concurrency
-    return AccountRow(name, provider.name, provider.unit, concurrency, windows, settings.daily_cap)
+RECONCILE_LEASE = 600.0
+"""One look-up after the other, each with several requests; renewed as each begins."""
 
 
 @dataclass(slots=True)
 class Runtime:
-    """One worker process's means. Made by `open_runtime`; `start` on the loop, `close` at the end."""
+    """The resources of one worker process. Made by `open_runtime`; `start` on the loop, `close` at the end."""
 
     settings: Settings
     engine: Engine
     storage: Storage
     fetcher: Fetcher
-    accounts: dict[str, Account]
+    accounts: dict[str, ServedAccount]
     sender: Sender
     replies: Replies
+    evidence: Evidence
     spool_dir: Path
     random: Random = field(default_factory=Random)
+    looked: dict[str, Any] = field(default_factory=dict)
+    """By account, the last reading of its provider's list (`worker.lost_calls.read_list.Looked`)."""
+    times: Mapping[str, Mapping[str, LearnedTime]] = field(default_factory=dict)
+    """By account and model, how long jobs took lately. It is replaced, never changed: several threads read it."""
+    learns: bool = False
+    """Whether the database keeps what is learned; that of the schema before does not."""
+    seen_open: dict[UUID, float] = field(default_factory=dict)
+    """By job, its age in seconds at the last look of this process, which found it open."""
     committer: Committer = field(init=False)
-    transfers: anyio.CapacityLimiter = field(init=False)
+    transfers: TransferTurns = field(init=False)
     threads: anyio.CapacityLimiter = field(init=False)
     transfers_threads: anyio.CapacityLimiter = field(init=False)
+    books: dict[str, Book] = field(default_factory=dict, init=False)
+    troubles: Troubles = field(default_factory=Troubles, init=False)
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics, init=False)
     _refused_at: float = field(default=float("-inf"), init=False)
 
     def start(self, group: TaskGroup) -> None:
-        """Begin committing on the loop this is called in."""
-        self.transfers = anyio.CapacityLimiter(self.settings.worker_slots * 2)
+        """Begin committing on the loop of the caller."""
+        self.transfers = TransferTurns(self.settings.worker_slots * 2, self.accounts)
         self.threads = anyio.CapacityLimiter(_DB_THREADS)
         self.transfers_threads = anyio.CapacityLimiter(self.settings.worker_slots * 2)
         self.committer = Committer(partial(commit_all, self.engine), random=self.random)
         self.committer.start(group)
 
-    async def sql(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction in a thread and return its result; nothing is repeated."""
+    async def sql(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work(connection, ...)` in one transaction in a thread and return its result, without retries."""
 
         def run() -> T:
             with transaction(self.engine) as connection:
-                return work(connection)
+                return work(connection, *args, **kwargs)
 
         return await anyio.to_thread.run_sync(run, limiter=self.threads)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """Commit `work`, however long the database is away; `work` must be safe to repeat."""
-        result: T = await self.committer.write(work)
+    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `work`, which reads or writes files or objects, in a thread."""
+        return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.transfers_threads)
+
+    async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Commit `work(connection, ...)`, however long the database is unavailable. `work` must be safe to repeat.
+
+        Raises `NotCommittedError` and `RefusedError` as `Committer.write` does.
+        """
+        return await self.write_kept(None, work, *args, **kwargs)
+
+    async def write_kept(
+        self,
+        keepsake: Keepsake | None,
+        work: Callable[Concatenate[Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Commit like `write`. Before this raises, the evidence in `keepsake` is in a safe place."""
+        result: T = await self.committer.write(lambda connection: work(connection, *args, **kwargs), keepsake)
         return result
 
-    def bucket_refused(self) -> None:
-        """Note that the bucket refuses: nothing that would have to be copied at once is bought for a while."""
+    async def write_joined(
+        self, work: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item, keepsake: Keepsake | None = None
+    ) -> T:
+        """Commit `item` like `write_kept`, in the same statements as other items of `work` that wait with it."""
+        result: T = await self.committer.write(JointWrite(work, item), keepsake)
+        return result
+
+    def backoff(self, tries: int) -> float:
+        """Return the seconds until a retry after `tries` failures."""
+        first, most = self.settings.retry_first_seconds, self.settings.retry_max_seconds
+        return delay(tries, first_seconds=first, max_seconds=most, random=self.random)
+
+    def decision_inputs(self, account: ServedAccount) -> DecisionInputs:
+        """Return the policy for decisions about jobs of `account`."""
+        return DecisionInputs(
+            settings=self.settings,
+            random=self.random,
+            title=account.provider.title,
+            find_by=account.wire.find_by,
+            can_look=account.wire.poll_batch > 0,
+            inline=account.wire.inline,
+            slack_seconds=account.slack_seconds,
+            transfer_lease=self.transfer_lease,
+            times=self.times.get(account.name, {}),
+        )
+
+    def learn(self, account: str, known: Mapping[str, Sequence[Span]]) -> None:
+        """Use the spans of an account's models from now on."""
+        learned = {model: LearnedTime(spans) for model, spans in known.items()}
+        self.times = {**self.times, account: {**self.times.get(account, {}), **learned}}
+
+    @property
+    def stuck_seconds(self) -> float:
+        """Seconds that the oldest write has waited for the database; 0 before the loop is started."""
+        committer: Committer | None = getattr(self, "committer", None)
+        return committer.stuck_seconds if committer else 0.0
+
+    def bucket_refused(self, said: str = "it refuses") -> None:
+        """Record that the bucket refuses: for a while, nothing is bought that must be copied at once."""
         self._refused_at = time.monotonic()
+        self.troubles.note(BUCKET, said)
 
     def bucket_took(self) -> None:
-        """Note that the bucket takes objects."""
+        """Record that the bucket accepts objects."""
         self._refused_at = float("-inf")
+        self.troubles.over(BUCKET)
 
     @property
     def bucket_is_refusing(self) -> bool:
@@ -183,14 +185,25 @@ class Runtime:
             await account.get.close()
         self.engine.dispose()
 
-    def submit_lease(self, account: Account) -> float:
+    def submit_lease(self, account: ServedAccount) -> float:
         """Seconds after which an unanswered paid call is certainly over."""
         return account.timeout_seconds + self.settings.send_within_seconds + self.settings.lease_slack_seconds
 
-    def terms(self, account: Account, price: Callable[[Request, int], Decimal | None]) -> Terms:
-        """Return on which terms `account` pays."""
-        return Terms(
+    def book(self, account: ServedAccount) -> Book:
+        """Return the offers of `account` as of the last refresh of its book."""
+        return self.books.setdefault(account.name, Book(account.name))
+
+    def terms(
+        self,
+        account: ServedAccount,
+        price: Callable[[Request, int], Decimal | None],
+        unpriced: Callable[[Request], str] = lambda _request: "",
+    ) -> PaymentTerms:
+        """Return the terms on which `account` pays."""
+        return PaymentTerms(
             price=price,
+            unpriced=unpriced,
+            refresh=self.book(account).refresh if isinstance(account.wire, OfferWire) else _nothing_to_read,
             allow_unknown_price=account.settings.allow_unknown_price,
             send_within_seconds=self.settings.send_within_seconds,
             lease_seconds=self.submit_lease(account),
@@ -198,14 +211,35 @@ class Runtime:
             key_id=account.key_id,
         )
 
-    def quiet_after(self, account: Account) -> float:
-        """Seconds from an intent until nothing that was sent can still appear at the provider."""
+    def quiet_after(self, account: ServedAccount) -> float:
+        """Seconds from an intent until no purchase of its call can still appear at the provider."""
         return self.settings.send_within_seconds + account.timeout_seconds + account.quiet_seconds
+
+    def most_for(self, account: ServedAccount) -> Decimal | None:
+        """Return the highest believable cost of one call of `account`; None for credits, whose prices are listed."""
+        return self.settings.max_call_cost if account.provider.unit == "USD" else None
+
+    @property
+    def purpose(self) -> Purpose:
+        """The purpose that a database must have for this worker's accounts."""
+        return Purpose.TRIAL if self.settings.trial else Purpose.REAL
 
     @property
     def probing(self) -> Probing:
-        """How often a paused account is looked at."""
+        """How often a paused account is probed."""
         return Probing(self.settings.probe_first_seconds, self.settings.probe_max_seconds)
+
+    def lease(self, stage: Stage) -> float:
+        """Seconds that a claim lasts which `stage` has begun."""
+        match stage:
+            case Stage.SUBMIT:
+                return self.settings.lease_slack_seconds + self.settings.send_within_seconds
+            case Stage.POLL:
+                return self.poll_lease
+            case Stage.TRANSFER:
+                return self.transfer_lease
+            case Stage.RECONCILE:
+                return RECONCILE_LEASE
 
     @property
     def poll_lease(self) -> float:
@@ -222,14 +256,18 @@ class Runtime:
         )
 
 
-def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key: SecretStr | None) -> Runtime:
-    """Make a worker's means from its settings; S3 keys None = the standard AWS chain.
+def _nothing_to_read(_connection: Connection) -> bool:
+    return True
 
-    Raises `SettingsError` that names what is missing or wrong.
+
+def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key: SecretStr | None) -> Runtime:
+    """Make a worker's resources from its settings; S3 keys None = the standard AWS chain.
+
+    Raises `SettingsError`, which names what is missing or wrong.
     """
     certificates = httpx.create_ssl_context()
     guard = AddressGuard(settings.allow_private_urls)
-    spool_dir = settings.spool_dir or Path(tempfile.gettempdir())
+    spool_dir = _spool(settings)
     storage = Storage(
         bucket=settings.s3_bucket,
         endpoint_url=settings.s3_endpoint_url or None,
@@ -240,57 +278,59 @@ def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key
         read_seconds=settings.s3_timeout_seconds,
         max_connections=settings.worker_slots * 2,
     )
-    # Of one account of the machine: another's answers in a shared directory are not ours to read.
-    kept = (settings.spool_dir or Path(tempfile.gettempdir()) / f"genqueue-{os.getuid()}") / "replies"
     return Runtime(
         settings=settings,
-        engine=open_engine(settings.database_url, application="genqueue worker", pool_size=_DB_THREADS + 4),
+        engine=open_engine(
+            settings.database_url,
+            application="genqueue worker",
+            pool_size=_DB_THREADS + 4,
+            schema=settings.database_schema,
+        ),
         storage=storage,
-        replies=Replies(kept, storage, max_bytes=settings.max_reply_bytes),
+        replies=Replies(
+            spool_dir / "replies",
+            storage,
+            max_bytes=settings.max_reply_bytes,
+            old_directory=None if settings.spool_dir else _old_replies(),
+        ),
+        evidence=Evidence(spool_dir / "evidence", storage),
         spool_dir=spool_dir,
         fetcher=Fetcher(
             guard,
             max_bytes=settings.max_image_bytes,
             total_seconds=settings.fetch_timeout_seconds,
             connect_seconds=settings.fetch_connect_seconds,
+            least_speed=settings.fetch_least_bytes_per_second,
             spool_dir=spool_dir,
             user_agent=USER_AGENT,
             ssl_context=certificates,
         ),
-        accounts=_accounts(settings, certificates),
+        accounts=serve_accounts(settings, certificates),
         sender=Sender(f"{socket.gethostname()}-{secrets.token_hex(4)}", secrets.randbits(62)),
     )
 
 
-def _accounts(settings: Settings, certificates: ssl.SSLContext) -> dict[str, Account]:
-    found = {}
-    for name, account in settings.accounts.items():
-        if account.api_key is None:
-            continue
-        provider = catalog.get(account.provider)
-        if account.brand_session_id and provider.name != "bloom":
-            raise SettingsError(f"account {name!r} sets brand_session_id, which only Bloom has")
-        base_url = _checked_base_url(name, account.base_url or provider.base_url, settings.allow_private_urls)
-        post = PaidPost(
-            timeout_seconds=account.timeout_seconds or provider.timeout_seconds,
-            connect_seconds=settings.fetch_connect_seconds,
-            ssl_context=certificates,
-        )
-        get = ApiGet(
-            timeout_seconds=API_SECONDS, connect_seconds=settings.fetch_connect_seconds, ssl_context=certificates
-        )
-        means = WireSettings(base_url, account.api_key, post, get, account.media_without_url)
-        found[name] = Account(name, provider, wire_for(provider.name, means), account, post, get, means)
-    return found
+def spool_directory(settings: Settings) -> Path:
+    """Return the directory for results and kept answers; it is never a shared directory."""
+    return (settings.spool_dir or settings.home / "spool").absolute()
 
 
-def _checked_base_url(account: str, base_url: str, allowed: tuple[str, ...]) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise SettingsError(f"the base URL of account {account!r} is not an http(s) URL")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and parts.hostname not in allowed:
+def _spool(settings: Settings) -> Path:
+    """Create and check the spool directory and return it; raises `SettingsError` if others could change it."""
+    path = spool_directory(settings)
+    try:
+        private_files.make_private(path, tighten=settings.spool_dir is None)
+        private_files.make_private(path / "replies", tighten=True)
+    except NotOursError as error:
+        raise SettingsError(f"this worker keeps paid answers in {path}, and does not start: {error}") from None
+    except OSError as error:
         raise SettingsError(
-            f"the base URL of account {account!r} is plain http to {parts.hostname}: the API key would be readable; "
-            "use https, or list the host in GENQUEUE_ALLOW_PRIVATE_URLS"
-        )
-    return base_url.rstrip("/")
+            f"this worker cannot keep paid answers in {path} ({error.strerror or error}): "
+            "set GENQUEUE_SPOOL_DIR to a directory that only you can write"
+        ) from None
+    return path
+
+
+def _old_replies() -> Path:
+    """Return the default directory in which older versions kept answers."""
+    return Path(tempfile.gettempdir()) / f"genqueue-{os.getuid()}" / "replies"

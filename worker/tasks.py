@@ -1,29 +1,37 @@
-"""The only file that knows Celery: one task a stage, the signals of a worker's life, and how a parcel is published."""
+"""Connects the worker with Celery: one task per stage, the signals of a worker's life, and how parcels are sent."""
 
+import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, NoReturn
 from uuid import UUID
 
+import structlog
 from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 from celery.utils.nodenames import default_nodename, host_format
+from kombu import pools
 from pydantic import SecretStr
+from redis.exceptions import ReadOnlyError
 
-from shared.broker import Stage, create_app
-from shared.db.transitions import Claim
+from shared.broker import create_app
+from shared.db.jobs.transitions import Claim
+from shared.lifecycle import Stage
 from shared.settings import Settings
 from worker.dispatch import Parcel, Publish
-from worker.process import Process
+from worker.process import WorkerProcess
 from worker.runtime import open_runtime
 
-_STALE_SECONDS: Final = 3600.0  # only a bound: a message whose claim has passed on dies by its epoch
+_log = structlog.get_logger(__name__)
+_STALE_SECONDS: Final = 3600.0  # only a bound: the epoch already voids a message whose claim is outdated
 _TASKS: Final = {
     Stage.SUBMIT: "worker.submit",
     Stage.POLL: "worker.poll",
@@ -31,15 +39,19 @@ _TASKS: Final = {
     Stage.RECONCILE: "worker.reconcile",
 }
 _PAUSE_SECONDS: Final = 3.0
+_MOST_CLAIMS: Final = 200  # no dispatcher puts more than fifty into one message
+_HIGHEST_EPOCH: Final = 2**31 - 1
+_CLOSE_SECONDS: Final = 90.0  # for the rest after the last task: commits, connections
+_FORCED: Final = 70  # the exit code of a stop that had to be forced
 _CHATTY: Final = ("celery.worker.strategy", "celery.app.trace")
 
 
 class BrokerAwayError(Exception):
-    """The broker did not take a message a moment ago: nobody waits for it again yet."""
+    """The broker refused a message a moment ago, so nobody waits for it again yet."""
 
 
 def publisher(app: Celery) -> Publish:
-    """Return the function that hands a parcel to the broker; its message holds ids and epochs only.
+    """Return the function that passes a parcel to the broker. Its message holds only ids and epochs.
 
     It raises what the broker's client raises, after six seconds at most, and `BrokerAwayError` at once for a few
     seconds more: a dispatcher with fifty parcels must not wait fifty times for a frozen Redis.
@@ -52,8 +64,10 @@ def publisher(app: Celery) -> Publish:
             raise BrokerAwayError
         try:
             send(parcel)
-        except Exception:
+        except Exception as error:
             away_until = time.monotonic() + _PAUSE_SECONDS
+            if _is_replica(error):
+                _forget_connections(app)
             raise
 
     def send(parcel: Parcel) -> None:
@@ -71,34 +85,86 @@ def publisher(app: Celery) -> Publish:
     return publish
 
 
+def _is_replica(error: BaseException | None) -> bool:
+    """Tell whether the broker has become a replica: the error itself, or one that it was made of, says so."""
+    return error is not None and (isinstance(error, ReadOnlyError) or _is_replica(error.__cause__ or error.__context__))
+
+
+def _forget_connections(app: Celery) -> None:
+    """Connect anew for the next message: the broker's name may lead to another server by now.
+
+    A pool that is only emptied is not filled again, and whoever asks it for a connection waits for good.
+    """
+    pools.reset()
+    with contextlib.suppress(AttributeError):  # it has answered nobody yet
+        del app.control.mailbox.producer_pool  # type: ignore[attr-defined] # celery-types leaves it out
+    app._pool = app.amqp._producer_pool = None  # type: ignore[attr-defined] # noqa: SLF001 - Celery has no word for it
+
+
 def worker_app(settings: Settings, *, access_key: SecretStr | None, secret_key: SecretStr | None) -> Celery:
     """Return the Celery application with its tasks bound to a worker process of these settings."""
-    app = create_app(settings.broker_url)
-    app.events.dispatcher_cls = "worker.consumer:PromptEvents"
-    process = Process(open_runtime(settings, access_key=access_key, secret_key=secret_key), publisher(app))
+    app = create_app(settings.broker_url, settings.broker_ca_file)
+    app.events.dispatcher_cls = "worker.celery_consumer:PromptEvents"
+    process = WorkerProcess(open_runtime(settings, access_key=access_key, secret_key=secret_key), publisher(app))
     for stage, name in _TASKS.items():
         app.task(name=name, ignore_result=True)(_run(process, stage))
-    _follow_life(process)
+    _follow_life(process, settings.stop_seconds)
     return app
 
 
-def _run(process: Process, stage: Stage) -> Callable[[str, Sequence[tuple[str, int]]], None]:
-    def run(account: str, pairs: Sequence[tuple[str, int]]) -> None:
-        process.run(Parcel(stage, account, tuple(Claim(UUID(job), epoch) for job, epoch in pairs)))
+def _run(process: WorkerProcess, stage: Stage) -> Callable[..., None]:
+    def run(*args: object, **options: object) -> None:
+        """Run the message's request. Anyone who can write to the broker can send any arguments."""
+        try:
+            parcel = parcel_of(stage, *args, **options)
+        except MalformedError as fault:
+            process.reject(stage, str(fault))
+            return
+        process.run(parcel)
 
     return run
 
 
-def _follow_life(process: Process) -> None:
-    """Start with the worker and stop with it; strong references, for signals keep weak ones."""
+class MalformedError(Exception):
+    """A message that no dispatcher of ours sends; the text never quotes it."""
+
+
+def parcel_of(stage: Stage, *args: object, **options: object) -> Parcel:
+    """Return the parcel that a message's arguments name; raises `MalformedError`."""
+    match args:
+        case (str() as account, list() as pairs) if not options:
+            pass
+        case _:
+            raise MalformedError("other arguments than an account and its claims")
+    if len(pairs) > _MOST_CLAIMS:
+        raise MalformedError(f"more than {_MOST_CLAIMS} claims")
+    return Parcel(stage, account, tuple(map(_claim, pairs)))
+
+
+def _claim(pair: object) -> Claim:
+    match pair:
+        case [str() as job, int() as epoch] if 0 <= epoch <= _HIGHEST_EPOCH and not isinstance(epoch, bool):
+            pass
+        case _:
+            raise MalformedError("a claim that is not a job and its epoch")
+    try:
+        return Claim(UUID(job), epoch)
+    except ValueError:
+        raise MalformedError("a job that is no UUID") from None
+
+
+def _follow_life(process: WorkerProcess, stop_seconds: float) -> None:
+    """Start and stop with the worker. The references are strong, because signals keep weak ones."""
 
     def start(**_: object) -> None:
         process.start()
 
     def stop_claiming(**_: object) -> None:
         process.stop_claiming()
+        _end_within(stop_seconds, process)
 
     def close(**_: object) -> None:
+        _end_within(min(_CLOSE_SECONDS, stop_seconds), process)
         process.close()
 
     worker_init.connect(start, weak=False)
@@ -106,10 +172,23 @@ def _follow_life(process: Process) -> None:
     worker_shutdown.connect(close, weak=False)
 
 
-def run_worker(app: Celery, settings: Settings, *, name: str) -> NoReturn:
-    """Consume all stages until SIGTERM; a warm stop finishes what is in the air.
+def _end_within(seconds: float, process: WorkerProcess) -> None:
+    """End this process after `seconds` if it still runs, with its evidence on the disk: a stop always ends."""
 
-    Ends with `SystemExit`: 0 after a stop that was asked for, another code after an error that Celery cannot survive.
+    def end() -> None:
+        _log.error("stop_forced", seconds=seconds)
+        process.keep_evidence()
+        os._exit(_FORCED)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def run_worker(app: Celery, settings: Settings, *, name: str) -> NoReturn:
+    """Consume all stages until SIGTERM; a warm stop finishes the work in the air.
+
+    Ends with `SystemExit`: 0 after a requested stop, another code after an error that Celery cannot survive.
     """
     _quieten(settings)
     worker_ready.connect(_tell_no_values, weak=False)
@@ -129,7 +208,7 @@ def run_worker(app: Celery, settings: Settings, *, name: str) -> NoReturn:
 
 
 def _quieten(settings: Settings) -> None:
-    """Keep Celery from setting up logs of its own, and from a line or two for every poll."""
+    """Keep Celery from setting up its own logs, and from logging every poll."""
     setup_logging.connect(_logs_are_set_up, weak=False)
     # It warns root of pickle, which is not accepted here.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -139,9 +218,9 @@ def _quieten(settings: Settings) -> None:
 
 
 def _logs_are_set_up(**_: object) -> None:
-    """Say to Celery, by being connected, that logs are set up already."""
+    """Being connected to Celery's signal, it tells Celery that logs are already set up."""
 
 
 def _tell_no_values(**_: object) -> None:
-    """Print only where each thread is on SIGUSR1: Celery's own handler prints every variable, prompts and keys too."""
+    """On SIGUSR1, print only where each thread is. Celery's own handler prints every variable, prompts and keys too."""
     faulthandler.register(signal.SIGUSR1)

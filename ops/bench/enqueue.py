@@ -1,6 +1,6 @@
-"""What enqueueing a large prompt file costs beside plainly reading it: `python -m ops.bench.enqueue [ROWS]`.
+"""Measures the cost of enqueueing a large prompt file and of only reading it: `python -m ops.bench.enqueue [ROWS]`.
 
-Rates and ratios are of the rows alone: a command's start, which a line of its own shows, is taken off.
+Rates and ratios exclude the start of a command, which has its own line.
 """
 
 import json
@@ -22,7 +22,7 @@ _PLAIN_READ: Final = "import json, sys; print(sum(1 for line in open(sys.argv[1]
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process took, its start included."""
+    """The cost of one process, its start included."""
 
     seconds: float
     cpu_seconds: float
@@ -39,7 +39,7 @@ def write_rows(file: Path, rows: int) -> None:
 
 
 def cost_of(command: list[str], environment: Mapping[str, str]) -> Cost:
-    """Run a command to its end; raises `RuntimeError` where it fails."""
+    """Run a command to its end; raises `RuntimeError` if it fails."""
     began = time.monotonic()
     process = subprocess.Popen(  # noqa: S603 - our own command
         command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -52,7 +52,7 @@ def cost_of(command: list[str], environment: Mapping[str, str]) -> Cost:
 
 
 def main(rows: int) -> None:
-    """Print one line for each way through the file; all of them are processes of their own."""
+    """Print one line for each way to process the file; each runs in its own process."""
     with tempfile.TemporaryDirectory() as directory, Stack(Home(Path(directory) / "home"), ("postgres",)) as stack:
         file = Path(directory) / "prompts.jsonl"
         write_rows(file, rows)

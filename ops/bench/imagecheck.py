@@ -1,4 +1,4 @@
-"""What the structural check of an image costs beside a full decode: `python -m ops.bench.imagecheck [ROUNDS]`."""
+"""Measures an image's structural check and its full decode: `python -m ops.bench.imagecheck [ROUNDS]`."""
 
 import functools
 import io
@@ -17,7 +17,7 @@ _MAX_PIXELS: Final = 2048 * 2048
 
 
 def sample(kind: str, side: int) -> bytes:
-    """Return an encoded square picture of `side` pixels: soft shapes with some noise, as generated images are."""
+    """Return an encoded square image of `side` pixels: soft shapes with some noise, like generated images."""
     shapes = Image.radial_gradient("L").resize((side, side))
     noise = Image.effect_noise((side, side), 12)
     picture = Image.merge("RGB", (shapes, Image.blend(shapes, noise, 0.1), Image.blend(shapes, noise, 0.2)))
@@ -27,7 +27,7 @@ def sample(kind: str, side: int) -> bytes:
 
 
 def cpu_milliseconds(action: Callable[[], object], rounds: int) -> float:
-    """Return the least CPU time of one `action` in milliseconds: noise only ever adds."""
+    """Return the least CPU time of one `action` in milliseconds, because noise only adds time."""
     times = []
     for _ in range(rounds):
         start = time.process_time()
@@ -37,7 +37,7 @@ def cpu_milliseconds(action: Callable[[], object], rounds: int) -> float:
 
 
 def main(rounds: int) -> None:
-    """Print one line for each kind and size; both columns of a line are measured in turn on the same bytes."""
+    """Print one line for each kind and size; both columns are measured alternately on the same bytes."""
     print(f"{'kind':5} {'side':>5} {'bytes':>10} {'check ms':>9} {'check + decode ms':>18} {'ratio':>7}")
     for kind in _KINDS:
         for side in _SIDES:

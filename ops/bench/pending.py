@@ -1,4 +1,4 @@
-"""What thousands of jobs that wait upstream cost a worker and Redis: `python -m ops.bench.pending [JOBS] [SECONDS]`."""
+"""Measures a worker and Redis while thousands of jobs wait upstream: `python -m ops.bench.pending [JOBS] [SECONDS]`."""
 
 import sys
 import tempfile
@@ -15,8 +15,9 @@ from ops.running import simulated_accounts
 from ops.simulator import Simulator, SimulatorConfig
 from ops.simulator.config import BloomSettings
 from ops.stack import Home, Stack
+from ops.stack.config import APP_ROLE
 from producer import Client
-from shared.broker import Stage
+from shared.lifecycle import Stage
 from shared.settings import load
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ _SETTINGS: Final = {
     "GENQUEUE_POLL_MAX_SECONDS": "15",
     "PYTHONPATH": str(_ROOT),
 }
-# Nothing is finished while the bench looks on.
+# No job finishes during the measurement.
 _SIMULATED: Final = SimulatorConfig(
     time_scale=1, pixels=64, bloom=BloomSettings(requests_per_minute=None, latency=(36_000.0, 36_000.0))
 )
@@ -37,7 +38,7 @@ _SIMULATED: Final = SimulatorConfig(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at everything; counts since the start."""
+    """One measurement of everything; counts since the start."""
 
     at: float
     rss_mb: float
@@ -49,7 +50,7 @@ class Look:
 
 
 def look(stack: Stack, simulator: Simulator, pid: int) -> Look:
-    """Look at the worker process, at Redis and at the simulator's counters."""
+    """Measure the worker process, Redis and the simulator's counters."""
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     times = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     with redis.Redis.from_url(stack.endpoints.broker_url) as client:
@@ -75,14 +76,14 @@ def until(condition: Callable[[], bool], seconds: float) -> None:
 
 
 def main(jobs: int, seconds: float) -> None:
-    """Print the worker's and Redis's figures before, once everything waits upstream, and over the time after."""
+    """Print the figures of the worker and Redis: before, once all jobs wait upstream, and during the time after."""
     with (
         tempfile.TemporaryDirectory() as directory,
         Simulator(_SIMULATED).serve() as simulator,
         Stack(Home(Path(directory) / "home")) as stack,
     ):
         settings = load(database_url=stack.endpoints.database_url)
-        migrate_quietly(settings)
+        migrate_quietly(load(database_url=stack.endpoints.owner_url), {"worker": APP_ROLE})
         environment = {**simulated_accounts(simulator.url, 1), **_SETTINGS}
         pid = stack.spawn(_WORKER, [sys.executable, "-m", "ops.cli", "worker", "--name", _WORKER], environment).pid
         with Client(settings=settings) as client:

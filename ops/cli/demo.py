@@ -1,4 +1,4 @@
-"""`genqueue demo`: everything up, a batch of prompts to pictures, the bill beside the simulator's, clean stop."""
+"""`genqueue demo`: start everything, run a batch, compare the bill with the simulator's, stop cleanly."""
 
 import os
 import time
@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from ops import trial
 from ops.cli.download import bucket
-from ops.demo.sheet import Entry, write_sheet
+from ops.dashboard.thumbnails import Thumbnails
+from ops.demo.sheet import SheetEntry, write_sheet
 from ops.demo.verdict import charged_by, compare, surprises
 from ops.downloading import download_batch, file_name
+from ops.gallery import GalleryOptions, write_gallery
 from ops.running import Running, RunningOptions
 from ops.stack import Home
 from producer import Client
-from producer.cli.listings import cell
+from producer.cli.images import show_images
 from producer.cli.session import ExitCode, errors, told
+from producer.cli.tables import cell
+from producer.cli.terminal import Terminal
 from producer.cli.watch import follow
 from shared.settings import load
 
@@ -29,28 +33,33 @@ _HASTE: Final = {
     "GENQUEUE_POLL_MAX_SECONDS": "1",
     "GENQUEUE_RETRY_FIRST_SECONDS": "0.3",
     "GENQUEUE_FETCH_TRIES": "3",
+    "GENQUEUE_BELIEVE_SECONDS": "5",
 }
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="where the pictures go")] = Path("demo-out"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="directory for the images")] = Path("demo-out"),
 ) -> None:
-    """Run a sample batch over the simulated providers and show what came of it; nothing real is paid.
+    """Run a sample batch over the simulated providers and show the result; no real money is paid.
 
-    A few of its rows must fail, to show how failure looks. Exit code 0 means: all went as it must.
+    A few of its rows fail on purpose, to show what a failure looks like. Exit
+    code 0 means that every row ended as expected.
 
     Example: genqueue demo -o pictures
     """
-    settings = load()
-    console = Console(soft_wrap=False, highlight=False)
+    console = Terminal()
     options = RunningOptions(simulator=True, environment=_HASTE, worker_stop_seconds=30)
     began = time.monotonic()
-    with told(), Running(Home(settings.home.absolute() / "demo"), options) as running:
-        errors().print(f"running: {', '.join(running.stack.versions().values())}", markup=False)
+    with told():
+        trial.leave()
+        running = Running(Home(load().home.absolute() / "demo"), options)
+    with told(), running:
+        errors().print(running.label())
+        errors().print(f"running: {', '.join(running.stack.versions().values())}")
         with Client() as opened:
             batch = f"demo-{os.getpid()}-{int(time.time())}"
             added = opened.enqueue_file(_PROMPTS, batch=batch)
-            errors().print(f"batch {batch}: {added.added} jobs enqueued", markup=False)
+            errors().print(f"batch {batch}: {added.added} jobs enqueued")
             follow(opened, batch)
             agreed = _report(console, opened, batch, running.simulator["url"], output)
     console.print(f"done in {time.monotonic() - began:.0f} s; everything is stopped")
@@ -58,20 +67,13 @@ def demo(
         raise typer.Exit(ExitCode.BROKEN)
 
 
-def _report(console: Console, opened: Client, batch: str, simulator_url: str, output: Path) -> bool:
+def _report(console: Terminal, opened: Client, batch: str, simulator_url: str, output: Path) -> bool:
     rows = list(opened.results(batch))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("image", "state", "size", "cost", "why"):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        size = f"{row['width']}x{row['height']}" if row["key"] else ""
-        cost = f"{cell(row['cost'])} {row['currency']}" if row["cost"] is not None else ""
-        table.add_row(f"{row['custom_id']} {row['index']}", row["state"], size, cost, cell(row["error_code"]))
-    console.print(table)
+    show_images(rows)
     agreed = _bills(console, opened, batch, simulator_url)
     download_batch(rows, bucket(), output)
     entries = [
-        Entry(
+        SheetEntry(
             f"{row['custom_id']} {row['index']}",
             f"{row['width']}x{row['height']} {row['content_type']}" if row["key"] else str(row["state"]),
             output / file_name(row) if row["key"] else None,
@@ -79,14 +81,19 @@ def _report(console: Console, opened: Client, batch: str, simulator_url: str, ou
         )
         for row in rows
     ]
-    picture, page = write_sheet(entries, output, f"genqueue {batch}")
-    console.print(f"pictures: {picture} and {page}", markup=False)
+    picture, page = write_sheet(entries, output), output / "index.html"
+    thumbnails = Thumbnails(load().home.absolute() / "thumbnails", bucket())
+    try:
+        write_gallery(opened.pictured(batch), page, GalleryOptions(batch, costs=True, originals=True), thumbnails.get)
+    finally:
+        thumbnails.decoder.close()
+    console.print(f"pictures: {picture} and {page}")
     for line in (found := surprises(opened.jobs(batch, limit=1000))):
-        console.print(line, markup=False)
+        console.print(line)
     return agreed and not found
 
 
-def _bills(console: Console, opened: Client, batch: str, simulator_url: str) -> bool:
+def _bills(console: Terminal, opened: Client, batch: str, simulator_url: str) -> bool:
     accounts = compare(opened.bill(batch), charged_by(simulator_url))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("account", "settled", "held", "charged by the simulator", "agrees"):

@@ -1,190 +1,132 @@
-"""`genqueue doctor`: every setting with its origin, every service reached or not, and what to do about it."""
+"""`genqueue doctor`: tries everything that can be tried from here, and says what to do about faults."""
 
 import json
+import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Annotated, Any
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import Annotated, Final
 
-import redis
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ops.cli.download import bucket
+from ops.cli import checks
+from ops.cli.checks import Finding
 from ops.cli.join import adopted, joined
 from producer import Client
-from producer.cli.listings import balance_verdict, cell
 from producer.cli.session import ExitCode, told
-from shared import catalog
-from shared.db.drift import Verdict
-from shared.db.workers import ALIVE_SECONDS
-from shared.setting_origins import SettingOrigin, origins, unknown_variables
-from shared.settings import Settings
-from worker.storage import StorageError
+from producer.cli.tables import show_cells
+from producer.cli.terminal import Terminal, styled, visible
+from shared.db.engine import DatabaseUnavailableError
+from shared.db.schema import SchemaError
+from shared.setting_origins import SettingOrigin, origins
+from shared.settings import Settings, load
 
-_SKEW_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked: whether it is well, what was seen, and what to do if it is not."""
-
-    check: str
-    ok: bool
-    seen: str
-    do: str = ""
+_MARKS: Final = (("NO", "red"), ("!!", "yellow"), ("ok", "green"))
+_GAP: Final = "  "
 
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
-    settings_too: Annotated[bool, typer.Option("--settings/--no-settings", help="list every setting")] = True,
+    settings_too: Annotated[bool, typer.Option("--settings/--no-settings", help="list every setting first")] = False,
 ) -> None:
-    """Check everything that can be checked from here; exit code 1 if something is broken.
+    """Try everything that can be tried from here; exit code 1 if something is broken.
 
-    Example: genqueue doctor --no-settings
+    The checks run side by side, five seconds each. What is broken is printed at
+    once, then what a person should look at, then what is well.
+
+    Example: genqueue doctor
     """
-    with told(), joined() as settings, Client(settings=settings) as client:
+    with told(), ExitStack() as stack:
+        settings, client, fault = _entered(stack)
         listed = [_at_home(one) for one in origins(settings)] if settings_too else []
-        findings = list(_findings(settings, client))
-    if as_json:
-        typer.echo(
-            json.dumps({"settings": [one._asdict() for one in listed], "findings": [asdict(f) for f in findings]})
-        )
-    else:
-        _print(listed, findings)
-    if not all(finding.ok for finding in findings):
+        tried = {**checks.of_servers(settings), **(checks.of_queue(settings, client) if client else {})}
+        found = _with(fault, checks.side_by_side(tried))
+        findings = _collected(found, listed) if as_json else _printed(found, listed)
+    if any(not finding.ok for finding in findings):
         raise typer.Exit(ExitCode.BROKEN)
 
 
-def _findings(settings: Settings, client: Client) -> Iterator[Finding]:
-    for stray in unknown_variables(settings):
-        do = f"did you mean {stray.meant}?" if stray.meant else "unset it"
-        yield Finding(stray.name, ok=False, seen="no such setting", do=do)
-    yield from _database(settings, client)
-    yield _broker(settings)
-    yield _bucket(settings)
-    yield from _workers(client)
-    yield from _accounts(settings, client)
-    yield from _balances(client)
+def _entered(stack: ExitStack) -> tuple[Settings, Client | None, Finding | None]:
+    """Join the stack. If its database cannot be used, the other servers are still tried."""
+
+    def enter() -> tuple[Settings, Client]:
+        settings = stack.enter_context(joined())
+        return settings, stack.enter_context(Client(settings=settings))
+
+    # A home's own database may have to be started first; that takes as long as it takes.
+    seconds = checks.SECONDS if load().database_url.get_secret_value() else None
+    try:
+        settings, client = checks.within(seconds, enter)
+    except TimeoutError:
+        seen = f"no answer within {checks.SECONDS:.0f} s"
+        return (
+            load(),
+            None,
+            Finding("database", ok=False, seen=seen, do="it is frozen, overloaded or behind a firewall"),
+        )
+    except (DatabaseUnavailableError, SchemaError) as error:
+        seen, _, do = str(error).partition(": ")
+        return load(), None, Finding("database", ok=False, seen=seen, do=do or "start PostgreSQL, or correct its URL")
+    return settings, client, None
+
+
+def _with(first: Finding | None, others: Iterator[Finding]) -> Iterator[Finding]:
+    if first is not None:
+        yield first
+    yield from others
 
 
 def _at_home(setting: SettingOrigin) -> SettingOrigin:
     return setting._replace(origin="home") if setting.name in adopted() else setting
 
 
-def _start(otherwise: str) -> str:
-    return "start everything: genqueue up" if adopted() else otherwise
+def _collected(found: Iterator[Finding], listed: list[SettingOrigin]) -> list[Finding]:
+    findings = list(found)
+    shown = {"settings": [one._asdict() for one in listed], "findings": [asdict(one) for one in findings]}
+    typer.echo(json.dumps(shown))
+    return findings
 
 
-def _database(settings: Settings, client: Client) -> Iterator[Finding]:
-    facts = client.database_facts()
-    yield Finding("database", ok=True, seen=f"PostgreSQL {facts.version}, schema {facts.revision}")
-    skew = facts.clock_skew_seconds
-    yield Finding(
-        "clock",
-        ok=abs(skew) <= _SKEW_SECONDS,
-        seen=f"{skew:+.1f} s against the database",
-        do="synchronise this machine's clock" if abs(skew) > _SKEW_SECONDS else "",
-    )
-    if settings.send_within_seconds >= settings.lease_slack_seconds:
-        yield Finding(
-            "leases",
-            ok=False,
-            seen="GENQUEUE_SEND_WITHIN_SECONDS is not below GENQUEUE_LEASE_SLACK_SECONDS",
-            do="raise GENQUEUE_LEASE_SLACK_SECONDS",
-        )
-
-
-def _broker(settings: Settings) -> Finding:
-    url = settings.broker_url.get_secret_value()
-    if not url:
-        return Finding("broker", ok=False, seen="GENQUEUE_BROKER_URL is not set", do="set it; only workers need it")
-    try:
-        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as connection:
-            server: dict[str, Any] = connection.info()
-            waiting = sum(int(connection.llen(name)) for name in ("submit", "poll", "transfer", "control"))
-    except (redis.RedisError, ValueError) as error:
-        return Finding(
-            "broker", ok=False, seen=type(error).__name__, do=_start("start Redis, or correct GENQUEUE_BROKER_URL")
-        )
-    policy = server.get("maxmemory_policy", "unknown")
-    return Finding(
-        "broker",
-        ok=policy == "noeviction",
-        seen=f"Redis {server.get('redis_version')}, {waiting} messages waiting, {policy}",
-        do="" if policy == "noeviction" else "set maxmemory-policy noeviction: eviction deletes queues",
-    )
-
-
-def _bucket(settings: Settings) -> Finding:
-    try:
-        bucket().check()
-    except StorageError as error:
-        return Finding(
-            "bucket", ok=False, seen=str(error), do=_start("correct the S3 settings; only workers need them")
-        )
-    return Finding("bucket", ok=True, seen=f"{settings.s3_bucket} answers")
-
-
-def _workers(client: Client) -> Iterator[Finding]:
-    rows = client.workers()
-    if not any(float(str(row["tick_age_seconds"])) < ALIVE_SECONDS for row in rows):
-        yield Finding("workers", ok=False, seen="none runs", do="start one: genqueue up, or genqueue worker")
-    for row in rows:
-        age = float(str(row["tick_age_seconds"]))
-        ok = age < ALIVE_SECONDS
-        do = "" if ok else "it is stopped, frozen or cut off; look at its log"
-        yield Finding(f"worker {row['name']}", ok=ok, seen=f"last tick {age:.0f} s ago, {row['slots']} slots", do=do)
-
-
-def _accounts(settings: Settings, client: Client) -> Iterator[Finding]:
-    for name in catalog.names():
-        if not any(account.provider == name and account.api_key for account in settings.accounts.values()):
-            yield Finding(f"key of {name}", ok=True, seen=f"not set here (GENQUEUE_{name.upper()}_API_KEY)")
-    for row in client.accounts():
-        name, paused = str(row["name"]), row["paused_at"]
-        if isinstance(paused, datetime):
-            link = f" {row['action_url']}" if row["action_url"] else ""
-            seen = f"paused since {paused:%Y-%m-%d %H:%M}: {row['paused_reason']}"
-            yield Finding(f"account {name}", ok=False, seen=seen, do=f"settle it{link}, then genqueue resume {name}")
-        elif row["seen_at"] is None:
-            yield Finding(f"account {name}", ok=True, seen="no worker with its key has run yet")
-        else:
-            left = f", {cell(row['balance'])} {row['unit']} left" if row["balance"] is not None else ""
-            notes = f"; {row['notes']}" if row["notes"] else ""
-            yield Finding(f"account {name}", ok=True, seen=f"{row['concurrency']} calls at once{left}{notes}")
-
-
-def _balances(client: Client) -> Iterator[Finding]:
-    for span in client.balance_spans():
-        if not span.current:
-            continue
-        taken = span.verdict is Verdict.TAKEN
-        seen = f"since {cell(span.base.at)}: {cell(span.expected)} {span.unit} expected, {cell(span.last.balance)} left"
-        do = f"look at the provider's own history; if another uses the key: genqueue bill --accept-drift {span.account}"
-        words = f"{seen}: {balance_verdict(span)}" if span.difference else f"as expected since {cell(span.base.at)}"
-        yield Finding(f"balance {span.account}", ok=not taken, seen=words, do=do if taken else "")
-
-
-def _print(listed: Any, findings: list[Finding]) -> None:
-    console = Console(highlight=False)
+def _printed(found: Iterator[Finding], listed: list[SettingOrigin]) -> list[Finding]:
+    """Print what is broken as it comes, the rest when all is known, and the verdict."""
+    console = Terminal(soft_wrap=True)
     if listed:
-        console.print(_table(("setting", "value", "from"), ((one.name, one.shown, one.origin) for one in listed)))
+        show_cells(("setting", "from", "value"), [(one.name, one.origin, str(one.shown)) for one in listed])
         console.print()
-    console.print(_table(("", "check", "seen"), map(_row, findings)))
+    findings = []
+    for finding in found:
+        findings.append(finding)
+        if not finding.ok:
+            _show(console, finding)
+    for finding in sorted((one for one in findings if one.ok), key=lambda one: one.rank):
+        _show(console, finding)
+    _verdict(console, findings)
+    return findings
 
 
-def _row(finding: Finding) -> tuple[str, str, str]:
-    mark = "[green]ok[/green]" if finding.ok else "[red]NO[/red]"
-    do = f"\n[yellow]{cell(finding.do)}[/yellow]" if finding.do else ""
-    return mark, cell(finding.check), cell(finding.seen) + do
+def _show(console: Terminal, finding: Finding) -> None:
+    mark, color = _MARKS[finding.rank]
+    head = f"{mark}{_GAP}{visible(finding.check)}{_GAP}"
+    first, *rest = _wrapped(head + visible(finding.seen), console.width)
+    line = styled(first, "")
+    line.stylize(color, 0, len(mark))
+    console.print(line)
+    for more in rest:
+        console.print(visible(more))
+    for more in _wrapped(" " * 4 + visible(finding.do), console.width) if finding.do else ():
+        console.print(styled(more, "yellow"))
 
 
-def _table(names: tuple[str, ...], rows: Any) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(str, row))
-    return table
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent=" " * 4, break_long_words=False, break_on_hyphens=False)
+
+
+def _verdict(console: Terminal, findings: list[Finding]) -> None:
+    broken, look = (sum(one.rank == rank for one in findings) for rank in (0, 1))
+    console.print()
+    if broken:
+        console.print(styled(f"{broken} of {len(findings)} checks failed; {look} need(s) a person", "red"))
+    elif look:
+        console.print(styled(f"everything works; {look} thing(s) wait for a person", "yellow"))
+    else:
+        console.print(styled(f"everything works: {len(findings)} checks", "green"))

@@ -8,13 +8,13 @@ import typer
 from ops.downloading import Downloaded, download_batch
 from producer.cli.session import ExitCode, client, errors, fail
 from shared.settings import load
-from worker.storage import Storage, StorageError
+from worker.transport.storage import Storage, StorageError
 
 
 def download(
     context: typer.Context,
     batch: Annotated[str, typer.Argument(help="the batch's name")],
-    directory: Annotated[Path, typer.Argument(help="made if missing; files that are right already are kept")],
+    directory: Annotated[Path, typer.Argument(help="created if missing; correct files in it are kept")],
 ) -> None:
     """Copy every stored image of a batch into a directory and verify each file's SHA-256.
 
@@ -31,24 +31,28 @@ def download(
     _tell(done, directory)
 
 
-def bucket() -> Storage:
-    """Return the bucket of the settings, with credentials from the standard AWS chain."""
+def bucket(silence_seconds: float | None = None, *, for_links: bool = False) -> Storage:
+    """Return the bucket of the settings, with credentials from the standard AWS chain.
+
+    `silence_seconds` bounds how long it may say nothing; None: as the settings say. `for_links`: at the address at
+    which callers of the HTTP API reach it.
+    """
     settings = load()
     return Storage(
         bucket=settings.s3_bucket,
-        endpoint_url=settings.s3_endpoint_url or None,
+        endpoint_url=(for_links and settings.s3_link_url) or settings.s3_endpoint_url or None,
         region=settings.s3_region,
         access_key=None,
         secret_key=None,
         connect_seconds=10,
-        read_seconds=settings.s3_timeout_seconds,
+        read_seconds=silence_seconds or settings.s3_timeout_seconds,
         max_connections=4,
     )
 
 
 def _tell(done: Downloaded, directory: Path) -> None:
-    kept = f", {done.kept:,} there already" if done.kept else ""
-    errors().print(f"{done.written:,} images written to {directory}{kept}", markup=False)
+    kept = f", {done.kept:,} already there" if done.kept else ""
+    errors().print(f"{done.written:,} images written to {directory}{kept}")
     if done.missing:
-        errors().print(f"{done.missing:,} images are not stored; `genqueue results` says why", markup=False)
+        errors().print(f"{done.missing:,} images are not stored; `genqueue results` says why")
         raise typer.Exit(ExitCode.INCOMPLETE)

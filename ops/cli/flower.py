@@ -1,11 +1,15 @@
-"""`genqueue flower`: the workers' own view in Flower, read-only and on loopback unless told otherwise."""
+"""`genqueue flower`: Flower's view of the workers, read-only and on loopback by default."""
 
+import contextlib
 import logging
 import os
 import re
 import signal
 import sys
 import time
+from collections.abc import Iterable
+from http import HTTPStatus
+from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -16,12 +20,13 @@ from flower.events import Events  # type: ignore[import-untyped]
 from flower.options import options  # type: ignore[import-untyped]
 from flower.urls import settings as web_settings  # type: ignore[import-untyped]
 from pydantic import SecretStr
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.options import Error as OptionError
-from tornado.web import OutputTransform
+from tornado.web import OutputTransform, RequestHandler
 
-from ops.stack import Home
+from ops.cli.join import chosen_home
+from ops.hosts import is_known
 from producer.cli.session import ExitCode, errors, fail, told
 from shared import log
 from shared.broker import create_app
@@ -29,10 +34,10 @@ from shared.settings import Settings, load
 
 _log = logging.getLogger(__name__)
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
-# Forgotten oldest first; what became of a job is in the database, Flower only shows the nudges.
+# The oldest is forgotten first. A job's state is in the database; Flower shows only the messages.
 _MAX_TASKS: Final = 20_000
 _PURGE_SECONDS: Final = 600
-# The arguments are an account and how many jobs, such as "(bloom, 12 jobs)": what to look for here.
+# The arguments are an account and the number of jobs, such as "(bloom, 12 jobs)". People look for these here.
 _COLUMNS: Final = "name,args,state,received,runtime,worker,uuid"
 _RETRY_SECONDS: Final = 2.0
 _CREDENTIALS: Final = re.compile(r"[^:]+:.+")
@@ -40,10 +45,10 @@ _REMEDY: Final = "set FLOWER_BASIC_AUTH=user:password"
 
 
 class _SteadyEvents(Events):  # type: ignore[misc] # Flower ships no types
-    """Listens again within seconds of the broker's return, where kombu's own wait grows to half a minute in silence."""
+    """Listens again within seconds of the broker's return; kombu's own wait grows silently to half a minute."""
 
     def run(self) -> None:
-        """Hand on the workers' events for as long as the process lives."""
+        """Pass on the workers' events for as long as the process lives."""
         while True:
             try:
                 with self.capp.connection() as connection:
@@ -56,7 +61,7 @@ class _SteadyEvents(Events):  # type: ignore[misc] # Flower ships no types
 
 
 class _SameOrigin(OutputTransform):
-    """Takes away the header with which Flower lets every web page read an API that asks for no password."""
+    """Removes the header with which Flower lets every web page read an API without a password."""
 
     def transform_first_chunk(
         self,
@@ -70,14 +75,37 @@ class _SameOrigin(OutputTransform):
         return super().transform_first_chunk(status_code, headers, chunk, finishing)
 
 
+class _Misdirected(RequestHandler):
+    """Tells who came under a name that is not ours."""
+
+    def prepare(self) -> None:
+        self.set_status(HTTPStatus.MISDIRECTED_REQUEST)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish("Flower answers here under 127.0.0.1 and localhost; `genqueue flower --host NAME` adds a name\n")
+
+
+class _NamedFlower(Flower):  # type: ignore[misc] # Flower ships no types
+    """Answers under its own names alone, so that no web page reads it by a name that resolves to this machine."""
+
+    names: frozenset[str] | None = frozenset()
+
+    def find_handler(self, request: HTTPServerRequest, **options: Any) -> Any:
+        if self.names is None or is_known(request.headers.get("Host", ""), self.names):
+            return super().find_handler(request, **options)
+        return self.get_handler_delegate(request, _Misdirected)
+
+
 def flower(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="where its pages are served; 0 = a free one")] = 5555,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port of its pages; 0 = a free one")] = 5555,
     address: Annotated[
-        str, typer.Option(help="beyond loopback only with FLOWER_BASIC_AUTH or FLOWER_AUTH set")
+        str, typer.Option(help="address to listen on; beyond loopback only with FLOWER_BASIC_AUTH or FLOWER_AUTH")
     ] = "127.0.0.1",
+    host: Annotated[
+        list[str] | None, typer.Option(help="a further name that its pages are asked for by, such as a proxy's")
+    ] = None,
     writable: Annotated[bool, typer.Option("--writable", help="allow its control buttons; needs a password")] = False,
 ) -> None:
-    """Show live workers and the stages they run, in Flower; what became of each job is in `genqueue explain`.
+    """Show live workers and the stages they run, in Flower; `genqueue explain` shows the state of a job.
 
     Example: genqueue flower --port 5555
     """
@@ -86,11 +114,11 @@ def flower(
         log.configure(settings.log_level, settings.log_format)
         _configure(address, port, writable=writable)
         _protect(address, writable=writable)
-        _serve(_broker(settings), address, port)
+        _serve(_application(_broker(settings), settings.broker_ca_file, host or ()), address, port)
 
 
 def _configure(address: str, port: int, *, writable: bool) -> None:
-    """Set Flower's options: ours, then those of `FLOWER_...` variables, then those that only our own may decide."""
+    """Set Flower's options: our defaults, then `FLOWER_...` variables, then options that nobody may change."""
     options.max_tasks = _MAX_TASKS
     options.purge_offline_workers = _PURGE_SECONDS
     options.tasks_columns = _COLUMNS
@@ -106,7 +134,7 @@ def _configure(address: str, port: int, *, writable: bool) -> None:
 
 
 def _protect(address: str, *, writable: bool) -> None:
-    """Refuse what would be open to others than the person at this machine."""
+    """Refuse settings that would open Flower to anyone but the person at this machine."""
     if any(not _CREDENTIALS.fullmatch(each) for each in options.basic_auth or ()):
         fail("FLOWER_BASIC_AUTH must be user:password, several separated by commas", ExitCode.BROKEN)
     if options.basic_auth or options.auth:
@@ -114,7 +142,7 @@ def _protect(address: str, *, writable: bool) -> None:
     if address not in _LOOPBACK:
         fail(f"Flower on {address} would be open to everyone: {_REMEDY}, or stay on loopback", ExitCode.BROKEN)
     if writable:
-        # A page of any site can post to loopback, and such a post may shut a worker down.
+        # A page of any web site can post to loopback, and such a post may stop a worker.
         fail(f"--writable would let every web page that you open stop workers: {_REMEDY}", ExitCode.BROKEN)
     os.environ.setdefault("FLOWER_UNAUTHENTICATED_API", "true")
 
@@ -123,35 +151,46 @@ def _broker(settings: Settings) -> SecretStr:
     """Return the broker's URL: the one that is set, else that of the home's running stack."""
     if settings.broker_url.get_secret_value():
         return settings.broker_url
-    embedded = None if settings.database_url.get_secret_value() else Home(settings.home).running()
+    embedded = None if settings.database_url.get_secret_value() else chosen_home().running()
     if embedded is None:
         fail("no broker: set GENQUEUE_BROKER_URL, or start everything with `genqueue up`", ExitCode.BROKEN)
     return SecretStr(embedded.broker_url)
 
 
-def _serve(broker_url: SecretStr, address: str, port: int) -> NoReturn:
-    application = _application(broker_url)
+def _serve(application: Any, address: str, port: int) -> NoReturn:
     try:
         bound = application.start_http_server()
     except OSError as error:
-        fail(f"cannot serve on {address} port {port}: {error.strerror}; choose another with --port", ExitCode.BROKEN)
+        with contextlib.suppress(typer.Exit):
+            fail(
+                f"cannot serve on {address} port {port}: {error.strerror}; choose another with --port", ExitCode.BROKEN
+            )
+        _leave(ExitCode.BROKEN)
     scheme = "https" if application.ssl_options else "http"
     host = f"[{address}]" if ":" in address else address
     prefix = f"{options.url_prefix.strip('/')}/" if options.url_prefix else ""
-    errors().print(f"{scheme}://{host}:{bound}/{prefix}", markup=False)
+    errors().print(f"{scheme}://{host}:{bound}/{prefix}")
     loop = application.io_loop
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.asyncio_loop.add_signal_handler(number, loop.stop)
     application.start()
     application.stop()
+    _leave(ExitCode.DONE)
+
+
+def _leave(code: ExitCode) -> NoReturn:
+    """End at once: Flower's threads may wait for an absent broker, and an ordinary exit would wait for the threads."""
     sys.stderr.flush()
-    # Its threads may wait for a broker that is away; an ordinary exit would wait for them.
-    os._exit(ExitCode.DONE)
+    os._exit(code)
 
 
-def _application(broker_url: SecretStr) -> Any:
-    """Return Flower on this broker, with events that do not stay away; nothing is bound or connected yet."""
-    loop, celery = IOLoop.current(), create_app(broker_url)
+def _application(broker_url: SecretStr, ca_file: Path | None, names: Iterable[str]) -> Any:
+    """Return Flower on this broker, with events that return soon after an outage. Nothing is bound or connected yet.
+
+    It answers under its addresses, localhost and `names`; with a password under every name, because a browser sends the
+    password to no page of another.
+    """
+    loop, celery = IOLoop.current(), create_app(broker_url, ca_file)
     events = _SteadyEvents(
         celery,
         db=options.db,
@@ -162,6 +201,7 @@ def _application(broker_url: SecretStr) -> Any:
         max_workers_in_memory=options.max_workers,
         max_tasks_in_memory=options.max_tasks,
     )
-    application = Flower(capp=celery, options=options, events=events, io_loop=loop, **web_settings)
+    application = _NamedFlower(capp=celery, options=options, events=events, io_loop=loop, **web_settings)
     application.add_transform(_SameOrigin)
+    application.names = None if options.basic_auth or options.auth else frozenset(name.lower() for name in names)
     return application

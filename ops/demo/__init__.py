@@ -1,1 +1,1 @@
-"""The demo: a sample batch over the simulator, from prompts to pictures you can look at."""
+"""The demo: a sample batch over the simulator, from prompts to images that you can look at."""

@@ -1,4 +1,4 @@
-"""Whether the demo went as it must: judged by the simulator's bill, not by our own tables alone."""
+"""Judges the demo by the simulator's bill, not by our own tables alone."""
 
 import json
 import urllib.request
@@ -14,24 +14,26 @@ EXPECTED: Final[dict[str, str]] = {
     "getimg-lost": "in_doubt",
     "banatie-failed": "failed",
 }
-"""What the rows that must not succeed end as; every other row must succeed."""
+"""How the rows that fail on purpose must end; every other row must succeed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """One account's money: what we settled and hold, beside what the simulator really charged."""
+class AccountVerdict:
+    """One account's money: what we settled and hold, and what the simulator really charged."""
 
     name: str
     unit: str
     settled: Decimal
     held: Decimal
     held_unpriced: int
+    settled_unpriced: int
     charged: Decimal
 
     @property
     def agrees(self) -> bool:
-        """Whether settled <= charged <= settled + held, where an unpriced hold may stand for any amount."""
-        within = self.charged <= self.settled + self.held or self.held_unpriced > 0
+        """Whether settled <= charged <= settled + held, where an unpriced call may stand for any amount."""
+        unpriced = self.held_unpriced + self.settled_unpriced
+        within = self.charged <= self.settled + self.held or unpriced > 0
         return self.settled <= self.charged and within
 
 
@@ -42,15 +44,16 @@ def charged_by(simulator_url: str) -> dict[str, Decimal]:
     return {provider: Decimal(total["amount"]) for provider, total in totals.items()}
 
 
-def compare(bill: Sequence[Mapping[str, Any]], charged: Mapping[str, Decimal]) -> list[Account]:
-    """Put our bill of the batch beside the simulator's."""
+def compare(bill: Sequence[Mapping[str, Any]], charged: Mapping[str, Decimal]) -> list[AccountVerdict]:
+    """Compare our bill of the batch with the simulator's."""
     return [
-        Account(
+        AccountVerdict(
             row["account"],
             row["unit"],
             row["settled"],
             row["held"],
             row["held_unpriced"],
+            row["settled_unpriced"],
             charged.get(row["provider"], Decimal(0)),
         )
         for row in bill
@@ -58,7 +61,7 @@ def compare(bill: Sequence[Mapping[str, Any]], charged: Mapping[str, Decimal]) -
 
 
 def surprises(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line for each job that did not end as it must."""
+    """Return a line for each job that did not end as expected."""
     return [
         f"{job['custom_id']} is {job['state']} ({job['error_code']}), not {EXPECTED.get(job['custom_id'], 'succeeded')}"
         for job in jobs

@@ -4,16 +4,17 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from ops.simulator.clock import Clock
-from ops.simulator.config import AccountConfig, SimulatorConfig, WireSettings, overlay
-from ops.simulator.windows import Window
+from ops.simulator.clock import SimulatedClock
+from ops.simulator.config import AccountConfig, SimulatorConfig
+from ops.simulator.settings import SimulatedWireSettings, overlay
+from ops.simulator.windows import SimulatedWindow
 
 _MINUTE, _HOUR = 60.0, 3600.0
 _GENERATIONS = "generations"
 
 
 @dataclass(slots=True)
-class Account:
+class SimulatedAccount:
     """One key at one provider as it stands now.
 
     ``held`` is the part of the balance that replies under way may still cost.
@@ -22,7 +23,7 @@ class Account:
     terms: AccountConfig
     balance: Decimal
     concurrency: int | None
-    windows: dict[str, Window]
+    windows: dict[str, SimulatedWindow]
     held: Decimal = field(default_factory=Decimal)
     in_flight: int = 0
     highest_in_flight: int = 0
@@ -61,18 +62,24 @@ class Account:
 class Accounts:
     """All accounts that were configured or have knocked."""
 
-    def __init__(self, config: SimulatorConfig, settings: dict[str, WireSettings], clock: Clock) -> None:
+    def __init__(
+        self, config: SimulatorConfig, settings: dict[str, SimulatedWireSettings], clock: SimulatedClock
+    ) -> None:
         self._config = config
         self._settings = settings
         self._clock = clock
-        self._known: dict[tuple[str, str], Account] = {}
+        self._known: dict[tuple[str, str], SimulatedAccount] = {}
         self.reset()
 
     def reset(self) -> None:
         """Put every account back to its configuration."""
         self._known = {(row.provider, row.key): self._open(row) for row in self._config.accounts}
 
-    def find(self, provider: str, key: str | None) -> Account | None:
+    def follow(self, settings: dict[str, SimulatedWireSettings]) -> None:
+        """Open accounts by these settings from now on; those that are open keep their terms."""
+        self._settings = settings
+
+    def find(self, provider: str, key: str | None) -> SimulatedAccount | None:
         """Return the account of ``key``, opening one if its prefix is right; else ``None``."""
         if not key:
             return None
@@ -82,11 +89,11 @@ class Accounts:
             self._known[provider, key] = account
         return account
 
-    def all(self) -> list[Account]:
+    def all(self) -> list[SimulatedAccount]:
         """Return every account."""
         return list(self._known.values())
 
-    def change(self, provider: str, key: str, changes: dict[str, Any]) -> Account:
+    def change(self, provider: str, key: str, changes: dict[str, Any]) -> SimulatedAccount:
         """Apply the fields of ``AccountConfig``, or ``add`` to top the balance up.
 
         Raises ``ValueError`` for a provider or field that does not exist.
@@ -107,7 +114,7 @@ class Accounts:
         self._known[provider, key] = account
         return account
 
-    def take_turn(self, account: Account, *, generation: bool = False) -> Window | None:
+    def take_turn(self, account: SimulatedAccount, *, generation: bool = False) -> SimulatedWindow | None:
         """Count one request against its windows; return the one that is full, if any: then none has counted."""
         now, windows = self._clock.now(), _counting(account, generation=generation)
         for window in windows:
@@ -117,27 +124,27 @@ class Accounts:
             window.recent.append(now)
         return None
 
-    def tightest(self, account: Account, *, generation: bool = False) -> Window | None:
+    def tightest(self, account: SimulatedAccount, *, generation: bool = False) -> SimulatedWindow | None:
         """Return the window in which the fewest requests remain, ``None`` if the account has none."""
         now = self._clock.now()
         windows = _counting(account, generation=generation)
         return min(windows, key=lambda window: window.remaining(now), default=None)
 
-    def _open(self, terms: AccountConfig) -> Account:
+    def _open(self, terms: AccountConfig) -> SimulatedAccount:
         settings = self._settings.get(terms.provider)
         if settings is None:
             raise ValueError(
                 f"accounts: {terms.provider} is not simulated; it knows {', '.join(sorted(self._settings))}"
             )
         cap = terms.concurrency
-        return Account(
+        return SimulatedAccount(
             terms=terms,
             balance=settings.balance if terms.balance is None else terms.balance,
             concurrency=settings.concurrency if cap is None else cap,
             windows=self._windows(terms, settings),
         )
 
-    def _windows(self, terms: AccountConfig, settings: WireSettings) -> dict[str, Window]:
+    def _windows(self, terms: AccountConfig, settings: SimulatedWireSettings) -> dict[str, SimulatedWindow]:
         rows = (
             ("minute", terms.requests_per_minute, settings.requests_per_minute, _MINUTE),
             ("hour", terms.requests_per_hour, settings.requests_per_hour, _HOUR),
@@ -145,9 +152,11 @@ class Accounts:
         )
         limits = [(name, usual if own is None else own, seconds) for name, own, usual, seconds in rows]
         return {
-            name: Window(name, limit, self._clock.real(seconds)) for name, limit, seconds in limits if limit is not None
+            name: SimulatedWindow(name, limit, self._clock.real(seconds))
+            for name, limit, seconds in limits
+            if limit is not None
         }
 
 
-def _counting(account: Account, *, generation: bool) -> list[Window]:
+def _counting(account: SimulatedAccount, *, generation: bool) -> list[SimulatedWindow]:
     return [window for name, window in account.windows.items() if generation or name != _GENERATIONS]

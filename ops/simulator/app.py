@@ -8,8 +8,8 @@ from starlette.routing import BaseRoute, Route
 from ops.simulator.config import SimulatorConfig
 from ops.simulator.control import Control
 from ops.simulator.endpoint import Endpoint
-from ops.simulator.exchange import Exchange, Handler, Operation, Wire
-from ops.simulator.replies import Reply
+from ops.simulator.exchange import Exchange, Handler, Operation, SimulatedWire
+from ops.simulator.replies import SimulatedReply
 from ops.simulator.wires import wires_of
 from ops.simulator.world import World
 
@@ -42,13 +42,13 @@ def world_of(app: Starlette) -> World:
     return world
 
 
-def wires_in(app: Starlette) -> tuple[Wire, ...]:
+def wires_in(app: Starlette) -> tuple[SimulatedWire, ...]:
     """Return the application's wires."""
-    wires: tuple[Wire, ...] = app.state.wires
+    wires: tuple[SimulatedWire, ...] = app.state.wires
     return wires
 
 
-def _routes(world: World, wire: Wire) -> Sequence[Route]:
+def _routes(world: World, wire: SimulatedWire) -> Sequence[Route]:
     routes = [
         Route(operation.path, Endpoint(world, wire, operation), methods=[operation.method])
         for operation in wire.operations()
@@ -59,8 +59,8 @@ def _routes(world: World, wire: Wire) -> Sequence[Route]:
     ]
 
 
-def _not_found(wire: Wire) -> Handler:
-    async def answer(exchange: Exchange) -> Reply:
+def _not_found(wire: SimulatedWire) -> Handler:
+    async def answer(exchange: Exchange) -> SimulatedReply:
         return wire.refusal(404, exchange)
 
     return answer

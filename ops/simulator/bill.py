@@ -11,7 +11,8 @@ class BillLine:
     """What one accepted request cost.
 
     ``amount`` is in ``unit`` ("credit" or "USD"), ``quantity`` counts images, ``time`` is Unix seconds,
-    ``request_id`` is the simulator's own number for the HTTP request.
+    ``request_id`` is the simulator's own number for the HTTP request. ``byok`` is an amount that the owner of the key
+    pays to whom it belongs, and not to the provider.
     """
 
     provider: str
@@ -24,6 +25,7 @@ class BillLine:
     time: float
     request_id: int
     body_sha256: str
+    byok: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return the line as ``/_sim/bill`` shows it, its amount as a string."""
@@ -35,20 +37,31 @@ class Bill:
 
     def __init__(self) -> None:
         self.lines: list[BillLine] = []
-        self._spent: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+        self._spent: defaultdict[tuple[str, str, bool], Decimal] = defaultdict(Decimal)
 
     def add(self, line: BillLine) -> None:
         """Charge for one accepted request."""
         self.lines.append(line)
-        self._spent[line.provider, line.key] += line.amount
+        self._spent[line.provider, line.key, line.byok] += line.amount
 
-    def spent(self, provider: str, key: str) -> Decimal:
-        """Return what a key has been charged in all."""
-        return self._spent[provider, key]
+    def spent(self, provider: str, key: str, *, byok: bool = False) -> Decimal:
+        """Return what a key has been charged in all; with ``byok``, what its owner has been charged elsewhere."""
+        return self._spent[provider, key, byok]
+
+    def spent_until(self, provider: str, key: str, moment: float, *, byok: bool = False) -> Decimal:
+        """Return what ``spent`` did at the Unix time ``moment``."""
+        whose = (provider, key, byok)
+        chosen = (line for line in self.lines if (line.provider, line.key, line.byok) == whose and line.time <= moment)
+        return sum((line.amount for line in chosen), Decimal(0))
 
     def find(self, submission_id: str) -> BillLine | None:
         """Return the line of a submission, ``None`` if it was not charged."""
         return next((line for line in reversed(self.lines) if line.submission_id == submission_id), None)
+
+    def latest(self, provider: str, key: str, but: str) -> BillLine | None:
+        """Return the last line of a key that is not of the submission ``but``."""
+        chosen = (line for line in reversed(self.lines) if (line.provider, line.key) == (provider, key))
+        return next((line for line in chosen if line.submission_id != but), None)
 
     def reset(self) -> None:
         """Forget every line."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 
-class Clock:
+class SimulatedClock:
     """Wall-clock time for the wire, and the length of a simulated second.
 
     ``scale`` simulated seconds pass in one real second. ``source`` returns Unix seconds.

@@ -1,14 +1,12 @@
-"""What a simulator can be told before it starts: seed, time scale, accounts, and each wire's limits."""
+"""What a simulator can be told: seed, time scale, accounts, and what each wire is to be like."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
-_T = TypeVar("_T", bound=Any)
-_AMOUNTS = {"balance", "spending_limit"}
-_SPANS = {"latency", "processing_seconds"}
+from ops.simulator.settings import SimulatedWireSettings, overlay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +35,7 @@ class AccountConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WireSettings:
-    """What every wire has: all durations are simulated seconds; ``None`` means no limit."""
-
-    balance: Decimal
-    latency: tuple[float, float]
-    requests_per_minute: int | None = None
-    requests_per_hour: int | None = None
-    generations_per_hour: int | None = None
-    concurrency: int | None = None
-    link_seconds: float = 300.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BloomSettings(WireSettings):
+class BloomSettings(SimulatedWireSettings):
     """Bloom: credits, 120 requests a minute, redirect targets that live for minutes.
 
     ``envelope`` picks which of the two published error bodies is sent; ``relative_urls`` makes ``imageUrl`` a
@@ -67,7 +52,7 @@ class BloomSettings(WireSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GetimgSettings(WireSettings):
+class GetimgSettings(SimulatedWireSettings):
     """getimg: USD, one reply per request, links that die.
 
     ``retry_after`` adds the header to 429s; ``rate_reset`` is the unit of ``X-RateLimit-Reset``, which is not
@@ -85,11 +70,13 @@ class GetimgSettings(WireSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenRouterSettings(WireSettings):
+class OpenRouterSettings(SimulatedWireSettings):
     """OpenRouter: USD, images inside the reply, charged when the last byte of it is written.
 
     ``billing`` "accepted" and "completed" charge although nobody received the reply, which the vendor says it does not
     do: as the work begins, or once it is done.
+    ``byok`` is a key that has the model's provider paid directly: the cost is 0, the price is told beside it.
+    ``usage_frozen`` keeps the figures of ``/key`` and ``/credits`` where they stood when it was set.
     ``returns_fewer`` is by how many images a reply to n > 1 falls short. ``media_type``, ``generation_id`` and
     ``usage`` may be left out as the document allows. ``error_shape`` "typed" has no ``code``. ``availability`` goes
     with 404 and 503. ``retry_after`` and ``rate_reset`` are about its own 429s; that unit is not documented.
@@ -106,17 +93,20 @@ class OpenRouterSettings(WireSettings):
     availability: bool = True
     retry_after: bool = False
     rate_reset: Literal["milliseconds", "epoch", "seconds"] = "milliseconds"
+    byok: bool = False
+    usage_frozen: bool = False
     most_body_bytes: int = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostEverywhereSettings(WireSettings):
+class PostEverywhereSettings(SimulatedWireSettings):
     """PostEverywhere: credits, a media id at once and perhaps no way to its file.
 
     ``url`` says what media tell of it: nothing ("absent"), a signed link that dies ("url") or an open one
-    ("permanent"). ``reply_shape``, ``status_field``, ``list_field`` and ``me_envelope`` pick between documents that
-    disagree, and so does ``default_model``; ``None`` makes the model required. ``retryable`` and ``rate_code`` are
-    about error bodies, ``missing_scope_status`` is how a key without the ``ai`` scope is refused.
+    ("permanent"). With ``url_lag_seconds`` (real) media are ready at once, and their links are told so much later.
+    ``reply_shape``, ``status_field``, ``list_field`` and ``me_envelope`` pick between documents that disagree, and so
+    does ``default_model``; ``None`` makes the model required. ``retryable`` and ``rate_code`` are about error bodies,
+    ``missing_scope_status`` is how a key without the ``ai`` scope is refused.
     """
 
     balance: Decimal = Decimal(100_000)
@@ -127,6 +117,7 @@ class PostEverywhereSettings(WireSettings):
     generations_per_hour: int | None = 50
     image_format: Literal["png", "jpeg", "webp"] = "png"
     url: Literal["absent", "url", "permanent"] = "absent"
+    url_lag_seconds: float = 0.0
     reply_shape: Literal["current", "older"] = "current"
     status_field: Literal["status", "media_status"] = "status"
     list_field: Literal["items", "media"] = "items"
@@ -138,7 +129,7 @@ class PostEverywhereSettings(WireSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BanatieSettings(WireSettings):
+class BanatieSettings(SimulatedWireSettings):
     """Banatie: unbilled, a hundred requests an hour, polls among them.
 
     ``answer`` "early" is a pending 201 to be polled, "late" one that comes when the image is made; a late answer to
@@ -184,10 +175,10 @@ class SimulatorConfig:
     request_log_size: int = 200_000
     state_file: Path | None = None
 
-    def wires(self) -> dict[str, WireSettings]:
+    def wires(self) -> dict[str, SimulatedWireSettings]:
         """Return the settings of every wire by its name."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in values.items() if isinstance(value, WireSettings)}
+        return {name: value for name, value in values.items() if isinstance(value, SimulatedWireSettings)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
@@ -206,26 +197,8 @@ class SimulatorConfig:
         return overlay(cls(), values, "config")
 
 
-def overlay(base: _T, values: Mapping[str, Any], where: str) -> _T:
-    """Return ``base`` with ``values`` in place of its fields; amounts become decimals, pairs tuples."""
-    known = {item.name for item in fields(base)}
-    for name in values:
-        if name not in known:
-            raise ValueError(f"{where}.{name} is not a setting of the simulator; it knows {', '.join(sorted(known))}")
-    return replace(base, **{name: _coerced(name, value) for name, value in values.items()})
-
-
 def _account(row: Mapping[str, Any]) -> AccountConfig:
     base = AccountConfig(provider=str(row.get("provider", "")), key=str(row.get("key", "")))
     if not base.provider or not base.key:
         raise ValueError("accounts: each entry needs a provider and a key")
     return overlay(base, row, "accounts")
-
-
-def _coerced(name: str, value: Any) -> Any:
-    if name in _AMOUNTS and value is not None:
-        return Decimal(str(value))
-    if name in _SPANS:
-        low, high = value
-        return (float(low), float(high))
-    return value

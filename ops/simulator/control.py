@@ -1,4 +1,4 @@
-"""The control API under ``/_sim``: the bill, the request log, the pictures, the faults and the accounts."""
+"""The control API under ``/_sim``: bill, request log, pictures, faults, settings and accounts."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -31,6 +31,8 @@ class Control:
             ("GET", "/_sim/images/{id:path}", self._image),
             ("GET", "/_sim/faults", self._faults),
             ("PUT", "/_sim/faults", self._put_faults),
+            ("GET", "/_sim/settings", self._settings),
+            ("PUT", "/_sim/settings", self._put_settings),
             ("GET", "/_sim/accounts", self._accounts),
             ("POST", "/_sim/accounts/{provider}/{key}", self._change_account),
             ("POST", "/_sim/reset", self._reset),
@@ -79,6 +81,13 @@ class Control:
     async def _put_faults(self, request: Request) -> Any:
         self._world.faults.put(await request.json())
         return self._world.faults.document
+
+    async def _settings(self, _request: Request) -> Any:
+        return self._world.settings_json()
+
+    async def _put_settings(self, request: Request) -> Any:
+        self._world.put_settings(await request.json())
+        return self._world.settings_json()
 
     async def _accounts(self, _request: Request) -> Any:
         return {"accounts": [account.as_json() for account in self._world.accounts.all()]}

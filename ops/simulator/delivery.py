@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from email.utils import formatdate
 from itertools import repeat
 
 from starlette.types import Receive, Scope, Send
 
-from ops.simulator.clock import Clock
-from ops.simulator.faults import Fault
+from ops.simulator.clock import SimulatedClock
+from ops.simulator.documents import TWISTS, twisted
+from ops.simulator.faults import StagedFault
 from ops.simulator.gallery import HTML_PAGE
-from ops.simulator.replies import Reply
+from ops.simulator.replies import SimulatedReply
 from ops.simulator.transport import finish, reset, transport_of
 
 _CHUNK = 64 * 1024
@@ -26,7 +28,8 @@ class Channel:
     """One request's way back to its client.
 
     ``before_last_byte`` is called once, when all but the last byte of the reply has been taken by the client's kernel
-    or ours and the client is still there; never if the reply ends early.
+    or ours and the client is still there; never if the reply ends early. ``skew`` is how many real seconds the
+    provider's clock, which ``Date`` is taken from, is ahead of true time.
     """
 
     def __init__(
@@ -34,16 +37,19 @@ class Channel:
         scope: Scope,
         receive: Receive,
         send: Send,
-        clock: Clock,
+        clock: SimulatedClock,
         before_last_byte: Callable[[], None] | None = None,
+        *,
+        skew: float = 0.0,
     ) -> None:
         self._receive = receive
         self._send = send
         self._clock = clock
+        self._skew = skew
         self._transport = transport_of(scope)
         self._before_last_byte = before_last_byte
 
-    async def deliver(self, reply: Reply, fault: Fault | None) -> None:
+    async def deliver(self, reply: SimulatedReply, fault: StagedFault | None) -> None:
         """Send ``reply``, or what ``fault`` makes of it; ``RuntimeError`` without a transport to cut."""
         if fault is None:
             await self._whole(reply)
@@ -53,6 +59,8 @@ class Channel:
             await self._truncated(reply, chunked=fault.chunked)
         elif fault.kind == "oversize":
             await self._oversize(reply, fault)
+        elif fault.kind == "content_length_lies":
+            await self._promising(reply, fault.size)
         elif fault.kind == "drip":
             await self._drip(reply, 1.0 if fault.seconds is None else fault.seconds)
         else:
@@ -60,18 +68,23 @@ class Channel:
                 await self._clock.sleep(30.0 if fault.seconds is None else fault.seconds)
             await self._whole(disguised(reply, fault))
 
-    async def _whole(self, reply: Reply) -> None:
+    async def _whole(self, reply: SimulatedReply) -> None:
         if not reply.body and not self._is_gone():
             self._tell()
         await self._start(reply, len(reply.body))
         await self._body(reply.body, more=False)
 
-    async def _truncated(self, reply: Reply, *, chunked: bool) -> None:
+    async def _truncated(self, reply: SimulatedReply, *, chunked: bool) -> None:
         await self._start(reply, None if chunked else len(reply.body) or 1)
         await self._body(reply.body[: len(reply.body) // 2], more=True)
         await self._cut(finish)
 
-    async def _oversize(self, reply: Reply, fault: Fault) -> None:
+    async def _promising(self, reply: SimulatedReply, more: int) -> None:
+        await self._start(reply, len(reply.body) + more)
+        await self._body(reply.body, more=True)
+        await self._cut(finish)
+
+    async def _oversize(self, reply: SimulatedReply, fault: StagedFault) -> None:
         size = fault.bytes
         await self._start(reply, size if fault.content_length else None)
         chunk = reply.body[:64].ljust(_CHUNK, b"\0")
@@ -80,7 +93,7 @@ class Channel:
                 return
         await self._body(chunk[: (size or 0) % _CHUNK], more=False)
 
-    async def _drip(self, reply: Reply, seconds: float) -> None:
+    async def _drip(self, reply: SimulatedReply, seconds: float) -> None:
         await self._start(reply, len(reply.body))
         async for byte in self._slowly(reply.body[:-1], seconds):
             if not await self._body(byte, more=True):
@@ -92,8 +105,9 @@ class Channel:
             yield body[at : at + 1]
             await self._clock.sleep(seconds)
 
-    async def _start(self, reply: Reply, length: int | None) -> None:
-        headers = {"content-type": reply.content_type, **reply.headers}
+    async def _start(self, reply: SimulatedReply, length: int | None) -> None:
+        date = formatdate(self._clock.now() + self._skew, usegmt=True)
+        headers = {"date": date, "content-type": reply.content_type, **reply.headers}
         if length is not None:
             headers["content-length"] = str(length)
         encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
@@ -145,12 +159,14 @@ class Channel:
             pass
 
 
-def disguised(reply: Reply, fault: Fault) -> Reply:
+def disguised(reply: SimulatedReply, fault: StagedFault) -> SimulatedReply:
     """Return the reply with another body or status, as the fault says."""
     if fault.kind == "redirect_to":
-        return Reply(fault.status, headers={"location": fault.url or ""}, content_type="text/plain")
+        return SimulatedReply(fault.status, headers={"location": fault.url or ""}, content_type="text/plain")
     if fault.kind == "wrong_content":
         body = HTML_PAGE if "html" in fault.content_type else b'{"message":"upstream is busy"}'
-        return Reply(200, body, fault.content_type)
+        return SimulatedReply(200, body, fault.content_type)
+    if fault.kind in TWISTS:
+        return replace(reply, body=twisted(reply.body, fault))
     bodies = {"html_body": HTML_PAGE, "empty_body": b"", "not_utf8": _NOT_TEXT}
     return replace(reply, body=bodies[fault.kind]) if fault.kind in bodies else reply

@@ -8,11 +8,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from ops.simulator.delivery import Channel
-from ops.simulator.exchange import Exchange, Operation, Wire
-from ops.simulator.faults import UNDELIVERED, Fault
-from ops.simulator.journal import Entry
+from ops.simulator.documents import long_id, renamed
+from ops.simulator.exchange import Exchange, Operation, SimulatedWire
+from ops.simulator.faults import UNDELIVERED, StagedFault
+from ops.simulator.journal import JournalEntry
 from ops.simulator.marks import marks_in
-from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.replies import RefusalError, SimulatedReply
 from ops.simulator.world import World
 
 _log = logging.getLogger("ops.simulator")
@@ -23,7 +24,7 @@ _REASON_MARKS = {"content_safety": "moderated", "rate_limited": "rate_limited"}
 class Endpoint:
     """One operation of one wire as an ASGI application."""
 
-    def __init__(self, world: World, wire: Wire, operation: Operation) -> None:
+    def __init__(self, world: World, wire: SimulatedWire, operation: Operation) -> None:
         self._world = world
         self._wire = wire
         self._operation = operation
@@ -45,9 +46,10 @@ class Endpoint:
         if exchange.account is not None:
             self._wire.decorate(exchange, reply)
         outcome = exchange.fault.kind if exchange.fault else str(reply.status)
+        skew = self._world.skew(self._wire.name)
         if exchange.sale is None:
             self._record(exchange, reply.status, outcome)
-            await Channel(scope, receive, send, self._world.clock).deliver(reply, exchange.fault)
+            await Channel(scope, receive, send, self._world.clock, skew=skew).deliver(reply, exchange.fault)
             return
 
         def sold() -> None:
@@ -55,7 +57,7 @@ class Endpoint:
             self._record(exchange, reply.status, outcome)
 
         try:
-            await Channel(scope, receive, send, self._world.clock, sold).deliver(reply, exchange.fault)
+            await Channel(scope, receive, send, self._world.clock, sold, skew=skew).deliver(reply, exchange.fault)
         finally:
             if exchange.line is None:
                 self._world.release(exchange)
@@ -92,7 +94,7 @@ class Endpoint:
             exchange.subject = exchange.query.get("ids", exchange.path)
         exchange.marks = marks_in(exchange.prompt)
 
-    async def _answer(self, exchange: Exchange) -> Reply:
+    async def _answer(self, exchange: Exchange) -> SimulatedReply:
         try:
             if not self._operation.public:
                 self._wire.admit(exchange)
@@ -111,27 +113,49 @@ class Endpoint:
             return reply
         if exchange.sale is not None and fault.kind in UNDELIVERED:
             self._world.release(exchange)
-        return self._refused(exchange, fault) if fault.kind == "error_5xx" else reply
+        if fault.kind in {"error_5xx", "error_in_2xx"}:
+            return self._refused(exchange, fault)
+        return self._renamed(exchange, fault, reply) if fault.kind in {"repeated_id", "long_id"} else reply
 
     def _meet_fault(self, exchange: Exchange) -> None:
         key = exchange.account.key if exchange.account else None
         plan = self._world.faults
-        fault = plan.choose(self._wire.name, exchange.route, exchange.subject, exchange.prompt, key)
+        prompt = exchange.prompt or self._prompts_asked_for(exchange)
+        fault = plan.choose(self._wire.name, exchange.route, exchange.subject, prompt, key)
         if fault is None and self._operation.pays and self._loses_reply(exchange):
-            fault = Fault.parse("reply_lost")
+            fault = StagedFault.parse("reply_lost")
         exchange.fault = fault
         if fault is not None and fault.kind == "failed_generation":
             exchange.marks |= {_REASON_MARKS.get(fault.reason or "", "failed")}
         if fault is not None and fault.kind == "early_expiry":
             exchange.marks |= {"expired"}
 
+    def _prompts_asked_for(self, exchange: Exchange) -> str:
+        ids = exchange.query.get("ids", "").split(",") if exchange.query.get("ids") else []
+        pictures = (self._world.gallery.get(name) for name in ids or [self._wire.picture_of(exchange) or ""])
+        return "\n".join(picture.sketch.prompt for picture in pictures if picture)
+
     def _loses_reply(self, exchange: Exchange) -> bool:
         if "lost_once" in exchange.marks:
             return self._world.occurrence("lost_once", exchange.body_sha256) == 0
         return "lost" in exchange.marks
 
-    def _refused(self, exchange: Exchange, fault: Fault) -> Reply:
-        reply = self._wire.refusal(fault.status or 500, exchange, fault.code)
+    def _renamed(self, exchange: Exchange, fault: StagedFault, reply: SimulatedReply) -> SimulatedReply:
+        success, key = self._operation.success, exchange.require_account().key
+        submission = exchange.submission_id
+        if submission is None or reply.status != success.status:
+            return reply
+        if fault.kind == "long_id":
+            return renamed(reply, success.ids, success.header, long_id(submission, fault.size))
+        earlier = self._world.bill.latest(self._wire.name, key, but=submission)
+        return reply if earlier is None else renamed(reply, success.ids, success.header, self._wire.id_of(earlier))
+
+    def _refused(self, exchange: Exchange, fault: StagedFault) -> SimulatedReply:
+        inside = fault.kind == "error_in_2xx"
+        usual = 0 if inside and fault.code else 500
+        reply = self._wire.refusal(fault.status or usual, exchange, fault.code)
+        if inside:
+            reply.status = self._operation.success.status
         if fault.retry_after is not None:
             reply.headers["retry-after"] = str(fault.retry_after)
         return reply
@@ -139,7 +163,7 @@ class Endpoint:
     def _record(self, exchange: Exchange, status: int, outcome: str, *, whole: bool = True) -> None:
         account, line, operation = exchange.account, exchange.line, self._operation
         leaked = operation.public and any(name in exchange.headers for name in _CREDENTIALS)
-        entry = Entry(
+        entry = JournalEntry(
             id=exchange.id,
             time=exchange.time,
             provider=self._wire.name,

@@ -10,7 +10,8 @@ A plan is the JSON that ``--faults`` and ``PUT /_sim/faults`` take::
 
 A bare list is a script. A fault is a kind, or an object with ``kind`` and options. ``times`` defaults to 1
 and ``null`` means always; ``after`` lets that many matching requests pass first. The script goes before the
-rates.
+rates. ``prompt_contains`` is about what is bought, asked for or downloaded. Every kind that answers with an error
+takes ``retry_after`` on every route.
 
 | kind | on the wire | options |
 |---|---|---|
@@ -19,6 +20,9 @@ rates.
 | ``reset_after_read`` | whole request read, RST | ``accepted`` (false) |
 | ``refuse_503`` | 503, nothing done | ``retry_after`` |
 | ``error_5xx`` | the provider's error | ``status`` (500), ``accepted`` (false), ``code``, ``retry_after`` |
+| ``error_in_2xx`` | submit: success's status, the provider's error in the body | ``accepted`` (false), ``code``,
+``status`` of the error (its code's own, or 500), ``retry_after`` |
+| ``gone_404`` | poll, download: the provider's own 404 of what exists; missing where many ids are asked for | |
 | ``429`` | the provider's rate limit | ``retry_after``: seconds, or text sent as it is (an HTTP date) |
 | ``402`` | the provider's "no balance" | |
 | ``slow`` | the reply starts late | ``seconds`` (30, simulated) |
@@ -29,6 +33,16 @@ rates.
 | ``empty_body`` | the reply's own status without a body | |
 | ``not_utf8`` | a body that is no text | |
 | ``oversize`` | an enormous body | ``bytes`` (300,000,000; null: endless), ``content_length`` (true) |
+| ``content_length_lies`` | the whole body under a longer Content-Length, then FIN | ``bytes`` more (1,000) |
+| ``nan`` | JSON with an extra field that is NaN | |
+| ``bom`` | JSON after a byte order mark | |
+| ``huge_field`` | JSON with an extra string | ``bytes`` (20,000,000) |
+| ``deep_field`` | JSON with an extra field of nested lists | ``depth`` (100,000) |
+| ``many_links`` | submit: more ids or links than were asked for, all of pictures; not Banatie | ``count`` (1,000) |
+| ``repeated_id`` | submit: names the id of the key's purchase before this one | |
+| ``long_id`` | submit: names an id of so many characters | ``bytes`` (10,000) |
+| ``trailing_bytes`` | download, OpenRouter's submit: bytes after the end of the picture | ``bytes`` (64) |
+| ``mime`` | download, OpenRouter's submit: a file of another kind | ``format``: svg, avif, bmp, tiff, html, text |
 | ``redirect_to`` | a redirect | ``url`` (required), ``status`` (302) |
 | ``early_expiry`` | signed links only: download: refused as expired; submit: dead on arrival | |
 | ``failed_generation`` | submit: what the mark ``[sim:failed]`` does | ``reason``: or another mark's |
@@ -36,7 +50,7 @@ rates.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ops.simulator.draws import fraction
@@ -48,6 +62,8 @@ ACCEPTED: dict[str, bool] = {
     "reset_after_read": False,
     "refuse_503": False,
     "error_5xx": False,
+    "error_in_2xx": False,
+    "gone_404": True,
     "429": False,
     "402": False,
     "slow": True,
@@ -58,20 +74,36 @@ ACCEPTED: dict[str, bool] = {
     "empty_body": True,
     "not_utf8": True,
     "oversize": True,
+    "content_length_lies": True,
+    "nan": True,
+    "bom": True,
+    "huge_field": True,
+    "deep_field": True,
+    "many_links": True,
+    "repeated_id": True,
+    "long_id": True,
+    "trailing_bytes": True,
+    "mime": True,
     "redirect_to": True,
     "early_expiry": True,
     "failed_generation": True,
 }
-_CHOOSABLE = {"close_after_read", "reset_after_read", "error_5xx"}
+_CHOOSABLE = {"close_after_read", "reset_after_read", "error_5xx", "error_in_2xx"}
 # What no client receives to its end, so that a provider which bills on delivery does not bill it.
-UNDELIVERED = {"reply_lost", "close_after_read", "reset_after_read", "truncate", "error_5xx"}
+UNDELIVERED = {"reply_lost", "close_after_read", "reset_after_read", "truncate", "content_length_lies", "error_5xx"}
 _STATUS = {"refuse_503": 503, "error_5xx": 500, "429": 429, "402": 402, "redirect_to": 302}
+_BYTES = {"huge_field": 20_000_000, "long_id": 10_000, "trailing_bytes": 64, "content_length_lies": 1_000}
+_OVERSIZE = 300_000_000
+FORMATS = ("svg", "avif", "bmp", "tiff", "html", "text")
 _MATCHES = {"provider", "route", "prompt_contains", "key"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One fault with its options; ``status`` is 0 where the reply keeps its own."""
+class StagedFault:
+    """One fault with its options; ``status`` is 0 where the reply keeps its own.
+
+    ``about`` is what its line of the script wants of the prompt.
+    """
 
     kind: str
     accepted: bool
@@ -81,32 +113,46 @@ class Fault:
     seconds: float | None = None
     chunked: bool = False
     content_type: str = "text/html"
-    bytes: int | None = 300_000_000
+    bytes: int | None = _OVERSIZE
     content_length: bool = True
     url: str | None = None
     reason: str | None = None
+    depth: int = 100_000
+    count: int = 1_000
+    format: str = ""
+    about: str = ""
+
+    @property
+    def size(self) -> int:
+        """The option ``bytes`` of a kind that has an end."""
+        return self.bytes or 0
 
     @classmethod
-    def parse(cls, spec: str | Mapping[str, Any]) -> "Fault":
+    def parse(cls, spec: str | Mapping[str, Any]) -> "StagedFault":
         """Read a fault of a plan. Raises ``ValueError`` naming the kind or option that does not exist."""
         options = {"kind": spec} if isinstance(spec, str) else dict(spec)
         kind = str(options.pop("kind", ""))
         if kind not in ACCEPTED:
             raise ValueError(f"fault kind {kind!r} does not exist; known: {', '.join(ACCEPTED)}")
-        unknown = set(options) - {item.name for item in fields(cls)}
+        unknown = set(options) - ({item.name for item in fields(cls)} - {"about"})
         if unknown:
             raise ValueError(f"fault {kind} has no option {min(unknown)!r}")
         if "accepted" in options and kind not in _CHOOSABLE:
             raise ValueError(f"fault {kind} is always accepted={ACCEPTED[kind]}: leave the option out")
         if kind == "redirect_to" and not options.get("url"):
             raise ValueError("fault redirect_to needs a url")
-        return cls(**{"kind": kind, "accepted": ACCEPTED[kind], "status": _STATUS.get(kind, 0), **options})
+        if kind == "mime" and options.get("format") not in FORMATS:
+            raise ValueError(f"fault mime needs a format: {', '.join(FORMATS)}")
+        if kind != "oversize" and options.get("bytes", 0) is None:
+            raise ValueError(f"fault {kind} needs a number of bytes: only oversize can be endless")
+        usual = {"accepted": ACCEPTED[kind], "status": _STATUS.get(kind, 0), "bytes": _BYTES.get(kind, _OVERSIZE)}
+        return cls(**{"kind": kind, **usual, **options})
 
 
 @dataclass(slots=True)
 class _Line:
     match: Mapping[str, str]
-    fault: Fault
+    fault: StagedFault
     after: int
     times: int | None
 
@@ -131,7 +177,12 @@ class FaultPlan:
         self._times: Counter[tuple[str, str]] = Counter()
         self.document = plan
 
-    def choose(self, provider: str, route: str, subject: str, prompt: str, key: str | None) -> Fault | None:
+    def put_script(self, script: list[Any]) -> None:
+        """Replace the script alone; what the rates draw next stays. Raises ``ValueError`` as ``put`` does."""
+        self._script = [_line(row) for row in script]
+        self.document = {**self.document, "script": script}
+
+    def choose(self, provider: str, route: str, subject: str, prompt: str, key: str | None) -> StagedFault | None:
         """Return the fault for one request, if any.
 
         ``subject`` is what makes requests the same one sent again (body hash, ids, image id): each repetition
@@ -146,7 +197,7 @@ class FaultPlan:
                 return line.fault
         return self._drawn(f"{provider}.{route}", subject)
 
-    def _drawn(self, route: str, subject: str) -> Fault | None:
+    def _drawn(self, route: str, subject: str) -> StagedFault | None:
         rates = self._rates.get(route)
         if not rates:
             return None
@@ -159,12 +210,12 @@ class FaultPlan:
         return None
 
 
-def _rates(route: str, kinds: Mapping[str, Any]) -> list[tuple[float, Fault]]:
+def _rates(route: str, kinds: Mapping[str, Any]) -> list[tuple[float, StagedFault]]:
     found = []
     for kind, value in kinds.items():
         options = dict(value) if isinstance(value, Mapping) else {"rate": value}
         rate = float(options.pop("rate", 0))
-        found.append((rate, Fault.parse({"kind": kind, **options})))
+        found.append((rate, StagedFault.parse({"kind": kind, **options})))
     if sum(rate for rate, _ in found) > 1 or any(rate < 0 for rate, _ in found):
         raise ValueError(f"rates of {route} must be 0 or more and add up to at most 1")
     return found
@@ -175,7 +226,8 @@ def _line(row: Mapping[str, Any]) -> _Line:
     unknown = (set(match) - _MATCHES) | (set(row) - {"match", "fault", "after", "times"})
     if unknown or "fault" not in row:
         raise ValueError(f"a script line has match, fault, after, times; match has {', '.join(sorted(_MATCHES))}")
-    return _Line(match=match, fault=Fault.parse(row["fault"]), after=row.get("after", 0), times=row.get("times", 1))
+    fault = replace(StagedFault.parse(row["fault"]), about=match.get("prompt_contains", ""))
+    return _Line(match=match, fault=fault, after=row.get("after", 0), times=row.get("times", 1))
 
 
 def _matches(match: Mapping[str, str], provider: str, route: str, prompt: str, key: str | None) -> bool:

@@ -14,7 +14,7 @@ HTML_PAGE = b"<!doctype html><html><head><title>Just a moment...</title></head><
 
 
 @dataclass(slots=True)
-class Picture:
+class DrawnPicture:
     """One picture of one submission. ``defect`` is "corrupt" or "html"; ``created`` is Unix seconds."""
 
     id: str
@@ -37,27 +37,27 @@ class Gallery:
     """All pictures by id, and a bounded memory of those drawn last (``cache_bytes``)."""
 
     def __init__(self, cache_bytes: int = 64 * 1024 * 1024) -> None:
-        self._pictures: dict[str, Picture] = {}
+        self._pictures: dict[str, DrawnPicture] = {}
         self._drawn: OrderedDict[str, bytes] = OrderedDict()
         self._drawn_bytes = 0
         self._cache_bytes = cache_bytes
         self._pens: anyio.CapacityLimiter | None = None
 
-    def add(self, picture: Picture) -> None:
+    def add(self, picture: DrawnPicture) -> None:
         """Keep ``picture`` until a reset, in place of one with the same id."""
         if picture is not self._pictures.get(picture.id) and picture.id in self._pictures:
             self._forget(picture.id)
         self._pictures[picture.id] = picture
 
-    def get(self, picture_id: str) -> Picture | None:
+    def get(self, picture_id: str) -> DrawnPicture | None:
         """Return the picture with this id, or ``None``."""
         return self._pictures.get(picture_id)
 
-    def all(self, provider: str | None = None) -> list[Picture]:
+    def all(self, provider: str | None = None) -> list[DrawnPicture]:
         """Return the pictures of one provider, or of all, in the order in which they were sold."""
         return [item for item in list(self._pictures.values()) if provider in {None, item.provider}]
 
-    async def file(self, picture: Picture) -> bytes:
+    async def file(self, picture: DrawnPicture) -> bytes:
         """Return the bytes that a download of ``picture`` delivers, drawn in a thread."""
         known = self._drawn.get(picture.id)
         if known is not None:
@@ -69,7 +69,7 @@ class Gallery:
         self._remember(picture.id, content)
         return content
 
-    async def describe(self, picture: Picture) -> dict[str, Any]:
+    async def describe(self, picture: DrawnPicture) -> dict[str, Any]:
         """Return the picture's metadata with the SHA-256 and length of the bytes that a download delivers."""
         content = await self.file(picture)
         return {**summary(picture), "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
@@ -87,7 +87,7 @@ class Gallery:
     def load(self, rows: list[dict[str, Any]]) -> None:
         """Take over rows that ``dump`` returned."""
         for row in rows:
-            self.add(Picture(**{**row, "sketch": Sketch(**row["sketch"])}))
+            self.add(DrawnPicture(**{**row, "sketch": Sketch(**row["sketch"])}))
 
     def remove(self, picture_id: str) -> None:
         """Delete a picture: its provider no longer serves it."""
@@ -107,7 +107,7 @@ class Gallery:
             self._drawn_bytes -= len(oldest)
 
 
-def summary(picture: Picture) -> dict[str, Any]:
+def summary(picture: DrawnPicture) -> dict[str, Any]:
     """Return what is known about a picture without drawing it."""
     sketch = picture.sketch
     return {
@@ -126,7 +126,7 @@ def summary(picture: Picture) -> dict[str, Any]:
     }
 
 
-def _contents(picture: Picture) -> bytes:
+def _contents(picture: DrawnPicture) -> bytes:
     if picture.defect == "html":
         return HTML_PAGE
     content = draw(picture.sketch)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """One request. ``status`` is what was meant to be answered, ``fault`` what was done to it on the way.
 
     ``paid`` says that the request made a line of the bill; ``outcome`` is the fault's kind or the status;
@@ -36,7 +36,7 @@ class Journal:
     """A bounded log with counters that are never cut."""
 
     def __init__(self, size: int) -> None:
-        self._entries: deque[Entry] = deque(maxlen=size)
+        self._entries: deque[JournalEntry] = deque(maxlen=size)
         self._counts: Counter[tuple[str, str, str, str]] = Counter()
         self._paid_posts: Counter[str] = Counter()
         self._accepted: Counter[str] = Counter()
@@ -48,7 +48,7 @@ class Journal:
         self._last_id += 1
         return self._last_id
 
-    def add(self, entry: Entry, *, paying_route: bool, whole: bool = True) -> None:
+    def add(self, entry: JournalEntry, *, paying_route: bool, whole: bool = True) -> None:
         """Record one request. ``whole`` is false if its body never arrived completely."""
         self._entries.append(entry)
         self._counts[entry.provider, entry.method, entry.route, entry.outcome] += 1
@@ -61,7 +61,7 @@ class Journal:
 
         Raises ``ValueError`` for a field that does not exist.
         """
-        unknown = set(filters) - set(Entry.__dataclass_fields__)
+        unknown = set(filters) - set(JournalEntry.__dataclass_fields__)
         if unknown:
             raise ValueError(f"requests have no field {min(unknown)}")
         wanted = {name: value.lower() for name, value in filters.items()}

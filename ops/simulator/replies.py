@@ -13,7 +13,7 @@ _QUOTED = re.compile(f'"{_EXACT}([^"]*)"')
 
 
 @dataclass(slots=True)
-class Reply:
+class SimulatedReply:
     """What a wire answers; ``body`` is the whole entity."""
 
     status: int
@@ -22,7 +22,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def json(cls, status: int, document: Any, headers: dict[str, str] | None = None) -> "Reply":
+    def json(cls, status: int, document: Any, headers: dict[str, str] | None = None) -> "SimulatedReply":
         """Return ``document`` as compact JSON, its decimals as numbers with all their digits."""
         return cls(status, exact_json(document).encode(), headers=headers or {})
 
@@ -42,6 +42,6 @@ def _marked(value: Any) -> str:
 class RefusalError(Exception):
     """The provider refuses; nothing was accepted. ``reply`` is what the client gets to see."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: SimulatedReply) -> None:
         super().__init__(f"refused with {reply.status}")
         self.reply = reply

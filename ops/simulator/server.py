@@ -8,11 +8,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 
 from ops.simulator.app import create_app, wires_in, world_of
 from ops.simulator.config import SimulatorConfig
+from ops.simulator.names import KnownNames
 from ops.simulator.state import load_state, save_state
 from ops.simulator.transport import OpenProtocol
 
@@ -84,6 +86,7 @@ class Simulator:
         self.app = create_app(self.config)
         self.world = world_of(self.app)
         self._url: str | None = None
+        self._port: int | None = None
         if self.config.state_file is not None:
             load_state(self.config.state_file, self.world, wires_in(self.app))
 
@@ -93,6 +96,13 @@ class Simulator:
         if self._url is None:
             raise RuntimeError("the simulator has no URL before serve() or run()")
         return self._url
+
+    @property
+    def port(self) -> int:
+        """Where it listens. Raises ``RuntimeError`` before it runs."""
+        if self._port is None:
+            raise RuntimeError("the simulator has no port before serve() or run()")
+        return self._port
 
     @property
     def bloom_url(self) -> str:
@@ -146,6 +156,14 @@ class Simulator:
         """Replace the fault plan. Raises ``ValueError`` for a plan that is not one."""
         self.world.faults.put(plan)
 
+    def put_script(self, script: list[Any]) -> None:
+        """Replace the script of the fault plan, and leave its rates alone. Raises ``ValueError`` as they do."""
+        self.world.faults.put_script(script)
+
+    def put_settings(self, document: dict[str, dict[str, Any]]) -> None:
+        """Change settings by provider and name, as ``PUT /_sim/settings`` does. Raises ``ValueError`` as it does."""
+        self.world.put_settings(document)
+
     def change_account(self, provider: str, key: str, **changes: Any) -> dict[str, Any]:
         """Change or top up an account, as ``POST /_sim/accounts/{provider}/{key}`` does."""
         return self.world.accounts.change(provider, key, changes).as_json()
@@ -192,12 +210,14 @@ class Simulator:
             raise
         listener.listen(2048)
         host = f"[{self.config.host}]" if family == socket.AF_INET6 else self.config.host
-        self._url = self.config.public_url or f"http://{host}:{listener.getsockname()[1]}"
+        self._port = listener.getsockname()[1]
+        self._url = self.config.public_url or f"http://{host}:{self._port}"
         return listener
 
     def _server(self, on_started: Callable[[], None]) -> QuickServer:
+        own = urlsplit(self.config.public_url or "").hostname
         settings = uvicorn.Config(
-            self.app,
+            KnownNames(self.app, frozenset(filter(None, [own]))),
             http=OpenProtocol,
             ws="none",
             loop="asyncio",
@@ -206,6 +226,7 @@ class Simulator:
             log_level="critical",
             access_log=False,
             server_header=False,
+            date_header=False,  # each provider has a clock of its own
             timeout_keep_alive=75,
             timeout_graceful_shutdown=1,
         )

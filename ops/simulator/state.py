@@ -4,11 +4,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ops.simulator.exchange import Wire
+from ops.simulator.exchange import SimulatedWire
 from ops.simulator.world import World
 
 
-def save_state(path: Path, world: World, wires: Sequence[Wire]) -> None:
+def save_state(path: Path, world: World, wires: Sequence[SimulatedWire]) -> None:
     """Write the state to ``path``, whole or not at all."""
     document = {
         "bill": world.bill.as_json()["lines"],
@@ -23,7 +23,7 @@ def save_state(path: Path, world: World, wires: Sequence[Wire]) -> None:
     draft.replace(path)
 
 
-def load_state(path: Path, world: World, wires: Sequence[Wire]) -> None:
+def load_state(path: Path, world: World, wires: Sequence[SimulatedWire]) -> None:
     """Take over what ``save_state`` wrote; a file that does not exist yet is an empty state."""
     if not path.exists():
         return

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Window:
+class SimulatedWindow:
     """At most ``limit`` requests in any ``seconds``, which are real ones; ``recent`` holds their Unix times."""
 
     name: str
@@ -25,10 +25,14 @@ class Window:
         return (self.recent[0] if self.recent else now) + self.seconds
 
 
-def rate_headers(window: Window, now: float, reset: str) -> dict[str, str]:
-    """Return the three ``X-RateLimit-*`` headers; ``reset``: "epoch", "milliseconds" (both Unix) or "seconds" left."""
+def rate_headers(window: SimulatedWindow, now: float, reset: str, skew: float) -> dict[str, str]:
+    """Return the three ``X-RateLimit-*`` headers; ``reset``: "epoch", "milliseconds" (both Unix) or "seconds" left.
+
+    ``skew`` is how many real seconds the provider's clock is ahead of true time.
+    """
     ends = window.ends(now)
-    moment = {"epoch": ends, "milliseconds": ends * 1000, "seconds": ends - now}[reset]
+    stated = ends + skew
+    moment = {"epoch": stated, "milliseconds": stated * 1000, "seconds": ends - now}[reset]
     return {
         "x-ratelimit-limit": str(window.limit),
         "x-ratelimit-remaining": str(window.remaining(now)),
@@ -36,6 +40,6 @@ def rate_headers(window: Window, now: float, reset: str) -> dict[str, str]:
     }
 
 
-def retry_after(window: Window, now: float) -> str:
+def retry_after(window: SimulatedWindow, now: float) -> str:
     """Return ``Retry-After`` in whole seconds, at least 1."""
     return str(max(1, math.ceil(window.ends(now) - now)))

@@ -4,7 +4,7 @@ from ops.stack.alone import database_alone
 from ops.stack.endpoints import Endpoints
 from ops.stack.errors import HomeBusyError, StackError
 from ops.stack.home import Home
-from ops.stack.process import Process
+from ops.stack.process import ServerProcess
 from ops.stack.stack import Stack
 from ops.stack.supervised import Ended
 
@@ -13,7 +13,7 @@ __all__ = [
     "Endpoints",
     "Home",
     "HomeBusyError",
-    "Process",
+    "ServerProcess",
     "Stack",
     "StackError",
     "database_alone",

@@ -9,9 +9,7 @@ from ops.stack.config import Config, read_config
 from ops.stack.endpoints import Endpoints
 from ops.stack.errors import StackError
 from ops.stack.lock import Lock
-from ops.stack.objects import guard_answers
 from ops.stack.postgres import database_problem
-from ops.stack.redis import redis_problem
 
 DEFAULT = ".genqueue"
 NEEDED_BYTES = 128 * 1024 * 1024
@@ -68,29 +66,41 @@ class Home:
         return read_config(self.config_file)
 
     def save(self, config: Config) -> None:
-        """Write config.json, 0600, whole or not at all; only the owner of the lock may."""
-        draft = self.config_file.with_suffix(".new")
+        """Write config.json; only the owner of the lock may."""
+        self.write(self.config_file.name, config.model_dump_json(indent=2) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of this home, 0600, whole or not at all. Raises StackError."""
+        path = self.path / name
+        draft = path.with_suffix(".new")
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(config.model_dump_json(indent=2) + "\n")
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            draft.replace(self.config_file)
+            draft.replace(path)
         except OSError as error:
-            raise StackError(f"cannot write {self.config_file}: {error.strerror}") from None
+            raise StackError(f"cannot write {path}: {error.strerror}") from None
+
+    def supervised(self) -> bool:
+        """Say whether a supervisor owns this home, also one that is only coming up; a command alone does not count."""
+        if not self.lock.held_by_anyone():
+            return False
+        owner = self.lock.owner()
+        return owner is None or not owner.one_command
 
     def running(self) -> Endpoints | None:
         """Return the endpoints of this home's living supervisor, else None.
 
-        Its lock must be held, and each service it says it runs must answer with the recorded password and
-        port. A command that has PostgreSQL for itself does not count: it stops the database when it ends.
+        Its lock must be held, and PostgreSQL must answer with the recorded password and port. The others are not
+        asked: a frozen broker or bucket must not stop a command that needs neither. A command that has PostgreSQL
+        for itself does not count: it stops the database when it ends.
         """
         if not self.lock.held_by_anyone():
             return None
         owner, config = self.lock.owner(), self.read()
         if owner is None or config is None or owner.one_command or not owner.ready:
             return None
-        probes = {"postgres": database_problem, "redis": redis_problem, "s3": guard_answers}
-        if any(probes[name](config) for name in owner.services):
+        if "postgres" in owner.services and database_problem(config):
             return None
         return config.endpoints()

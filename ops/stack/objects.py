@@ -17,17 +17,7 @@ from ops.stack.process import Command
 
 REGION = "us-east-1"
 ANSWER_SECONDS = 5.0
-GUARD = "genqueue-s3"
 ROOT = Path(__file__).parents[2]
-
-
-def guard_answers(config: Config) -> str | None:
-    """Say why the guard of this home's S3 does not answer; None if it does. Cheap: nothing is signed."""
-    status, server = _request(config, "GET", "/", {})
-    # It introduces itself when it refuses, so a stranger on a recycled port is not taken for it.
-    if status == HTTPStatus.FORBIDDEN and server == GUARD:
-        return None
-    return f"no answer on {LOOPBACK}:{config.ports['s3']} ({server})"
 
 
 def emulator_title() -> str:

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from ops.stack.config import DATABASE, Config, DatabaseFiles
+from ops.stack.config import APP_ROLE, DATABASE, OWNER_ROLE, Config, DatabaseFiles
 from ops.stack.errors import StackError
 from ops.stack.identity import Identity, give_to
 from ops.stack.ports import LOOPBACK
-from ops.stack.process import Command, Process
+from ops.stack.process import Command, ServerProcess
 from ops.stack.servers import Server
 
 INITDB_SECONDS = 120.0
@@ -37,6 +37,26 @@ SETTINGS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+# Passwords are of letters, digits, - and _. What an older genqueue made belongs to the superuser: the owner takes it.
+ROLES = """
+DO $$ DECLARE found record; BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}') THEN
+    CREATE ROLE {owner};
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{app}') THEN
+    CREATE ROLE {app};
+  END IF;
+  ALTER ROLE {owner} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD '{owner_password}';
+  ALTER ROLE {app} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD '{app_password}';
+  IF NOT EXISTS (SELECT FROM pg_database WHERE datname = '{database}' AND pg_get_userbyid(datdba) = '{owner}') THEN
+    ALTER DATABASE {database} OWNER TO {owner};
+  END IF;
+  FOR found IN SELECT c.oid::regclass AS name FROM pg_class c
+    WHERE c.relkind = 'r' AND c.relowner = to_regrole('{database}')
+      AND c.relnamespace IN (to_regnamespace('public'), to_regnamespace('genqueue'))
+  LOOP EXECUTE format('ALTER TABLE %s OWNER TO {owner}', found.name); END LOOP;
+END $$
+"""
 # A killed postmaster's backends hold its shared memory until they notice.
 STILL_IN_USE = "pre-existing shared memory block"
 
@@ -77,6 +97,7 @@ class Postgres:
         self._log = log
         recorded = config.database_files
         self._data = home / recorded.directory if recorded else identity.base / f"pg{server.major}"
+        self._has_roles = False
 
     @property
     def files(self) -> DatabaseFiles:
@@ -107,12 +128,20 @@ class Postgres:
         return self._command([str(self._identity.program), "-D", str(self._data), *options], signal.SIGINT)
 
     def problem(self) -> str | None:
-        """Say why it is not ready; None if it is. Creates the database when missing."""
+        """Say why it is not ready; None if it is. Creates the database and its roles when missing."""
         problem = database_problem(self._config)
         if problem and f'database "{DATABASE}" does not exist' in problem:
             created = database_problem(self._config, "postgres", f"CREATE DATABASE {DATABASE}")
             problem = created or database_problem(self._config)
+        if problem is None and not self._has_roles:
+            problem = database_problem(self._config, DATABASE, self._roles())
+            self._has_roles = problem is None
         return problem
+
+    def _roles(self) -> str:
+        names = {"owner": OWNER_ROLE, "app": APP_ROLE, "database": DATABASE}
+        passwords = {"owner_password": self._config.owner_password, "app_password": self._config.app_password}
+        return ROLES.format(**names, **passwords)
 
     def _create(self) -> None:
         draft = self._data.with_name(f"{self._data.name}.new")
@@ -124,7 +153,7 @@ class Postgres:
                 file.write(self._config.postgres_password)
             for path in (draft, password):
                 give_to(path, self._identity.owner)
-            initdb = Process("initdb", self._command(self._initdb(draft, password)), self._log)
+            initdb = ServerProcess("initdb", self._command(self._initdb(draft, password)), self._log)
             try:
                 status = initdb.wait(INITDB_SECONDS)
             finally:

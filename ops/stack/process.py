@@ -49,7 +49,7 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
-class Process:
+class ServerProcess:
     """A running child; ``log`` is the file that holds what it wrote."""
 
     def __init__(self, name: str, command: Command, log: Path) -> None:

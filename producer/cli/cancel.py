@@ -1,31 +1,83 @@
-"""`genqueue cancel`: free before the intent; what is bought by then is stored, accounted for, and ends cancelled."""
+"""`genqueue cancel`: free before the intent. What is already bought is stored, and the job ends as cancelled."""
 
-from typing import Annotated
+from collections import Counter
+from typing import Final
 
 import typer
 
+from producer.cli.preview import (
+    Account,
+    Batch,
+    Code,
+    Confirm,
+    DryRun,
+    JobName,
+    Preview,
+    PreviewTerms,
+    Yes,
+    agreed,
+    require_named,
+    require_some,
+    tell,
+    words,
+)
 from producer.cli.session import ExitCode, client, errors, fail
+from producer.client import Client
+from shared.db.jobs.bulk import BulkPlan
+from shared.db.jobs.cancel import CANCEL, FOLLOW, HELD
+
+_WHAT: Final = {
+    CANCEL: "cancelled, free",
+    FOLLOW: "bought, or being bought: followed to its end",
+    HELD: "held in doubt: ended by genqueue resolve",
+}
 
 
 def cancel(
     context: typer.Context,
-    job: Annotated[str | None, typer.Argument(help="an id or its beginning, a custom_id, or BATCH/custom_id")] = None,
-    batch: Annotated[str | None, typer.Option(help="every job of a batch that has not ended")] = None,
+    job: JobName = None,
+    batch: Batch = None,
+    account: Account = None,
+    error_code: Code = None,
+    dry_run: DryRun = False,
+    confirm: Confirm = None,
+    yes: Yes = False,
 ) -> None:
-    """Cancel jobs that have not ended: free where nothing is bought yet; the others are followed to their end.
+    """Cancel jobs that have not ended: free if nothing is bought yet; the others are followed to their end.
 
-    Example: genqueue cancel --batch spring
+    Name one job, or every job that matches --batch, --account and --error-code.
+    Many jobs are shown first, and you are asked.
+
+    Example: genqueue cancel --batch spring --yes
     """
-    if (job is None) == (batch is None):
-        fail("name one job, or a batch with --batch NAME", ExitCode.WRONG_INPUT)
+    require_named(job, batch, account, error_code)
+    terms = PreviewTerms(words("cancel", job, batch, account, error_code), dry_run, confirm, yes)
     with client(context) as opened:
-        done = opened.cancel(job=opened.find_job(job) if job else None, batch=batch)
-    if done.more:
+        named = opened.find_job(job) if job else None
+        if job is not None and not dry_run and confirm is None:
+            done = opened.cancel(job=named)
+            _tell(Counter(cancelled=done.ended, followed=done.followed, held=done.held, busy=int(done.more)))
+        else:
+            _many(opened, opened.plan_cancel(job=named, batch=batch, account=account, code=error_code), terms)
+
+
+def _many(opened: Client, plan: BulkPlan, terms: PreviewTerms) -> None:
+    require_some(plan.targets, terms, "nothing that matches is left to cancel")
+    if agreed(Preview(plan.act, plan.targets, plan.at, _WHAT), terms):
+        done = opened.carry_out_cancel(plan)
+        _tell(done.jobs)
+        tell(Counter(), {}, done.moved_on)
+
+
+def _tell(jobs: Counter[str]) -> None:
+    if jobs["busy"]:
         fail("workers hold some of the jobs for longer than usual: run the same command again", ExitCode.BROKEN)
-    if not done.ended + done.followed:
+    if not jobs["cancelled"] + jobs["followed"]:
         fail("nothing that matches is left to cancel", ExitCode.WRONG_INPUT)
     bought = (
-        f"; {done.followed:,} bought or being bought: stored and accounted for as they end" if done.followed else ""
+        f"; {jobs['followed']:,} bought or being bought: stored and accounted for as they end"
+        if jobs["followed"]
+        else ""
     )
-    held = f"; {done.held:,} of them held in doubt: end those with genqueue resolve" if done.held else ""
-    errors().print(f"{done.ended:,} cancelled{bought}{held}", markup=False)
+    held = f"; {jobs['held']:,} of them held in doubt: end those with genqueue resolve" if jobs["held"] else ""
+    errors().print(f"{jobs['cancelled']:,} cancelled{bought}{held}")

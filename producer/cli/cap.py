@@ -11,14 +11,14 @@ def cap(
     context: typer.Context,
     batch: Annotated[str, typer.Argument(help="the batch's name")],
     max_cost: Annotated[
-        list[str] | None, typer.Argument(help="PROVIDER=AMOUNT, or an amount; none at all takes every cap away")
+        list[str] | None, typer.Argument(help="PROVIDER=AMOUNT, or an amount; without any, every cap is removed")
     ] = None,
 ) -> None:
-    """Set a batch's spend caps; other providers' caps stay, and the jobs that waited for room try again at once.
+    """Set a batch's spend caps; other providers' caps stay, and jobs that waited for room are tried again at once.
 
     Example: genqueue cap spring getimg=25.00
     """
     with client(context) as opened:
         caps = opened.cap(batch, max_cost or ())
     said = ", ".join(f"{provider} {amount:f}" for provider, amount in sorted(caps.items()))
-    errors().print(f"batch {batch}: {said or 'no cap'}", markup=False)
+    errors().print(f"batch {batch}: {said or 'no cap'}")

@@ -1,58 +1,85 @@
-"""`genqueue enqueue FILE`: check a whole prompt file, then add what is new to its batch."""
+"""`genqueue enqueue FILE`: check a whole prompt file, then add its new rows to a batch."""
 
 import json
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from producer.cli.session import ExitCode, client, errors, fail
+from producer.cli.own_files import CustomId, Encoding, Keep, KeepColumns, Model, Prompt, Sample, batch_name, rules_of
+from producer.cli.session import client, errors
+from producer.cli.terminal import Terminal
 from producer.cli.watch import follow
-from producer.client import OnUnknown
+from producer.client import Client
 from producer.prompts import Format
+from shared.db.jobs.enqueue import Enqueued
+from shared.policies import OnUnknown
 
 
 def enqueue(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(help="CSV with a header, JSON Lines, or .txt; - for standard input")],
-    provider: Annotated[str | None, typer.Option(help="for rows that name none")] = None,
-    batch: Annotated[str | None, typer.Option(help="batch name; default: the file's name without its end")] = None,
+    file: Annotated[str, typer.Argument(help="CSV with a header, JSON, JSON Lines, or .txt; -: standard input")],
+    provider: Annotated[str | None, typer.Option(help="provider of rows that name none")] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="batch name; default: the file's name without its extension")
+    ] = None,
     on_unknown: Annotated[
         OnUnknown | None,
-        typer.Option(help="when an answer is lost and the provider shows that nothing was bought; default: hold"),
+        typer.Option(help="policy for a lost call that is proved unbought; default: hold"),
     ] = None,
     max_cost: Annotated[
         list[str] | None, typer.Option(help="the most the batch may spend: PROVIDER=AMOUNT, or an amount")
     ] = None,
     file_format: Annotated[Format, typer.Option("--format", help="how to read the file")] = "auto",
-    wait: Annotated[bool, typer.Option("--wait", help="then watch until everything has ended")] = False,
+    prompt: Prompt = None,
+    custom_id: CustomId = None,
+    keep_columns: KeepColumns = False,
+    keep: Keep = None,
+    model: Model = None,
+    sample: Sample = None,
+    encoding: Encoding = None,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="buy edited rows as new revisions: hero@2 beside hero")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="watch the batch until every job has ended or is held")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Add a prompt file to a batch: all rows or none; the same file again adds only what is new.
+    """Add a prompt file to a batch: all rows or none; the same file again adds only new rows.
+
+    --on-unknown hold (the default): the queue never pays twice by itself. If
+    the answer to a paid call is lost and its purchase is not found, a person
+    decides.
+
+    --on-unknown resend: the queue sends such a job again, at most twice, if the
+    provider's own list or usage proves that nothing was bought. If the provider
+    hides a purchase, each such call may be charged a second time.
+
+    A row that you edited after it was enqueued is refused, unless you say
+    --changed: then it is bought as a new revision, and the others stay as they
+    are. --sample N tries the first N rows; the same command without it adds the
+    rest.
 
     Example: genqueue enqueue prompts.csv --provider bloom --batch spring --wait
     """
-    name = batch or Path(file).stem
-    if file == "-" and batch is None:
-        fail("standard input has no name: give one with --batch NAME", ExitCode.WRONG_INPUT)
+    name = batch_name(file, batch)
+    own: dict[str, Any] = {"keep_columns": keep_columns, "keep": keep, "prompt": prompt, "custom_id": custom_id}
+    rules = rules_of(**own, model=model, sample=sample, encoding=encoding)
+    terms: dict[str, Any] = {"on_unknown": on_unknown, "max_cost": max_cost or (), "changed": changed}
     with client(context) as opened:
         added = opened.enqueue_file(
-            file,
-            batch=name,
-            provider=provider,
-            format=file_format,
-            local_files=True,
-            on_unknown=on_unknown,
-            max_cost=max_cost or (),
+            file, batch=name, provider=provider, format=file_format, local_files=True, rules=rules, **terms
         )
-        if as_json:
-            given = {"batch": name, "rows": added.given, "added": added.added, "known": added.given - added.added}
-            Console(soft_wrap=True).print_json(json.dumps(given))
-        else:
-            known = f", {added.given - added.added:,} there already" if added.given > added.added else ""
-            errors().print(f"batch {name}: {added.added:,} jobs enqueued{known}", markup=False)
+        _tell(opened, name, added, as_json=as_json)
         if wait:
             raise typer.Exit(follow(opened, name))
         if opened.live_workers() == 0:
-            errors().print("no worker runs: start one with `genqueue up` or `genqueue worker`", markup=False)
+            errors().print("no worker runs: start one with `genqueue up` or `genqueue worker`")
+
+
+def _tell(opened: Client, batch: str, added: Enqueued, *, as_json: bool) -> None:
+    purpose = opened.purpose()
+    there = added.given - added.added
+    known = f", {there:,} already there" if there else ""
+    errors().print(f"{purpose.label}: batch {batch}: {added.added:,} jobs enqueued{known}")
+    if as_json:
+        given = {"batch": batch, "rows": added.given, "added": added.added, "known": there, "purpose": purpose.value}
+        Terminal(soft_wrap=True).print_json(json.dumps(given), ensure_ascii=True)

@@ -1,27 +1,28 @@
-"""`genqueue providers`: what each provider takes, limits and charges, as the catalog has it."""
+"""`genqueue providers`: what each provider accepts, its limits and its charges, from the catalog."""
 
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from producer.cli.listings import AsJson, cell, show
 from producer.cli.session import ExitCode, fail
+from producer.cli.tables import AsJson, show
+from producer.cli.terminal import Terminal, styled, visible
 from shared import catalog
-from shared.catalog import Parameter, Provider, RateWindow
+from shared.catalog import DocumentedWindow, Parameter, Provider
 
 _PERIODS: Final = {60.0: "minute", 3600.0: "hour"}
-_OVERVIEW: Final = ("name", "kind", "images", "unit", "windows", "concurrency")
+_OVERVIEW: Final = ("name", "kind", "images", "unit", "concurrency", "windows")
 
 
 def providers(
     name: Annotated[str | None, typer.Argument(help="one provider, with all its parameters")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the providers and their limits, or everything that one of them takes.
+    """List the providers and their limits, or all parameters that one of them accepts.
 
     Example: genqueue providers bloom
     """
@@ -55,7 +56,7 @@ def _facts(provider: Provider) -> dict[str, Any]:
     }
 
 
-def _window(window: RateWindow) -> str:
+def _window(window: DocumentedWindow) -> str:
     period = _PERIODS.get(window.seconds, f"{window.seconds:g} s")
     return f"{window.requests}/{period}{' (paid)' if window.scope == 'submit' else ''}"
 
@@ -83,13 +84,15 @@ def _parameter_facts(parameter: Parameter) -> dict[str, Any]:
 
 
 def _print(provider: Provider) -> None:
-    console = Console(soft_wrap=False, highlight=False)
+    console = Terminal()
     windows = _facts(provider)["windows"] or "no documented rate limit"
     images, calls = provider.max_images, provider.concurrency
     bill = "unbilled" if provider.unit == "unbilled" else f"billed in {provider.unit}"
     console.print(
-        f"[bold]{provider.title}[/bold]: {'one image' if images == 1 else f'up to {images} images'} a call, {windows}, "
-        f"{calls} call{'s' * (calls > 1)} at once, {bill}"
+        styled(provider.title, "bold"),
+        f": {'one image' if images == 1 else f'up to {images} images'} a call, {windows}, "
+        f"{calls} call{'s' * (calls > 1)} at once, {bill}",
+        sep="",
     )
     shown = list(_parameters(provider))
     columns = {"takes": _takes_and_costs, "default": _default, "loose": _loose}
@@ -99,17 +102,18 @@ def _print(provider: Provider) -> None:
     for title in used:
         table.add_column(title, overflow="fold", min_width=5, ratio=3 if title == "takes" else None)
     for parameter in shown:
-        table.add_row(_names(parameter), *(cell(text(parameter)) for text in used.values()))
+        table.add_row(_names(parameter), *(visible(text(parameter), keep_lines=True) for text in used.values()))
     console.print(table)
     if "loose" in used:
-        console.print("loose: the values known today; the shape is checked here, the value by the provider")
+        console.print("loose: the values known today; the queue checks the form, the provider checks the value")
     for wire, reason in provider.ours.items():
         console.print(f"options.{wire} is refused: {reason}")
 
 
-def _names(parameter: Parameter) -> str:
+def _names(parameter: Parameter) -> Text:
     plain = parameter.field.removeprefix("options.") == parameter.wire
-    return parameter.field if plain else f"{parameter.field}\n  [dim]{parameter.wire}[/dim]"
+    wire = () if plain else ("\n  ", styled(parameter.wire, "dim"))
+    return Text.assemble(visible(parameter.field), *wire)
 
 
 def _takes_and_costs(parameter: Parameter) -> str:

@@ -1,56 +1,70 @@
-"""How a command reaches the queue, and how it says what is wrong."""
+"""How a command reaches the queue, and how it reports faults."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
 from typing import NoReturn, Protocol
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from producer.cli.terminal import Terminal, styled, visible
 from producer.client import Client, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.money import CapError
 from producer.prompts import PromptFileError
 from shared.db.engine import DatabaseUnavailableError
-from shared.db.enqueue import EnqueueConflictError
-from shared.db.resolve import NotHeldError
+from shared.db.jobs.enqueue import EnqueueConflictError
+from shared.db.jobs.resolve import NotHeldError
+from shared.db.purpose import PurposeError
 from shared.db.schema import SchemaError
+from shared.db.tokens import NoSuchTokenError
+from shared.db.webhooks.endpoints import NoSuchEndpointError
 from shared.settings import SettingsError
 
 _FAULTS_SHOWN = 50
+_LINES_NAMED = 3
+_WRONG_INPUT = (
+    PromptFileError,
+    CapError,
+    EnqueueConflictError,
+    NoSuchBatchError,
+    NoSuchJobError,
+    NoSuchEndpointError,
+    NoSuchTokenError,
+    NotHeldError,
+)
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code says."""
+    """The meanings of a command's exit codes."""
 
     DONE = 0
     BROKEN = 1
-    """Something of ours or around us is broken."""
+    """The queue or its surroundings are broken."""
     WRONG_INPUT = 2
     """The input is wrong; nothing was enqueued."""
     INCOMPLETE = 3
     """Finished, but some jobs failed, were cancelled or are held."""
     INTERRUPTED = 130
-    """Ctrl-C ended the waiting; the batch goes on."""
+    """Ctrl-C ended the wait; the batch goes on."""
 
 
 class Door(Protocol):
-    """What the `genqueue` command hands to each of its commands: a way to open a client."""
+    """How each command opens a client; the `genqueue` command passes it on."""
 
     def open(self) -> AbstractContextManager[Client]:
-        """Open one; raises what finding the servers raises."""
+        """Open a client; raises what the search for servers raises."""
         ...
 
 
-def errors() -> Console:
+def errors() -> Terminal:
     """Return the console of messages: standard error, so that output can be piped."""
-    return Console(stderr=True, soft_wrap=True, highlight=False)
+    return Terminal(stderr=True, soft_wrap=True)
 
 
 def fail(message: str, code: ExitCode) -> NoReturn:
-    """Say one clear line and end the command."""
-    errors().print(f"[red]error:[/red] {escape(message)}")
+    """Print one clear line and end the command."""
+    errors().print(_error(message))
     raise typer.Exit(code)
 
 
@@ -71,16 +85,32 @@ def told() -> Iterator[None]:
     except InvalidRowsError as error:
         _tell_faults(error)
         raise typer.Exit(ExitCode.WRONG_INPUT) from None
-    except (PromptFileError, CapError, EnqueueConflictError, NoSuchBatchError, NoSuchJobError, NotHeldError) as error:
+    except _WRONG_INPUT as error:
         fail(str(error), ExitCode.WRONG_INPUT)
-    except (SettingsError, DatabaseUnavailableError, SchemaError) as error:
+    except (SettingsError, DatabaseUnavailableError, SchemaError, PurposeError) as error:
         fail(str(error), ExitCode.BROKEN)
 
 
 def _tell_faults(error: InvalidRowsError) -> None:
+    """Print each fault once with its lines: what is wrong with a column is wrong in every row."""
     console = errors()
-    for fault in error.faults[:_FAULTS_SHOWN]:
-        console.print(f"line {fault.line}, {escape(fault.field)}: {escape(fault.message)}")
-    if error.count > _FAULTS_SHOWN:
-        console.print(f"... and {error.count - _FAULTS_SHOWN} more")
-    console.print(f"[red]error:[/red] {error.count} fault(s); nothing was enqueued")
+    lines: dict[tuple[str, str], list[int]] = {}
+    for fault in error.faults:
+        lines.setdefault((fault.field, fault.message), []).append(fault.line)
+    for (field, message), where in list(lines.items())[:_FAULTS_SHOWN]:
+        console.print(visible(f"{_where(where)}, {field}: {message}"))
+    shown = sum(map(len, list(lines.values())[:_FAULTS_SHOWN]))
+    if error.count > shown:
+        console.print(f"... and {error.count - shown:,} more")
+    console.print(_error(f"{error.count:,} fault(s); nothing was enqueued"))
+
+
+def _where(lines: Sequence[int]) -> str:
+    """Name up to three lines and the number of the others."""
+    named = ", ".join(map(str, lines[:_LINES_NAMED]))
+    more = f" and {len(lines) - _LINES_NAMED:,} more" if len(lines) > _LINES_NAMED else ""
+    return f"line {named}" if len(lines) == 1 else f"lines {named}{more}"
+
+
+def _error(message: str) -> Text:
+    return Text.assemble(styled("error:", "red"), " ", visible(message))

@@ -3,46 +3,64 @@
 import json
 import shlex
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from producer.cli.advice import fill
+from producer.cli.ending import head, money, pictures, troubles
+from producer.cli.listings import unpriced_words
+from producer.cli.pace import Pace
+from producer.cli.patient import Patient
+from producer.cli.policy import show_hints
 from producer.cli.session import ExitCode, client
+from producer.cli.terminal import Terminal, styled, visible
 from producer.client import Client, is_settled
+from producer.plan.times import duration
+from shared.waiting import OF_ACCOUNT, PROGRESS
 
 _TICK_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0
 _SHOWN = (
     "queued",
-    "parked",
+    "on_hold",
     "submitting",
     "pending",
     "processing",
     "transferring",
-    "looking_up",
+    "checking",
     "in_doubt",
     "succeeded",
     "failed",
     "cancelled",
 )
-_ENDED = ("succeeded", "failed", "cancelled", "in_doubt", "parked")
-_STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "parked": "yellow", "cancelled": "yellow"}
+_ENDED = ("succeeded", "failed", "cancelled")
+_HELD = ("in_doubt", "on_hold")
+_STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "on_hold": "yellow", "cancelled": "yellow"}
 
 
 def watch(
     context: typer.Context,
     batch: Annotated[str, typer.Argument(help="the batch's name")],
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object at each change, on standard output")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object at each change")] = False,
 ) -> None:
     """Show a batch's progress until every job has ended or is held; Ctrl-C leaves the batch running.
 
-    Exit code 0: all succeeded; 3: some failed, were cancelled or are held; 130: Ctrl-C. Example: genqueue watch spring
+    At the end it says how many images there are, what they cost, and why the
+    other jobs have none, with the command that comes next.
+
+    Exit code 0: all succeeded; 3: some failed, were cancelled or are held; 130:
+    Ctrl-C.
+
+    Example: genqueue watch spring
     """
     with client(context) as opened:
         raise typer.Exit(follow(opened, batch, as_json=as_json))
@@ -50,16 +68,33 @@ def watch(
 
 def follow(opened: Client, batch: str, *, as_json: bool = False) -> ExitCode:
     """Watch `batch` to its end and return the exit code that says how it ended."""
-    console = Console(stderr=True)
-    show = _json if as_json else _live if console.is_terminal else _plain
+    console = Terminal(stderr=True)
+    show = _json if as_json else _live if console.is_terminal and not console.is_dumb_terminal else _plain
     try:
-        totals = show(opened, batch, console)
+        totals = show(Patient(opened, console), batch, console)
     except KeyboardInterrupt:
-        console.print(f"the batch goes on; come back with: genqueue watch {shlex.quote(batch)}", markup=False)
+        console.print(visible(f"the batch goes on; to watch it again: genqueue watch {shlex.quote(batch)}"))
         return ExitCode.INTERRUPTED
     if not as_json:
-        console.print(summary(totals))
+        tell_end(opened, batch, console)
+        show_hints(opened, batch)
     return exit_code(totals)
+
+
+def tell_end(opened: Client, batch: str, console: Terminal) -> None:
+    """Print how a batch ended: jobs, images, time and money, then each reason with the command that comes next."""
+    ending = opened.ending(batch)
+    console.print(visible(head(ending, batch)))
+    bill = opened.bill(batch)
+    for line in money(bill, opened.caps(batch)):
+        console.print(visible(line))
+    for row in bill:
+        if words := unpriced_words(row):
+            console.print(styled(f"{row['account']}: {words}", "yellow"))
+    for line in troubles(ending, batch):
+        console.print(styled(line, "yellow"), soft_wrap=line.startswith("  "))
+    for line in pictures(ending, batch):
+        console.print(visible(line), soft_wrap=True)
 
 
 def exit_code(totals: Mapping[str, int]) -> ExitCode:
@@ -76,20 +111,22 @@ def summary(totals: Mapping[str, int]) -> Text:
     return line if line.plain else Text("no jobs")
 
 
-def _live(opened: Client, batch: str, console: Console) -> dict[str, int]:
+def _live(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
+    pace, began = Pace(), time.monotonic()
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
-            totals = opened.totals(batch)
-            live.update(_view(opened, batch))
+            totals = opened.ask(lambda client: client.totals(batch))
+            pace.mark(time.monotonic(), _done(totals))
+            live.update(opened.ask(lambda client: _view(client, batch, pace, time.monotonic() - began)))
             if is_settled(totals):
                 return totals
             time.sleep(_TICK_SECONDS)
 
 
-def _json(opened: Client, batch: str, _console: Console) -> dict[str, int]:
+def _json(opened: Patient, batch: str, _console: Terminal) -> dict[str, int]:
     said: dict[str, int] = {}
     while True:
-        totals = opened.totals(batch)
+        totals = opened.ask(lambda client: client.totals(batch))
         if totals != said:
             typer.echo(json.dumps({"batch": batch, "settled": is_settled(totals), "jobs": totals}))
             said = totals
@@ -98,39 +135,66 @@ def _json(opened: Client, batch: str, _console: Console) -> dict[str, int]:
         time.sleep(_TICK_SECONDS)
 
 
-def _plain(opened: Client, batch: str, console: Console) -> dict[str, int]:
-    """Degrade to a look every few seconds, told where something changed."""
+def _plain(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
+    """Without a terminal, look every few seconds and print changes."""
     said: list[str] = []
-    looked_at = float("-inf")
+    pace, looked_at = Pace(), float("-inf")
     while True:
-        totals = opened.totals(batch)
+        totals = opened.ask(lambda client: client.totals(batch))
         if is_settled(totals):
             return totals
         if time.monotonic() - looked_at >= _PLAIN_SECONDS:
             looked_at = time.monotonic()
-            lines = [f"{batch}: {summary(totals).plain}", *(warning.plain for warning in _warnings(opened))]
-            for line in lines if lines != said else ():
-                console.print(line, markup=False, highlight=False)
+            pace.mark(looked_at, _done(totals))
+            warnings = opened.ask(lambda client: _warnings(client, batch))
+            lines = [f"{batch}: {summary(totals).plain}", *(warning.plain for warning in warnings)]
+            for line in _with_pace(lines, totals, pace) if lines != said else ():
+                console.print(visible(line))
             said = lines
         time.sleep(_TICK_SECONDS)
 
 
-def _view(opened: Client, batch: str) -> RenderableType:
+def _with_pace(lines: Sequence[str], totals: Mapping[str, int], pace: Pace) -> Iterator[str]:
+    first, *others = lines
+    yield first + _left(totals, pace)
+    yield from others
+
+
+def _left(totals: Mapping[str, int], pace: Pace) -> str:
+    seconds = pace.seconds_left(sum(totals.values()) - _done(totals) - _held(totals))
+    return f"about {duration(seconds)} left" if seconds else ""
+
+
+def _done(totals: Mapping[str, int]) -> int:
+    return sum(totals.get(state, 0) for state in _ENDED)
+
+
+def _held(totals: Mapping[str, int]) -> int:
+    return sum(totals.get(state, 0) for state in _HELD)
+
+
+def _view(opened: Client, batch: str, pace: Pace, seconds: float) -> RenderableType:
     table = Table(box=None, pad_edge=False, show_header=False)
+    every: Counter[str] = Counter()
     for provider, states in sorted(opened.counts(batch).items()):
-        total = sum(states.values())
-        ended = sum(states.get(state, 0) for state in _ENDED)
-        bar = ProgressBar(total=total, completed=ended, width=24)
-        table.add_row(provider, bar, f"{ended:,}/{total:,}", summary(states))
-    return Group(table, *_warnings(opened))
+        total, done = sum(states.values()), _done(states)
+        every.update(states)
+        table.add_row(provider, ProgressBar(total=total, completed=done, width=24), f"{done:,}/{total:,}")
+    rate = pace.per_second
+    parts = [f"{duration(seconds)} watched"]
+    parts += [f"{rate * 60:,.0f} jobs a minute"] if rate else []
+    parts += [left] if (left := _left(every, pace)) else []
+    spent = [visible(line) for line in money(opened.bill(batch), opened.caps(batch))]
+    return Group(table, summary(every), Text(", ".join(parts)), *map(Text, spent), *_warnings(opened, batch))
 
 
-def _warnings(opened: Client) -> list[Text]:
-    lines = [
-        Text(f"{account['name']} is paused: {account['paused_reason']}", style="yellow")
-        for account in opened.accounts()
-        if account["paused_at"]
-    ]
-    if opened.live_workers() == 0:
-        lines.append(Text("no worker runs: start one with `genqueue up` or `genqueue worker`", style="yellow"))
-    return lines
+def _warnings(opened: Client, batch: str) -> list[Text]:
+    """Say why jobs of the batch wait, unless it is the usual road; each reason once, with what ends it."""
+    lines: dict[str, None] = {}
+    for found in opened.waits(batch):
+        if found.wait.reason not in PROGRESS and found.state not in (*_ENDED, *_HELD):
+            whose = "" if found.wait.reason in OF_ACCOUNT else f"{found.state}: "
+            lines[f"{whose}{found.wait}"] = None
+            if found.wait.then:
+                lines[f"  you can: {fill(found.wait.then, asdict(found.example))}"] = None
+    return [styled(line, "yellow") for line in lines]

@@ -2,17 +2,26 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from producer.prompts import strict_json
-from producer.prompts.columns import is_option, repeated, text_options, unknown_faults
-from producer.prompts.faults import Faults
+from producer.prompts.dialect import delimiter_of
 from producer.prompts.lines import Lines, decode, too_long
+from shared.prompt_rows.columns import is_option, repeated, text_options, unknown_faults
+from shared.prompt_rows.faults import Faults, shown
+from shared.prompt_rows.rules import RowRules
 
-_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,19}")
+_WHOLE: Final = re.compile(r"([+-]?[0-9]{1,19})(?:\.0+)?")
+# A spreadsheet takes 16:9 for a time of day, and saves 16:09 or 16:09:00.
+_RATIO_AS_TIME: Final = re.compile(r"(\d{1,2}):0?([1-9]\d?)(?::00)?")
 _SEPARATORS: Final = re.compile(r"[\s|]+")
 _JSON_STARTS: Final = frozenset("{[-0123456789tf")
+_NO_PROMPT: Final = (
+    "the header has no column prompt; name it so, or make prompts of your columns: --prompt 'a photo of {{{title}}}'"
+    " (for plain prompts, one a line, use format txt)"
+)
+_TITLES: Final = re.compile(r"title|titel|name|product|produkt|beschreibung|description|bezeichnung", re.IGNORECASE)
 _REASONS: Final = (
     ("unexpected end of data", "a quote that opens in this record is never closed"),
     ("expected after", "text follows a closing quote; write a quote inside a quoted cell twice"),
@@ -61,40 +70,59 @@ class _Text:
         return text
 
 
-def csv_rows(lines: Lines, faults: Faults) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (first line, values by column) of each sound record; the others become faults."""
+def csv_rows(lines: Lines, faults: Faults, rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (first line, values by column) of each sound record that is not blank; the others become faults."""
     records = _records(lines, faults)
     line, header = next(records, (0, None))
     if not header:
         return
-    names = [name.strip() for name in header]
-    before = faults.count
-    for name, message in unknown_faults(names):
-        faults.add(line, name, message)
-    for name in repeated(names):
-        faults.add(line, name, "is a column twice")
-    if "prompt" not in names:
-        faults.add(line, "prompt", "the header has no column prompt (for plain prompts, one a line, use format txt)")
-    if faults.count > before:
+    names = _names(line, header, rules, faults)
+    if names is None:
         return
-    columns = [(name, _converter(name)) for name in names]
+    columns = [(name, _converter(name, rules)) for name in names]
     for line, cells in records:
-        if cells is None:
+        if cells is None or not any(map(str.strip, cells)):
             continue
-        if len(cells) != len(columns):
-            faults.add(line, "row", _miscounted(len(cells), len(columns)))
+        found = _as_wide(cells, len(columns))
+        if len(found) != len(columns):
+            faults.add(line, "row", _miscounted(len(found), len(columns)))
             continue
-        pairs = zip(columns, cells, strict=True)
+        if stray := [cell for (name, _), cell in zip(columns, found, strict=True) if cell.strip() and not name]:
+            faults.add(line, "(no name)", f"{len(stray)} cell(s) stand under a column without a name")
+            continue
+        pairs = zip(columns, found, strict=True)
         yield (
             line,
             {name: value for (name, convert), cell in pairs if cell and (value := convert(cell)) is not None},
         )
 
 
+def _names(line: int, header: Sequence[str], rules: RowRules, faults: Faults) -> list[str] | None:
+    """Return the columns' names, "" for a column without one; None after recording what is wrong with them."""
+    names = [name.strip() for name in header]
+    named = list(filter(None, names))
+    before = faults.count
+    for name, message in unknown_faults(named, rules.is_known):
+        faults.add(line, name, message)
+    for name in repeated(named):
+        faults.add(line, name, "is a column twice")
+    for name, message in rules.complaints(named):
+        faults.add(line, name, message)
+    if "prompt" not in names and not rules.prompt:
+        title = next(filter(_TITLES.search, named), (named or ["title"])[0])
+        faults.add(line, "prompt", _NO_PROMPT.format(title=shown(title)))
+    return names if faults.count == before else None
+
+
+def _as_wide(cells: Sequence[str], width: int) -> Sequence[str]:
+    """Return the cells without blank ones beyond the header, which spreadsheets add."""
+    return cells[:width] if not any(cell.strip() for cell in cells[width:]) else cells
+
+
 def _records(lines: Lines, faults: Faults) -> Iterator[tuple[int, list[str] | None]]:
     """Yield (first line, cells), with None for the cells of a record that became a fault."""
     text = _Text(lines, faults)
-    reader = csv.reader(text, strict=True)
+    reader = csv.reader(text, strict=True, delimiter=delimiter_of(lines))
     while True:
         text.begin()
         cells: list[str] | None = None
@@ -122,18 +150,12 @@ def _miscounted(cells: int, columns: int) -> str:
     return f"has {cells} cells, the header has {columns}{hint}"
 
 
-def _converter(name: str) -> Callable[[str], Any]:
-    if name == "prompt":
-        return str
-    if name in {"n", "seed", "priority"}:
-        return _whole
-    if name == "references":
-        return _list
+def _converter(name: str, rules: RowRules) -> Callable[[str], Any]:
+    if rules.key_of(name) is not None:
+        return _stripped
     if name in text_options():
         return _text_or_object
-    if name == "options" or is_option(name):
-        return _json_or_text
-    return _stripped
+    return _json_or_text if is_option(name) else _CONVERTERS.get(name, _stripped)
 
 
 def _stripped(cell: str) -> str | None:
@@ -142,9 +164,15 @@ def _stripped(cell: str) -> str | None:
 
 def _whole(cell: str) -> int | str | None:
     word = cell.strip()
-    if _WHOLE.fullmatch(word):
-        return int(word)
+    if found := _WHOLE.fullmatch(word):
+        return int(found[1])
     return word or None  # a text is refused in the field's own words
+
+
+def _ratio(cell: str) -> str | None:
+    word = cell.strip()
+    found = _RATIO_AS_TIME.fullmatch(word)
+    return f"{int(found[1])}:{found[2]}" if found else word or None
 
 
 def _list(cell: str) -> Any:
@@ -165,3 +193,15 @@ def _json_or_text(cell: str) -> Any:
         return strict_json.parse(word)
     except strict_json.RowJsonError:
         return word
+
+
+_CONVERTERS: Final[dict[str, Callable[[str], Any]]] = {
+    "prompt": str,
+    "n": _whole,
+    "seed": _whole,
+    "priority": _whole,
+    "aspect_ratio": _ratio,
+    "references": _list,
+    "options": _json_or_text,
+    "metadata": _json_or_text,
+}

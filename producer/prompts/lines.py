@@ -4,9 +4,9 @@ import codecs
 import hashlib
 from collections.abc import Iterator
 from itertools import chain
-from typing import BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
-from producer.prompts.faults import Faults
+from shared.prompt_rows.faults import Faults
 
 MAX_RECORD_BYTES: Final = 2**20
 _SKIP_BYTES: Final = 2**16
@@ -24,10 +24,12 @@ class Line(NamedTuple):
 class Lines:
     """An iterator over the lines of a buffered binary stream; holds one line of at most `max_bytes`."""
 
-    def __init__(self, stream: BinaryIO, max_bytes: int = MAX_RECORD_BYTES) -> None:
+    def __init__(self, stream: BinaryIO, max_bytes: int = MAX_RECORD_BYTES, digest: Any = None) -> None:
+        """`digest`: that of the bytes as they were, if the stream is a recoded one and keeps it itself."""
         self.max_bytes = max_bytes
         self._stream = stream
-        self._digest = hashlib.sha256()
+        self._digest = digest or hashlib.sha256()
+        self._update = (lambda _data: None) if digest else self._digest.update
         self._lines = self._read()
 
     def __iter__(self) -> Iterator[Line]:
@@ -46,12 +48,12 @@ class Lines:
     def digest_of_all(self) -> str:
         """Read whatever is left and return the SHA-256 of the whole stream, as 64 hexadecimal digits."""
         while rest := self._stream.read(_SKIP_BYTES):
-            self._digest.update(rest)
+            self._update(rest)
         return self._digest.hexdigest()
 
     def _read(self) -> Iterator[Line]:
         number = offset = 0
-        readline, update, limit = self._stream.readline, self._digest.update, self.max_bytes
+        readline, update, limit = self._stream.readline, self._update, self.max_bytes
         while data := readline(limit + 1):
             update(data)
             number += 1
@@ -66,7 +68,7 @@ class Lines:
     def _skip_to_line_end(self) -> int:
         skipped = 0
         while part := self._stream.readline(_SKIP_BYTES):
-            self._digest.update(part)
+            self._update(part)
             skipped += len(part)
             if part.endswith(b"\n"):
                 break
@@ -85,7 +87,7 @@ def decode(line: Line, faults: Faults) -> str | None:
             line.number,
             "row",
             f"is not UTF-8: byte 0x{line.data[error.start]:02X} at offset {error.start} of the line "
-            f"({line.offset + error.start} of the file)",
+            f"({line.offset + error.start} of the file); name the encoding it was saved in, such as --encoding cp1252",
         )
         return None
 

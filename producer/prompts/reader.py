@@ -1,42 +1,49 @@
 """A prompt file, read once and checked whole: prepared rows if everything is right, else faults by line."""
 
-import codecs
 import contextlib
+import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, Self
 
 from producer.prompts.csv_rows import csv_rows
-from producer.prompts.faults import Faults, LineFault, PromptFileError, shown
+from producer.prompts.encodings import as_utf8
+from producer.prompts.json_rows import json_rows
 from producer.prompts.jsonl_rows import jsonl_rows
 from producer.prompts.lines import MAX_RECORD_BYTES, Lines
-from producer.prompts.rows import RowPreparer
-from producer.prompts.spool import PreparedRow, Spool
+from producer.prompts.spool import PromptSpool
 from producer.prompts.text_rows import text_rows
+from shared.prompt_rows.faults import Faults, LineFault, PromptFileError, shown
+from shared.prompt_rows.preparer import PreparedRow, RowPreparer
+from shared.prompt_rows.rules import RowRules
 
-Format = Literal["auto", "csv", "jsonl", "txt"]
-_Parser = Callable[[Lines, Faults], Iterator[tuple[int, dict[str, Any]]]]
-_PARSERS: Final[dict[str, _Parser]] = {"csv": csv_rows, "jsonl": jsonl_rows, "txt": text_rows}
+Format = Literal["auto", "csv", "jsonl", "json", "txt"]
+_Parser = Callable[[Lines, Faults, RowRules], Iterator[tuple[int, dict[str, Any]]]]
+_PARSERS: Final[dict[str, _Parser]] = {"csv": csv_rows, "jsonl": jsonl_rows, "json": json_rows, "txt": text_rows}
 _BY_SUFFIX: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt"}
-_UTF16_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NO_RULES: Final = RowRules()
+_ZIP: Final = b"PK\x03\x04"
+_A_WORKBOOK: Final = "the file is a workbook (XLSX, ODS or another ZIP); save the sheet as CSV UTF-8"
 
 
 class PreparedFile:
     """What reading a prompt file gave; a context manager that deletes the temporary file at its end.
 
-    `format` is csv, jsonl or txt. `sha256` is that of the file's bytes, 64 hexadecimal digits. `count` counts
+    `format` is csv, jsonl, json or txt. `sha256` is that of the file's bytes, 64 hexadecimal digits. `count` counts
     the sound rows and `providers` counts them by provider. `faults` are the first thousand of `fault_count`.
     """
 
-    def __init__(self, file_format: str) -> None:
+    def __init__(self, file_format: str, sample: int | None = None) -> None:
         self.format = file_format
+        self._sample = sample
         self.sha256 = ""
         self.providers: Counter[str] = Counter()
         self._faults = Faults()
-        self._spool = Spool()
+        self._spool = PromptSpool()
 
     @property
     def count(self) -> int:
@@ -62,14 +69,14 @@ class PreparedFile:
             raise PromptFileError(f"the prompt file has {self.fault_count} faults; correct them first")
         return iter(self._spool)
 
-    def fill(self, lines: Lines, preparer_of: Callable[[Faults], RowPreparer]) -> None:
+    def fill(self, lines: Lines, rules: RowRules, preparer_of: Callable[[Faults], RowPreparer]) -> None:
         """Read every line, once; `reader.read` calls this."""
         first = lines.first_with_text()
-        if first and first.data.startswith(_UTF16_MARKS):
-            self._faults.add(1, "row", "the file is UTF-16; save it as UTF-8")
+        if first and first.data.startswith(_ZIP):
+            self._faults.add(1, "row", _A_WORKBOOK)
         else:
             preparer = preparer_of(self._faults)
-            for line, values in _PARSERS[self.format](lines, self._faults):
+            for line, values in _PARSERS[self.format](lines, self._faults, rules):
                 row = preparer.prepare(line, values)
                 if row:
                     self._keep(row)
@@ -89,6 +96,8 @@ class PreparedFile:
             self._faults.add(1, "row", "there are no rows")
 
     def _keep(self, row: PreparedRow) -> None:
+        if self._sample is not None and self.count >= self._sample:
+            return
         self.providers[row.provider] += 1
         if self.fault_count:
             return  # nothing of this file will be enqueued; checking goes on, spooling need not
@@ -121,10 +130,12 @@ def read(  # noqa: PLR0913 - by keyword, each a choice of its own
     stdin: BinaryIO | None = None,
     max_record_bytes: int = MAX_RECORD_BYTES,
     local_files: bool = False,
+    rules: RowRules = _NO_RULES,
 ) -> PreparedFile:
     """Read and check a whole prompt file, or standard input where `source` is "-"; close the result.
 
-    A row without a provider takes `default_provider`; `providers` are those allowed. A line, or a CSV record,
+    A row without a provider takes `default_provider`; `providers` are those allowed; `rules` say what becomes of
+    columns that are not ours. A line, or a CSV record,
     of more than `max_record_bytes` is a fault. With `local_files`, references may be paths, relative to the
     file's folder (for standard input, the working directory), where the provider takes images inside a request:
     each file is read now and sent as it is now. Whoever writes the prompt file then reads files as this process:
@@ -135,18 +146,22 @@ def read(  # noqa: PLR0913 - by keyword, each a choice of its own
     everything wrong inside the file is a fault of the result.
     """
     if default_provider is not None and default_provider not in providers:
-        raise PromptFileError(f"no provider {shown(default_provider)!r}; known: {', '.join(sorted(providers))}")
+        raise PromptFileError(_no_provider(default_provider, providers))
     name = "standard input" if str(source) == "-" else shown(str(source))
     folder = Path() if str(source) == "-" else Path(source).parent
+    beside = folder if local_files else None
     try:
         with _opened(source, stdin) as stream:
-            lines = Lines(stream, max_record_bytes)
-            prepared = PreparedFile(_format(format, source, lines))
+            digest = hashlib.sha256()
+            text, recoded = as_utf8(stream, rules.encoding, digest.update)
+            lines = Lines(text, max_record_bytes, digest if recoded else None)
+            prepared = PreparedFile(_format(format, source, lines), rules.sample)
             with contextlib.ExitStack() as undo:
                 undo.callback(prepared.close)
                 prepared.fill(
                     lines,
-                    lambda faults: RowPreparer(default_provider, providers, faults, folder if local_files else None),
+                    rules,
+                    lambda faults: RowPreparer(default_provider, providers, faults, beside, rules),
                 )
                 undo.pop_all()
             return prepared
@@ -159,20 +174,30 @@ def read(  # noqa: PLR0913 - by keyword, each a choice of its own
 
 
 def read_rows(
-    rows: Iterable[Mapping[str, Any]], *, default_provider: str | None, providers: Collection[str]
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    default_provider: str | None,
+    providers: Collection[str],
+    rules: RowRules = _NO_RULES,
 ) -> PreparedFile:
     """Check rows that a program gives, keyed as the columns of a prompt file; close the result.
 
     A value of None counts as absent. `line` in a fault is the row's number, from 1. Raises `PromptFileError` as `read`.
     """
     if default_provider is not None and default_provider not in providers:
-        raise PromptFileError(f"no provider {shown(default_provider)!r}; known: {', '.join(sorted(providers))}")
-    prepared = PreparedFile("rows")
+        raise PromptFileError(_no_provider(default_provider, providers))
+    prepared = PreparedFile("rows", rules.sample)
     with contextlib.ExitStack() as undo:
         undo.callback(prepared.close)
-        prepared.take(rows, lambda faults: RowPreparer(default_provider, providers, faults))
+        prepared.take(rows, lambda faults: RowPreparer(default_provider, providers, faults, rules=rules))
         undo.pop_all()
     return prepared
+
+
+def _no_provider(name: str, providers: Collection[str]) -> str:
+    near = get_close_matches(name.lower(), list(providers), n=1)
+    known = f"known: {', '.join(sorted(providers))}"
+    return f"no provider {shown(name)!r}; {known}" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _opened(source: Path | str, stdin: BinaryIO | None) -> contextlib.AbstractContextManager[BinaryIO]:
@@ -194,4 +219,4 @@ def _format(asked: Format, source: Path | str, lines: Lines) -> str:
     if by_name:
         return by_name
     first = lines.first_with_text()
-    return "jsonl" if first and first.data.lstrip()[:1] in (b"{", b"[") else "csv"
+    return {b"{": "jsonl", b"[": "json"}.get(first.data.lstrip()[:1] if first else b"", "csv")

@@ -3,24 +3,15 @@
 import struct
 import tempfile
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+from shared.prompt_rows.preparer import PreparedRow
 
 SPOOL_MEMORY_BYTES: Final = 4 * 2**20
-_HEAD: Final = struct.Struct("<Qh32sHHI")  # line, priority, fingerprint, sizes of id, provider and request
+_HEAD: Final = struct.Struct("<Qh32sHHII")  # line, priority, fingerprint, sizes of id, provider, request and metadata
 
 
-class PreparedRow(NamedTuple):
-    """A row that its provider can do: what a job is made of."""
-
-    line: int
-    custom_id: str
-    provider: str
-    request: bytes  # canonical JSON of a GenerationRequest
-    fingerprint: bytes  # 32 bytes
-    priority: int
-
-
-class Spool:
+class PromptSpool:
     """An append-only store of prepared rows; read back any number of times, in order, until closed."""
 
     def __init__(self, memory_bytes: int = SPOOL_MEMORY_BYTES) -> None:
@@ -30,8 +21,9 @@ class Spool:
     def append(self, row: PreparedRow) -> None:
         """Add a row; raises `OSError` when the temporary directory is full."""
         name, provider = row.custom_id.encode(), row.provider.encode()
-        head = _HEAD.pack(row.line, row.priority, row.fingerprint, len(name), len(provider), len(row.request))
-        self._file.write(b"".join((head, name, provider, row.request)))
+        sizes = (len(name), len(provider), len(row.request), len(row.metadata))
+        head = _HEAD.pack(row.line, row.priority, row.fingerprint, *sizes)
+        self._file.write(b"".join((head, name, provider, row.request, row.metadata)))
         self.count += 1
 
     def __iter__(self) -> Iterator[PreparedRow]:
@@ -42,8 +34,10 @@ class Spool:
             line, priority, digest, *sizes = _HEAD.unpack(self._file.read(_HEAD.size))
             data = self._file.read(sum(sizes))
             offset += _HEAD.size + len(data)
-            name, start = data[: sizes[0]], sizes[0] + sizes[1]
-            yield PreparedRow(line, name.decode(), data[sizes[0] : start].decode(), data[start:], digest, priority)
+            start = sizes[0] + sizes[1]
+            end = start + sizes[2]
+            name, provider = data[: sizes[0]].decode(), data[sizes[0] : start].decode()
+            yield PreparedRow(line, name, provider, data[start:end], digest, priority, data[end:])
 
     def close(self) -> None:
         """Delete the temporary file."""

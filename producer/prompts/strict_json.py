@@ -23,6 +23,19 @@ def parse(text: str) -> Any:
         raise RowJsonError("contains a number with too many digits") from None
 
 
+def parse_beginning(text: str) -> tuple[Any, int]:
+    """Parse the JSON value with which a text begins, and return it with its length; length 0: it is not whole yet.
+
+    Raises `RowJsonError` for a value that a row may not contain.
+    """
+    try:
+        return _DECODER.raw_decode(text)
+    except json.JSONDecodeError:
+        return None, 0
+    except RecursionError:
+        raise RowJsonError("is JSON nested too deeply") from None
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):

@@ -8,9 +8,9 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from shared.catalog.parameter import Parameter
-from shared.catalog.provider import Price, Provider, RateWindow
+from shared.catalog.provider import DocumentedWindow, Price, Provider
 
-__all__ = ["Parameter", "Price", "Provider", "RateWindow", "UnknownProviderError", "forget", "get", "names"]
+__all__ = ["DocumentedWindow", "Parameter", "Price", "Provider", "UnknownProviderError", "forget", "get", "names"]
 
 
 class UnknownProviderError(LookupError):

@@ -10,8 +10,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from shared.catalog.parameter import Parameter, is_uuid
-from shared.catalog.provider import NO_PRICES, NO_VALUES, Parameters, Price, Provider, RateWindow, check_together
-from shared.requests import Fault, GenerationRequest
+from shared.catalog.provider import NO_PRICES, NO_VALUES, DocumentedWindow, Parameters, Price, Provider, check_together
+from shared.requests import GenerationRequest, RequestFault
 
 _TITLE: Final = "Banatie"
 _TEMPLATES: Final = ("general", "photorealistic", "illustration", "minimalist", "sticker", "product", "comic")
@@ -68,19 +68,19 @@ PARAMETERS: Final = (
 _ALL: Final = Parameters(_TITLE, PARAMETERS, OURS)
 
 
-def _template_needs_enhancement(request: GenerationRequest) -> Fault | None:
+def _template_needs_enhancement(request: GenerationRequest) -> RequestFault | None:
     if request.options.get("autoEnhance") is False and "enhancementOptions" in request.options:
-        return Fault("options.enhancementOptions", f"has no effect while autoEnhance is false ({_TITLE})")
+        return RequestFault("options.enhancementOptions", f"has no effect while autoEnhance is false ({_TITLE})")
     return None
 
 
-def _flow_alias_needs_flow(request: GenerationRequest) -> Fault | None:
+def _flow_alias_needs_flow(request: GenerationRequest) -> RequestFault | None:
     if "flowAlias" in request.options and "flowId" not in request.options:
-        return Fault("options.flowAlias", f"needs options.flowId as well ({_TITLE})")
+        return RequestFault("options.flowAlias", f"needs options.flowId as well ({_TITLE})")
     return None
 
 
-def check(request: GenerationRequest) -> list[Fault]:
+def check(request: GenerationRequest) -> list[RequestFault]:
     """Name everything that Banatie cannot do; whether an alias or a flow exists only it knows."""
     return check_together(request, _ALL.check(request), (_template_needs_enhancement, _flow_alias_needs_flow))
 
@@ -107,7 +107,7 @@ PROVIDER: Final = Provider(
     kind="async",
     base_url="https://api.banatie.app",
     key_help_url="https://banatie.app/docs/api/generations",
-    windows=(RateWindow(100, 3600.0),),  # of one key, reads included
+    windows=(DocumentedWindow(100, 3600.0),),  # of one key, reads included
     concurrency=4,  # none documented; at up to 90 s a call three keep up with the hundred an hour
     timeout_seconds=150.0,  # the service itself gives its model 90 s, within the call
     quiet_seconds=120.0,  # the service gives its model 90 s, within the call or after it was given up

@@ -9,8 +9,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from shared.catalog.parameter import Parameter, is_uuid
-from shared.catalog.provider import NO_PRICES, NO_VALUES, NOTHING_OURS, Parameters, Price, Provider, RateWindow
-from shared.requests import Fault, GenerationRequest
+from shared.catalog.provider import NO_PRICES, NO_VALUES, NOTHING_OURS, DocumentedWindow, Parameters, Price, Provider
+from shared.requests import GenerationRequest, RequestFault
 
 _TITLE: Final = "Bloom"
 _RATIOS: Final = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
@@ -58,7 +58,7 @@ PARAMETERS: Final = (
 _ALL: Final = Parameters(_TITLE, PARAMETERS)
 
 
-def check(request: GenerationRequest) -> list[Fault]:
+def check(request: GenerationRequest) -> list[RequestFault]:
     """Name everything that Bloom cannot do; a missing brand is no fault, the account may have one."""
     return _ALL.check(request)
 
@@ -85,7 +85,7 @@ PROVIDER: Final = Provider(
     kind="async",
     base_url="https://www.trybloom.ai/api/v1",
     key_help_url="https://www.trybloom.ai/docs/api/authentication",
-    windows=(RateWindow(120, 60.0),),  # of one key, reads included
+    windows=(DocumentedWindow(120, 60.0),),  # of one key, reads included
     concurrency=8,  # none documented; submits are answered at once
     timeout_seconds=60.0,
     quiet_seconds=60.0,  # none documented; the row is written with the 202

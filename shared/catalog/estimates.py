@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+from shared.catalog.offers import NO_OFFERS, Offers
 from shared.catalog.provider import NO_PRICES, Price, Provider
 from shared.requests import GenerationRequest
 
@@ -36,10 +37,18 @@ def estimate(provider: str) -> Estimate:
     return _ESTIMATES.get(provider, _NOTHING)
 
 
-def least(provider: Provider, request: GenerationRequest, prices: Mapping[str, Decimal] = NO_PRICES) -> Price | None:
+def least(
+    provider: Provider,
+    request: GenerationRequest,
+    prices: Mapping[str, Decimal] = NO_PRICES,
+    offers: Offers = NO_OFFERS,
+) -> Price | None:
     """Return the part of the price that is certain once the request succeeds; None where the price is unknown."""
     known = estimate(provider.name)
     if known.fewer_images and request.n > 1:
         request = request.model_copy(update={"n": 1})
     price = provider.price(request, prices)
+    if price is None and (offer := offers.of(request.model)):
+        certain = offer.least(request)
+        return None if certain is None else Price(certain, provider.unit)
     return Price(Decimal(0), price.unit) if price and request.model in known.cheaper_models else price

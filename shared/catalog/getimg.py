@@ -13,7 +13,7 @@ from typing import Any, Final
 from shared.catalog.inline import InlineImages
 from shared.catalog.parameter import Parameter
 from shared.catalog.provider import NO_PRICES, NO_VALUES, NOTHING_OURS, Parameters, Price, Provider, check_together
-from shared.requests import Fault, GenerationRequest
+from shared.requests import GenerationRequest, RequestFault
 
 _TITLE: Final = "getimg"
 _INLINE: Final = InlineImages(
@@ -71,7 +71,7 @@ PARAMETERS: Final = (
 _ALL: Final = Parameters(_TITLE, PARAMETERS)
 
 
-def check(request: GenerationRequest) -> list[Fault]:
+def check(request: GenerationRequest) -> list[RequestFault]:
     """Name everything that getimg cannot do; whether the model exists only getimg knows."""
     return check_together(request, _ALL.check(request), (_INLINE.body_fault,))
 
@@ -104,6 +104,7 @@ PROVIDER: Final = Provider(
     timeout_seconds=300.0,  # the vendor SDK's own; a call given up sooner may be paid and can never be found
     max_images=1,
     unit="USD",
+    shows_lost=False,
     parameters=PARAMETERS,
     check=check,
     body=body,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.requests import Fault, GenerationRequest
+from shared.requests import GenerationRequest, RequestFault
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _DATA_URL: Final = re.compile(r"data:image/([a-z]+);base64,")
@@ -49,13 +49,13 @@ class InlineImages:
             fine = False
         return None if fine else f"must be an {' or '.join(self.schemes)} URL or a data URL"
 
-    def body_fault(self, request: GenerationRequest) -> Fault | None:
+    def body_fault(self, request: GenerationRequest) -> RequestFault | None:
         """Return the fault of references that are together too large for one call; None if they fit."""
         # Four bytes a character is the most that UTF-8 needs.
         total = sum(map(len, request.references)) + 4 * len(request.prompt)
         if total <= self.body_max_bytes:
             return None
-        return Fault("references", f"make the request larger than {self.body_max_bytes} bytes ({self.title})")
+        return RequestFault("references", f"make the request larger than {self.body_max_bytes} bytes ({self.title})")
 
     def data_url(self, data: bytes) -> str:
         """Return an image file's bytes as a data URL; raises `ValueError` with a complaint if it does not fit."""

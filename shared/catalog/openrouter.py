@@ -13,7 +13,7 @@ from shared.catalog.inline import InlineImages
 from shared.catalog.openrouter_options import OPTIONS
 from shared.catalog.parameter import Parameter
 from shared.catalog.provider import NO_PRICES, NO_VALUES, Parameters, Price, Provider, check_together
-from shared.requests import Fault, GenerationRequest
+from shared.requests import GenerationRequest, RequestFault
 
 _TITLE: Final = "OpenRouter"
 _RATIOS: Final = (
@@ -102,26 +102,28 @@ PARAMETERS: Final = (
 _ALL: Final = Parameters(_TITLE, PARAMETERS, OURS)
 
 
-def _transparency_needs_alpha(request: GenerationRequest) -> Fault | None:
+def _transparency_needs_alpha(request: GenerationRequest) -> RequestFault | None:
     if request.options.get("background") == "transparent" and request.output_format in ("jpeg", "jpg"):
-        return Fault("options.background", f"transparent needs output_format png or webp ({_TITLE})")
+        return RequestFault("options.background", f"transparent needs output_format png or webp ({_TITLE})")
     return None
 
 
-def _compression_needs_a_lossy_format(request: GenerationRequest) -> Fault | None:
+def _compression_needs_a_lossy_format(request: GenerationRequest) -> RequestFault | None:
     if "output_compression" in request.options and request.output_format in _LOSSLESS:
-        return Fault("options.output_compression", f"has an effect on jpeg and webp only; leave it out ({_TITLE})")
+        return RequestFault(
+            "options.output_compression", f"has an effect on jpeg and webp only; leave it out ({_TITLE})"
+        )
     return None
 
 
-def _size_is_the_resolution(request: GenerationRequest) -> Fault | None:
+def _size_is_the_resolution(request: GenerationRequest) -> RequestFault | None:
     resolution = request.options.get("resolution")
     if resolution is None or request.size is None or request.size == resolution:
         return None
-    return Fault("options.resolution", f"does not go with size, which says the resolution; give one ({_TITLE})")
+    return RequestFault("options.resolution", f"does not go with size, which says the resolution; give one ({_TITLE})")
 
 
-def _pixels_have_the_ratio(request: GenerationRequest) -> Fault | None:
+def _pixels_have_the_ratio(request: GenerationRequest) -> RequestFault | None:
     pixels = _PIXELS.fullmatch(request.size or "")
     ratio = _RATIO.fullmatch(request.aspect_ratio or "")
     if not pixels or not ratio:
@@ -129,10 +131,10 @@ def _pixels_have_the_ratio(request: GenerationRequest) -> Fault | None:
     asked = float(ratio[1]) / float(ratio[2])
     if abs(int(pixels[1]) / int(pixels[2]) / asked - 1) <= _RATIO_TOLERANCE:
         return None
-    return Fault("aspect_ratio", f"is not that of size; leave it out, the pixels say it ({_TITLE})")
+    return RequestFault("aspect_ratio", f"is not that of size; leave it out, the pixels say it ({_TITLE})")
 
 
-def check(request: GenerationRequest) -> list[Fault]:
+def check(request: GenerationRequest) -> list[RequestFault]:
     """Name everything that OpenRouter cannot do; what a model can, and whether it exists, only it knows."""
     rules = (
         _INLINE.body_fault,

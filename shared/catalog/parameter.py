@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from shared.requests import Fault
+from shared.requests import RequestFault
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -55,22 +55,22 @@ class Parameter:
         for member in self.members:
             yield from member.flat()
 
-    def faults(self, value: Any) -> Iterator[Fault]:
+    def faults(self, value: Any) -> Iterator[RequestFault]:
         """Yield why the provider refuses the value or a member of it, with its real limit, never the value."""
         if self.type == "object" and not isinstance(value, dict):
-            yield Fault(self.field, "must be an object")
+            yield RequestFault(self.field, "must be an object")
         elif self.members and isinstance(value, dict):
             yield from self._member_faults(value)
         elif self.type != "object" and (complaint := self._complaint(value)):
-            yield Fault(self.field, complaint)
+            yield RequestFault(self.field, complaint)
 
-    def _member_faults(self, value: dict[str, Any]) -> Iterator[Fault]:
+    def _member_faults(self, value: dict[str, Any]) -> Iterator[RequestFault]:
         known = {member.wire.rpartition(".")[2]: member for member in self.members}
         for name, part in value.items():
             if name in known:
                 yield from known[name].faults(part)
             elif not self.open:
-                yield Fault(f"{self.field}.{name}", f"is not a known member; known: {', '.join(known)}")
+                yield RequestFault(f"{self.field}.{name}", f"is not a known member; known: {', '.join(known)}")
 
     def _complaint(self, value: Any) -> str | None:
         if self.type == "integer":

@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from shared.catalog.parameter import Parameter
-from shared.catalog.provider import NO_PRICES, NO_VALUES, NOTHING_OURS, Parameters, Price, Provider, RateWindow
-from shared.requests import Fault, GenerationRequest
+from shared.catalog.provider import NO_PRICES, NO_VALUES, NOTHING_OURS, DocumentedWindow, Parameters, Price, Provider
+from shared.requests import GenerationRequest, RequestFault
 
 _TITLE: Final = "PostEverywhere"
 _CREDITS: Final = {
@@ -43,7 +43,7 @@ PARAMETERS: Final = (
 _ALL: Final = Parameters(_TITLE, PARAMETERS)
 
 
-def check(request: GenerationRequest) -> list[Fault]:
+def check(request: GenerationRequest) -> list[RequestFault]:
     """Name everything that PostEverywhere cannot do."""
     return _ALL.check(request)
 
@@ -72,7 +72,7 @@ PROVIDER: Final = Provider(
     base_url="https://app.posteverywhere.ai/api/v1",
     key_help_url="https://developers.posteverywhere.ai",
     # Of one key. For generations the pages say 50 in 5 minutes, 60 an hour, 200 an hour; 50 an hour keeps them all.
-    windows=(RateWindow(60, 60.0), RateWindow(1000, 3600.0), RateWindow(50, 3600.0, "submit")),
+    windows=(DocumentedWindow(60, 60.0), DocumentedWindow(1000, 3600.0), DocumentedWindow(50, 3600.0, "submit")),
     concurrency=1,  # its media list shows no prompt: only one call in the air can be told from the others
     timeout_seconds=120.0,  # 2 to 8 s are documented; the vendor's own client waits this long
     quiet_seconds=120.0,  # none documented; no call of theirs was seen to take longer

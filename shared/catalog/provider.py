@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from shared.catalog.inline import InlineImages
 from shared.catalog.parameter import Parameter
-from shared.requests import Fault, GenerationRequest
+from shared.requests import GenerationRequest, RequestFault
 
 NO_VALUES: Final[Mapping[str, Any]] = MappingProxyType({})
 NO_PRICES: Final[Mapping[str, Decimal]] = MappingProxyType({})
@@ -16,11 +16,11 @@ NOTHING_OURS: Final[Mapping[str, str]] = MappingProxyType({})
 _FIELDS: Final = ("prompt", "model", "aspect_ratio", "size", "n", "seed", "output_format", "references")
 
 
-Rule = Callable[[GenerationRequest], Fault | None]
+Rule = Callable[[GenerationRequest], RequestFault | None]
 """A check of fields against each other: the fault of one of them, or None."""
 
 
-class RateWindow(NamedTuple):
+class DocumentedWindow(NamedTuple):
     """At most `requests` requests in any `seconds` seconds; of all requests, or of paid submits alone."""
 
     requests: int
@@ -35,7 +35,7 @@ class Price(NamedTuple):
     unit: str
 
 
-def check_together(request: GenerationRequest, faults: list[Fault], rules: Iterable[Rule]) -> list[Fault]:
+def check_together(request: GenerationRequest, faults: list[RequestFault], rules: Iterable[Rule]) -> list[RequestFault]:
     """Return `faults` and those of each rule, save for a field that is at fault by itself already."""
     blamed = {fault.field for fault in faults}
     found = filter(None, (rule(request) for rule in rules))
@@ -55,7 +55,7 @@ class Parameters:
         self._by_field = {parameter.field: parameter for parameter in self.all}
         self._options = {p.field.removeprefix("options."): p for p in self.all if p.field.startswith("options.")}
 
-    def check(self, request: GenerationRequest) -> list[Fault]:
+    def check(self, request: GenerationRequest) -> list[RequestFault]:
         """Name everything that this provider cannot do, each with its real limit; empty if it can do all."""
         faults = []
         for field in _FIELDS:
@@ -63,10 +63,10 @@ class Parameters:
             parameter = self._by_field.get(field)
             if value is None or value == ():
                 if parameter and parameter.required and not parameter.from_account:
-                    faults.append(Fault(field, f"is required by {self.title}"))
+                    faults.append(RequestFault(field, f"is required by {self.title}"))
             elif parameter is None:
                 if field != "n" or value != 1:
-                    faults.append(Fault(field, self._cannot(field)))
+                    faults.append(RequestFault(field, self._cannot(field)))
             else:
                 faults.extend(self._worded(parameter, value))
         if request.options:
@@ -100,19 +100,19 @@ class Parameters:
             return f"{self.title} makes one image a call; n must be 1: write one row for each image"
         return f"{self.title} has no {field}; leave it out"
 
-    def _check_options(self, options: Mapping[str, Any]) -> list[Fault]:
+    def _check_options(self, options: Mapping[str, Any]) -> list[RequestFault]:
         faults = []
         for name, value in options.items():
             parameter = self._options.get(name)
             if parameter is None:
-                faults.append(Fault(f"options.{name}", self._no_such_option(name)))
+                faults.append(RequestFault(f"options.{name}", self._no_such_option(name)))
             else:
                 faults.extend(self._worded(parameter, value))
         return faults
 
-    def _worded(self, parameter: Parameter, value: Any) -> Iterator[Fault]:
+    def _worded(self, parameter: Parameter, value: Any) -> Iterator[RequestFault]:
         for fault in parameter.faults(value):
-            yield Fault(fault.field, f"{fault.message} ({self.title})")
+            yield RequestFault(fault.field, f"{fault.message} ({self.title})")
 
     def _no_such_option(self, name: str) -> str:
         if name in self.ours:
@@ -143,16 +143,22 @@ class Provider:
     kind: Literal["async", "sync"]  # async = may answer before the image is made; sync = only afterwards
     base_url: str
     key_help_url: str
-    windows: tuple[RateWindow, ...]  # empty = none documented
+    windows: tuple[DocumentedWindow, ...]  # empty = none documented
     concurrency: int  # paid calls in the air at once
     timeout_seconds: float  # wall clock of one paid call
     quiet_seconds: float = 0.0  # after a lost call is over, until its purchase shows at the provider
     max_images: int
     unit: Literal["credit", "USD", "unbilled"]  # unbilled = declared free of charge, every amount is 0
     parameters: tuple[Parameter, ...]
-    check: Callable[[GenerationRequest], list[Fault]]
+    check: Callable[[GenerationRequest], list[RequestFault]]
     body: Callable[[GenerationRequest, Mapping[str, Any]], dict[str, Any]]
+    shows_lost: bool = True  # its own list or usage can show that a lost call bought nothing
     asked_again: bool = False  # a sync provider whose pictures can be asked for all the same
     price: Callable[[GenerationRequest, Mapping[str, Decimal]], Price | None]
     ours: Mapping[str, str]  # wire parameters that no row may set, each with the reason
     inline: InlineImages | None
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether it can be asked again about images that it has not delivered yet."""
+        return self.kind == "async" or self.asked_again

@@ -1,1 +1,1 @@
-"""All SQL: one function a question, each named for it; nobody else writes a statement."""
+"""All SQL of genqueue. Each function answers one question and is named after it. No other package writes SQL."""

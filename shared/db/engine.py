@@ -1,23 +1,36 @@
-"""The connection pool: every connection is bounded, so that no stuck peer can hold a row for ever."""
+"""The connection pool: every connection has time limits, so that no stuck peer can hold a row forever."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from psycopg.errors import InsufficientPrivilege, InvalidPassword
+from psycopg.errors import InsufficientPrivilege, InvalidPassword, ReadOnlySqlTransaction
+from psycopg.types.datetime import TimestamptzLoader
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+)
+
+from shared.db import search_path
 
 __all__ = [
     "Connection",
     "DatabaseUnavailableError",
     "Engine",
-    "TryAgainError",
-    "commit_all",
+    "UnfitServerError",
     "connect_arguments",
+    "is_forbidden",
     "open_engine",
+    "place",
     "plain_connection",
     "transaction",
 ]
@@ -28,23 +41,47 @@ _BOUNDS = {
     "idle_in_transaction_session_timeout": "30s",
     "timezone": "UTC",
 }
-_KEEPALIVE = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
+# The last one, in milliseconds, bounds unacknowledged data, which keepalives do not cover.
+_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+_UNPREPARED = {"prepare_threshold": None}  # another session does not know a prepared statement
+_SCHEMA = "genqueue_schema"
+_USED_AT = "genqueue_used_at"
+_RESTED_SECONDS = 1.0  # a ping costs as much as a short statement
+_LEAST_VERSION = 150_000
+READ_ONLY = "takes no writes: name the primary in GENQUEUE_DATABASE_URL, or take read-only mode away"
+"""What is said of a standby, and of a server or a role that is set to read-only."""
 
 
 class DatabaseUnavailableError(Exception):
     """The database cannot be reached or refuses us; the message says where and what to do, without secrets."""
 
 
+class UnfitServerError(DatabaseUnavailableError):
+    """This server cannot keep what the queue relies on, now or later; the message says why and what to do."""
+
+
 def connect_arguments(application: str) -> dict[str, Any]:
-    """Return libpq's parameters for a connection of ours; times are in the units of PostgreSQL."""
-    options = " ".join(f"-c {name}={value}" for name, value in _BOUNDS.items())
-    return {"connect_timeout": 10, "application_name": application, "options": options, **_KEEPALIVE}
+    """Return libpq's parameters for our connections; times are in PostgreSQL's units.
+
+    There are no `options`, because PgBouncer refuses a connection that has some. `search_path` sets the bounds.
+    """
+    return {"connect_timeout": 10, "application_name": application, **_KEEPALIVE}
 
 
-def open_engine(url: SecretStr, *, application: str, pool_size: int = 5) -> Engine:
+def open_engine(
+    url: SecretStr, *, application: str, pool_size: int = 5, schema: str = "", each_transaction: bool = False
+) -> Engine:
     """Return an engine for `url`; nothing is connected yet.
 
-    Raises `DatabaseUnavailableError` where the URL itself cannot be read.
+    `schema` contains our tables; empty: `public` if an older installation uses it, else `genqueue`. `each_transaction`
+    is for a process behind a pooler that may give each transaction another session. Raises `DatabaseUnavailableError`
+    if the URL itself cannot be read.
     """
     if not url.get_secret_value():
         raise DatabaseUnavailableError(
@@ -60,66 +97,111 @@ def open_engine(url: SecretStr, *, application: str, pool_size: int = 5) -> Engi
         raise DatabaseUnavailableError(
             f"GENQUEUE_DATABASE_URL names {parsed.get_backend_name()}; genqueue needs PostgreSQL 15 or newer"
         )
-    return create_engine(
+    engine = create_engine(
         parsed.set(drivername="postgresql+psycopg"),
-        connect_args=connect_arguments(application),
+        connect_args={**connect_arguments(application), **(_UNPREPARED if each_transaction else {})},
+        execution_options={_SCHEMA: schema},
         pool_size=pool_size,
         max_overflow=2,
-        pool_pre_ping=True,
         pool_timeout=30,
         hide_parameters=True,
     )
+    search_path.attach(engine, schema, _BOUNDS, each_transaction=each_transaction)
+    event.listen(engine, "connect", _read_any_time)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _ping_if_idle)
+    event.listen(engine, "connect", lambda connection, _record: _require_fit(connection), insert=True)
+    return engine
+
+
+def _require_fit(connection: psycopg.Connection[Any]) -> None:
+    """Close a connection to a server that we cannot even read from; the server itself says so, unasked."""
+    version, encoding = connection.info.server_version, connection.info.parameter_status("server_encoding")
+    why = ""
+    if 0 < version < _LEAST_VERSION:
+        why = f"is version {version // 10_000}: genqueue needs PostgreSQL 15 or newer"
+    elif encoding not in (None, "UTF8"):
+        why = f"has the encoding {encoding}: make a database with ENCODING 'UTF8' TEMPLATE template0"
+    if why:
+        where = f"{connection.info.host}:{connection.info.port}/{connection.info.dbname}"
+        connection.close()
+        raise UnfitServerError(f"PostgreSQL at {where} {why}")
+
+
+class _AnyTime(TimestamptzLoader):
+    """Reads a time beyond Python's range (the year 10000, infinity) as Python's last, so that a row can be shown."""
+
+    def load(self, data: Any) -> datetime:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return datetime.max.replace(tzinfo=UTC)
+
+
+def _read_any_time(connection: psycopg.Connection[Any], _record: object) -> None:
+    connection.adapters.register_loader("timestamptz", _AnyTime)
+
+
+def _note_use(_connection: object, record: Any) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _ping_if_idle(connection: psycopg.Connection[Any], record: Any, _proxy: object) -> None:
+    """Ask a connection that has rested whether it still lives: a restart of the database leaves dead ones behind."""
+    if time.monotonic() - record.info.get(_USED_AT, 0.0) < _RESTED_SECONDS:
+        return
+    try:
+        connection.execute("")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise DisconnectionError("the connection had died while it rested") from error
 
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection in a transaction that commits at the end.
 
-    Raises `DatabaseUnavailableError` where the database cannot be reached; other faults pass through.
+    Raises `DatabaseUnavailableError` if the database cannot be reached; other faults pass through.
     """
     try:
         with engine.begin() as connection:
             yield connection
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailableError(_unavailable(engine, error)) from error
+    except InternalError as error:
+        if isinstance(error.orig, ReadOnlySqlTransaction):
+            raise UnfitServerError(f"{place(engine)} {READ_ONLY}") from error
+        raise
 
 
 def plain_connection(engine: Engine, application: str) -> psycopg.Connection[Any]:
     """Return an autocommit connection outside the pool, for LISTEN, session locks and COPY.
 
-    Raises `psycopg.OperationalError` where the database cannot be reached.
+    Raises `psycopg.OperationalError` if the database cannot be reached.
     """
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    return psycopg.connect(url, autocommit=True, **connect_arguments(application))
+    connection = psycopg.connect(url, autocommit=True, **connect_arguments(application))
+    _require_fit(connection)
+    try:
+        search_path.settle(connection, engine.get_execution_options()[_SCHEMA], _BOUNDS)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def place(engine: Engine) -> str:
+    """Return in words where the database is, without secrets."""
+    return f"PostgreSQL at {engine.url.host or 'localhost'}:{engine.url.port or 5432}/{engine.url.database}"
 
 
 def _unavailable(engine: Engine, error: DBAPIError) -> str:
-    where = f"PostgreSQL at {engine.url.host or 'localhost'}:{engine.url.port or 5432}/{engine.url.database}"
+    where = place(engine)
     if isinstance(error.orig, (InvalidPassword, InsufficientPrivilege)) or "authentication" in str(error.orig):
         return f"{where} refuses the user {engine.url.username!r}; check GENQUEUE_DATABASE_URL"
     return f"{where} cannot be reached or gave up: {str(error.orig).strip().splitlines()[0]}"
 
 
-class TryAgainError(Exception):
-    """One write met a lock, a deadlock or a full disk while the connection lives on: it may pass."""
-
-
-def commit_all(engine: Engine, works: list[Callable[[Connection], Any]]) -> list[Any]:
-    """Run `works` in one transaction, each in a savepoint, and return each one's result or exception.
-
-    Raises where the connection was lost, so that nothing or everything may have been committed: works must be safe
-    to repeat. What may pass by itself comes back as `TryAgainError`.
-    """
-    results: list[Any] = []
-    with engine.begin() as connection:
-        for work in works:
-            try:
-                with connection.begin_nested():
-                    results.append(work(connection))
-            except (OperationalError, InterfaceError) as error:
-                if error.connection_invalidated or connection.invalidated:
-                    raise
-                results.append(TryAgainError(type(error.orig).__name__))
-            except Exception as error:  # noqa: BLE001 - handed back to the one who asked for this write
-                results.append(error)
-    return results
+def is_forbidden(error: BaseException) -> bool:
+    """Tell whether PostgreSQL refused a statement because our role lacks the right to it."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, InsufficientPrivilege)

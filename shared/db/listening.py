@@ -1,11 +1,11 @@
-"""A session of its own: it hears wake-ups and holds the lock that proves its worker alive."""
+"""A separate session that receives wake-ups and holds the lock that proves its worker alive."""
 
 from typing import Any
 
 import psycopg
 
 from shared.db.engine import Engine, plain_connection
-from shared.db.enqueue import WAKE_CHANNEL
+from shared.db.jobs.enqueue import WAKE_CHANNEL
 
 
 class Listener:
@@ -29,6 +29,15 @@ class Listener:
         for _notice in self._connection.notifies(timeout=seconds, stop_after=1):
             woken = True
         return woken
+
+    def is_alive(self) -> bool:
+        """Tell whether the session still lives, and with it the lock; one that does not is closed."""
+        try:
+            self._connection.execute("SELECT 1")
+        except psycopg.Error:
+            self._connection.close()
+            return False
+        return True
 
     def close(self) -> None:
         """End the session; its lock goes with it."""

@@ -1,15 +1,20 @@
-"""Worker processes: who lives, who ticks, and the lock that proves a sender gone."""
+"""Worker processes: which are alive, which tick, and the lock that proves a sender gone."""
 
 from sqlalchemy import Connection, text
 
-from shared.db.claims import CRASHES
+from shared.db import troubles
+from shared.db.jobs.claims import CRASHES
 
 ALIVE_SECONDS = 15.0
-"""A worker whose tick is older counts as gone for sharing out work (never for deciding about money)."""
+"""A worker whose tick is older counts as gone for dividing work, never for decisions about money."""
+STUCK_SECONDS = 60.0
+"""Evidence that the database has not accepted for longer than this is trouble; a restart of PostgreSQL is shorter."""
 
 _BEAT = text("""
-INSERT INTO worker (name, lock_key, slots) VALUES (:name, :lock_key, :slots)
-ON CONFLICT (name) DO UPDATE SET lock_key = excluded.lock_key, slots = excluded.slots, last_tick_at = now()
+INSERT INTO worker (name, lock_key, slots, stuck_since)
+VALUES (:name, :lock_key, :slots, CASE WHEN :stuck > 0 THEN now() - :stuck * interval '1 second' END)
+ON CONFLICT (name) DO UPDATE SET lock_key = excluded.lock_key, slots = excluded.slots, last_tick_at = now(),
+  stuck_since = excluded.stuck_since
 """)
 _FORGET = text("DELETE FROM worker WHERE last_tick_at < now() - interval '1 day'")
 _SLOTS = text("""
@@ -20,25 +25,30 @@ SELECT name, lock_key FROM worker WHERE last_tick_at < now() - :alive * interval
   AND pg_try_advisory_xact_lock_shared(lock_key)
 """)
 _FREE = text(f"""
-UPDATE job SET due_at = now(), company = NULL, crashes = {CRASHES}
+UPDATE job SET due_at = now(), begun_together = NULL, crashes = {CRASHES}
 WHERE claimed_by = :name AND due_at IS NOT NULL RETURNING id, epoch, state, crashes
 """)
 _BURY = text("DELETE FROM worker WHERE name = :name")
 _LIST = text("""
-SELECT name, slots, started_at, last_tick_at, extract(epoch FROM now() - last_tick_at) AS tick_age_seconds
+SELECT name, slots, started_at, last_tick_at, extract(epoch FROM now() - last_tick_at) AS tick_age_seconds,
+  coalesce(extract(epoch FROM now() - stuck_since), 0) AS stuck_seconds
 FROM worker ORDER BY name
 """)
 
 
-def beat(connection: Connection, *, name: str, lock_key: int, slots: int) -> None:
-    """Record that this worker's dispatcher moves; `doctor` and health checks read it."""
-    connection.execute(_BEAT, {"name": name, "lock_key": lock_key, "slots": slots})
+def heartbeat(connection: Connection, *, name: str, lock_key: int, slots: int, stuck_seconds: float = 0.0) -> None:
+    """Record that this worker's dispatcher ticks; `doctor` and health checks read it.
+
+    `stuck_seconds`: how long the oldest thing that it has to record has waited for the database to take it.
+    """
+    connection.execute(_BEAT, {"name": name, "lock_key": lock_key, "slots": slots, "stuck": stuck_seconds})
 
 
-def leave(connection: Connection, name: str) -> None:
-    """Forget a worker that stopped in good order, and any that died long ago."""
+def sign_off(connection: Connection, name: str) -> None:
+    """Delete a worker that stopped cleanly, and any that died long ago."""
     connection.execute(_BURY, {"name": name})
     connection.execute(_FORGET)
+    troubles.record(connection, name, {})
 
 
 def live_slots(connection: Connection) -> int:
@@ -46,8 +56,8 @@ def live_slots(connection: Connection) -> int:
     return int(connection.execute(_SLOTS, {"alive": ALIVE_SECONDS}).scalar_one())
 
 
-def bury(connection: Connection, me: str) -> dict[str, int]:
-    """Make the claims of workers that are proved gone due at once; return by worker how many jobs it had.
+def release_dead(connection: Connection, me: str) -> dict[str, int]:
+    """Make the claims of workers that are proved gone due at once; return the number of jobs by worker.
 
     The proof is the session lock: a frozen process still holds it, a dead one does not.
     """
@@ -59,5 +69,5 @@ def bury(connection: Connection, me: str) -> dict[str, int]:
 
 
 def listing(connection: Connection) -> list[dict[str, object]]:
-    """Return the workers with the age of their last tick in seconds."""
+    """Return the workers with the age in seconds of their last tick and of their oldest unrecorded evidence."""
     return [dict(row) for row in connection.execute(_LIST).mappings()]

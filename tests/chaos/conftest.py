@@ -15,7 +15,8 @@ def ground() -> Iterator[ChaosSite]:
 
 @pytest.fixture
 def site(ground: ChaosSite) -> Iterator[ChaosSite]:
-    """The ground, whole and without workers."""
+    """The ground, whole and without workers, whatever file ran before in this process."""
+    ground.stop_workers()
     ground.simulator.put_faults({})
     yield ground
     ground.points.disarm()

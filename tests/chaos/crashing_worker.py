@@ -8,22 +8,27 @@ settings shrink as the simulator's time does, or each death of a poller would ho
 import os
 import sys
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from ops.cli.worker import worker as run_worker
 from tests.chaos import skewed_clock
 from tests.chaos.points import Points
-from worker import dispatch, inline, paid_post, reconcile, runtime, storage, submit, tasks, transfer
-from worker.fetch import Fetcher
-from worker.paid_post import PaidPost, Reply
+from worker import runtime, served_accounts, tasks
+from worker.evidence import inline_answers
+from worker.next_step import lost_call
+from worker.stages import reconcile, submit, transfer
+from worker.transport import paid_post, storage
+from worker.transport.download import Fetcher
+from worker.transport.paid_post import PaidPost, PaidReply
 
 WAITS = {
     (runtime, "API_SECONDS"): 4.0,
-    (dispatch, "_RECONCILE_LEASE"): 8.0,
+    (served_accounts, "API_SECONDS"): 4.0,
+    (runtime, "RECONCILE_LEASE"): 8.0,
     (reconcile, "_LEASE_SECONDS"): 15.0,
-    (reconcile, "_SENDER_SECONDS"): 20.0,
+    (lost_call, "_SENDER_SECONDS"): 20.0,
 }
 """How long a question, and a look at a doubt, may take; when a call whose sender still runs is looked at again."""
 _REQUEST_WRITTEN = "http11.receive_response_headers.started"
@@ -69,7 +74,7 @@ def _around_post(points: Points) -> None:
     async def sending(self: PaidPost, url: str, **options: Any) -> Any:
         await points.pass_by("before_post")
         reply = await send(self, url, **options)
-        if isinstance(reply, Reply):
+        if isinstance(reply, PaidReply):
             await points.pass_by("after_reply")
         return reply
 
@@ -78,11 +83,16 @@ def _around_post(points: Points) -> None:
         if event == _REQUEST_WRITTEN:
             await points.pass_by("after_request_left")
 
-    PaidPost.send, paid_post._Wire.trace = sending, tracing  # type: ignore[method-assign]
+    PaidPost.send, paid_post._Wire.trace = sending, tracing
 
 
 def _around_transfer(points: Points) -> None:
-    received, extract, put, write = Fetcher._received, inline._extract, storage.Storage.put, runtime.Runtime.write
+    received, extract, put, write = (
+        Fetcher._received,
+        inline_answers._extract,
+        storage.Storage.put,
+        runtime.Runtime.write_joined,
+    )
 
     async def receiving(self: Fetcher, *given: Any) -> Any:
         await points.pass_by("mid_download")
@@ -96,13 +106,13 @@ def _around_transfer(points: Points) -> None:
         put(self, key, *given, **options)
         points.pass_by_in_thread("after_put" if key.startswith("images/") else "after_keep")
 
-    async def writing(self: Any, work: Callable[[Any], Any]) -> Any:
-        if isinstance(work, partial) and work.func is transfer._end:
+    async def writing(self: Any, work: Callable[..., Any], *given: Any, **options: Any) -> Any:
+        if work is transfer.end_all:
             await points.pass_by("before_final_write")
-        return await write(self, work)
+        return await write(self, work, *given, **options)
 
-    Fetcher._received, inline._extract = receiving, extracting  # type: ignore[method-assign]
-    storage.Storage.put, runtime.Runtime.write = putting, writing  # type: ignore[method-assign]
+    Fetcher._received, inline_answers._extract = receiving, extracting
+    storage.Storage.put, runtime.Runtime.write_joined = putting, writing
 
 
 def tell_who_pays(directory: Path) -> None:

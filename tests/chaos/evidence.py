@@ -35,7 +35,8 @@ FROM submission s JOIN job ON job.id = s.job_id JOIN batch ON batch.id = job.bat
 ORDER BY s.opened_at
 """
 _OWNED: Final = """
-SELECT key FROM image WHERE state = 'stored' UNION SELECT 'submissions/' || id || '/reply' FROM submission
+SELECT key FROM image WHERE key IS NOT NULL UNION SELECT 'submissions/' || id || '/reply' FROM submission
+UNION SELECT 'submissions/' || id || '/answer' FROM submission WHERE outcome <> 'not_sent'
 """
 
 

@@ -51,6 +51,7 @@ def _lines(run: Run) -> Iterator[str]:
     yield from _table("figure", "value", _figures(run))
     yield from _table("in hand at a kill", "kills; seconds until the last had moved on: median, worst", _recovery(run))
     yield from _table("done to it", "times", dict(sorted(run.monkey.done.items())))
+    yield from _table("a provider that is wrong", "how, and for which part of the run", _lies(run))
     yield from _table("fault of the simulator", "requests", _faults(run))
     yield from _table("in doubt because of", "jobs", dict(run.site.sql(_DOUBTS, list(BATCHES))))
     yield from _table("doubt settled", "jobs", dict(run.site.sql(_SETTLED, list(BATCHES))))
@@ -89,10 +90,19 @@ def _settings() -> Iterator[str]:
             yield f"{name.removeprefix('GENQUEUE_').lower()}={value}"
 
 
+def _lies(run: Run) -> dict[str, str]:
+    return {
+        f"{lie.target}: {lie.kind}": ", ".join(f"{name}={value}" for name, value in lie.settings.items())
+        + f", {lie.at:.0%} to {lie.until:.0%}"
+        for lie in run.actions
+        if lie.settings
+    }
+
+
 def _faults(run: Run) -> dict[str, int]:
     counted: Counter[str] = Counter()
     for row in run.site.simulator.counters()["requests"]:
-        if not str(row["outcome"]).isdecimal() or row["outcome"] == "429":
+        if not str(row["outcome"]).isdecimal() or row["outcome"] in {"404", "429"}:
             counted[f"{row['route']}: {row['outcome']}"] += row["count"]
     return dict(sorted(counted.items()))
 

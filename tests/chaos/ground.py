@@ -10,7 +10,6 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psycopg
-from pydantic import SecretStr
 
 from ops.running import simulated_accounts
 from ops.simulator import (
@@ -23,12 +22,10 @@ from ops.simulator import (
     SimulatorConfig,
 )
 from ops.stack import Home, Stack
-from ops.stack.process import Process
-from shared.broker import Stage
-from shared.db import migrating
-from shared.db.engine import open_engine
+from ops.stack.process import ServerProcess
+from shared.lifecycle import Stage
 from tests.chaos.points import PROVIDERS, Points
-from tests.e2e.site import STOP_SECONDS, Site, open_site
+from tests.e2e.site import STOP_SECONDS, Site, migrate, open_site
 from tests.e2e.spawning import IMPORTS, hurry
 from tests.support.s3_gate import S3Gate
 from tests.support.tcp_proxy import TcpProxy
@@ -54,6 +51,7 @@ SETTINGS: Final = {
     "poll_first_seconds": 0.3,
     "poll_max_seconds": 1.0,
     "fetch_tries": 6,
+    "believe_seconds": 5,
     "doubts_before_pause": 10,
     "probe_first_seconds": 3,
     "probe_max_seconds": 10,
@@ -62,11 +60,11 @@ SETTINGS: Final = {
     "worker_slots": 16,
 }
 _OPEN: Final = """
-SELECT custom_id, state, error_code, claimed_by, epoch, tries, due_at - now() AS due,
+SELECT custom_id, state, error_code, error, claimed_by, epoch, tries, due_at - now() AS due,
   (SELECT string_agg(concat_ws(':', index, image.state, link IS NOT NULL, image.tries, image.error_code), ' ')
    FROM image WHERE job_id = job.id) AS images
 FROM job
-WHERE state NOT IN ('succeeded', 'failed', 'cancelled') AND NOT parked ORDER BY due_at LIMIT 20
+WHERE state NOT IN ('succeeded', 'failed', 'cancelled') ORDER BY on_hold, due_at LIMIT 30
 """
 
 
@@ -79,7 +77,7 @@ class ChaosSite(Site):
     points: Points = field(kw_only=True)
     directory: Path = field(kw_only=True)
 
-    def start_worker(self, name: str, **settings: str) -> Process:
+    def start_worker(self, name: str, **settings: str) -> ServerProcess:
         """Start a worker process through the launcher; the supervisor keeps it alive."""
         spool = self.directory / f"spool-{settings.pop('host', 'one')}"
         spool.mkdir(exist_ok=True)
@@ -96,7 +94,7 @@ class ChaosSite(Site):
         self.workers[name] = self.stack.spawn(name, argv, environment, stop_seconds=STOP_SECONDS)
         return self.workers[name]
 
-    def process(self, name: str) -> Process:
+    def process(self, name: str) -> ServerProcess:
         """Return the present process of a worker."""
         return self.stack._children[name].process
 
@@ -150,9 +148,7 @@ def open_ground(seed: int = 0, *, keep: bool = False) -> Iterator[ChaosSite]:
     with contextlib.ExitStack() as undo:
         simulator = undo.enter_context(Simulator(replace(SIMULATED, seed=seed)).serve())
         stack = undo.enter_context(Stack(Home(place / "home")))
-        engine = open_engine(SecretStr(stack.endpoints.database_url), application="chaos", pool_size=1)
-        migrating.migrate(engine)
-        engine.dispose()
+        migrate(stack)
         network = undo.enter_context(TcpProxy(_port(simulator.url)).serve())
         gate = undo.enter_context(S3Gate(_port(stack.endpoints.s3_endpoint_url)).serve())
         (place / "points").mkdir()

@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import inf
 from typing import Final
 from uuid import UUID
 
 from pydantic import SecretStr
 
-from shared.broker import Stage, create_app
+from shared.broker import create_app
 from shared.db.engine import DatabaseUnavailableError
-from shared.db.transitions import Claim
+from shared.db.jobs.transitions import Claim
+from shared.lifecycle import Stage
 from tests.chaos.ground import ChaosSite
 from tests.chaos.plan import WORKERS, Action
 from tests.e2e.site import delete_redis_data
@@ -50,12 +52,14 @@ class Monkey:
     cancelled: set[UUID] = field(default_factory=set)
     """Jobs whose cancelling was asked for."""
     _next: int = 0
-    _undo: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+    _undo: list[tuple[float, float, Callable[[], None]]] = field(default_factory=list)
+    """What ends an outage: at a monotonic time or at a share of the jobs, whichever comes first."""
+    _hosts_away: Counter[str] = field(default_factory=Counter)
     _waiting: tuple[float, Action] | None = None
 
     def step(self, settled: float) -> None:
         """Undo what is over, then do the next action if its moment has come and its victim is there."""
-        self._end_what_is_over()
+        self._end_what_is_over(settled)
         if self._waiting:
             self._await_crash(*self._waiting)
             return
@@ -72,7 +76,7 @@ class Monkey:
 
     def make_whole(self) -> None:
         """End every outage now: the run is over."""
-        for _, undo in self._undo:
+        for *_, undo in self._undo:
             undo()
         self._undo.clear()
         self.site.points.disarm()
@@ -80,7 +84,7 @@ class Monkey:
     def _aimed(self, action: Action) -> Action | None:
         """Return the action with a victim that holds work, another than planned where need be; None where none does."""
         ready = [name for name in WORKERS if self._has_settled_in(name)]
-        if not ready or action.kind == "crash" or not action.target:
+        if not ready or action.target not in WORKERS:
             return action if ready else None
         return action if action.target in ready else replace(action, target=ready[0])
 
@@ -116,17 +120,36 @@ class Monkey:
             "network stalled": lambda action: self._for(action, site.network.stall, site.network.flow),
             "messages doubled": lambda _: self._double_messages(),
             "cancel": lambda _: self._cancel(),
+            "image host away": lambda action: self._for(
+                action, partial(self._host_goes, action.target, 1), partial(self._host_goes, action.target, -1)
+            ),
+            **dict.fromkeys((lie.kind for lie in self.actions if lie.settings), self._lie),
         }
 
     def _for(self, action: Action, begin: Callable[[], None], end: Callable[[], None]) -> None:
         begin()
-        self._undo.append((time.monotonic() + action.seconds, end))
+        self._undo.append((time.monotonic() + action.seconds, inf, end))
 
-    def _end_what_is_over(self) -> None:
+    def _lie(self, action: Action) -> None:
+        """Have a simulated provider say something wrong of itself until the action's share of the jobs."""
+        simulator, provider = self.site.simulator, action.target
+        honest = {name: getattr(getattr(simulator.config, provider), name) for name in action.settings}
+        simulator.put_settings({provider: dict(action.settings)})
+        self._undo.append((inf, action.until, lambda: simulator.put_settings({provider: honest})))
+
+    def _host_goes(self, provider: str, more: int) -> None:
+        self._hosts_away[provider] += more
+        away = [name for name, times in self._hosts_away.items() if times]
+        script = [
+            {"match": {"provider": name, "route": "download"}, "fault": "refuse_503", "times": None} for name in away
+        ]
+        self.site.simulator.put_script(script)
+
+    def _end_what_is_over(self, settled: float) -> None:
         now = time.monotonic()
-        over = [undo for moment, undo in self._undo if moment <= now]
-        self._undo = [(moment, undo) for moment, undo in self._undo if moment > now]
-        for undo in over:
+        over = [row for row in self._undo if row[0] <= now or row[1] <= settled]
+        self._undo = [row for row in self._undo if row not in over]
+        for *_, undo in over:
             undo()
 
     def _await_crash(self, until: float, action: Action) -> None:
@@ -147,7 +170,7 @@ class Monkey:
     def _stop(self, action: Action) -> None:
         process = self.site.process(action.target)
         process.send(signal.SIGSTOP)
-        self._undo.append((time.monotonic() + action.seconds, lambda: process.send(signal.SIGCONT)))
+        self._undo.append((time.monotonic() + action.seconds, inf, lambda: process.send(signal.SIGCONT)))
 
     def _restart(self, name: str, *, hard: bool) -> None:
         if hard:

@@ -17,7 +17,9 @@ _REFUSED_EVERY: Final = 51  # five providers do not divide it: each has its turn
 
 def one(provider: str, custom_id: str, *, n: int = 1, mark: str = "") -> dict[str, Any]:
     """Return one row of one provider."""
-    row: dict[str, Any] = {"provider": provider, "custom_id": custom_id, "prompt": f"{custom_id} a harbour {mark}"}
+    # Its accent and quotes are what a provider may echo in another form.
+    prompt = f'{custom_id} a harbour with "Caf\u00e9" on a sign {mark}'
+    row: dict[str, Any] = {"provider": provider, "custom_id": custom_id, "prompt": prompt}
     if model := _MODELS.get(provider):
         row["model"] = model
     if n > 1:

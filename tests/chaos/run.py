@@ -37,12 +37,14 @@ _LOST: Final[dict[str, Any]] = {
         "close_after_read": {"rate": 0.01, "accepted": True},
         "error_5xx": {"rate": 0.02, "status": 500, "accepted": True},
         "truncate": 0.02,
+        "error_in_2xx": {"rate": 0.01, "accepted": True},
     },
     "banatie": {
         "reply_lost": 0.04,
         "reset_after_read": {"rate": 0.02, "accepted": False},
         "error_5xx": {"rate": 0.02, "status": 504, "accepted": True},
         "html_body": 0.02,
+        "error_in_2xx": {"rate": 0.01, "accepted": False},
     },
     "getimg": {
         "reply_lost": 0.03,
@@ -50,12 +52,14 @@ _LOST: Final[dict[str, Any]] = {
         "close_after_read": {"rate": 0.02, "accepted": False},
         "truncate": {"rate": 0.02, "chunked": True},
         "empty_body": 0.01,
+        "error_in_2xx": {"rate": 0.01, "accepted": True},
     },
     "openrouter": {
         "reply_lost": 0.04,
         "reset_after_read": {"rate": 0.02, "accepted": True},
         "truncate": 0.02,
         "error_5xx": {"rate": 0.02, "status": 502, "accepted": True},
+        "error_in_2xx": {"rate": 0.01, "accepted": False},
     },
     "posteverywhere": {
         "reply_lost": 0.03,
@@ -63,6 +67,7 @@ _LOST: Final[dict[str, Any]] = {
         "reset_after_read": {"rate": 0.02, "accepted": False},
         "not_utf8": 0.02,
         "error_5xx": {"rate": 0.01, "status": 503, "accepted": True},
+        "error_in_2xx": {"rate": 0.01, "accepted": True},
     },
 }
 _REFUSED: Final = {"429": 0.02}
@@ -134,7 +139,7 @@ def fault_rates() -> dict[str, Any]:
 
 def start_workers(site: ChaosSite) -> None:
     """Start three workers: one in order, one early by minutes that publishes twice, one late and on another host."""
-    odd = (
+    odd: tuple[dict[str, str], ...] = (
         {},
         {"CHAOS_SKEW_SECONDS": "240", "CHAOS_PUBLISHES_TWICE": "1"},
         {"CHAOS_SKEW_SECONDS": "-420", "host": "two"},

@@ -12,3 +12,4 @@ def test_a_seeded_run_of_kills_and_outages_pays_no_job_twice_and_explains_every_
     assert run.monkey.done["kill"] + run.monkey.done["crash"] >= 6
     assert run.monkey.done["redis wiped"] == 1
     assert run.monkey.done["postgres killed"] == 1
+    assert run.monkey.done["clock wrong"] == run.monkey.done["list frozen"] == run.monkey.done["usage frozen"] == 1

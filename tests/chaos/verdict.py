@@ -1,9 +1,9 @@
 """The verdict over a run, by the simulator's bill, its log and the bucket as much as by our own rows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from shared.errors import CODES
 from tests.chaos.evidence import Evidence, Job
@@ -12,6 +12,11 @@ from tests.chaos.orders import refused_on_purpose
 
 _FINAL: Final = {"succeeded", "failed", "cancelled"}
 _BY_HAND: Final = "written_off"
+_CUT: Final = {("unknown", "answer_unreadable"), ("rejected", _BY_HAND)}
+"""How a call stands whose answer broke off: before and after a person says that it cost nothing."""
+
+_MARK: Final = "submissions/high-water-"
+"""How far the database had come, kept beside the answers: a restored one is known by it."""
 
 Check = Callable[[Evidence], Iterator[str]]
 
@@ -67,17 +72,26 @@ def sent_no_more_once_taken(found: Evidence) -> Iterator[str]:
         taken = [
             number
             for number, post in enumerate(posts)
-            if post["paid"] or (200 <= post["status"] < 300 and custom_id not in by_bill)
+            if post["paid"] or (_said_to_be_taken(post) and custom_id not in by_bill)
         ]
         if taken and taken[0] != len(posts) - 1:
             yield f"{custom_id} was sent again after it was taken: {[post['outcome'] for post in posts]}"
 
 
+def _said_to_be_taken(post: Mapping[str, Any]) -> bool:
+    """Tell whether its answer was a success; an error under the status of success is none, and the bill decides."""
+    return 200 <= post["status"] < 300 and post["outcome"] != "error_in_2xx"
+
+
 def nothing_lost(found: Evidence) -> Iterator[str]:
     """A job fails only where that was asked for, or where a person gave it up; what is bought has every picture."""
     stored = Counter(row.custom_id for row in found.stored)
+    cut = _answered_in_part(found)
     for job in found.jobs:
         charged = bool(found.charges.get(job.custom_id))
+        if job.custom_id in cut and stored[job.custom_id]:
+            yield from _wrong_after_a_cut(job, stored[job.custom_id])
+            continue
         on_purpose = refused_on_purpose(job.prompt) or job.error_code == _BY_HAND
         asked_for = on_purpose or (job.state == "cancelled" and job.id in found.cancelled)
         if job.state in {"failed", "cancelled"} and not asked_for:
@@ -89,9 +103,25 @@ def nothing_lost(found: Evidence) -> Iterator[str]:
             yield f"{job.custom_id} succeeded and was never charged"
 
 
+def _answered_in_part(found: Evidence) -> set[str]:
+    """Return whose answer broke off: its whole pictures are kept, its cost stays open, and no bill shows a sale."""
+    return {
+        custom_id
+        for custom_id, outcome, code in found.submissions.values()
+        if (outcome, code) in _CUT and not found.charges.get(custom_id)
+    }
+
+
+def _wrong_after_a_cut(job: Job, stored: int) -> Iterator[str]:
+    end = ("succeeded", None) if stored == job.images else ("failed", "partial_result")
+    if (job.state, job.error_code) != end and job.state != "cancelled":
+        yield f"{job.custom_id} is {job.state} ({job.error_code}) with {stored} of {job.images} pictures of it"
+
+
 def stored_as_served(found: Evidence) -> Iterator[str]:
-    """Every row's object is in the bucket with the row's bytes, and is a picture that was sold to this job, once."""
+    """Every row's object is in the bucket with the row's bytes; each picture that was sold to a job is stored once."""
     left = {custom_id: Counter(pictures.values()) for custom_id, pictures in found.pictures.items()}
+    cut = _answered_in_part(found)  # the simulator serves only what it billed
     for row in found.stored:
         sha256, length = found.objects.get(row.key, ("", 0))
         # Which variant is which is not told by a list that a lost call is found in: any order is right.
@@ -101,14 +131,14 @@ def stored_as_served(found: Evidence) -> Iterator[str]:
             yield f"{row.custom_id} {row.index}: {row.key} is not in the bucket"
         elif (sha256, length) != (row.sha256, row.bytes):
             yield f"{row.custom_id} {row.index}: {row.key} holds other bytes than its row says"
-        elif served[sha256] < 0:
+        elif served[sha256] < 0 and row.custom_id not in cut:
             yield f"{row.custom_id} {row.index}: stored {sha256[:12]}, which the simulator does not serve for it"
 
 
 def every_object_owned(found: Evidence) -> Iterator[str]:
-    """Every object is a row's picture, or the kept answer of one of our submissions."""
+    """Every object is a row's picture, the kept answer of one of our submissions, or the database's mark."""
     for key in found.objects:
-        if key not in found.owned:
+        if key not in found.owned and not key.startswith(_MARK):
             yield f"nobody owns the object {key}"
 
 
@@ -141,8 +171,9 @@ def _billed(found: Evidence) -> defaultdict[str, Decimal]:
 
 
 def resolve_as_support_would(site: ChaosSite, found: Evidence) -> int:
-    """End each held job by what the simulator's bill shows for it; return how many there were."""
-    held = [job for job in found.jobs if job.state == "in_doubt"]
+    """End each held job, and each open cost, by what the simulator's bill shows for it; return how many there were."""
+    cut = _answered_in_part(found)
+    held = [job for job in found.jobs if job.state == "in_doubt" or job.custom_id in cut]
     for job in held:
         amount = sum((charge.amount for charge in found.charges.get(job.custom_id, ())), Decimal(0))
         site.client.resolve(job.id, resend=False, charged=amount)

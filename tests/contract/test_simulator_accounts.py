@@ -1,6 +1,7 @@
 """The simulator's bill, balances and log."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -36,7 +37,7 @@ def test_the_bill_has_one_line_per_accepted_post_lost_replies_included(
 
 
 def test_a_balance_runs_out_exactly_and_a_top_up_goes_on(start: Any, web: httpx.Client, submission: Submission) -> None:
-    sim = start(accounts=(AccountConfig(provider="bloom", key="three", balance=3),))
+    sim = start(accounts=(AccountConfig(provider="bloom", key="three", balance=Decimal(3)),))
     bodies = [submission(f"p{n}") for n in range(4)]
     assert [submit(web, sim, body, "three").status_code for body in bodies] == [202, 202, 202, 402]
     told = web.post(f"{sim.url}/_sim/accounts/bloom/three", json={"add": "2"}).json()

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -18,7 +18,7 @@ from ops.simulator import BloomSettings, Simulator
 Submission = Callable[..., dict[str, Any]]
 
 _DOCUMENT = json.loads((Path(__file__).parent / "bloom-openapi.json").read_text())
-_REGISTRY = Registry().with_resource("urn:bloom", Resource(_DOCUMENT, DRAFT202012))
+_REGISTRY = Registry().with_resource("urn:bloom", cast("Any", Resource)(_DOCUMENT, DRAFT202012))
 _FIFTEEN = {
     "id", "source", "status", "failureReason", "prompt", "description", "imageUrl", "aspectRatio", "width", "height",
     "actionType", "variantGroupId", "workspaceId", "workspaceName", "createdAt",

@@ -23,6 +23,20 @@ def test_drawn_faults_follow_the_seed_and_not_the_order_of_requests() -> None:
     assert 70 < kinds.count("error_5xx") < 130
 
 
+def test_another_script_leaves_what_the_rates_draw_next_as_it_was() -> None:
+    spec = {"seed": 7, "rates": {"bloom.submit": {"reply_lost": 0.5}}}
+    plain, scripted = faults.FaultPlan(spec, seed=0), faults.FaultPlan(spec, seed=0)
+
+    def drawn(plan: faults.FaultPlan) -> list[str | None]:
+        found = [plan.choose("bloom", "submit", "the same body", "", None) for _ in range(20)]
+        return [fault.kind if fault else None for fault in found]
+
+    first = drawn(plain), drawn(scripted)
+    scripted.put_script([{"match": {"route": "download"}, "fault": "refuse_503", "times": None}])
+    away = scripted.choose("bloom", "download", "", "", None)
+    assert (away is not None, first[0] == first[1], drawn(plain) == drawn(scripted)) == (True, True, True)
+
+
 @pytest.mark.parametrize(
     ("plan", "complaint"),
     [

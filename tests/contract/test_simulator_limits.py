@@ -7,7 +7,7 @@ import pytest
 
 from ops.simulator import AccountConfig, BanatieSettings, BloomSettings, PostEverywhereSettings, SimulatorConfig
 from ops.simulator.accounts import Accounts
-from ops.simulator.clock import Clock
+from ops.simulator.clock import SimulatedClock
 
 
 def test_bloom_refuses_the_121st_request_of_a_minute_and_admits_one_when_the_window_slides(
@@ -24,9 +24,11 @@ def test_bloom_refuses_the_121st_request_of_a_minute_and_admits_one_when_the_win
 
 @pytest.mark.parametrize("provider", ["openrouter", "posteverywhere", "banatie"])
 def test_a_window_admits_its_number_of_requests_and_more_when_it_slides(provider: str) -> None:
-    now, limits = [1000.0], {"requests_per_minute": 2, "requests_per_hour": 3}
-    config = SimulatorConfig(time_scale=1, accounts=(AccountConfig(provider=provider, key="k", **limits),))
-    accounts = Accounts(config, config.wires(), Clock(1, lambda: now[0]))
+    now = [1000.0]
+    config = SimulatorConfig(
+        time_scale=1, accounts=(AccountConfig(provider=provider, key="k", requests_per_minute=2, requests_per_hour=3),)
+    )
+    accounts = Accounts(config, config.wires(), SimulatedClock(1, lambda: now[0]))
     account = accounts.find(provider, "k")
     assert account is not None
 

@@ -19,7 +19,7 @@ from ops.simulator import OpenRouterSettings, Simulator
 
 _EXAMPLES = json.loads((Path(__file__).parent / "provider-examples.json").read_text())["openrouter"]
 _MODEL = "sim/photo"
-_TYPED = {
+_TYPED: dict[int, Any] = {
     400: errors.BadRequestResponseError,
     401: errors.UnauthorizedResponseError,
     402: errors.PaymentRequiredResponseError,

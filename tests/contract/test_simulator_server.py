@@ -80,6 +80,19 @@ def test_bill_pictures_and_balances_survive_a_restart(
     assert credit == 100_000 - 2
 
 
+def test_it_answers_under_its_own_names_alone(web: httpx.Client, base_config: SimulatorConfig) -> None:
+    with Simulator(base_config).serve() as sim:
+        for name in ("localhost", "127.0.0.1:1", "[::1]:8900"):
+            assert web.get(f"{sim.url}/_sim/bill", headers={"Host": name}).status_code == 200, name
+        for path in ("/_sim/bill", "/_sim/faults", "/bloom/api/v1/credits"):
+            assert web.get(f"{sim.url}{path}", headers={"Host": "rebound.example:8900"}).status_code == 421, path
+    with Simulator(replace(base_config, public_url="http://Sim.example:8900")).serve() as sim:
+        port = sim.port
+        for name, status in (("sim.example:8900", 200), ("simulator", 421)):
+            reply = web.get(f"http://127.0.0.1:{port}/_sim/bill", headers={"Host": name})
+            assert reply.status_code == status, name
+
+
 def test_every_providers_own_memory_survives_a_restart(
     tmp_path: Path, web: httpx.Client, base_config: SimulatorConfig
 ) -> None:

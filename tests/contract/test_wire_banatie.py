@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,7 +11,7 @@ import pytest
 from ops.simulator import BanatieSettings, Simulator
 from shared.lifecycle import ImageState, Outcome
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, AccountFacts, Again, Found
+from worker.providers.contract import Accepted, AccountFacts, RetryRule
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 OPEN: dict[str, Any] = {"requests_per_hour": None, "latency": (4, 9)}
@@ -41,7 +41,7 @@ def test_an_answer_may_be_the_beginning_or_the_end(
     assert bought.upstream_id == line["submission_id"]
     (image,) = bought.images
     assert (image.state is ImageState.READY) == (answer == "late")
-    image = poll_until_final(caller, bought.upstream_id)
+    image = poll_until_final(caller, str(bought.upstream_id))
     assert web.get(image.link).headers["content-type"] == "image/png"
 
 
@@ -57,12 +57,12 @@ def test_a_failed_generation_says_why_or_is_held_until_it_is_found(
 ) -> None:
     sim = start(banatie=BanatieSettings(answer=answer, failure_status=status, **OPEN))
     caller = Caller(sim, "banatie")
-    prompt, before = f"[sim:{mark}] x", datetime.now(UTC) - SOON
+    prompt = f"[sim:{mark}] x"
     bought = caller.submit(prompt=prompt)
     assert len(sim.bill()["lines"]) == 1
     if status == 500:
-        assert (bought.outcome, bought.again, bought.code) == (MAYBE, Again.AFTER, "provider_error")
-        ((upstream_id, *_),) = [(found.upstream_id,) for found in caller.find(before, prompt=prompt).candidates]
+        assert (bought.outcome, bought.again, bought.code) == (MAYBE, RetryRule.AFTER, "provider_error")
+        (upstream_id,) = [row.upstream_id for row in caller.listed().rows if row.prompt == prompt]
     else:
         upstream_id = bought.upstream_id
     image = poll_until_final(caller, upstream_id)
@@ -93,14 +93,14 @@ def test_only_its_own_404_says_that_a_generation_is_gone(shared_sim: Simulator) 
 @pytest.mark.parametrize(
     ("key", "extra", "expected"),
     [
-        ("nobody", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("banned", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("master", {}, (NO, Again.RESUME, "account_forbidden")),
-        ("unpaid", {}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("hurried", {}, (NO, Again.AFTER, "rate_limited")),
-        ("sim-a", {"prompt": ""}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"aspectRatio": "7:3"}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"referenceImages": [NOBODYS]}, (NO, Again.NEVER, "not_found")),
+        ("nobody", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("banned", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("master", {}, (NO, RetryRule.RESUME, "account_forbidden")),
+        ("unpaid", {}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("hurried", {}, (NO, RetryRule.AFTER, "rate_limited")),
+        ("sim-a", {"prompt": ""}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"aspectRatio": "7:3"}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"referenceImages": [NOBODYS]}, (NO, RetryRule.NEVER, "not_found")),
     ],
 )
 def test_each_refusal_of_banatie_starts_nothing_and_says_what_to_do(
@@ -116,7 +116,7 @@ def test_an_alias_that_is_taken_is_the_rows_own_fault(start: Callable[..., Simul
     caller = Caller(start(banatie=BanatieSettings(**OPEN)), "banatie")
     assert isinstance(caller.submit(alias="@hero"), Accepted)
     refused = caller.submit(alias="@hero")
-    assert (refused.outcome, refused.again, refused.code) == (NO, Again.NEVER, "provider_rejected")
+    assert (refused.outcome, refused.again, refused.code) == (NO, RetryRule.NEVER, "provider_rejected")
 
 
 @pytest.mark.parametrize("unit", ["epoch", "seconds"])
@@ -126,48 +126,37 @@ def test_a_full_window_says_when_it_opens_in_either_unit(
 ) -> None:
     sim = start(time_scale=1, banatie=BanatieSettings(requests_per_hour=0, rate_reset=unit, retry_after=retry_after))
     for refused in (Caller(sim, "banatie").submit(), Caller(sim, "banatie").poll([NOBODYS])):
-        assert (refused.outcome, refused.again) == (NO, Again.AFTER)
+        assert (refused.outcome, refused.again) == (NO, RetryRule.AFTER)
         assert 3590 <= refused.after_seconds <= 3602
 
 
 @pytest.mark.parametrize("list_meta", [True, False])
-def test_a_lost_call_is_found_by_our_reference_among_its_twins(
+def test_a_lost_call_is_known_by_our_reference_among_its_twins(
     start: Callable[..., Simulator], *, list_meta: bool
 ) -> None:
     sim = start(banatie=BanatieSettings(list_meta=list_meta, **OPEN))
     caller = Caller(sim, "banatie")
-    before = datetime.now(UTC) - SOON
     for reference in ("first", "second", "third"):
         caller.submit(prompt="[sim:lost] x", reference=reference)
     ids = [line["submission_id"] for line in sim.bill()["lines"]]
-    for reference, upstream_id in zip(("first", "second", "third"), ids, strict=True):
-        (found,) = caller.find(before, prompt="[sim:lost] x", reference=reference).candidates
-        assert (found.upstream_id, found.reference) == (upstream_id, reference)
-    nothing = Found((), complete=True)
-    assert caller.find(before, prompt="[sim:lost] x", reference="never sent") == nothing
-    assert caller.find(before, prompt="another prompt", reference="first") == nothing
-    assert caller.find(datetime.now(UTC) + SOON, prompt="[sim:lost] x", reference="first") == nothing
-    assert bool(sim.requests(route="poll")) != list_meta  # a list that shows `meta` saves the requests
+    found = caller.listed()
+    assert [row.upstream_id for row in found.rows] == ids[::-1]
+    references = [row.reference if list_meta else caller.look(row.upstream_id).reference for row in found.rows]
+    assert references == ["third", "second", "first"]
+    assert {row.reference for row in found.rows} == ({"first", "second", "third"} if list_meta else {None})
 
 
-def test_a_lost_call_is_found_behind_a_hundred_newer_ones(start: Callable[..., Simulator]) -> None:
+def test_a_list_of_several_pages_is_read_to_its_end(start: Callable[..., Simulator]) -> None:
     sim = start(banatie=BanatieSettings(**OPEN))
     caller = Caller(sim, "banatie")
-    before = datetime.now(UTC) - SOON
     ours = caller.submit(reference="ours")
     headers = {"x-api-key": "sim-a"}
     with httpx.Client(base_url=sim.banatie_url, headers=headers) as crowd:
         for number in range(120):
             crowd.post("/api/v1/generations", json={"prompt": f"another {number}"}).raise_for_status()
-    (found,) = caller.find(before, reference="ours").candidates
-    assert (found.upstream_id, found.reference) == (ours.upstream_id, "ours")
-    seen: dict[str, str | None] = {}
-    while len(seen) < 121:
-        some = caller.everything(before, owned=seen)
-        assert 0 < len(some.candidates) <= 20
-        seen |= {one.upstream_id: one.reference for one in some.candidates}
-        assert some.complete is (len(seen) == 121)
-    assert [upstream_id for upstream_id, reference in seen.items() if reference] == [ours.upstream_id]
+    found = caller.listed()
+    assert (len(found.rows), found.rows[-1].upstream_id, found.ended) == (121, ours.upstream_id, True)
+    assert len(sim.requests(route="list")) == 2
 
 
 def test_the_account_has_no_balance_and_a_key_that_is_refused_says_so(shared_sim: Simulator) -> None:

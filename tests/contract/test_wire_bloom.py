@@ -11,7 +11,7 @@ import pytest
 from ops.simulator import BloomSettings, Simulator, SimulatorConfig
 from shared.lifecycle import ImageState, Outcome
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, Again, Found
+from worker.providers.contract import Accepted, RetryRule
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 ANALYZING = "22222222-2222-4222-8222-222222222222"
@@ -36,7 +36,7 @@ def test_each_picture_gets_an_id_then_a_link_that_leads_to_it(
     bought = caller.submit(variantCount=count)
     assert isinstance(bought, Accepted)
     assert (bought.http_status, bought.settled) == (202, None)
-    ids = [image.upstream_id for image in bought.images]
+    ids = [str(image.upstream_id) for image in bought.images]
     (line,) = shared_sim.world.bill.as_json(key=f"sim-count-{count}")["lines"]
     assert line["upstream_ids"] == ids
     for image in poll_until_final(caller, ids).values():
@@ -59,20 +59,20 @@ def test_each_refusal_of_bloom_costs_nothing_and_says_what_to_do(
     start: Callable[..., Simulator], envelope: Any
 ) -> None:
     sim = start(bloom=BloomSettings(requests_per_minute=None, envelope=envelope))
-    cases: list[tuple[str, dict[str, Any], tuple[Outcome, Again, str]]] = [
-        ("nobody", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("banned", {}, (NO, Again.RESUME, "account_forbidden")),
-        ("no-plan", {}, (NO, Again.RESUME, "account_forbidden")),
-        ("free", {"imageSize": "4K"}, (NO, Again.NEVER, "not_entitled")),
-        ("unpaid", {}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("poor", {}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("hurried", {}, (NO, Again.AFTER, "rate_limited")),
-        ("sim-a", {"prompt": ""}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"referenceImageIds": [NOBODYS] * 11}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"referenceImageIds": [NOBODYS]}, (NO, Again.NEVER, "not_found")),
-        ("sim-a", {"brandSessionId": NOBODYS}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"brandSessionId": ANALYZING}, (NO, Again.AFTER, "brand_not_ready")),
-        ("sim-a", {"brandSessionId": WITHOUT_LOGO}, (NO, Again.NEVER, "provider_rejected")),
+    cases: list[tuple[str, dict[str, Any], tuple[Outcome, RetryRule, str]]] = [
+        ("nobody", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("banned", {}, (NO, RetryRule.RESUME, "account_forbidden")),
+        ("no-plan", {}, (NO, RetryRule.RESUME, "account_forbidden")),
+        ("free", {"imageSize": "4K"}, (NO, RetryRule.NEVER, "not_entitled")),
+        ("unpaid", {}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("poor", {}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("hurried", {}, (NO, RetryRule.AFTER, "rate_limited")),
+        ("sim-a", {"prompt": ""}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"referenceImageIds": [NOBODYS] * 11}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"referenceImageIds": [NOBODYS]}, (NO, RetryRule.NEVER, "not_found")),
+        ("sim-a", {"brandSessionId": NOBODYS}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"brandSessionId": ANALYZING}, (NO, RetryRule.AFTER, "brand_not_ready")),
+        ("sim-a", {"brandSessionId": WITHOUT_LOGO}, (NO, RetryRule.NEVER, "provider_rejected")),
     ]
     for key, extra, expected in cases:
         refused = Caller(sim, "bloom", key=key).submit(**extra)
@@ -111,32 +111,27 @@ def test_one_id_that_bloom_does_not_accept_keeps_no_other_from_being_found(share
     assert set(caller.poll([image.upstream_id])) == {image.upstream_id}
 
 
-def test_a_lost_call_is_found_by_brand_prompt_and_time(start: Callable[..., Simulator]) -> None:
+def test_a_lost_calls_pictures_are_listed_with_prompt_and_time(start: Callable[..., Simulator]) -> None:
     sim = start()
     caller, now, minute = Caller(sim, "bloom"), datetime.now(UTC), timedelta(minutes=1)
     assert caller.submit(prompt="[sim:lost] x", variantCount=2).outcome is MAYBE
     caller.submit(prompt="something else")
     lost, _ = sim.bill()["lines"]
-    found = caller.find(now - minute, prompt="[sim:lost] x")
-    assert found.complete
-    assert {candidate.upstream_id for candidate in found.candidates} == set(lost["upstream_ids"])
-    assert {candidate.reference for candidate in found.candidates} == {None}
-    nothing = Found((), complete=True)
-    assert caller.find(now - minute, prompt="[sim:lost]") == nothing
-    assert caller.find(now + minute, prompt="[sim:lost] x") == nothing
-    assert caller.find(now - minute, prompt="[sim:lost] x", brandSessionId=ANALYZING) == nothing
-    assert len(caller.everything(now - minute).candidates) == 3
+    found = caller.listed()
+    assert (found.ended, found.fault, found.disorder) == (True, None, None)
+    ours = [row for row in found.rows if row.prompt == "[sim:lost] x"]
+    assert {row.upstream_id for row in ours} == set(lost["upstream_ids"])
+    assert all(now - minute < row.made_at < now + minute and row.reference is None for row in ours)
+    assert len(found.rows) == 3
 
 
-def test_a_lost_call_is_found_behind_a_page_of_newer_pictures(start: Callable[..., Simulator]) -> None:
+def test_a_list_of_several_pages_is_read_to_its_end(start: Callable[..., Simulator]) -> None:
     caller = Caller(start(), "bloom")
-    before = datetime.now(UTC) - timedelta(minutes=1)
     ours = caller.submit(prompt="ours").upstream_id
     for number in range(21):
         caller.submit(prompt=f"another {number}", variantCount=5)
-    found = caller.find(before, prompt="ours")
-    assert ([candidate.upstream_id for candidate in found.candidates], found.complete) == ([ours], True)
-    assert len(caller.everything(before).candidates) == 1 + 21 * 5
+    found = caller.listed()
+    assert (len(found.rows), found.rows[-1].upstream_id, found.ended) == (1 + 21 * 5, ours, True)
 
 
 def test_the_account_says_what_is_left_and_which_brands_cannot_generate(start: Callable[..., Simulator]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from ops.simulator import GetimgSettings, Simulator
 from shared.lifecycle import ImageState, Outcome
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, Again, Found
+from worker.providers.contract import Accepted, RetryRule
 
 NO = Outcome.REJECTED
 
@@ -32,14 +32,14 @@ def test_the_answer_is_the_result_with_its_exact_cost_and_end(shared_sim: Simula
 @pytest.mark.parametrize(
     ("key", "extra", "expected"),
     [
-        ("nobody", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("banned", {}, (NO, Again.RESUME, "account_forbidden")),
-        ("poor", {}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("hurried", {}, (NO, Again.AFTER, "rate_limited")),
-        ("sim-a", {"prompt": ""}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"model": "no-such-model"}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"prompt": "[sim:moderated] x"}, (NO, Again.NEVER, "content_refused")),
-        ("sim-a", {"prompt": "[sim:failed] x"}, (Outcome.UNKNOWN, Again.AFTER, "provider_error")),
+        ("nobody", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("banned", {}, (NO, RetryRule.RESUME, "account_forbidden")),
+        ("poor", {}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("hurried", {}, (NO, RetryRule.AFTER, "rate_limited")),
+        ("sim-a", {"prompt": ""}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"model": "no-such-model"}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"prompt": "[sim:moderated] x"}, (NO, RetryRule.NEVER, "content_refused")),
+        ("sim-a", {"prompt": "[sim:failed] x"}, (Outcome.UNKNOWN, RetryRule.AFTER, "provider_error")),
     ],
 )
 def test_each_refusal_of_getimg_costs_nothing_and_says_what_to_do(
@@ -55,7 +55,7 @@ def test_each_refusal_of_getimg_costs_nothing_and_says_what_to_do(
 def test_a_full_window_says_when_it_opens_in_either_unit(start: Callable[..., Simulator], unit: Any) -> None:
     sim = start(time_scale=1, getimg=GetimgSettings(requests_per_minute=0, rate_reset=unit))
     refused = Caller(sim, "getimg").submit()
-    assert (refused.outcome, refused.again) == (NO, Again.AFTER)
+    assert (refused.outcome, refused.again) == (NO, RetryRule.AFTER)
     assert 50 <= refused.after_seconds <= 62
 
 
@@ -70,7 +70,3 @@ def test_what_is_left_is_the_balance_after_what_was_bought(start: Callable[..., 
     bought = caller.submit()
     assert caller.account().balance == 5 - bought.settled
     assert Caller(sim, "getimg", key="nobody").account().code == "account_unauthorized"
-
-
-def test_a_lost_call_leaves_nothing_to_be_found(shared_sim: Simulator) -> None:
-    assert Caller(shared_sim, "getimg").find(datetime.now(UTC)) == Found((), complete=False)

@@ -9,7 +9,7 @@ import pytest
 from ops.simulator import OpenRouterSettings, Simulator
 from shared.lifecycle import ImageState, Outcome
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, AccountFacts, Again
+from worker.providers.contract import Accepted, AccountFacts, RetryRule
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 FAST: dict[str, Any] = {"latency": (4, 9)}
@@ -72,18 +72,18 @@ def test_each_refusal_of_openrouter_costs_nothing_and_says_what_to_do(
     start: Callable[..., Simulator], shape: Any
 ) -> None:
     sim = start(openrouter=OpenRouterSettings(error_shape=shape, **FAST))
-    cases: list[tuple[str, dict[str, Any], tuple[Outcome, Again, str]]] = [
-        ("nobody", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("banned", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("no-permission", {}, (NO, Again.RESUME, "account_forbidden")),
-        ("poor", {}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("limited", {}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("hurried", {}, (NO, Again.AFTER, "rate_limited")),
-        ("sim-a", {"n": 11}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"prompt": "x" * 40_000_000}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"model": "no/such"}, (NO, Again.NEVER, "not_found")),
-        ("sim-a", {"prompt": "[sim:moderated] x"}, (NO, Again.NEVER, "content_refused")),
-        ("sim-a", {"prompt": "[sim:failed] x"}, (NO, Again.AFTER, "provider_unavailable")),
+    cases: list[tuple[str, dict[str, Any], tuple[Outcome, RetryRule, str]]] = [
+        ("nobody", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("banned", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("no-permission", {}, (NO, RetryRule.RESUME, "account_forbidden")),
+        ("poor", {}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("limited", {}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("hurried", {}, (NO, RetryRule.AFTER, "rate_limited")),
+        ("sim-a", {"n": 11}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"prompt": "x" * 40_000_000}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"model": "no/such"}, (NO, RetryRule.NEVER, "not_found")),
+        ("sim-a", {"prompt": "[sim:moderated] x"}, (NO, RetryRule.NEVER, "content_refused")),
+        ("sim-a", {"prompt": "[sim:failed] x"}, (NO, RetryRule.AFTER, "provider_unavailable")),
     ]
     for key, extra, expected in cases:
         refused = Caller(sim, "openrouter", key=key).submit(**extra)
@@ -100,7 +100,7 @@ def test_availability_sets_when_to_try_again_and_never_whether_it_was_bought(
     sim.put_faults([{"fault": {"kind": "error_5xx", "status": status, "retry_after": 7}}])
     refused = Caller(sim, "openrouter").submit()
     assert refused.outcome is (NO if status == 404 else MAYBE)
-    assert refused.again is (Again.AFTER if availability or status == 503 else Again.NEVER)
+    assert refused.again is (RetryRule.AFTER if availability or status == 503 else RetryRule.NEVER)
     assert refused.after_seconds == 7
     assert refused.code == {503: "provider_error", 404: "provider_unavailable" if availability else "not_found"}[status]
 
@@ -109,7 +109,7 @@ def test_availability_sets_when_to_try_again_and_never_whether_it_was_bought(
 def test_a_full_window_says_when_it_opens_in_any_unit(start: Callable[..., Simulator], unit: Any) -> None:
     sim = start(time_scale=1, openrouter=OpenRouterSettings(requests_per_minute=0, rate_reset=unit))
     refused = Caller(sim, "openrouter").submit()
-    assert (refused.outcome, refused.again) == (NO, Again.AFTER)
+    assert (refused.outcome, refused.again) == (NO, RetryRule.AFTER)
     assert 50 <= refused.after_seconds <= 62
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ops.simulator import Simulator, SimulatorConfig
 from tests.support.wires import Caller
-from worker.providers.contract import Again, Refused
+from worker.providers.contract import Refused, RetryRule
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_poll_that_fails_is_asked_again_and_loses_nothing(sim: Simulator, prov
     for asked in (ids, ids[:1]):
         refused = caller.poll(asked)
         assert isinstance(refused, Refused)
-        assert refused.again is (Again.RESUME if fault == "402" else Again.AFTER)
+        assert refused.again is (RetryRule.RESUME if fault == "402" else RetryRule.AFTER)
     sim.put_faults({})
     assert set(caller.poll(ids[:1])) == set(ids[:1])
     assert sim.counters()["accepted"] == {provider: 2}

@@ -13,7 +13,7 @@ from shared.errors import CODES
 from shared.lifecycle import ImageState, Outcome
 from tests.support.waiting import until
 from tests.support.wires import Caller
-from worker.providers.contract import Accepted, AccountFacts, Again, Found
+from worker.providers.contract import Accepted, AccountFacts, RetryRule
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
 OPEN: dict[str, Any] = {"requests_per_minute": None, "requests_per_hour": None, "generations_per_hour": None}
@@ -44,7 +44,7 @@ def test_a_media_id_becomes_a_link_that_leads_to_the_picture(
     assert (bought.http_status, bought.settled, bought.remaining) == (201, Decimal(5), Decimal(99_995))
     (line,) = sim.bill()["lines"]
     assert [image.upstream_id for image in bought.images] == line["upstream_ids"]
-    image = poll_until_final(caller, bought.upstream_id)
+    image = poll_until_final(caller, str(bought.upstream_id))
     assert image.state is ImageState.READY
     assert "thumbnail" not in image.link
     assert web.get(image.link).headers["content-type"] == "image/png"
@@ -59,7 +59,7 @@ def test_a_finished_picture_without_a_link_keeps_its_media_id_and_ends_as_the_se
 ) -> None:
     caller = Caller(shared_sim, "posteverywhere", media_without_url=without_url)
     bought = caller.submit()
-    image = poll_until_final(caller, bought.upstream_id)
+    image = poll_until_final(caller, str(bought.upstream_id))
     assert (image.state, image.error_code) == expected
     assert image.upstream_id == bought.upstream_id
     assert image.error_code is None or image.error_code in CODES
@@ -103,16 +103,16 @@ def test_each_refusal_of_posteverywhere_costs_nothing_and_says_what_to_do(
         )
     )
     scope = "account_unauthorized" if missing_scope_status == 401 else "account_forbidden"
-    cases: list[tuple[str, dict[str, Any], tuple[Outcome, Again, str]]] = [
-        ("nobody", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("banned", {}, (NO, Again.RESUME, "account_unauthorized")),
-        ("no-scope", {}, (NO, Again.RESUME, scope)),
-        ("poor", {"model": "nano-banana-pro"}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("unpaid", {}, (NO, Again.RESUME, "account_out_of_credit")),
-        ("hurried", {}, (NO, Again.AFTER, "rate_limited")),
-        ("sim-a", {"prompt": ""}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"model": "no-such"}, (NO, Again.NEVER, "provider_rejected")),
-        ("sim-a", {"prompt": "[sim:moderated] x"}, (NO, Again.NEVER, "provider_rejected")),
+    cases: list[tuple[str, dict[str, Any], tuple[Outcome, RetryRule, str]]] = [
+        ("nobody", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("banned", {}, (NO, RetryRule.RESUME, "account_unauthorized")),
+        ("no-scope", {}, (NO, RetryRule.RESUME, scope)),
+        ("poor", {"model": "nano-banana-pro"}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("unpaid", {}, (NO, RetryRule.RESUME, "account_out_of_credit")),
+        ("hurried", {}, (NO, RetryRule.AFTER, "rate_limited")),
+        ("sim-a", {"prompt": ""}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"model": "no-such"}, (NO, RetryRule.NEVER, "provider_rejected")),
+        ("sim-a", {"prompt": "[sim:moderated] x"}, (NO, RetryRule.NEVER, "provider_rejected")),
     ]
     for key, extra, expected in cases:
         refused = Caller(sim, "posteverywhere", key=key).submit(**extra)
@@ -125,26 +125,24 @@ def test_a_full_window_says_when_it_opens(start: Callable[..., Simulator], rate_
     terms = {**OPEN, "generations_per_hour": 0}
     sim = start(time_scale=1, posteverywhere=PostEverywhereSettings(rate_code=rate_code, **terms))
     refused = Caller(sim, "posteverywhere").submit()
-    assert (refused.outcome, refused.again, refused.code) == (NO, Again.AFTER, "rate_limited")
+    assert (refused.outcome, refused.again, refused.code) == (NO, RetryRule.AFTER, "rate_limited")
     assert 3590 <= refused.after_seconds <= 3602
 
 
 @pytest.mark.parametrize("list_field", ["items", "media"])
-def test_a_lost_call_is_found_among_the_newest_media(start: Callable[..., Simulator], list_field: Any) -> None:
+def test_a_lost_calls_picture_is_listed_with_its_time_and_once_it_is_made_its_size(
+    start: Callable[..., Simulator], list_field: Any
+) -> None:
     sim = start(posteverywhere=PostEverywhereSettings(list_field=list_field, **OPEN))
     caller = Caller(sim, "posteverywhere")
-    now = datetime.now(UTC)
-    assert caller.find(now - LONG_AGO) == Found((), complete=True)
+    assert (caller.listed().rows, caller.listed().ended) == ((), True)
     assert caller.submit(prompt="[sim:lost] x", aspect_ratio="16:9").outcome is MAYBE
     (line,) = sim.bill()["lines"]
     # A picture that is still being made shows no size.
-    found = until(lambda: next((seen for seen in [caller.find(now - LONG_AGO)] if seen.candidates[0].width), None))
-    (candidate,) = found.candidates
-    assert found.complete
-    assert ([candidate.upstream_id], candidate.reference) == (line["upstream_ids"], None)
-    assert candidate.width / candidate.height == pytest.approx(16 / 9, rel=0.05)
-    assert caller.everything(now - LONG_AGO) == found
-    assert caller.find(now + LONG_AGO) == Found((), complete=True)
+    (row,) = until(lambda: next((seen for seen in [caller.listed().rows] if seen[0].width), None))
+    assert ([row.upstream_id], row.reference, row.prompt) == (line["upstream_ids"], None, None)
+    assert row.width / row.height == pytest.approx(16 / 9, rel=0.05)
+    assert abs(datetime.now(UTC) - row.made_at) < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("me_envelope", [True, False])

@@ -3,14 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from pydantic import SecretStr
 
 from ops.simulator import Simulator, SimulatorConfig
 from ops.simulator.config import BloomSettings, GetimgSettings
 from ops.stack import Home, Stack
-from shared.db import migrating
-from shared.db.engine import open_engine
-from tests.e2e.site import Site, open_site
+from tests.e2e.site import Site, migrate, open_site
 
 SIMULATED = SimulatorConfig(
     time_scale=20,
@@ -32,9 +29,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def migrated(stack: Stack, simulator: Simulator) -> Site:
-    engine = open_engine(SecretStr(stack.endpoints.database_url), application="tests", pool_size=1)
-    migrating.migrate(engine)
-    engine.dispose()
+    migrate(stack)
     return open_site(stack, simulator)
 
 

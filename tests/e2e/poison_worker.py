@@ -13,7 +13,7 @@ _check = imagecheck.check
 
 def check(*given: Any, **named: Any) -> ImageFacts:
     facts = _check(*given, **named)
-    if facts.width > facts.height:
+    if (facts.width or 0) > (facts.height or 0):
         os.kill(os.getpid(), signal.SIGKILL)
     return facts
 

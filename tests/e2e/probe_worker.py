@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from shared.broker import Stage, create_app
+from shared.broker import create_app
+from shared.lifecycle import Stage
 
 TASK = "probe.touch"
 

@@ -14,12 +14,16 @@ from pydantic import SecretStr
 
 from ops.simulator import Simulator
 from ops.stack import Stack
-from ops.stack.process import Process
+from ops.stack.config import APP_ROLE
+from ops.stack.process import ServerProcess
 from producer import Client
 from producer.client import is_settled
+from shared.db import migrating
+from shared.db.engine import open_engine
+from shared.db.roles import grant
 from shared.settings import load
 from tests.e2e.spawning import COMMAND, IMPORTS, worker_environment
-from worker.storage import Storage
+from worker.transport.storage import Storage
 
 STOP_SECONDS = 30.0
 
@@ -33,11 +37,16 @@ class Site:
     client: Client
     storage: Storage
     settings: dict[str, str] = field(default_factory=dict)
-    workers: dict[str, Process] = field(default_factory=dict)
+    workers: dict[str, ServerProcess] = field(default_factory=dict)
 
-    def start_worker(self, name: str, **settings: str) -> Process:
+    def environment(self) -> dict[str, str]:
+        """Return what each worker is told; its spool lies in this home, where no other test's evidence is."""
+        home = {"GENQUEUE_HOME": str(self.stack.home.path)}
+        return {**IMPORTS, **worker_environment(self.simulator.url), **home}
+
+    def start_worker(self, name: str, **settings: str) -> ServerProcess:
         """Start a worker process that the supervisor keeps alive; further settings by their names."""
-        environment = {**IMPORTS, **worker_environment(self.simulator.url), **self.settings, **settings}
+        environment = {**self.environment(), **self.settings, **settings}
         argv = [*COMMAND, "worker", "--name", name]
         self.workers[name] = self.stack.spawn(name, argv, environment, stop_seconds=STOP_SECONDS)
         return self.workers[name]
@@ -128,7 +137,8 @@ class Site:
 
     def connect(self) -> "psycopg.Connection[Any]":
         """Return an autocommit connection to this site's database."""
-        return psycopg.connect(self.stack.endpoints.database_url.replace("+psycopg", ""), autocommit=True)
+        url = self.stack.endpoints.admin_url.replace("+psycopg", "")
+        return psycopg.connect(url, autocommit=True, options="-c search_path=genqueue")
 
     @contextlib.contextmanager
     def redis(self) -> Iterator["redis.Redis"]:
@@ -146,6 +156,14 @@ class Site:
             totals = {row["name"]: self.client.totals(str(row["name"])) for row in self.client.batches()}
             return f"batches {totals}, accepted {self.accepted()}, logs in {self.stack.home.path}"
         return f"the database does not answer; logs in {self.stack.home.path}"
+
+
+def migrate(stack: Stack) -> None:
+    """Bring the stack's database to the schema, and let its workers use it."""
+    engine = open_engine(SecretStr(stack.endpoints.owner_url), application="tests", pool_size=1)
+    migrating.migrate(engine)
+    grant(engine, {"worker": APP_ROLE})
+    engine.dispose()
 
 
 def open_site(stack: Stack, simulator: Simulator) -> Site:

@@ -3,14 +3,14 @@
 `stopping_worker.py FILE ARGUMENT...`: only while FILE is there, and it is taken away first: once.
 """
 
-import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from ops.cli import main
-from worker.paid_post import PaidPost
+from worker.transport.paid_post import PaidPost
 
 _send = PaidPost.send
 
@@ -18,7 +18,8 @@ _send = PaidPost.send
 def stop_once(file: Path) -> None:
     if file.exists():
         file.unlink()
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # A signal to the process may be taken by another thread, while this one goes on and pays.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def stopping_at(file: Path) -> Any:

@@ -30,7 +30,7 @@ def run(env: dict[str, str], tmp_path: Path) -> Run:
 
 
 def jobs_in(database_url: str) -> int:
-    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+    with psycopg.connect(database_url.replace("+psycopg", ""), options="-c search_path=genqueue") as connection:
         row = connection.execute("SELECT count(*) FROM job").fetchone()
     assert row is not None
     return int(row[0])
@@ -42,7 +42,7 @@ BAD_FILES = {
     "empty file": (b"", "holds no"),
     "header only": (b"provider,prompt\n", "no rows"),
     "wrong encoding": ("provider,prompt\nbloom,ein H\xe4fen\n".encode("latin-1"), "line 2"),
-    "utf-16": ("provider,prompt\nbloom,a\n".encode("utf-16"), "UTF-16"),
+    "workbook": (b"PK\x03\x04\x14\x00", "save the sheet as CSV UTF-8"),
     "duplicate custom_id": (b"custom_id,provider,prompt\na,bloom,x\na,bloom,y\n", "line 3, custom_id"),
     "prompt too long": (b"provider,prompt\nbloom," + b"x" * 2001 + b"\n", "2000"),
     "unknown ratio": (b"provider,prompt,aspect_ratio\nbloom,a harbour,7:3\n", "line 2, aspect_ratio"),
@@ -73,9 +73,11 @@ def test_a_bad_file_is_refused_by_line_and_field_and_nothing_is_enqueued(
     [
         b"\xef\xbb\xbf" + GOOD.encode(),
         GOOD.replace("\n", "\r\n").encode(),
+        GOOD.encode("utf-16"),
+        GOOD.replace(",", ";").encode(),
         b'custom_id,provider,prompt\na,bloom,"a harbour\nat dawn"\nb,bloom,a tram\n',
     ],
-    ids=["BOM", "CRLF", "quoted newline"],
+    ids=["BOM", "CRLF", "UTF-16", "semicolons", "quoted newline"],
 )
 def test_harmless_oddities_are_accepted(content: bytes, run: Run, tmp_path: Path, database_url: str) -> None:
     (tmp_path / "odd.csv").write_bytes(content)
@@ -232,7 +234,9 @@ def test_a_wrong_setting_is_one_line_that_names_it(run: Run) -> None:
     ids=["newer", "older"],
 )
 def test_a_schema_that_is_not_ours_is_one_line(statement: str, word: str, run: Run, database_url: str) -> None:
-    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(
+        database_url.replace("+psycopg", ""), autocommit=True, options="-c search_path=genqueue"
+    ) as connection:
         connection.execute(statement)
     ran = run("batches")
     assert (ran.code, len(ran.error_lines)) == (1, 1)

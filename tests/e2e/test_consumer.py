@@ -9,8 +9,9 @@ import redis
 from celery import Celery
 from pydantic import SecretStr
 
-from ops.stack.process import Process
-from shared.broker import Stage, create_app
+from ops.stack.process import ServerProcess
+from shared.broker import create_app
+from shared.lifecycle import Stage
 from tests.e2e.probe_worker import TASK
 from tests.e2e.site import Site
 from tests.e2e.spawning import IMPORTS
@@ -19,7 +20,7 @@ KINDS = {"stock": 1, "safe": 2}  # with the number of the Redis database that ea
 
 
 @pytest.fixture
-def probes(empty_site: Site) -> Iterator[dict[str, Process]]:
+def probes(empty_site: Site) -> Iterator[dict[str, ServerProcess]]:
     """Both consumers, each holding a message that is due in an hour."""
     script = str(Path(__file__).with_name("probe_worker.py"))
     started = {
@@ -34,7 +35,7 @@ def probes(empty_site: Site) -> Iterator[dict[str, Process]]:
 
 
 def broker(site: Site, kind: str) -> str:
-    return site.stack.endpoints.broker_url.removesuffix("/0") + f"/{KINDS[kind]}"
+    return site.stack.endpoints.broker_url.removesuffix("0") + str(KINDS[kind])
 
 
 def hold_unacked(site: Site, kind: str, app: Celery) -> None:
@@ -44,7 +45,7 @@ def hold_unacked(site: Site, kind: str, app: Celery) -> None:
 
 
 def test_a_redis_restart_with_a_message_unacked_ends_a_stock_consumer_and_not_ours(
-    empty_site: Site, probes: dict[str, Process], tmp_path: Path
+    empty_site: Site, probes: dict[str, ServerProcess], tmp_path: Path
 ) -> None:
     apps = {kind: create_app(SecretStr(broker(empty_site, kind))) for kind in KINDS}
     for kind, app in apps.items():

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from tests.e2e.site import STOP_SECONDS, Site
-from tests.e2e.spawning import IMPORTS, worker_environment
 
 LAUNCHER = Path(__file__).with_name("poison_worker.py")
 SETTINGS = {"GENQUEUE_CRASHES_BEFORE_POISON": "1", "GENQUEUE_LEASE_SLACK_SECONDS": "120"}
@@ -12,7 +11,7 @@ BATCH = "poison"
 
 
 def start(site: Site, name: str) -> None:
-    environment = {**IMPORTS, **worker_environment(site.simulator.url), **SETTINGS}
+    environment = {**site.environment(), **SETTINGS}
     argv = [sys.executable, str(LAUNCHER), "worker", "--name", name]
     site.workers[name] = site.stack.spawn(name, argv, environment, stop_seconds=STOP_SECONDS)
 

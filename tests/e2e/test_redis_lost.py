@@ -5,9 +5,10 @@ import time
 
 from pydantic import SecretStr
 
-from shared.broker import Stage, create_app
-from shared.db.transitions import Claim
+from shared.broker import create_app
+from shared.db.jobs.transitions import Claim
 from shared.ids import new_id
+from shared.lifecycle import Stage
 from tests.e2e.site import Site, delete_redis_data
 from worker.dispatch import Parcel
 from worker.tasks import publisher

@@ -79,8 +79,9 @@ def test_enqueue_by_url_needs_neither_redis_nor_a_worker(empty_site: Site, promp
 def test_what_was_enqueued_into_an_empty_home_is_finished_by_up_and_ctrl_c_leaves_no_process(
     up: Callable[[], "subprocess.Popen[str]"], home: Path, prompts: Path
 ) -> None:
-    done = run("enqueue", str(prompts), "--batch", "early", GENQUEUE_HOME=str(home))
+    done = run("enqueue", str(prompts), "--batch", "early", "--trial", GENQUEUE_HOME=str(home))
     assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("TRIAL")
     assert "no worker runs" in done.stderr
     supervisor = up()
     watched = run("watch", "early", GENQUEUE_HOME=str(home))

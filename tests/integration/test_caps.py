@@ -11,14 +11,16 @@ from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from producer.client import is_settled
-from shared.db import accounts, caps, claims, submissions
+from shared.db import accounts
 from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
-from shared.db.intents import Intent
-from shared.db.resolve import resolve
-from shared.db.submissions import Answer
-from shared.db.transitions import Move
-from shared.lifecycle import JobState, Outcome
+from shared.db.jobs import claims
+from shared.db.jobs.resolve import resolve
+from shared.db.jobs.transitions import Move
+from shared.db.payments import caps, submissions
+from shared.db.payments.intents import Intent
+from shared.db.payments.submissions import Answer
+from shared.lifecycle import JobState, Outcome, Stage
 from tests.support import rows
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.outcome import GETIMG, ended, paid
@@ -28,7 +30,7 @@ from worker.runtime import Runtime
 PRICE = Decimal("0.035")
 CAP = Decimal("10.00")
 FIT = 285  # 285 x 0.035 = 9.975
-IN_LINE = "SELECT count(*) FROM job WHERE state = 'queued' AND NOT parked"
+IN_LINE = "SELECT count(*) FROM job WHERE state = 'queued' AND NOT on_hold"
 
 
 def account(name: str, *, daily_cap: Decimal | None = None) -> AccountRow:
@@ -46,7 +48,7 @@ def buy(engine: Engine, intent: Intent) -> None:
 
 
 def lose(engine: Engine, intent: Intent) -> None:
-    held = Move(intent.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 60, code="answer_lost", parked=True)
+    held = Move(intent.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 60, code="answer_lost", on_hold=True)
     assert rows.settle(engine, intent, Answer(Outcome.UNKNOWN), held)
 
 
@@ -57,7 +59,7 @@ def refuse(engine: Engine, intent: Intent) -> None:
 
 def unpark(engine: Engine, name: str = "bloom") -> int:
     with transaction(engine) as connection:
-        return caps.unpark_moved(connection, name, name)
+        return caps.release_affordable(connection, name, name)
 
 
 def begin(engine: Engine, count: int = 1, **terms: Any) -> list[Intent]:
@@ -70,7 +72,7 @@ def buy_until_the_line_is_empty(engine: Engine, name: str, names: list[str]) -> 
         for each in names:
             with transaction(engine) as connection:
                 accounts.lock(connection, each, wait=True)
-                found = claims.claim(connection, "submit", each, count=7, worker=name, lease_seconds=60)
+                found = claims.claim(connection, Stage.SUBMIT, each, count=7, worker=name, lease_seconds=60)
             for intent in rows.open_intents(engine, found.together, price=PRICE, account=each):
                 buy(engine, intent)
 
@@ -86,7 +88,7 @@ def spend_at_once(engine: Engine, names: list[str], senders: int = 50) -> None:
 
 
 def states(engine: Engine) -> dict[tuple[str, bool, str | None], int]:
-    found = rows.rows(engine, "SELECT state, parked, error_code, count(*) FROM job GROUP BY 1, 2, 3")
+    found = rows.rows(engine, "SELECT state, on_hold, error_code, count(*) FROM job GROUP BY 1, 2, 3")
     return {(row[0], row[1], row[2]): row[3] for row in found}
 
 
@@ -115,7 +117,7 @@ def test_many_senders_keep_a_daily_cap_and_the_next_day_has_room_again(engine: E
     rows.rows(engine, "UPDATE job SET due_at = now(), claimed_by = NULL WHERE state = 'queued'")
     again = rows.claim(engine, account="one", count=20)
     assert rows.open_intents(engine, again, price=PRICE, account="one") == []
-    assert not rows.rows(engine, "SELECT 1 FROM job WHERE parked")
+    assert not rows.rows(engine, "SELECT 1 FROM job WHERE on_hold")
     rows.rows(engine, "UPDATE submission SET opened_at = opened_at - interval '1 day'")
     rows.rows(engine, "UPDATE account SET not_before = NULL")
     rows.rows(engine, "UPDATE job SET due_at = now(), claimed_by = NULL WHERE state = 'queued'")
@@ -130,8 +132,14 @@ def test_two_batches_of_one_account_do_not_disturb_each_other(engine: Engine) ->
         caps.set_for(connection, "small", {"bloom": Decimal(4)})
     for intent in begin(engine, 10):
         buy(engine, intent)
-    until(lambda: not rows.rows(engine, IN_LINE)[0][0] or [buy(engine, one) for one in begin(engine, 10)])
-    found = rows.rows(engine, "SELECT name, parked, count(*) FROM job JOIN batch b ON b.id = batch_id GROUP BY 1, 2")
+
+    def all_bought() -> bool:
+        for one in begin(engine, 10):
+            buy(engine, one)
+        return not rows.rows(engine, IN_LINE)[0][0]
+
+    until(all_bought)
+    found = rows.rows(engine, "SELECT name, on_hold, count(*) FROM job JOIN batch b ON b.id = batch_id GROUP BY 1, 2")
     assert {(row[0], row[1]): row[2] for row in found} == {
         ("small", False): 2,
         ("small", True): 3,
@@ -143,7 +151,7 @@ def test_a_refusal_while_calls_are_in_the_air_waits_and_does_not_park(engine: En
     rows.add(engine, [rows.new_job("a"), rows.new_job("b")], caps={"bloom": Decimal(3)})
     (first,) = begin(engine, 2)
     (waiting,) = rows.rows(engine, "SELECT *, due_at - now() AS wait FROM job WHERE state = 'queued'")
-    assert (waiting.parked, waiting.claimed_by, waiting.error_code) == (False, None, None)
+    assert (waiting.on_hold, waiting.claimed_by, waiting.error_code) == (False, None, None)
     assert waiting.wait.total_seconds() < 3
     refuse(engine, first)
     rows.rows(engine, "UPDATE job SET due_at = now() WHERE id = :id", id=waiting.id)
@@ -208,8 +216,8 @@ def test_a_job_without_a_known_price_is_parked_unless_its_account_allows_it(engi
     assert begin(engine, price=None, allow_unknown_price=False) == []
     assert states(engine) == {("queued", True, caps.PRICE_UNKNOWN): 1}
     with transaction(engine) as connection:
-        assert caps.unpark_priced(connection, ["getimg"]) == 0
-        assert caps.unpark_priced(connection, ["bloom"]) == 1
+        assert caps.release_priced(connection, ["getimg"]) == 0
+        assert caps.release_priced(connection, ["bloom"]) == 1
     assert len(begin(engine, price=None, allow_unknown_price=True)) == 1
 
 
@@ -242,7 +250,7 @@ def test_what_costs_nothing_is_bought_under_a_cap_of_nothing(engine: Engine) -> 
 def test_a_parked_job_can_be_cancelled_for_nothing(client: Client, engine: Engine) -> None:
     client.enqueue([GETIMG], batch="b", max_cost=["getimg=0.01"])
     assert rows.open_intents(engine, rows.claim(engine, account="getimg"), account="getimg") == []
-    assert client.totals("b") == {"parked": 1}
+    assert client.totals("b") == {"on_hold": 1}
     assert client.cancel(batch="b").ended == 1
     assert client.totals("b") == {"cancelled": 1}
 
@@ -252,7 +260,7 @@ def test_the_same_file_with_another_cap_replaces_it_and_lets_parked_jobs_try_aga
 ) -> None:
     client.enqueue([GETIMG], batch="b", max_cost=["getimg=1"])
     assert rows.open_intents(engine, rows.claim(engine, account="getimg"), account="getimg") == []
-    assert client.totals("b") == {"parked": 1}
+    assert client.totals("b") == {"on_hold": 1}
     again = client.enqueue([GETIMG], batch="b", max_cost=["5"])
     assert (again.given, again.added) == (1, 0)
     assert client.totals("b") == {"queued": 1}
@@ -287,12 +295,12 @@ def test_two_workers_with_two_accounts_keep_a_cap_and_a_raised_cap_lets_the_rest
             accounts.register(connection, [each.row for each in runtimes[0].accounts.values()])
         client.enqueue([GETIMG] * 40, batch="b", max_cost=["getimg=1.00"])
         drain_together(runtimes, client)
-        assert client.totals("b") == {"succeeded": 28, "parked": 12}
+        assert client.totals("b") == {"succeeded": 28, "on_hold": 12}
         assert is_settled(client.totals("b"))
         assert Decimal(simulated.bill()["totals"]["getimg"]["amount"]) == 28 * PRICE
         assert {line["key"] for line in simulated.bill()["lines"]} == {"sim-test"}
-        parked = client.jobs("b", state="queued")
-        assert {(row["error_code"], row["error"]) for row in parked} == {
+        on_hold = client.jobs("b", state="queued")
+        assert {(row["error_code"], row["error"]) for row in on_hold} == {
             (caps.BATCH_CAP, "the batch has a cap: 0.980 of 1.00 USD are spent or set aside, this needs 0.035")
         }
         assert client.cap("b", ["getimg=20"]) == {"getimg": Decimal(20)}

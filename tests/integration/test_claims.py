@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from shared.db import claims
 from shared.db.engine import Engine, transaction
-from shared.db.transitions import release
-from shared.lifecycle import JobState
+from shared.db.jobs import claims
+from shared.db.jobs.transitions import release
+from shared.lifecycle import JobState, Stage
 from tests.support import rows
 
 
@@ -60,6 +60,25 @@ def test_a_job_that_waits_for_a_time_of_its_own_holds_nobody_back(engine: Engine
     assert 15 <= share.count("a") <= 25
 
 
+def test_a_quarter_goes_to_who_has_waited_longest_whatever_priority_or_batches_without_end_come(engine: Engine) -> None:
+    rows.add(engine, [rows.new_job(f"old{number}", priority=-9) for number in range(9)], batch="old")
+    rows.rows(engine, "UPDATE job SET created_at = now() - interval '2 hours'")
+    rows.add(engine, [rows.new_job(f"high{number}", priority=9) for number in range(50)], batch="high")
+    first = names(engine, rows.claim(engine, count=8))
+    assert sorted(name for name in first if name.startswith("old")) == ["old0", "old1"]
+    assert len(first) == 8
+    position = rows.rows(engine, "SELECT fair_position FROM account WHERE name = 'bloom'")[0].fair_position
+    assert position == 6  # of the newer ones alone
+    singly = [name for _ in range(60) for name in names(engine, rows.claim(engine, count=1))]
+    assert min(singly.index(name) for name in singly if name.startswith("old")) < singly.index("high49")
+
+
+def test_within_an_hour_nobody_goes_before_a_higher_priority(engine: Engine) -> None:
+    rows.add(engine, [rows.new_job("low")])
+    rows.add(engine, [rows.new_job(f"high{number}", priority=9) for number in range(20)], batch="high")
+    assert "low" not in names(engine, rows.claim(engine, count=16))
+
+
 def test_the_higher_priority_goes_first(engine: Engine) -> None:
     rows.add(engine, [rows.new_job("low"), rows.new_job("high", priority=9), rows.new_job("lowest", priority=-9)])
     assert [names(engine, rows.claim(engine))[0] for _ in range(3)] == ["high", "low", "lowest"]
@@ -104,7 +123,8 @@ def backlog(engine: Engine) -> Engine:
     for statement in (
         "ALTER TABLE job SET (autovacuum_enabled = false)",
         "INSERT INTO batch (id, name) VALUES (gen_random_uuid(), 'b')",
-        """INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, turn, state,
+        """INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images,
+          fair_position, state,
              due_at, deadline_at, collect_until, error_code)
            SELECT gen_random_uuid(), batch.id, i, 'bloom', 'bloom', '{}', '', 1, i,
              (ARRAY['queued', 'pending', 'transferring', 'in_doubt'])[i % 4 + 1], now() - i * interval '1 second',
@@ -125,9 +145,9 @@ def test_every_claim_reads_its_own_index_in_order_even_without_statistics(backlo
     with transaction(backlog) as connection:
         for stage, index in indexes.items():
             # As the claim itself leaves the planner, in its own transaction.
-            found = claims.claim(connection, stage, "bloom", count=20, worker="w", lease_seconds=60)
+            found = claims.claim(connection, Stage(stage), "bloom", count=20, worker="w", lease_seconds=60)
             assert len(found.together) == 20
-            lines = connection.execute(text(f"EXPLAIN {claims._CLAIMS[stage].text}"), parameters).scalars()
+            lines = connection.execute(text(f"EXPLAIN {claims._CLAIMS[Stage(stage)].text}"), parameters).scalars()
             plan = "\n".join(lines)
             assert f"Index Scan using {index}" in plan, plan
             assert "Sort" not in plan, plan

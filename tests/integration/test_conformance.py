@@ -57,7 +57,8 @@ CASES: dict[str, tuple[str, Any]] = {
     "half an image": ("download", "truncate"),
     "a link that died": ("download", "early_expiry"),
 }
-REPEATED = {"a page for an image", "half an image"}
+REPEATED = {"a page for an image": None, "half an image": 5}
+"""How often these come, None for always; a whole link that keeps failing is tried while it lives."""
 SUBMIT_ENDS = {
     "success": FINE,
     "refusal": ("failed", "provider_rejected"),
@@ -107,7 +108,7 @@ def expected_end(provider: str, case: str) -> tuple[str, str | None]:
         return FINE  # its images come in the answer: nothing is downloaded
     if case == "a link that died":
         return FINE  # refused once, then asked again: of the provider, or of the same link, which has not expired
-    return ("failed", "result_invalid" if case == "a page for an image" else "result_truncated")
+    return ("failed", "result_invalid") if case == "a page for an image" else FINE
 
 
 def expected_posts(case: str) -> int:
@@ -197,7 +198,7 @@ def ran(request: pytest.FixtureRequest, databases: Databases, endpoints: Endpoin
                 {
                     "match": {"route": route, "prompt_contains": f"<{case}>"},
                     "fault": fault,
-                    "times": None if case in REPEATED else 1,
+                    "times": REPEATED.get(case, 1),
                 }
                 for case, (route, fault) in CASES.items()
                 if fault is not None
@@ -226,7 +227,10 @@ def ran(request: pytest.FixtureRequest, databases: Databases, endpoints: Endpoin
 def test_a_case_ends_as_it_must_with_the_exact_number_of_paid_posts(case: str, ran: tuple[str, Result]) -> None:
     provider, result = ran
     prompt = f"<{case}>"
-    assert result.ends[prompt] == expected_end(provider, case)
+    expected = expected_end(provider, case)
+    # A later purchase may have proved meanwhile that nothing was bought.
+    proved = expected in {DOUBT, ERROR} and case not in BOUGHT and provider in FINDING
+    assert result.ends[prompt] in {expected, ("in_doubt", "proved_unbought") if proved else expected}
     assert result.posts[prompt] == expected_posts(case)
     assert result.charged[prompt] == expected_charges(provider, case)
     assert result.stored.get(prompt, 0) == int(expected_end(provider, case)[0] == "succeeded")

@@ -13,10 +13,11 @@ import pytest
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.db import accounts, drift, submissions
-from shared.db.drift import Span, Verdict
+from shared.db import accounts, folding
 from shared.db.engine import Engine, transaction
-from shared.db.submissions import Answer
+from shared.db.payments import drift, submissions
+from shared.db.payments.drift import BalanceSpan, FigureVerdict
+from shared.db.payments.submissions import Answer
 from shared.lifecycle import Outcome
 from tests.support import rows
 from tests.support.command import genqueue
@@ -24,9 +25,9 @@ from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.outcome import ended
 from worker.runtime import Runtime
-from worker.survey import ask
+from worker.upkeep.balances import ask
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "bloom": {"provider": "bloom", "prompt": "a quiet harbour", "n": 2},
     "posteverywhere": {"provider": "posteverywhere", "prompt": "a quiet harbour", "model": "ideogram-v2"},
 }
@@ -73,10 +74,10 @@ def lose(client: Client, runtime: Runtime, simulated: Simulator, name: str) -> N
     """Have job `a` charged and its answer lost; nobody looks for it within the test."""
     simulated.put_faults([{"match": {"route": "submit"}, "fault": "reply_lost"}])
     client.enqueue([{**ROWS[name], "custom_id": "a"}], batch="b")
-    drain(runtime, lambda: client.totals("b") == {"looking_up": 1})
+    drain(runtime, lambda: client.totals("b") == {"checking": 1})
 
 
-def current(client: Client, name: str) -> Span:
+def current(client: Client, name: str) -> BalanceSpan:
     (span,) = [one for one in client.balance_spans() if one.account == name and one.current]
     return span
 
@@ -93,7 +94,7 @@ def test_what_we_buy_is_what_the_balance_loses(
     buy(client, runtime, name, "b")
     survey(runtime, name)
     span = current(client, name)
-    assert (span.spent, span.verdict) == (3 * PRICE[name], Verdict.EXACT)
+    assert (span.spent, span.verdict) == (3 * PRICE[name], FigureVerdict.EXACT)
     assert span.expected == span.last.balance == span.base.balance - 3 * PRICE[name]
 
 
@@ -106,7 +107,7 @@ def test_a_foreign_charge_is_drift_of_exactly_its_amount(
     buy(client, runtime, name, "c", 1)
     survey(runtime, name)
     span = current(client, name)
-    assert (span.verdict, span.drift, span.spent) == (Verdict.TAKEN, 7, 3 * PRICE[name])
+    assert (span.verdict, span.drift, span.spent) == (FigureVerdict.MORE, 7, 3 * PRICE[name])
 
 
 def test_a_lost_paid_call_is_explained_by_its_held_money_until_somebody_says_otherwise(
@@ -116,10 +117,10 @@ def test_a_lost_paid_call_is_explained_by_its_held_money_until_somebody_says_oth
     lose(client, runtime, simulated, name)
     survey(runtime, name)
     span = current(client, name)
-    assert (span.verdict, span.by_held, span.difference) == (Verdict.EXPLAINED, True, PRICE[name])
+    assert (span.verdict, span.by_held, span.difference) == (FigureVerdict.EXPLAINED, True, PRICE[name])
     client.resolve(client.find_job("a"), resend=False, charged=Decimal(0))
     survey(runtime, name)
-    assert (current(client, name).verdict, current(client, name).drift) == (Verdict.TAKEN, PRICE[name])
+    assert (current(client, name).verdict, current(client, name).drift) == (FigureVerdict.MORE, PRICE[name])
 
 
 def test_a_lost_call_that_was_charged_leaves_nothing_to_explain(
@@ -129,7 +130,7 @@ def test_a_lost_call_that_was_charged_leaves_nothing_to_explain(
     lose(client, runtime, simulated, "bloom")
     client.resolve(client.find_job("a"), resend=False, charged=Decimal(2))
     survey(runtime, "bloom")
-    assert current(client, "bloom").verdict is Verdict.EXACT
+    assert current(client, "bloom").verdict is FigureVerdict.EXACT
 
 
 def test_a_top_up_is_no_drift_and_begins_a_new_span(
@@ -144,8 +145,8 @@ def test_a_top_up_is_no_drift_and_begins_a_new_span(
     survey(runtime, name)
     spans = [span for span in client.balance_spans() if span.account == name]
     assert [(span.verdict, span.spent, span.current) for span in spans] == [
-        (Verdict.EXACT, PRICE[name], False),
-        (Verdict.EXACT, PRICE[name], True),
+        (FigureVerdict.EXACT, PRICE[name], False),
+        (FigureVerdict.EXACT, PRICE[name], True),
     ]
 
 
@@ -163,7 +164,7 @@ def test_readings_in_the_midst_of_many_paid_calls_show_no_drift_that_is_none(
 ) -> None:
     survey(runtime, name)
     client.enqueue([ROWS[name]] * 40, batch="b")
-    seen: list[Span] = []
+    seen: list[BalanceSpan] = []
     with runtime_for(runtime.settings, endpoints) as another:
         drain(another, lambda: True)  # a runtime is whole once its loop has run
 
@@ -174,9 +175,9 @@ def test_readings_in_the_midst_of_many_paid_calls_show_no_drift_that_is_none(
 
         drain(runtime, look)
     survey(runtime, name)
-    assert {span.verdict for span in seen} <= {Verdict.EXACT, Verdict.EXPLAINED}
+    assert {span.verdict for span in seen} <= {FigureVerdict.EXACT, FigureVerdict.EXPLAINED}
     assert len([span for span in seen if span.spent]) > 1
-    assert (current(client, name).verdict, current(client, name).spent) == (Verdict.EXACT, 40 * PRICE[name])
+    assert (current(client, name).verdict, current(client, name).spent) == (FigureVerdict.EXACT, 40 * PRICE[name])
 
 
 def test_readings_do_not_pile_up(client: Client, runtime: Runtime, engine: Engine) -> None:
@@ -213,11 +214,11 @@ def test_the_bill_shows_drift_and_accepting_it_begins_anew(
 
 def read(engine: Engine, balance: int, *, asked_seconds: float = 0) -> None:
     with transaction(engine) as connection:
-        accounts.seen(connection, "bloom", balance=Decimal(balance), notes=None)
+        accounts.record_survey(connection, "bloom", balance=Decimal(balance), notes=None)
         drift.record(connection, "bloom", Decimal(balance), asked_seconds=asked_seconds)
 
 
-def only(engine: Engine) -> Span:
+def only(engine: Engine) -> BalanceSpan:
     with transaction(engine) as connection:
         (span,) = drift.spans(connection)
     return span
@@ -228,13 +229,13 @@ def test_a_call_in_the_air_may_be_charged_already_and_one_just_settled_not_yet(e
     read(engine, 100)
     intent = rows.one_intent(engine)
     read(engine, 98)
-    assert (only(engine).verdict, only(engine).difference) == (Verdict.EXPLAINED, 2)
+    assert (only(engine).verdict, only(engine).difference) == (FigureVerdict.EXPLAINED, 2)
     with transaction(engine) as connection:
         submissions.record(connection, intent.submission_id, rows.accepted())
     read(engine, 100, asked_seconds=60)  # asked before the charge, recorded after it
     assert only(engine).last.balance == 98
     read(engine, 98, asked_seconds=60)
-    assert (only(engine).verdict, only(engine).spent) == (Verdict.EXACT, 2)
+    assert (only(engine).verdict, only(engine).spent) == (FigureVerdict.EXACT, 2)
 
 
 def test_a_span_that_began_in_the_midst_of_calls_begins_anew_when_all_is_quiet(engine: Engine) -> None:
@@ -246,7 +247,7 @@ def test_a_span_that_began_in_the_midst_of_calls_begins_anew_when_all_is_quiet(e
     read(engine, 98)
     assert (only(engine).base.is_clean, only(engine).base.settled) == (True, 2)
     read(engine, 97)
-    assert (only(engine).verdict, only(engine).drift) == (Verdict.TAKEN, 1)
+    assert (only(engine).verdict, only(engine).drift) == (FigureVerdict.MORE, 1)
 
 
 def test_a_held_call_without_a_price_leaves_the_span_open(engine: Engine) -> None:
@@ -257,21 +258,21 @@ def test_a_held_call_without_a_price_leaves_the_span_open(engine: Engine) -> Non
     with transaction(engine) as connection:
         submissions.record(connection, intent.submission_id, Answer(Outcome.UNKNOWN))
     read(engine, 91)
-    assert (only(engine).verdict, only(engine).difference) == (Verdict.OPEN, 9)
+    assert (only(engine).verdict, only(engine).difference) == (FigureVerdict.OPEN, 9)
 
 
-def test_lines_of_more_than_an_hour_ago_are_summed_up_once(engine: Engine) -> None:
+def test_a_reading_counts_calls_of_all_times_whether_their_deltas_were_added_up_or_not(engine: Engine) -> None:
     rows.register(engine, rows.account_row())
     for _ in range(5):
-        rows.rows(engine, "UPDATE ledger SET at = at - interval '40 minutes'")
-        rows.rows(engine, "UPDATE ledger_sum SET until = until - interval '40 minutes'")
         intent = rows.one_intent(engine)
         with transaction(engine) as connection:
             submissions.record(connection, intent.submission_id, rows.accepted())
         read(engine, 100)
-    (sums,) = rows.rows(engine, "SELECT * FROM ledger_sum")
-    assert (only(engine).last.settled, only(engine).last.in_air) == (10, 0)
-    assert (sums.settled, sums.reserved) == (6, 0)
+        rows.rows(engine, "UPDATE ledger SET at = at - interval '40 minutes'")
+        with transaction(engine) as connection:
+            folding.fold(connection)
+    last = only(engine).last
+    assert (last.settled, last.in_air, last.held_ever) == (10, 0, 0)
 
 
 def test_readings_of_one_account_at_once_leave_one_span(engine: Engine) -> None:
@@ -284,5 +285,5 @@ def test_readings_of_one_account_at_once_leave_one_span(engine: Engine) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(one, range(8)))
-    assert only(engine).verdict is Verdict.EXACT
+    assert only(engine).verdict is FigureVerdict.EXACT
     assert len(rows.rows(engine, "SELECT 1 FROM balance_reading")) == 2

@@ -11,7 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import event
 
 from shared.db.engine import Engine, open_engine
-from shared.db.enqueue import EnqueueConflictError, NewJob
+from shared.db.jobs.arriving import CHUNK_CHARS, CHUNK_ROWS, in_chunks
+from shared.db.jobs.enqueue import EnqueueConflictError, NewJob
 from tests.support import rows
 from tests.support.waiting import until
 
@@ -36,6 +37,29 @@ def test_the_same_custom_id_in_another_batch_is_another_job(engine: Engine) -> N
     rows.add(engine, [rows.new_job("a")], batch="one")
     rows.add(engine, [rows.new_job("a", prompt="another")], batch="two")
     assert rows.states(engine) == {"queued": 2}
+
+
+def test_rows_of_several_chunks_stand_in_line_as_they_came_behind_those_that_wait(engine: Engine) -> None:
+    rows.add(engine, [rows.new_job("first")], batch="earlier")
+    given = [rows.new_job(f"row-{number}") for number in range(2 * CHUNK_ROWS + 1)]
+    assert rows.add(engine, given).added == len(given)
+    places = rows.rows(engine, "SELECT custom_id, fair_position FROM job WHERE custom_id <> 'first' ORDER BY 2")
+    assert [name for name, _ in places] == [job.custom_id for job in given]
+    assert [place for _, place in places] == list(range(places[0][1], places[0][1] + len(given)))
+
+
+def test_a_conflict_in_a_late_chunk_takes_the_earlier_chunks_back(engine: Engine) -> None:
+    rows.add(engine, [rows.new_job("b")])
+    given = [*(rows.new_job(f"row-{number}") for number in range(CHUNK_ROWS)), rows.new_job("b", prompt="another")]
+    with pytest.raises(EnqueueConflictError, match="already holds b"):
+        rows.add(engine, given)
+    assert rows.states(engine) == {"queued": 1}
+
+
+def test_requests_of_many_characters_end_their_chunk(engine: Engine) -> None:
+    long = [rows.new_job(f"row-{number}", prompt="x" * (CHUNK_CHARS // 2)) for number in range(3)]
+    assert [len(chunk) for chunk in in_chunks((job, job.provider) for job in long)] == [2, 1]
+    assert rows.add(engine, long).added == len(long)
 
 
 def test_rows_that_break_off_in_the_middle_leave_nothing_behind(engine: Engine) -> None:
@@ -63,7 +87,10 @@ def test_a_hundred_thousand_rows_are_added_in_the_memory_of_a_few(engine: Engine
 
     assert rows.add(engine, many(), batch="large").added == 100_000
     assert most[0] - before < 12 * 2**20
-    (found,) = rows.rows(engine, "SELECT count(*) AS jobs, max(turn) - min(turn) AS span FROM job WHERE turn > 1")
+    (found,) = rows.rows(
+        engine,
+        "SELECT count(*) AS jobs, max(fair_position) - min(fair_position) AS span FROM job WHERE fair_position > 1",
+    )
     assert (found.jobs, found.span) == (100_000 - 1, 100_000 - 2)
 
 

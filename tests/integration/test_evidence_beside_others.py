@@ -3,13 +3,14 @@
 from dataclasses import replace
 from decimal import Decimal
 
-from shared.db import images, intents, submissions
 from shared.db.engine import Engine, transaction
-from shared.db.images import StoredObject
-from shared.db.intents import Intent
-from shared.db.resolve import resolve
-from shared.db.submissions import Answer
-from shared.db.transitions import Claim, Move
+from shared.db.jobs import images
+from shared.db.jobs.images import StoredImage, StoredObject
+from shared.db.jobs.resolve import resolve
+from shared.db.jobs.transitions import Claim, Move
+from shared.db.payments import intents, submissions
+from shared.db.payments.intents import Intent
+from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
 from tests.support import rows
 
@@ -17,14 +18,14 @@ UNKNOWN = Answer(Outcome.UNKNOWN, error_code="answer_lost", error="lost")
 REFUSED = Answer(Outcome.REJECTED, error_code="provider_rejected", error="no")
 
 
-def doubt(engine: Engine, intent: Intent, claim: Claim) -> None:
+def lost_call(engine: Engine, intent: Intent, claim: Claim) -> None:
     step = Move(claim, JobState.SUBMITTING, JobState.IN_DOUBT, 3600, code="answer_lost", note="lost")
     assert rows.settle(engine, intent, UNKNOWN, step)
 
 
 def test_late_evidence_of_a_first_attempt_leaves_the_second_in_its_senders_hand(engine: Engine) -> None:
     first = rows.one_intent(engine)
-    doubt(engine, first, first.claim)
+    lost_call(engine, first, first.claim)
     with transaction(engine) as connection:
         resolve(connection, first.claim.job_id, resend=True, charged=None, actor="a person")
     (second,) = rows.open_intents(engine, rows.claim(engine))
@@ -38,10 +39,10 @@ def test_late_evidence_of_a_first_attempt_leaves_the_second_in_its_senders_hand(
 def test_the_proof_that_nothing_left_counts_after_the_call_was_judged_lost(engine: Engine) -> None:
     intent = rows.one_intent(engine, lease=0)
     (judged,) = rows.claim(engine, "reconcile")
-    doubt(engine, intent, judged)
+    lost_call(engine, intent, judged)
     with transaction(engine) as connection:
         wanted = {intent.claim: intent.submission_id}
-        intents.take_back(connection, "bloom", wanted, note="the database was lost", actor="a")
+        intents.undo(connection, "bloom", wanted, note="the database was lost", actor="a")
     assert rows.rows(engine, "SELECT outcome FROM submission") == [("not_sent",)]
     assert rows.rows(engine, "SELECT sum(reserved), sum(settled), sum(held) FROM ledger") == [(0, 0, 0)]
     assert rows.job(engine, intent.claim.job_id).due
@@ -52,7 +53,8 @@ def test_the_providers_own_word_about_an_adopted_picture_forgets_nothing_that_is
     said = rows.accepted()
     with transaction(engine) as connection:
         assert submissions.record(connection, intent.submission_id, replace(said, inferred=True))
-        images.store(connection, intent.claim.job_id, 0, StoredObject("b", "k", b"\0" * 32, 1, "image/png", 1, 1))
+        place = StoredObject("b", "k", b"\0" * 32, 1, "image/png", 1, 1)
+        images.store(connection, [StoredImage(intent.claim.job_id, 0, place)])
         assert submissions.record(connection, intent.submission_id, replace(said, settled=Decimal(1)))
     assert rows.rows(engine, "SELECT state, key FROM image") == [("stored", "k")]
     assert rows.rows(engine, "SELECT inferred, settled FROM submission") == [(False, 1)]

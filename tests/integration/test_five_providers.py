@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import io
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,9 +13,10 @@ import pytest
 from ops.simulator import BanatieSettings, PostEverywhereSettings, Simulator, SimulatorConfig
 from ops.stack import Endpoints
 from producer import Client
-from producer.client import is_settled
+from producer.client import InvalidRowsError, is_settled
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
+from tests.support.kept import in_bucket
 from worker.runtime import Runtime
 
 ROWS: dict[str, dict[str, Any]] = {
@@ -94,8 +96,12 @@ def test_an_answer_with_images_is_removed_once_they_are_stored(
     client.enqueue([{"provider": "openrouter", **ROWS["openrouter"]}], batch="b")
     finish(client, runtime)
     (submission,) = client.story(client.jobs("b")[0]["id"])["submissions"]
-    assert not runtime.replies.has_object(submission["id"])
+    assert not in_bucket(runtime.storage, submission["id"])
     assert submission["id"] not in runtime.replies.leftovers()
+
+
+def has_settled(client: Client, batch: str) -> bool:
+    return is_settled(client.totals(batch))
 
 
 def test_a_picture_without_a_link_ends_as_the_setting_says(
@@ -108,7 +114,7 @@ def test_a_picture_without_a_link_ends_as_the_setting_says(
             settings = settings_for(database_url, endpoints, silent.url, accounts=accounts)
             with runtime_for(settings, endpoints) as made:
                 client.enqueue([{"provider": "posteverywhere", **ROWS["posteverywhere"]}], batch=said)
-                drain(made, lambda said=said: is_settled(client.totals(said)))
+                drain(made, partial(has_settled, client, said))
             (job,) = client.jobs(said)
             assert (job["state"], job["error_code"]) == ends
         (image,) = client.story(job["id"])["images"]
@@ -145,7 +151,7 @@ class Died(BaseException):
 class DyingRuntime(Runtime):
     """A worker that dies instead of committing what it learned."""
 
-    async def write(self, _work: Any) -> Any:
+    async def write_joined(self, *_: Any, **__: Any) -> Any:
         raise Died
 
 
@@ -159,7 +165,50 @@ def test_an_answer_whose_commit_was_lost_with_its_worker_is_found_again(
     with pytest.raises(BaseExceptionGroup):
         drain(dying, lambda: False, seconds=20)
     assert client.totals("b") == {"submitting": 1}
-    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(
+        database_url.replace("+psycopg", ""), autocommit=True, options="-c search_path=genqueue"
+    ) as connection:
         connection.execute("UPDATE job SET due_at = now()")
     assert [row["state"] for row in finish(client, runtime)] == ["stored"] * 3
     assert simulated.counters()["paid_posts"] == {"openrouter": 1}
+
+
+@pytest.mark.parametrize("options", [{"output_format": "svg"}, {}])
+def test_a_vector_models_drawing_is_stored_as_a_download_whether_or_not_svg_was_asked_for(
+    client: Client, runtime: Runtime, options: dict[str, str]
+) -> None:
+    client.enqueue([{"provider": "openrouter", "prompt": "a fox", "model": "sim/vector", **options}], batch="b")
+    (row,) = finish(client, runtime)
+    assert (row["state"], row["content_type"], row["key"].rpartition(".")[2]) == ("stored", "image/svg+xml", "svg")
+    assert min(row["width"], row["height"]) > 0
+    found = runtime.storage._client.head_object(Bucket=row["bucket"], Key=row["key"])
+    assert found["ContentDisposition"] == "attachment"
+
+
+def test_svg_of_a_raster_model_is_refused_by_its_provider_and_nothing_is_bought(
+    client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    row = {"provider": "openrouter", "prompt": "a fox", "model": "bytedance-seed/seedream-4.5", "output_format": "svg"}
+    client.enqueue([row], batch="b")
+    (row,) = finish(client, runtime)
+    assert (row["job_state"], row["error_code"]) == ("failed", "provider_rejected")
+    assert simulated.bill()["lines"] == []
+
+
+@pytest.mark.parametrize("provider", sorted(set(ROWS) - {"openrouter"}))
+def test_svg_is_refused_before_anything_is_enqueued_where_no_document_offers_it(client: Client, provider: str) -> None:
+    with pytest.raises(InvalidRowsError):
+        client.enqueue([{**ROWS[provider], "provider": provider, "output_format": "svg"}], batch="b")
+
+
+def test_a_cut_picture_inside_an_answer_is_kept_at_once_for_the_answer_stays_what_it_is(
+    client: Client, runtime: Runtime
+) -> None:
+    row = {**ROWS["openrouter"], "n": 1, "prompt": "[sim:corrupt] a harbour", "provider": "openrouter"}
+    client.enqueue([row], batch="b")
+    (row,) = finish(client, runtime)
+    assert (row["job_state"], row["error_code"]) == ("failed", "result_unverified")
+    (job,) = client.jobs("b")
+    codes = [event["code"] for event in client.story(job["id"])["events"]]
+    assert "result_incomplete" not in codes
+    assert client.accept(client.unverified(batch="b")).succeeded == 1

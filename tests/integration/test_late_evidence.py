@@ -10,12 +10,12 @@ import pytest
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.db import submissions
 from shared.db.engine import Engine, transaction
-from shared.db.intents import Intent
-from shared.db.resolve import NotHeldError, resolve
-from shared.db.submissions import Answer, BoughtImage
-from shared.db.transitions import Move
+from shared.db.jobs.resolve import NotHeldError, resolve
+from shared.db.jobs.transitions import Move
+from shared.db.payments import submissions
+from shared.db.payments.intents import Intent
+from shared.db.payments.submissions import Answer, BoughtImage
 from shared.lifecycle import ImageState, JobState, Outcome
 from shared.settings import Settings
 from tests.support import rows
@@ -40,7 +40,7 @@ def lost(client: Client, runtime: Runtime, simulated: Simulator) -> UUID:
     """One job in doubt, bought although its answer was lost."""
     simulated.put_faults([{"match": {"route": "submit"}, "fault": "reply_lost"}])
     client.enqueue([{**BLOOM, "custom_id": "a"}], batch="b")
-    drain(runtime, lambda: client.totals("b") == {"looking_up": 1})
+    drain(runtime, lambda: client.totals("b") == {"checking": 1})
     assert paid(simulated) == 1
     return client.find_job("a")
 
@@ -129,12 +129,12 @@ def test_an_answer_after_the_second_attempt_succeeded_is_settled_and_reported(
 ) -> None:
     client.resolve(lost, resend=True)
     drain(runtime, ended(client))
-    assert client.strays() == []
+    assert client.unowned() == []
     answer()
     drain(runtime, ended(client))
     assert ends(client) == {"a": ("succeeded", None)}
     assert money(client) == (2, 0, 0)
-    (stray,) = client.strays()
+    (stray,) = client.unowned()
     assert stray["upstream_id"] == simulated.world.gallery.all("bloom")[0].id
 
 
@@ -143,7 +143,7 @@ def test_an_answer_while_the_second_attempt_is_in_doubt_is_collected(
 ) -> None:
     simulated.put_faults([{"match": {"route": "submit"}, "fault": "reply_lost"}])
     client.resolve(lost, resend=True)
-    drain(runtime, lambda: paid(simulated) == 2 and client.totals("b") == {"looking_up": 1})
+    drain(runtime, lambda: paid(simulated) == 2 and client.totals("b") == {"checking": 1})
     answer()
     drain(runtime, lambda: (0, "stored") in pictures(client), seconds=10)
     assert money(client) == (ONE, 0, ONE)
@@ -185,7 +185,7 @@ def in_doubt(engine: Engine) -> Intent:
     """A lost call of a job whose price nobody knew."""
     rows.add(engine, [rows.new_job("a")])
     (intent,) = rows.open_intents(engine, rows.claim(engine), price=None)
-    held = Move(intent.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 60, code="answer_lost", parked=True)
+    held = Move(intent.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 60, code="answer_lost", on_hold=True)
     assert rows.settle(engine, intent, Answer(Outcome.UNKNOWN), held)
     return intent
 
@@ -204,7 +204,7 @@ def decide(engine: Engine, intent: Intent, charged: Decimal | None) -> None:
 
 def sums(engine: Engine) -> tuple[Decimal, Decimal, Decimal]:
     (found,) = rows.rows(engine, "SELECT sum(settled), sum(reserved), sum(held) FROM ledger")
-    return tuple(found)  # type: ignore[return-value]
+    return tuple(found)
 
 
 @pytest.mark.parametrize(
@@ -244,18 +244,18 @@ def test_a_senders_late_word_is_kept_and_widens_no_span_in_which_a_list_is_searc
     engine: Engine, in_doubt: Intent
 ) -> None:
     past = "now() - interval '1 hour'"
-    rows.rows(engine, f"UPDATE submission SET outcome = 'unknown', error_code = 'sender_lost', quiet_at = {past}")  # noqa: S608
+    rows.rows(engine, f"UPDATE submission SET outcome = 'unknown', error_code = 'sender_lost', visible_by = {past}")  # noqa: S608
     late = Answer(Outcome.UNKNOWN, error_code="answer_lost", error="cut", quiet_seconds=300)
     with transaction(engine) as connection:
         assert submissions.record(connection, in_doubt.submission_id, late)
         assert not submissions.record(connection, in_doubt.submission_id, late)
-    (row,) = rows.rows(engine, "SELECT error_code, quiet_at < now() - interval '59 minutes' AS past FROM submission")
+    (row,) = rows.rows(engine, "SELECT error_code, visible_by < now() - interval '59 minutes' AS past FROM submission")
     assert (row.error_code, row.past) == ("answer_lost", True)
 
 
 def test_a_picture_without_an_id_that_came_after_success_is_reported_too(engine: Engine) -> None:
     first = rows.one_intent(engine)
-    held = Move(first.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 60, code="answer_lost", parked=True)
+    held = Move(first.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 60, code="answer_lost", on_hold=True)
     assert rows.settle(engine, first, Answer(Outcome.UNKNOWN), held)
     with transaction(engine) as connection:
         resolve(connection, first.claim.job_id, resend=True, charged=None, actor="person")
@@ -266,4 +266,4 @@ def test_a_picture_without_an_id_that_came_after_success_is_reported_too(engine:
     rows.rows(engine, "UPDATE job SET state = 'succeeded', due_at = NULL, finished_at = now(), claimed_by = NULL")
     image = BoughtImage(0, ImageState.READY, link="https://example.com/late")
     late(engine, first, Answer(Outcome.ACCEPTED, upstream_id="req-1", images=(image,)))
-    assert rows.rows(engine, "SELECT account, note LIKE '%earlier attempt%' FROM stray") == [("bloom", True)]
+    assert rows.rows(engine, "SELECT account, note LIKE '%earlier attempt%' FROM unowned_image") == [("bloom", True)]

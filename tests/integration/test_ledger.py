@@ -5,9 +5,9 @@ from decimal import Decimal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.db import reports, submissions
 from shared.db.engine import Engine, transaction
-from shared.db.submissions import Answer
+from shared.db.payments import spending, submissions
+from shared.db.payments.submissions import Answer
 from shared.lifecycle import Outcome
 from tests.support import rows
 
@@ -35,8 +35,8 @@ def test_every_amount_is_in_exactly_one_place(
     rows.register(engine, rows.account_row(concurrency=1000))
     (intent,) = rows.open_intents(engine, rows.claim(engine), price=reserved)
     with transaction(engine) as connection:
-        for outcome, figure in answers:
-            submissions.record(connection, intent.submission_id, Answer(outcome, settled=figure))
+        for answer, figure in answers:
+            submissions.record(connection, intent.submission_id, Answer(answer, settled=figure))
     outcome, settled = expected(reserved, answers)
     (sums,) = rows.rows(
         engine,
@@ -61,6 +61,6 @@ def test_the_bill_adds_up_by_account_and_names_what_has_no_price(engine: Engine)
         with transaction(engine) as connection:
             submissions.record(connection, intent.submission_id, answer)
     with transaction(engine) as connection:
-        (bill,) = reports.bill(connection)
+        (bill,) = spending.bill(connection)
     assert (bill["settled"], bill["reserved"], bill["held"], bill["held_unpriced"]) == (2, 0, 5, 1)
     assert (bill["submissions"], bill["accepted"]) == (4, 1)

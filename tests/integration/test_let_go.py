@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from shared.db import submissions
-from shared.db.doubts import Doubt
 from shared.db.engine import Engine, transaction
+from shared.db.jobs.transitions import Claim, Move
 from shared.db.listening import Listener
-from shared.db.submissions import Answer
-from shared.db.transitions import Claim, Move
-from shared.lifecycle import JobState, Outcome
+from shared.db.lost_calls.lost_calls import LostCall
+from shared.db.payments import submissions
+from shared.db.payments.submissions import Answer
+from shared.lifecycle import ImageState, JobState, Outcome
 from tests.support import rows
 from tests.support.waiting import until
-from worker import reconcile
-from worker.providers.contract import Found
+from worker.lost_calls.listing import ListReading
+from worker.lost_calls.read_list import Looked
+from worker.providers.contract import Listed
 from worker.runtime import Runtime
-
-NOTHING_MADE = Found((), complete=True)
+from worker.stages import reconcile
 
 
 @pytest.fixture
@@ -48,20 +48,36 @@ def claimed(engine: Engine) -> Claim:
     return claim
 
 
-def look_at(engine: Engine, runtime: Runtime, claim: Claim) -> Doubt | None:
+def look_at(engine: Engine, runtime: Runtime, claim: Claim) -> LostCall | None:
     with transaction(engine) as connection:
-        return reconcile._by_evidence(runtime, runtime.accounts["bloom"], claim, connection)
+        return reconcile.follow_evidence(connection, runtime, runtime.accounts["bloom"], claim)
 
 
-def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any) -> str:
+def later_purchase(engine: Engine) -> Looked:
+    """Buy a picture after the call was over, and return a reading of the list that shows it and nothing else."""
+    intent = rows.one_intent(engine)
+    step = Move(intent.claim, JobState.SUBMITTING, JobState.PENDING, 60)
+    assert rows.settle(engine, intent, rows.accepted(ImageState.PENDING), step)
+    ((name, made_at),) = rows.rows(
+        engine,
+        "SELECT image.upstream_id, opened_at FROM submission JOIN image ON image.submission_id = submission.id",
+    )
+    return Looked(ListReading((Listed(name, made_at),), made_at, ended=True), frozenset())
+
+
+def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any, looked: Looked) -> str:
     with transaction(engine) as connection:
-        reconcile._by_provider(runtime, runtime.accounts["bloom"], claim, submission_id, NOTHING_MADE, connection)
-        return str(submissions.latest(connection, claim.job_id).outcome)
+        reconcile.follow_provider(connection, runtime, runtime.accounts["bloom"], claim, submission_id, looked)
+        newest = submissions.latest(connection, claim.job_id)
+        assert newest is not None
+        return str(newest.outcome)
 
 
 def quiet(engine: Engine) -> None:
     rows.rows(
-        engine, "UPDATE submission SET opened_at = now() - interval '3 days', quiet_at = now() - interval '2 days'"
+        engine,
+        "UPDATE submission SET opened_at = now() - interval '3 days', visible_by = now() - interval '2 days' "
+        "WHERE outcome = 'unknown'",
     )
 
 
@@ -79,8 +95,9 @@ def test_a_call_whose_sender_lives_is_never_sent_again_and_one_whose_sender_is_g
     engine: Engine, runtime: Runtime, lost: Any
 ) -> None:
     quiet(engine)
+    looked = later_purchase(engine)
     with alive(engine):
-        assert judge(engine, runtime, claimed(engine), lost.submission_id) == "unknown"
-        assert rows.states(engine) == {"in_doubt": 1}
-    until(lambda: judge(engine, runtime, claimed(engine), lost.submission_id) == "rejected")
-    assert rows.states(engine) == {"queued": 1}
+        assert judge(engine, runtime, claimed(engine), lost.submission_id, looked) == "unknown"
+        assert rows.states(engine) == {"in_doubt": 1, "pending": 1}
+    until(lambda: judge(engine, runtime, claimed(engine), lost.submission_id, looked) == "rejected")
+    assert rows.states(engine) == {"queued": 1, "pending": 1}

@@ -7,17 +7,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import text
 
-from shared.db import accounts, intents, reports, submissions
+from shared.account_settings import RateWindow
+from shared.db import accounts
 from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
-from shared.db.intents import Terms
-from shared.db.resolve import resolve
-from shared.db.submissions import Answer
-from shared.db.transitions import Claim, Move, move
+from shared.db.jobs.resolve import resolve
+from shared.db.jobs.transitions import Claim, Move, move
+from shared.db.payments import intents, spending, submissions
+from shared.db.payments.intents import PaymentTerms
+from shared.db.payments.submissions import Answer
 from shared.ids import new_id
 from shared.lifecycle import JobState, Outcome
-from shared.settings import Window
 from tests.support import rows
+from tests.support.counted import check_counts
 from tests.support.model_money import NOTHING, Call, check_books
 from tests.support.model_run import empty, walk
 
@@ -42,8 +44,8 @@ class Paid:
         return f"<{self.truth} call of {self.call.reserved}, {self.call.outcome} as we know>"
 
 
-def terms(price: Decimal | None) -> Terms:
-    return Terms(
+def terms(price: Decimal | None) -> PaymentTerms:
+    return PaymentTerms(
         price=lambda _request, _count: price,
         allow_unknown_price=True,
         send_within_seconds=HOUR,
@@ -65,7 +67,7 @@ class Ledger(RuleBasedStateMachine):
     @initialize()
     def register(self) -> None:
         known = [
-            AccountRow(name, name, "credit", 100, (Window(requests=most, seconds=HOUR),))
+            AccountRow(name, name, "credit", 100, (RateWindow(requests=most, seconds=HOUR),))
             for name, most in MOST_AN_HOUR.items()
         ]
         rows.register(self.engine, *known)
@@ -78,7 +80,7 @@ class Ledger(RuleBasedStateMachine):
         rows.add(self.engine, [rows.new_job(str(new_id()), account=name) for _ in range(count)])
         wanted = {claim: new_id() for claim in rows.claim(self.engine, account=name, count=count)}
         with transaction(self.engine) as connection:
-            opened = intents.open_for(connection, name, wanted, sender=rows.SENDER, terms=terms(price))
+            opened = intents.open_intents(connection, name, wanted, sender=rows.SENDER, terms=terms(price))
         room = MOST_AN_HOUR[name] - self.slots[name]
         assert len(opened) == (0 if name in self.paused else min(room, len(wanted)))
         self.slots[name] += len(opened)
@@ -95,7 +97,9 @@ class Ledger(RuleBasedStateMachine):
                 accounts.pause(connection, name, code="account_out_of_credit", reason="empty", action_url=None)
             else:
                 accounts.resume(connection, name)
-                connection.execute(text("UPDATE account SET ramp = NULL"))  # how many at once is another test's
+                connection.execute(
+                    text("UPDATE account SET slow_start_limit = NULL")
+                )  # how many at once is another test's
         (self.paused.add if pause else self.paused.discard)(name)
 
     @rule(name=NAMES)
@@ -135,15 +139,15 @@ class Ledger(RuleBasedStateMachine):
         paid.call.learn(Outcome.NOT_SENT)
         with transaction(self.engine) as connection:
             wanted = {paid.claim: paid.call.submission_id}
-            intents.take_back(connection, paid.call.account, wanted, note="lost", actor="a")
+            intents.undo(connection, paid.call.account, wanted, note="lost", actor="a")
 
     @precondition(lambda self: self.doubted())
     @rule(data=st.data(), knows=st.booleans())
     def a_person_decides(self, data: st.DataObject, *, knows: bool) -> None:
         paid = data.draw(st.sampled_from(self.doubted()))
         with transaction(self.engine) as connection:
-            doubt = Move(paid.claim, JobState.SUBMITTING, JobState.IN_DOUBT, HOUR, code="answer_lost")
-            if not move(connection, [doubt], actor="a"):
+            lost_call = Move(paid.claim, JobState.SUBMITTING, JobState.IN_DOUBT, HOUR, code="answer_lost")
+            if not move(connection, [lost_call], actor="a"):
                 return
             resolve(connection, paid.claim.job_id, resend=False, charged=paid.call.charge if knows else None, actor="p")
         if knows:
@@ -167,10 +171,11 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def keeps_the_books(self) -> None:
         check_books(self.connection, [paid.call for paid in self.paid])
+        check_counts(self.connection)
 
     @invariant()
     def reports_the_same_bill(self) -> None:
-        lines = {line["account"]: line for line in reports.bill(self.connection)}
+        lines = {line["account"]: line for line in spending.bill(self.connection)}
         for name in lines:
             calls = [paid.call for paid in self.paid if paid.call.account == name]
             unpriced = [call for call in calls if call.outcome is Outcome.UNKNOWN and call.reserved is None]

@@ -8,8 +8,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared.broker import Stage
-from shared.lifecycle import ImageState, JobState
+from shared.lifecycle import ImageState, JobState, Stage
 from tests.support import rows
 from tests.support.model_journey import BOUGHT, REFUSALS, Journey
 from tests.support.model_money import NOTHING

@@ -1,19 +1,28 @@
-"""What a provider made belongs to one paid call: an id that another submission or picture owns is refused."""
+"""What a provider made belongs to one paid call: a link is kept whatever its id says, an id alone belongs to one."""
 
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from shared.db import submissions
+from ops.simulator import Simulator
+from producer import Client
 from shared.db.engine import Engine, transaction
-from shared.db.intents import Intent
-from shared.db.submissions import Answer
+from shared.db.lost_calls import unowned
+from shared.db.payments import submissions
+from shared.db.payments.intents import Intent
+from shared.db.payments.ownership import OwnedElsewhereError
+from shared.db.payments.submissions import Answer, BoughtImage
+from shared.lifecycle import ImageState, Outcome
 from tests.support import rows
+from tests.support.canned_wire import Canned, reply, wire
+from tests.support.drain import drain
+from tests.support.outcome import BLOOM, GETIMG, only
+from worker.runtime import Runtime
 
-BOUGHT = rows.accepted()
-SAME_RECEIPT = replace(BOUGHT, images=())
-SAME_PICTURE = replace(BOUGHT, upstream_id="another")
+LINKED = rows.accepted()
+OPEN = rows.accepted(ImageState.PENDING, link=None)
 
 
 def record(engine: Engine, intent: Intent, answer: Answer) -> None:
@@ -21,10 +30,120 @@ def record(engine: Engine, intent: Intent, answer: Answer) -> None:
         submissions.record(connection, intent.submission_id, answer)
 
 
-@pytest.mark.parametrize("twin", [SAME_RECEIPT, SAME_PICTURE], ids=["receipt", "picture"])
-def test_two_calls_never_own_the_same_receipt_nor_the_same_picture(twin: Answer, engine: Engine) -> None:
+def pictures(engine: Engine, intent: Intent) -> list[tuple[str | None, str, str | None]]:
+    found = rows.rows(
+        engine,
+        "SELECT upstream_id, state, link FROM image WHERE job_id = :id ORDER BY index",
+        id=intent.claim.job_id,
+    )
+    return [tuple(row) for row in found]
+
+
+def told(engine: Engine, job_id: UUID) -> str:
+    found = rows.rows(
+        engine, "SELECT note FROM job_event WHERE job_id = :id AND code = 'answer_odd' ORDER BY id", id=job_id
+    )
+    return "; ".join(row.note for row in found)
+
+
+@pytest.mark.parametrize("receipt", ["another", LINKED.upstream_id], ids=["picture", "receipt and picture"])
+def test_a_picture_with_a_link_is_kept_without_an_id_that_is_anothers(receipt: str, engine: Engine) -> None:
     first, second = rows.one_intent(engine), rows.one_intent(engine)
-    record(engine, first, BOUGHT)
-    with pytest.raises(IntegrityError):
-        record(engine, second, twin)
+    record(engine, first, LINKED)
+    record(engine, second, replace(LINKED, upstream_id=receipt))
+    assert pictures(engine, second) == [(None, "ready", LINKED.images[0].link)]
+    assert pictures(engine, first)[0][0] == LINKED.images[0].upstream_id
+    assert str(first.claim.job_id) in told(engine, second.claim.job_id)
+    own = None if receipt == LINKED.upstream_id else receipt
+    assert rows.rows(engine, "SELECT upstream_id, outcome FROM submission ORDER BY opened_at") == [
+        (LINKED.upstream_id, "accepted"),
+        (own, "accepted"),
+    ]
+
+
+def test_a_receipts_id_that_is_anothers_is_left_out_and_its_pictures_stay(engine: Engine) -> None:
+    first, second = rows.one_intent(engine), rows.one_intent(engine)
+    record(engine, first, LINKED)
+    anonymous = BoughtImage(0, ImageState.READY, link="https://example.com/other")
+    record(engine, second, replace(LINKED, images=(anonymous,)))
+    assert pictures(engine, second) == [(None, "ready", "https://example.com/other")]
+
+
+def test_an_answer_that_names_only_what_is_anothers_is_nothing_to_go_by(engine: Engine) -> None:
+    first, second = rows.one_intent(engine), rows.one_intent(engine)
+    record(engine, first, OPEN)
+    with pytest.raises(OwnedElsewhereError, match=str(first.claim.job_id)):
+        record(engine, second, OPEN)
     assert rows.rows(engine, "SELECT outcome FROM submission ORDER BY opened_at") == [("accepted",), (None,)]
+
+
+def test_what_is_its_own_is_followed_beside_what_is_anothers(engine: Engine) -> None:
+    first, second = rows.one_intent(engine), rows.one_intent(engine, n=2)
+    record(engine, first, OPEN)
+    fresh = BoughtImage(0, ImageState.PENDING, "fresh")
+    record(engine, second, replace(OPEN, upstream_id="fresh", images=(fresh, replace(OPEN.images[0], index=1))))
+    assert [(name, state) for name, state, _ in pictures(engine, second)] == [("fresh", "pending"), (None, "failed")]
+
+
+def test_an_id_twice_in_one_answer_loses_no_link(engine: Engine) -> None:
+    intent = rows.one_intent(engine, n=2)
+    twice = tuple(BoughtImage(n, ImageState.READY, "same", f"https://example.com/{n}") for n in range(2))
+    record(engine, intent, Answer(Outcome.ACCEPTED, images=twice))
+    assert pictures(engine, intent) == [
+        ("same", "ready", "https://example.com/0"),
+        (None, "ready", "https://example.com/1"),
+    ]
+
+
+def test_what_an_answer_names_too_much_is_listed_and_counted(engine: Engine) -> None:
+    intent = rows.one_intent(engine)
+    extra = (BoughtImage(0, ImageState.READY, "extra", "https://example.com/x"), BoughtImage(1, ImageState.READY))
+    record(engine, intent, replace(LINKED, unowned=extra, left_out=7))
+    with transaction(engine) as connection:
+        listed = unowned.listing(connection)
+    assert [str(row["upstream_id"]) for row in listed] == ["extra", f"{intent.submission_id}/beyond/1"]
+    assert "9 more than can be this job's" in told(engine, intent.claim.job_id)
+
+
+@pytest.mark.parametrize("table", ["submission", "image"])
+def test_two_calls_never_own_the_same_receipt_nor_the_same_picture(table: str, engine: Engine) -> None:
+    first, second = rows.one_intent(engine), rows.one_intent(engine)
+    record(engine, first, LINKED)
+    record(engine, second, rows.accepted())
+    with pytest.raises(IntegrityError):
+        rows.rows(engine, f"UPDATE {table} SET upstream_id = 'the same'")  # noqa: S608 - one of two names
+
+
+def answering(runtime: Runtime, name: str, body: object) -> None:
+    """Have every paid call of an account answered so."""
+    account = runtime.accounts[name]
+    canned = wire(name, Canned(reply(200, body)))
+    object.__setattr__(account, "wire", canned)
+
+
+def test_a_job_whose_answer_names_only_anothers_picture_is_held_with_words(
+    client: Client, runtime: Runtime, engine: Engine, simulated: Simulator
+) -> None:
+    client.enqueue([BLOOM], batch="first")
+    drain(runtime, lambda: client.totals("first") == {"succeeded": 1})
+    (theirs,) = rows.rows(engine, "SELECT upstream_id, job_id FROM image")
+    answering(runtime, "bloom", {"data": {"ids": [theirs.upstream_id]}})
+    client.enqueue([BLOOM], batch="b")
+    drain(runtime, lambda: only(client)["job"]["state"] == "in_doubt")
+    story = only(client)["job"]
+    assert story["error_code"] == "answer_unreadable"
+    assert theirs.upstream_id in story["error"]
+    assert str(theirs.job_id) in story["error"]
+
+
+def test_60_000_links_in_one_answer_are_a_few_pictures_and_a_count(
+    client: Client, runtime: Runtime, engine: Engine, simulated: Simulator
+) -> None:
+    link = f"{simulated.url}/getimg/nothing"
+    answering(runtime, "getimg", {"id": "x" * 10_000, "data": [{"url": f"{link}/{n}"} for n in range(60_000)]})
+    client.enqueue([GETIMG], batch="b")
+    drain(runtime, lambda: bool(rows.rows(engine, "SELECT 1 FROM image")))
+    assert rows.rows(engine, "SELECT count(*) FROM image") == [(5,)]
+    assert rows.rows(engine, "SELECT count(*) FROM unowned_image") == [(95,)]
+    assert "59995 more than can be this job's" in told(engine, only(client)["job"]["id"])
+    assert rows.rows(engine, "SELECT upstream_id FROM submission") == [(None,)]

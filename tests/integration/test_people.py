@@ -6,9 +6,9 @@ import pytest
 
 from ops.simulator import Simulator
 from producer import Client
-from shared.db.cancel import Cancelled
-from shared.db.resolve import NotHeldError
-from shared.db.retry import claims_of
+from shared.db.jobs.cancel import Cancelled
+from shared.db.jobs.resolve import NotHeldError
+from shared.db.jobs.retry import claims_of
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, paid
 from worker.runtime import Runtime

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ import psutil
 import pytest
 
 from ops.stack import Endpoints
-from producer import Client, planning
+from producer import Client
+from producer.plan import plan as made_plan
 from producer.prompts import PreparedFile, read_rows
 from shared import catalog
-from shared.db import accounts, submissions, workers
-from shared.db import planning as db
+from shared.account_settings import RateWindow
+from shared.db import accounts, workers
+from shared.db.accounts import AccountRow, AccountTerms
 from shared.db.engine import Engine, transaction
-from shared.settings import Window
+from shared.db.payments import submissions
+from shared.db.read import planning as db
 from tests.support import rows
 from tests.support.command import Ran, genqueue
 from tests.support.drain import BRAND
@@ -40,7 +44,7 @@ def ready(engine: Engine) -> Engine:
     """A database that a worker with two accounts ticks at."""
     rows.register(engine, rows.account_row("bloom"), rows.account_row("getimg"))
     with transaction(engine) as connection:
-        workers.beat(connection, name="a-worker", lock_key=1, slots=4)
+        workers.heartbeat(connection, name="a-worker", lock_key=1, slots=4)
     return engine
 
 
@@ -114,7 +118,7 @@ def test_a_paused_account_and_a_small_balance_are_said_before_anything_is_spent(
     run: Run, tmp_path: Path, ready: Engine
 ) -> None:
     with transaction(ready) as connection:
-        accounts.seen(connection, "bloom", balance=Decimal("2.5"), notes=None)
+        accounts.record_survey(connection, "bloom", balance=Decimal("2.5"), notes=None)
     code, told = plan(run, tmp_path, BLOOM)
     assert (code, told["remarks"][0]["code"]) == (3, "balance_short")
     assert "0.5 less than the 3" in told["remarks"][0]["seen"]
@@ -157,29 +161,53 @@ def test_a_cap_that_cannot_be_read_is_wrong_input(run: Run, ready: Engine, tmp_p
 
 
 def test_the_time_is_that_of_the_limits_that_workers_registered(run: Run, tmp_path: Path, ready: Engine) -> None:
-    rows.register(ready, rows.account_row("bloom", windows=(Window(requests=1, seconds=86_400),)))
+    rows.register(ready, rows.account_row("bloom", windows=(RateWindow(requests=1, seconds=86_400),)))
     code, told = plan(run, tmp_path, BLOOM)
     (bloom,) = told["accounts"]
     assert (bloom["seconds_at_least"], bloom["because"]) == (2 * 86_400.0, "1/day")  # two paid calls and a poll
     assert (code, told["remarks"][0]["code"]) == (3, "deadline_short")
 
 
-def test_jobs_fall_to_the_accounts_that_enqueue_deals_them_to(client: Client, ready: Engine) -> None:
-    others = [rows.account_row(name) for name in ("bloom_eu", "bloom_us")]
-    with transaction(ready) as connection:
-        accounts.register(connection, [accounts.AccountRow(one.name, "bloom", "credit", 4, ()) for one in others])
-    given = [{"provider": "bloom", "prompt": f"harbour {number}"} for number in range(10)]
+DAY_OLD = "UPDATE account SET seen_at = now() - interval '2 days'"
+PAUSED = "UPDATE account SET paused_at = now(), paused_code = 'x', paused_reason = 'by hand'"
+
+
+# The first turn is drawn; twelve rows go round evenly wherever it falls.
+BY_TURNS = {"bloom": 4, "bloom_eu": 4, "bloom_us": 4}
+DEALT = {
+    "three accounts take turns": ("SELECT 1", BY_TURNS),
+    "a paused account is left out": (f"{PAUSED} WHERE name = 'bloom_eu'", {"bloom": 6, "bloom_us": 6}),
+    "one that is left takes all": (f"{PAUSED} WHERE name <> 'bloom_us'", {"bloom_us": 12}),
+    "all are paused and take turns": (PAUSED, BY_TURNS),
+    "a capped account takes its turn": ("UPDATE account SET daily_cap = 0 WHERE name = 'bloom_eu'", BY_TURNS),
+    "a key that no worker has is left out": (f"{DAY_OLD} WHERE name = 'bloom'", {"bloom_eu": 6, "bloom_us": 6}),
+    "a paused one with a key goes before one without": (
+        f"{PAUSED}, seen_at = CASE WHEN name = 'bloom' THEN seen_at END WHERE provider = 'bloom'",
+        {"bloom": 12},
+    ),
+    "without any key jobs wait for the provider's name": (DAY_OLD, {"bloom": 12}),
+}
+
+
+@pytest.mark.parametrize(("stand", "dealt"), DEALT.values(), ids=DEALT)
+def test_a_plan_deals_jobs_to_the_accounts_that_enqueue_deals_them_to(
+    client: Client, ready: Engine, stand: str, dealt: dict[str, int]
+) -> None:
+    others = [accounts.AccountRow(name, "bloom", "credit", 4, ()) for name in ("bloom_eu", "bloom_us")]
+    rows.register(ready, *others)
+    rows.rows(ready, stand)
+    given = [{"provider": "bloom", "prompt": f"harbour {number}"} for number in range(12)]
     given += [{"provider": "posteverywhere", "prompt": "a tram"}]
     with read_rows(given, default_provider=None, providers=catalog.names()) as prepared:
         told = planned(client, prepared)
     client.enqueue(given, batch="b")
-    dealt = rows.rows(ready, "SELECT account, count(*) FROM job GROUP BY account ORDER BY account")
-    assert told == [tuple(one) for one in dealt]
+    there = rows.rows(ready, "SELECT account, count(*) FROM job GROUP BY account")
+    assert dict(told) == dict(there) == {**dealt, "posteverywhere": 1}
 
 
 def planned(client: Client, prepared: PreparedFile) -> list[tuple[str, int]]:
     with transaction(client._engine) as connection:
-        made = planning.plan(connection, prepared, batch="b", settings=client.settings)
+        made = made_plan(connection, prepared, batch="b", settings=client.settings)
     return [(one.share.account, one.share.rows) for one in made.accounts]
 
 
@@ -216,3 +244,16 @@ def test_a_hundred_thousand_rows_are_planned_in_the_memory_of_a_few(
         before = process.memory_info().rss
         assert planned(client, prepared) == [("bloom", 100_000)]
     assert most[0] - before < 12 * 2**20
+
+
+def test_a_plan_knows_what_a_worker_knows_of_an_account(run: Run, tmp_path: Path, engine: Engine) -> None:
+    prices = {"seedream-5-lite": Decimal("0.04")}
+    known = AccountRow("getimg", "getimg", "USD", 4, (), terms=AccountTerms(prices, False, False))  # noqa: FBT003
+    bloom = replace(rows.account_row("bloom"), terms=AccountTerms({}, True, False))  # noqa: FBT003
+    with transaction(engine) as connection:
+        accounts.register(connection, [known, bloom])
+    _, told = plan(run, tmp_path, BLOOM)
+    assert [remark["code"] for remark in told["remarks"]] == ["no_worker"]
+    content = "custom_id,provider,prompt,model\na,getimg,a tram,seedream-5-lite\n"
+    _, told = plan(run, tmp_path, content)
+    assert told["totals"][0]["high"] == "0.04"

@@ -9,21 +9,21 @@ import pytest
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.broker import Stage
-from shared.db import claims, workers
-from shared.db.cancel import cancel
+from shared.db import workers
 from shared.db.engine import Engine, transaction
-from shared.db.transitions import Claim, Move, move, release
-from shared.lifecycle import ImageState, JobState
+from shared.db.jobs import claims
+from shared.db.jobs.cancel import cancel
+from shared.db.jobs.transitions import Claim, Move, move, release
+from shared.lifecycle import ImageState, JobState, Stage
 from shared.settings import Settings
 from tests.support import rows
 from tests.support.drain import drain, run_stage, settings_for
 from tests.support.living import living
 from tests.support.outcome import GETIMG, paid
 from worker.dispatch import Dispatcher, Parcel
-from worker.poison import end_poison
-from worker.process import Process
+from worker.process import WorkerProcess
 from worker.runtime import Runtime
+from worker.stages.poison import end_poison
 
 CRASHES = 3
 QUEUED = [JobState.QUEUED]
@@ -39,23 +39,23 @@ def settings(database_url: str, endpoints: Endpoints, simulated: Simulator) -> S
 def hand_out(runtime: Runtime, stage: str, count: int = 9) -> list[Claim]:
     """Claim as the dispatcher does: what is poison ends, the rest is for workers."""
     with transaction(runtime.engine) as connection:
-        found = claims.claim(connection, stage, "bloom", count=count, worker="dead", lease_seconds=60)
-        return [*found.together, *end_poison(runtime, found.suspects, connection)]
+        found = claims.claim(connection, Stage(stage), "bloom", count=count, worker="dead", lease_seconds=60)
+        return [*found.together, *end_poison(connection, runtime, found.suspects)]
 
 
 def begin(engine: Engine, found: Sequence[Claim], worker: str, states: list[JobState]) -> list[Claim]:
     with transaction(engine) as connection:
-        taken = claims.begin(connection, found, states=states, worker=worker)
+        taken = claims.begin(connection, "bloom", found, states=states, worker=worker)
     return [*taken.together, *(suspect.claim for suspect in taken.suspects)]
 
 
 def die(engine: Engine, worker: str = "dead") -> None:
     """Bury a worker as its peers do, some time after its death."""
     with transaction(engine) as connection:
-        workers.beat(connection, name=worker, lock_key=99, slots=4)
+        workers.heartbeat(connection, name=worker, lock_key=99, slots=4)
     rows.rows(engine, "UPDATE worker SET last_tick_at = now() - interval '1 minute' WHERE name = :name", name=worker)
     with transaction(engine) as connection:
-        workers.bury(connection, "me")
+        workers.release_dead(connection, "me")
 
 
 def forget(engine: Engine) -> None:
@@ -88,7 +88,7 @@ def test_a_crash_in_company_counts_for_nobody_but_has_its_jobs_run_alone(three: 
     begin(three, rows.claim(three, count=3), "dead", QUEUED)
     die(three)
     with transaction(three) as connection:
-        found = claims.claim(connection, "submit", "bloom", count=3, worker="next", lease_seconds=60)
+        found = claims.claim(connection, Stage.SUBMIT, "bloom", count=3, worker="next", lease_seconds=60)
     assert (len(found.together), [suspect.crashes for suspect in found.suspects]) == (0, [1, 1, 1])
     begin(three, [found.suspects[0].claim], "dead", QUEUED)
     die(three)
@@ -141,7 +141,7 @@ def test_a_doubt_that_is_looked_at_again_and_again_is_not_poison(engine: Engine,
     """Each look is done but one in between ends its worker, which others may have killed."""
     intent = rows.one_intent(engine, lease=0)
     run_stage(runtime, Parcel(Stage.RECONCILE, "bloom", tuple(rows.claim(engine, "reconcile"))))
-    for _ in range(claims.IN_COMPANY + CRASHES + 1):
+    for _ in range(claims.NOT_YET_ITS_OWN + CRASHES + 1):
         rows.rows(engine, "UPDATE job SET due_at = now()")
         begin(engine, hand_out(runtime, "reconcile"), "dead", IN_DOUBT)
         die(engine)
@@ -158,7 +158,7 @@ def test_a_job_that_ends_worker_after_worker_alone_ends_itself(
     deaths = crash(runtime, "transfer", TRANSFERRING, notice)
     job = rows.job(engine, claim.job_id)
     assert (job.state, job.error_code) == ("failed", "poison")
-    assert deaths == claims.IN_COMPANY + CRASHES
+    assert deaths == claims.NOT_YET_ITS_OWN + CRASHES
     assert f"{deaths} workers died" in job.error
     assert rows.rows(engine, "SELECT state, error_code FROM image") == [("failed", "never_finished")]
     assert rows.rows(engine, "SELECT sum(settled), sum(held) FROM ledger") == [(2, 0)]
@@ -176,7 +176,7 @@ def test_a_poisonous_job_whose_payment_is_open_is_held_in_doubt(engine: Engine, 
     forget(engine)
     crash(runtime, "reconcile", IN_DOUBT)
     job = rows.job(engine, intent.claim.job_id)
-    assert (job.state, job.error_code, job.parked) == ("in_doubt", "poison", True)
+    assert (job.state, job.error_code, job.on_hold) == ("in_doubt", "poison", True)
     assert rows.rows(engine, "SELECT outcome FROM submission") == [("unknown",)]
     assert rows.rows(engine, "SELECT sum(reserved), sum(held) FROM ledger") == [(0, 2)]
 
@@ -186,7 +186,7 @@ def test_a_poisonous_job_in_doubt_is_held_and_its_pictures_are_not_given_up(engi
     rows.rows(engine, "UPDATE job SET state = 'in_doubt', error_code = 'answer_lost', due_at = now()")
     crash(runtime, "reconcile", IN_DOUBT)
     job = rows.job(engine, claim.job_id)
-    assert (job.state, job.error_code, job.parked) == ("in_doubt", "poison", True)
+    assert (job.state, job.error_code, job.on_hold) == ("in_doubt", "poison", True)
     assert rows.rows(engine, "SELECT state FROM image") == [("ready",)]
 
 
@@ -200,7 +200,7 @@ def test_a_cancelled_job_that_is_poison_ends_cancelled(engine: Engine, runtime: 
 
 def test_a_job_that_kills_whoever_pays_for_it_is_held_by_the_first_look(engine: Engine, runtime: Runtime) -> None:
     intent = rows.one_intent(engine)
-    rows.rows(engine, "UPDATE job SET company = 1, claimed_by = 'dead'")
+    rows.rows(engine, "UPDATE job SET begun_together = 1, claimed_by = 'dead'")
     die(engine)
     drain(runtime, lambda: rows.states(engine) == {"in_doubt": 1})
     assert rows.job(engine, intent.claim.job_id).error_code == "sender_lost"
@@ -251,7 +251,7 @@ def test_a_doubled_message_pays_once(client: Client, runtime: Runtime, simulated
     assert paid(simulated) == 4
 
 
-def twice_at_once(process: Process, parcels: list[Parcel]) -> None:
+def twice_at_once(process: WorkerProcess, parcels: list[Parcel]) -> None:
     async def deliver() -> None:
         async with anyio.create_task_group() as group:
             for parcel in [*parcels, *parcels]:

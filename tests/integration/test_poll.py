@@ -2,22 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ops.simulator import BloomSettings, Simulator, SimulatorConfig
 from producer import Client
 from shared.db.engine import Engine
-from shared.lifecycle import ImageState
+from shared.lifecycle import ImageState, Stage
 from tests.support import rows
 from tests.support.drain import drain, run_stage
+from tests.support.image_host import Answer, serving_images
 from tests.support.outcome import BLOOM, ended, ends, only, paid
 from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.providers.contract import UpstreamImage
 from worker.runtime import Runtime
-from worker.tasks import Stage
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def polled(runtime: Runtime, engine: Engine, answers: dict[str, UpstreamImage]) 
             asked.append(upstream_ids)
             return {one: answers[one] for one in upstream_ids if one in answers}
 
-    runtime.accounts["bloom"] = replace(account, wire=Told(account.wire._settings))
+    runtime.accounts["bloom"] = replace(account, wire=Told(cast("Any", account.wire)._settings))
     claims = rows.claim(engine, "poll", count=100)
     run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(claims)))
     return asked
@@ -95,14 +95,6 @@ def test_a_picture_missing_from_a_page_is_asked_for_by_itself(runtime: Runtime, 
     assert job == ("pending", 0)
 
 
-def test_a_picture_that_the_provider_lost_ends_its_job(client: Client, runtime: Runtime, simulated: Simulator) -> None:
-    gone = {"kind": "error_5xx", "status": 404, "code": "IMAGE_NOT_FOUND"}
-    simulated.put_faults([{"match": {"route": "poll"}, "fault": gone, "times": None}])
-    client.enqueue([{**BLOOM, "custom_id": "a"}], batch="b")
-    drain(runtime, ended(client))
-    assert ends(client) == {"a": ("failed", "upstream_gone")}
-
-
 @pytest.mark.parametrize("fault", ["429", "refuse_503", "reset_after_read", "html_body", "truncate", "402"])
 def test_a_poll_that_fails_ends_nothing_and_is_asked_again(
     client: Client, runtime: Runtime, simulated: Simulator, fault: str
@@ -139,11 +131,24 @@ def test_a_job_past_its_last_bound_ends_as_never_finished(runtime: Runtime, engi
 def test_the_last_bound_ends_only_the_pictures_that_never_came(runtime: Runtime, engine: Engine) -> None:
     one, two = pending(engine, ImageState.PENDING, ImageState.PENDING)
     rows.rows(engine, "UPDATE job SET collect_until = now()")
-    ready = UpstreamImage(ImageState.READY, one, link="https://example.com/1")
-    polled(runtime, engine, {one: ready, two: UpstreamImage(ImageState.PROCESSING, two)})
-    assert rows.states(engine) == {"transferring": 1}
+    with serving_images(Answer()) as host:
+        ready = UpstreamImage(ImageState.READY, one, link=f"{host.url}/1")
+        polled(runtime, engine, {one: ready, two: UpstreamImage(ImageState.PROCESSING, two)})
     found = rows.rows(engine, "SELECT state, error_code FROM image ORDER BY index")
-    assert found == [("ready", None), ("failed", "never_finished")]
+    assert found == [("stored", None), ("failed", "never_finished")]
+
+
+def test_a_look_that_finds_links_copies_as_many_jobs_as_there_is_room_for_and_leaves_the_others_to_any_worker(
+    runtime: Runtime, engine: Engine
+) -> None:
+    room = 2 * runtime.settings.worker_slots
+    names = [pending(engine)[0] for _ in range(room + 3)]
+    with serving_images(Answer()) as host:
+        found = {one: UpstreamImage(ImageState.READY, one, link=f"{host.url}/{one}") for one in names}
+        polled(runtime, engine, found)
+    assert rows.states(engine) == {"succeeded": room, "transferring": 3}
+    left = rows.rows(engine, "SELECT DISTINCT claimed_by, due_at <= now() AS due FROM job WHERE state = 'transferring'")
+    assert left == [(None, True)]
 
 
 def test_a_job_that_cannot_be_asked_about_still_ends_at_its_last_bound(
@@ -169,7 +174,7 @@ def test_a_defect_in_the_wire_is_no_reason_to_stay_for_ever(runtime: Runtime, en
         async def poll(self, upstream_ids: Sequence[str]) -> Any:
             raise RuntimeError(f"a defect with {len(upstream_ids)}")
 
-    runtime.accounts["bloom"] = replace(account, wire=Broken(account.wire._settings))
+    runtime.accounts["bloom"] = replace(account, wire=Broken(cast("Any", account.wire)._settings))
     (claim,) = rows.claim(engine, "poll")
     run_stage(runtime, Parcel(Stage.POLL, "bloom", (claim,)))
     assert rows.rows(engine, "SELECT state, claimed_by FROM job") == [("pending", None)]
@@ -185,7 +190,7 @@ def test_polls_stay_within_the_rate_window(client: Client, runtime: Runtime, eng
     rows.rows(engine, "INSERT INTO request_slot (account, kind) SELECT 'bloom', 'poll' FROM generate_series(1, 100000)")
     (before,) = rows.rows(engine, "SELECT count(*) AS polls FROM request_slot")
     claims = rows.claim(engine, "poll", count=2) or rows.claim(engine, "poll", count=2)
-    until(lambda: claims or claims.extend(rows.claim(engine, "poll", count=2)) or claims)
+    until(lambda: claims or claims.__iadd__(rows.claim(engine, "poll", count=2)))
     run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(claims)))
     (after,) = rows.rows(engine, "SELECT count(*) AS polls FROM request_slot")
     assert before == after

@@ -2,25 +2,25 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ops.simulator import Simulator
 from producer import Client
-from shared.db import submissions
 from shared.db.engine import Engine, transaction
-from shared.db.intents import Intent
-from shared.db.submissions import Answer
-from shared.db.transitions import Claim, Move
-from shared.lifecycle import ImageState, JobState, Outcome
+from shared.db.jobs.transitions import Claim, Move
+from shared.db.payments import submissions
+from shared.db.payments.intents import Intent
+from shared.db.payments.submissions import Answer
+from shared.lifecycle import ImageState, JobState, Outcome, Stage
 from tests.support import rows
 from tests.support.drain import drain, run_stage
 from tests.support.outcome import GETIMG, ends, paid, paid_posts
 from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.runtime import Runtime
-from worker.tasks import Stage
 
 WAITING = Answer(Outcome.REJECTED, http_status=429, error_code="rate_limited", error="slow")
 REFUSED = Answer(Outcome.REJECTED, http_status=400, error_code="provider_rejected", error="no")
@@ -144,7 +144,7 @@ def without_key(runtime: Runtime, name: str) -> Runtime:
     return runtime
 
 
-@pytest.mark.parametrize(("served", "totals"), [(True, {"looking_up": 1}), (False, {"in_doubt": 1})])
+@pytest.mark.parametrize(("served", "totals"), [(True, {"checking": 1}), (False, {"in_doubt": 1})])
 def test_a_worker_without_the_key_leaves_a_doubt_to_others_and_where_nobody_has_it_to_a_person(
     *, runtime: Runtime, engine: Engine, client: Client, served: bool, totals: dict[str, int]
 ) -> None:
@@ -169,7 +169,7 @@ def test_a_doubt_that_a_worker_without_the_key_met_first_is_held_by_one_that_has
     rows.rows(engine, "UPDATE account SET seen_at = now()")
     rows.open_intents(engine, rows.claim(engine, account="getimg"), lease=0, account="getimg")
     key = runtime.accounts["getimg"]
-    for accounts, totals in (({}, {"looking_up": 1}), ({"getimg": key}, {"in_doubt": 1}), ({}, {"in_doubt": 1})):
+    for accounts, totals in (({}, {"checking": 1}), ({"getimg": key}, {"in_doubt": 1}), ({}, {"in_doubt": 1})):
         runtime.accounts = accounts
         rows.rows(engine, "UPDATE job SET due_at = now()")
         claims = tuple(rows.claim(engine, "reconcile", account="getimg"))
@@ -181,12 +181,16 @@ def test_a_look_that_fails_is_given_back_and_is_no_crash(runtime: Runtime, engin
     intent = rows.one_intent(engine, lease=0)
     reconcile(runtime, engine)
     rows.rows(
-        engine, "UPDATE submission SET quiet_at = now() - interval '1 hour', opened_at = now() - interval '2 hours'"
+        engine, "UPDATE submission SET visible_by = now() - interval '1 hour', opened_at = now() - interval '2 hours'"
     )
     rows.rows(engine, """UPDATE job SET request = '{"n": "many"}', crashes = 1, due_at = now()""")
     reconcile(runtime, engine)
     job = rows.job(engine, intent.claim.job_id)
     assert (job.state, job.claimed_by, job.crashes, job.due) == ("in_doubt", None, 0, False)
+
+
+def totals_are(client: Client, expected: dict[str, int]) -> bool:
+    return client.totals("b") == expected
 
 
 def test_a_dispatcher_hands_out_the_doubts_of_an_account_that_no_worker_has_the_key_of(
@@ -195,9 +199,9 @@ def test_a_dispatcher_hands_out_the_doubts_of_an_account_that_no_worker_has_the_
     rows.one_intent(engine, lease=0)
     rows.rows(engine, "UPDATE account SET seen_at = now() - interval '1 hour'")
     keyless = without_key(runtime, "bloom")
-    for expected in ({"looking_up": 1}, {"in_doubt": 1}):
+    for expected in ({"checking": 1}, {"in_doubt": 1}):
         rows.rows(engine, "UPDATE job SET due_at = now()")
-        drain(keyless, lambda expected=expected: client.totals("b") == expected)
+        drain(keyless, partial(totals_are, client, expected))
 
 
 def test_one_job_that_cannot_be_reconciled_keeps_no_other_from_it(runtime: Runtime, engine: Engine) -> None:

@@ -15,9 +15,9 @@ from producer import Client
 from shared.db import accounts
 from shared.db.accounts import Probing
 from shared.db.engine import Engine, transaction
-from shared.db.intents import Intent
-from shared.db.submissions import Answer
-from shared.db.transitions import Move
+from shared.db.jobs.transitions import Move
+from shared.db.payments.intents import Intent
+from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
 from tests.support import rows
 from tests.support.drain import runtime_for, settings_for
@@ -177,7 +177,9 @@ def test_a_pause_by_hand_is_never_ended_by_a_look(engine: Engine) -> None:
         assert accounts.pause(connection, "bloom", code="paused_by_hand", reason="no", action_url=None)
         assert accounts.probe(connection, "bloom", OFTEN) is None
         assert not accounts.resume(connection, "bloom", ended="account_out_of_credit")
-        assert accounts.lock(connection, "bloom", wait=True).paused
+        locked = accounts.lock(connection, "bloom", wait=True)
+        assert locked is not None
+        assert locked.paused
 
 
 def test_a_pause_by_hand_stays_although_the_account_was_paused_already(engine: Engine) -> None:
@@ -225,7 +227,7 @@ def resume(engine: Engine, code: str | None = "account_out_of_credit") -> None:
 
 def buy(engine: Engine, intent: Intent) -> None:
     with transaction(engine) as connection:
-        accounts.trust(connection, "bloom", bought=True)
+        accounts.reset_failures(connection, "bloom", bought=True)
     after = Move(intent.claim, JobState.SUBMITTING, JobState.TRANSFERRING, 60)
     assert rows.settle(engine, intent, rows.accepted(), after)
 
@@ -259,7 +261,7 @@ def test_after_a_pause_calls_begin_with_one_and_double_with_each_purchase(
     assert len(claimed()) == 3
     buy(engine, third)
     assert len(claimed()) == 5
-    assert rows.rows(engine, "SELECT ramp FROM account WHERE name = 'bloom'") == [(None,)]
+    assert rows.rows(engine, "SELECT slow_start_limit FROM account WHERE name = 'bloom'") == [(None,)]
 
 
 def test_calls_begun_before_the_pause_count_after_it(engine: Engine, claimed: Callable[[], list[Intent]]) -> None:

@@ -1,23 +1,22 @@
 """What a sender does with its money when the ground moves: the database, the answer, or a neighbour in the batch."""
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
 from ops.simulator import Simulator
 from producer import Client
 from shared.db.engine import DatabaseUnavailableError, Engine
-from shared.db.transitions import Claim
-from shared.lifecycle import ImageState
+from shared.db.jobs.transitions import Claim
+from shared.lifecycle import ImageState, Stage
 from tests.support import rows
 from tests.support.drain import drain, run_stage
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, only, paid, paid_posts
 from worker.dispatch import Parcel
 from worker.providers.contract import Accepted, PaidCall, UpstreamImage
 from worker.runtime import Runtime
-from worker.submit import submit
-from worker.tasks import Stage
+from worker.stages.submit import submit
 
 
 class Unlucky(Runtime):
@@ -25,10 +24,10 @@ class Unlucky(Runtime):
 
     losing: "Losing"
 
-    async def sql(self, work: Any) -> Any:
+    async def sql(self, work: Any, *given: Any, **options: Any) -> Any:
         if self.losing.refuses(work):
             raise DatabaseUnavailableError("the connection was refused")
-        result = await super().sql(work)
+        result = await super().sql(work, *given, **options)
         if self.losing.loses(work):
             raise DatabaseUnavailableError("the connection was lost")
         return result
@@ -75,7 +74,7 @@ def with_wire(runtime: Runtime, name: str, submit: Any) -> None:
             assert call.send_before
             return await submit(call.body)
 
-    runtime.accounts[name] = replace(account, wire=Told(account.wire._settings))
+    runtime.accounts[name] = replace(account, wire=Told(cast("Any", account.wire)._settings))
 
 
 def bought(*upstream_ids: str, name: str | None = None) -> Accepted:
@@ -91,7 +90,7 @@ def test_an_intent_whose_commit_lost_its_answer_is_taken_back_and_paid_once(
     client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
     client.enqueue([BLOOM, BLOOM], batch="b")
-    drain(losing(runtime, Losing("open_for", commits=True)), ended(client))
+    drain(losing(runtime, Losing("open_intents", commits=True)), ended(client))
     assert client.totals("b") == {"succeeded": 2}
     outcomes = rows.rows(engine, "SELECT outcome, count(*) FROM submission GROUP BY outcome ORDER BY outcome")
     assert outcomes == [("accepted", 2), ("not_sent", 2)]
@@ -102,7 +101,7 @@ def test_an_intent_that_was_refused_gives_its_jobs_back_at_once(
     client: Client, runtime: Runtime, simulated: Simulator
 ) -> None:
     client.enqueue([BLOOM, BLOOM], batch="b")
-    drain(losing(runtime, Losing("open_for", commits=False)), ended(client), seconds=15)
+    drain(losing(runtime, Losing("open_intents", commits=False)), ended(client), seconds=15)
     assert client.totals("b") == {"succeeded": 2}
     assert paid_posts(simulated) == 2
 
@@ -112,7 +111,7 @@ def test_a_second_message_that_meets_a_broken_database_takes_nothing_back(
 ) -> None:
     client.enqueue([BLOOM], batch="b")
     claims = claim_all(engine)
-    twin = losing(runtime, Losing("open_for", commits=False))
+    twin = losing(runtime, Losing("open_intents", commits=False))
 
     async def while_the_twin_fails(_body: Any) -> Accepted:
         async with anyio.create_task_group() as group:
@@ -127,18 +126,23 @@ def test_a_second_message_that_meets_a_broken_database_takes_nothing_back(
     assert rows.states(engine) == {"pending": 1}
 
 
-def test_an_answer_that_the_database_refuses_is_held_with_its_ids(runtime: Runtime, engine: Engine) -> None:
-    rows.add(engine, [rows.new_job("a")])
+def test_an_answer_with_an_id_of_anothers_and_nothing_else_is_held_with_its_ids(
+    runtime: Runtime, engine: Engine
+) -> None:
+    rows.add(engine, [rows.new_job("a"), rows.new_job("b")])
 
-    async def twice(_body: Any) -> Accepted:
-        return bought("same", "same", name="call-7")
+    async def same(_body: Any) -> Accepted:
+        return bought("same", name="call-7")
 
-    with_wire(runtime, "bloom", twice)
-    run_stage(runtime, Parcel(Stage.SUBMIT, "bloom", claim_all(engine)))
-    (job,) = rows.rows(engine, "SELECT state, error_code, error FROM job")
+    with_wire(runtime, "bloom", same)
+    first, second = claim_all(engine)
+    run_stage(runtime, Parcel(Stage.SUBMIT, "bloom", (first,)))
+    run_stage(runtime, Parcel(Stage.SUBMIT, "bloom", (second,)))
+    job = rows.job(engine, second.job_id)
     assert (job.state, job.error_code) == ("in_doubt", "answer_unreadable")
+    assert f"same, which is job {first.job_id}'s" in job.error
     assert job.error.endswith("it named call-7, same")
-    assert rows.rows(engine, "SELECT outcome FROM submission") == [("unknown",)]
+    assert rows.rows(engine, "SELECT outcome FROM submission ORDER BY opened_at") == [("accepted",), ("unknown",)]
 
 
 def test_trouble_after_one_purchase_cancels_no_neighbour_who_is_being_paid_for(

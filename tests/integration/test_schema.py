@@ -80,8 +80,8 @@ def test_a_job_has_at_most_one_open_submission(engine: Engine) -> None:
         rows.rows(
             engine,
             "INSERT INTO submission "
-            "(id, epoch, job_id, batch_id, account, sender, sender_lock, send_by, quiet_at, unit) "
-            "SELECT gen_random_uuid(), epoch + 1, job_id, batch_id, account, sender, sender_lock, send_by, quiet_at, "
+            "(id, epoch, job_id, batch_id, account, sender, sender_lock, send_by, visible_by, unit) "
+            "SELECT gen_random_uuid(), epoch + 1, job_id, batch_id, account, sender, sender_lock, send_by, visible_by, "
             "unit FROM submission",
         )
 
@@ -105,7 +105,7 @@ def test_a_database_of_the_first_release_keeps_its_jobs_and_their_money(empty: E
     migrating.migrate(empty)
     (found,) = rows.rows(
         empty,
-        "SELECT s.batch_id = job.batch_id AS same, s.quiet_at > s.send_by AS later, s.inferred, job.parked, "
+        "SELECT s.batch_id = job.batch_id AS same, s.visible_by > s.send_by AS later, s.inferred, job.on_hold, "
         "job.crashes, batch.caps FROM submission s JOIN job ON job.id = s.job_id JOIN batch ON batch.id = job.batch_id",
     )
     assert tuple(found) == (True, True, False, False, 0, {})

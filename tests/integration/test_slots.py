@@ -2,21 +2,21 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.db import accounts, slots
+from shared.account_settings import RateWindow
+from shared.db import accounts, rate_windows
 from shared.db.engine import Engine, transaction
-from shared.settings import Window
 from tests.support import rows
 
-FIVE_IN_ONE = (Window(requests=5, seconds=1.0),)
+FIVE_IN_ONE = (RateWindow(requests=5, seconds=1.0),)
 
 
 def grant(engine: Engine, wanted: int = 1) -> tuple[int, float]:
     with transaction(engine) as connection:
-        return slots.grant(connection, "bloom", "poll", wanted)
+        return rate_windows.grant(connection, "bloom", "poll", wanted)
 
 
 def test_a_window_grants_what_is_left_and_says_when_the_next_is_free(engine: Engine) -> None:
-    rows.register(engine, rows.account_row(windows=(Window(requests=3, seconds=60),)))
+    rows.register(engine, rows.account_row(windows=(RateWindow(requests=3, seconds=60),)))
     assert grant(engine, 2)[0] == 2
     granted, wait = grant(engine, 2)
     assert granted == 1
@@ -26,7 +26,7 @@ def test_a_window_grants_what_is_left_and_says_when_the_next_is_free(engine: Eng
 
 
 def test_the_tightest_of_several_windows_counts(engine: Engine) -> None:
-    windows = (Window(requests=100, seconds=1), Window(requests=4, seconds=3600))
+    windows = (RateWindow(requests=100, seconds=1), RateWindow(requests=4, seconds=3600))
     rows.register(engine, rows.account_row(windows=windows))
     assert grant(engine, 50)[0] == 4
     assert grant(engine, 1)[1] > 3000
@@ -55,7 +55,7 @@ def test_no_sliding_window_ever_holds_more_than_its_limit_however_many_ask_at_on
 
 
 def test_pruning_forgets_only_what_no_window_looks_at(engine: Engine) -> None:
-    windows = (Window(requests=3, seconds=60),)
+    windows = (RateWindow(requests=3, seconds=60),)
     rows.register(engine, rows.account_row(windows=windows))
     grant(engine, 3)
     rows.rows(
@@ -64,6 +64,6 @@ def test_pruning_forgets_only_what_no_window_looks_at(engine: Engine) -> None:
     )
     with transaction(engine) as connection:
         accounts.lock(connection, "bloom", wait=True)
-        slots.prune(connection, "bloom", windows)
+        rate_windows.prune(connection, "bloom", windows)
     assert len(rows.rows(engine, "SELECT 1 FROM request_slot")) == 2
     assert grant(engine, 3)[0] == 1

@@ -81,7 +81,7 @@ def ready(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def execute(home: Home, statement: str) -> list[Any]:
     with database_alone(home) as endpoints:
-        url = endpoints.database_url.replace("+psycopg", "")
+        url = endpoints.owner_url.replace("+psycopg", "")
         with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
@@ -92,10 +92,12 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_finds_the_d
     supervisor = start(SUPERVISOR, home.path)
     children = ready(supervisor)
     until(lambda: {"postgres", "redis-server", "sleep"} <= {child.name() for child in children})
-    assert len(home.lock.owner().children) == 4
+    owner = home.lock.owner()
+    assert owner is not None
+    assert len(owner.children) == 4
     execute(home, "CREATE TABLE kept AS SELECT 7 AS n")
     with database_alone(home) as endpoints:
-        url = endpoints.database_url.replace("+psycopg", "")
+        url = endpoints.owner_url.replace("+psycopg", "")
     # A client stays connected, as a worker would.
     with psycopg.connect(url, autocommit=True):
         supervisor.kill()

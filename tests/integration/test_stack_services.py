@@ -7,11 +7,12 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL, SIGSTOP
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import psutil
 import psycopg
 import pytest
 import redis
@@ -19,6 +20,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ops.stack import Endpoints, Home, Stack, StackError, database_alone
+from ops.stack.redis import redis_problem
+from tests.support.tcp_proxy import redis_socket
 from tests.support.waiting import until
 
 
@@ -29,7 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def sql(endpoints: Endpoints, statement: str) -> list[Any]:
-    url = endpoints.database_url.replace("+psycopg", "")
+    url = endpoints.owner_url.replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
@@ -67,10 +70,13 @@ def test_versions_name_the_server_and_where_it_came_from(stack: Stack) -> None:
 def test_no_repr_shows_a_secret(stack: Stack) -> None:
     config = stack.home.read()
     assert config is not None
-    secrets = (config.postgres_password, config.redis_password, config.s3_access_key, config.s3_secret_key)
+    secrets = (
+        *(config.postgres_password, config.owner_password, config.app_password),
+        *(config.s3_access_key, config.s3_secret_key),
+    )
     shown = f"{stack!r} {stack.endpoints!r} {config!r} {stack.home!r}"
     assert not [secret for secret in secrets if secret in shown]
-    assert "postgresql+psycopg://genqueue:***@127.0.0.1:" in shown
+    assert "postgresql+psycopg://genqueue_app:***@127.0.0.1:" in shown
 
 
 def test_no_command_line_shows_a_secret(stack: Stack) -> None:
@@ -78,7 +84,10 @@ def test_no_command_line_shows_a_secret(stack: Stack) -> None:
     assert owner is not None
     assert config is not None
     lines = [Path(f"/proc/{child.pid}/cmdline").read_text() for child in owner.children.values()]
-    secrets = (config.postgres_password, config.redis_password, config.s3_access_key, config.s3_secret_key)
+    secrets = (
+        *(config.postgres_password, config.owner_password, config.app_password),
+        *(config.s3_access_key, config.s3_secret_key),
+    )
     assert len(lines) == 3
     assert not [secret for secret in secrets if any(secret in line for line in lines)]
 
@@ -89,16 +98,22 @@ def test_what_holds_secrets_or_data_is_readable_by_the_owner_alone(stack: Stack)
     assert open_to_others == []
 
 
-def test_every_service_listens_on_loopback_only(stack: Stack) -> None:
+def test_every_service_listens_on_loopback_or_on_a_socket_in_the_home_only(stack: Stack) -> None:
     ports = {
-        urlsplit(url.replace("+psycopg", "")).port for url in stack.endpoints.environment().values() if "//" in url
+        port
+        for url in stack.endpoints.environment().values()
+        if "//" in url and (port := urlsplit(url.replace("+psycopg", "")).port)
     }
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
     addresses = {
         address for address, _, port in (entry.partition(":") for entry in listening) if int(port, 16) in ports
     }
-    assert len(ports) == 3
+    assert len(ports) == 2
     assert addresses == {"0100007F"}
+    owner = stack.home.lock.owner()
+    assert owner is not None
+    listening_redis = [each.laddr for each in psutil.Process(owner.children["redis"].pid).net_connections("all")]
+    assert listening_redis == [str(stack.home.path / "redis.sock")]
 
 
 def test_a_running_home_is_joined_by_its_endpoints(stack: Stack) -> None:
@@ -124,12 +139,11 @@ def test_a_second_home_runs_beside_the_first(stack: Stack, tmp_path: Path) -> No
     assert stack.home.running() == stack.endpoints
 
 
-def test_redis_keeps_its_data_and_its_port_through_a_kill(stack: Stack) -> None:
+def test_redis_keeps_its_data_and_its_socket_through_a_kill(stack: Stack) -> None:
     with redis.Redis.from_url(stack.endpoints.broker_url) as client:
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         client.rpush("submit", "one", "two")
     stack.kill("redis")
-    assert Home(stack.home.path).running() is None
     before = stack.endpoints
     stack.restart("redis")
     assert stack.endpoints == before
@@ -139,7 +153,7 @@ def test_redis_keeps_its_data_and_its_port_through_a_kill(stack: Stack) -> None:
 
 def test_postgres_keeps_what_was_committed_through_a_kill_with_clients_connected(stack: Stack) -> None:
     sql(stack.endpoints, "CREATE TABLE kept AS SELECT 7 AS n")
-    with psycopg.connect(stack.endpoints.database_url.replace("+psycopg", ""), autocommit=True) as client:
+    with psycopg.connect(stack.endpoints.owner_url.replace("+psycopg", ""), autocommit=True) as client:
         client.execute("SELECT 1")
         stack.kill("postgres")
         stack.restart("postgres")
@@ -239,7 +253,19 @@ def test_a_service_that_dies_is_reported_and_started_again(stack: Stack) -> None
     ended = until(stack.tend)
     assert [(end.name, end.status) for end in ended] == [("redis", -SIGKILL)]
     assert "redis ended unexpectedly (killed by SIGKILL), starting again in 0.5 s; see " in str(ended[0])
-    assert until(lambda: stack.tend() or stack.home.running()) == stack.endpoints
+    config = stack.home.read()
+    assert config is not None
+    until(lambda: not stack.tend() and redis_problem(config) is None)
+
+
+@pytest.mark.parametrize("name", ["redis", "s3"])
+def test_a_frozen_broker_or_bucket_does_not_keep_a_command_from_the_database(stack: Stack, name: str) -> None:
+    frozen = stack._children[name].process
+    frozen.send(SIGSTOP)
+    try:
+        assert Home(stack.home.path).running() == stack.endpoints
+    finally:
+        frozen.send(SIGCONT)
 
 
 def test_a_child_that_fails_at_once_is_tried_again_at_growing_intervals(tmp_path: Path) -> None:
@@ -253,7 +279,7 @@ def test_a_spawned_child_gets_the_endpoints_and_is_stopped_while_the_services_st
     program = """
 import os, signal, socket, sys
 def stop(*_):
-    socket.create_connection(("127.0.0.1", int(os.environ["GENQUEUE_BROKER_URL"].rpartition(":")[2].partition("/")[0])))
+    socket.socket(socket.AF_UNIX).connect(os.environ["GENQUEUE_BROKER_URL"].partition("//")[2].partition("?")[0])
     print("stopped with the broker alive", os.environ["COLOUR"], flush=True)
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
@@ -282,10 +308,26 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed(tmp_path: Path) -> N
 
 def test_a_port_taken_since_the_last_start_is_chosen_anew_and_the_data_stays(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
+    with Stack(home, services=("postgres",)) as first:
+        sql(first.endpoints, "CREATE TABLE kept AS SELECT 'yes' AS word")
+    remembered = urlsplit(first.endpoints.owner_url).port
+    with socket.create_server(("127.0.0.1", remembered or 0)), Stack(home, services=("postgres",)) as second:
+        assert urlsplit(second.endpoints.owner_url).port != remembered
+        assert sql(second.endpoints, "SELECT word FROM kept") == [("yes",)]
+
+
+def test_a_home_too_deep_for_a_socket_has_it_in_a_short_directory_of_its_own(tmp_path: Path) -> None:
+    home = Home(tmp_path / ("deep" * 25) / "ein h\u00e4usliches home")
     with Stack(home, services=("redis",)) as first, redis.Redis.from_url(first.endpoints.broker_url) as client:
         client.set("kept", "yes")
-    remembered = urlsplit(first.endpoints.broker_url).port
-    with socket.create_server(("127.0.0.1", remembered or 0)), Stack(home, services=("redis",)) as second:
-        assert urlsplit(second.endpoints.broker_url).port != remembered
-        with redis.Redis.from_url(second.endpoints.broker_url) as client:
-            assert client.get("kept") == b"yes"
+        place = redis_socket(first.endpoints.broker_url)
+        assert (place.parent.stat().st_mode & 0o777, place.stat().st_mode & 0o777) == (0o700, 0o600)
+        assert len(str(place)) < 108
+        assert Home(home.path).running() == first.endpoints
+    assert not place.parent.exists()
+    place.parent.mkdir(mode=0o777)
+    place.parent.chmod(0o777)  # somebody else's, in a directory where everybody may write
+    with Stack(home, services=("redis",)) as second, redis.Redis.from_url(second.endpoints.broker_url) as client:
+        assert redis_socket(second.endpoints.broker_url).parent != place.parent
+        assert client.get("kept") == b"yes"
+    place.parent.rmdir()

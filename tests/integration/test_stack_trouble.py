@@ -17,7 +17,7 @@ from ops.stack import Home, Stack, StackError, database_alone
 from ops.stack.config import Config, read_config
 from ops.stack.identity import choose_identity
 from ops.stack.ports import free_port, is_free
-from ops.stack.s3 import Guard
+from ops.stack.s3 import HOSTS, Guard
 from ops.stack.servers import find_postgres, find_redis
 
 
@@ -45,9 +45,9 @@ def test_a_config_that_is_not_json_is_named_with_its_line(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"redis_password": "short"}, "redis_password"),
-        ({"ports": {"postgres": "many", "redis": 1, "s3": 2}}, "ports.postgres"),
-        ({"ports": {"postgres": 1, "redis": 2}}, "ports.s3: missing"),
+        ({"owner_password": "short"}, "owner_password"),
+        ({"ports": {"postgres": "many", "s3": 2}}, "ports.postgres"),
+        ({"ports": {"postgres": 1}}, "ports.s3: missing"),
         ({"postgers_password": "x"}, "postgers_password"),
     ],
 )
@@ -105,7 +105,7 @@ def test_a_service_that_cannot_start_is_reported_with_its_address_log_and_last_l
     (home.path / "redis6" / "appendonly.aof").write_text("*2\r\nno data\r\n")
     with pytest.raises(StackError) as error:
         Stack(home, services=("redis",)).start()
-    assert "redis (127.0.0.1:" in message(error)
+    assert f"redis ({home.path}/redis.sock, " in message(error)
     assert f"log {home.log('redis')}) ended with status 1" in message(error)
     assert "Bad file format" in message(error)
     assert not home.lock.held_by_anyone()
@@ -205,3 +205,31 @@ def test_the_guard_refuses_what_the_disk_cannot_hold(tmp_path: Path) -> None:
     assert b"<Code>InsufficientStorage</Code>" in sent[1]["body"]
     anyio.run(put, 5)
     assert passed == ["PUT"]
+
+
+@pytest.mark.parametrize(("host", "passes"), [("s3:9000", ["GET"]), ("127.0.0.1:9", ["GET"]), ("s3.example:9", [])])
+def test_the_guard_lets_a_trials_containers_in_by_the_name_that_it_was_given(
+    tmp_path: Path, host: str, passes: list[str]
+) -> None:
+    passed: list[str] = []
+    sent: list[Any] = []
+
+    async def emulator(scope: Any, *_: Any) -> None:
+        passed.append(scope["method"])
+
+    async def get() -> None:
+        credential = b"AWS4-HMAC-SHA256 Credential=OURKEY/20260101/us-east-1/s3/aws4_request, SignedHeaders=host"
+        headers = [(b"host", host.encode()), (b"authorization", credential)]
+        scope = {"type": "http", "method": "GET", "path": "/genqueue/a", "query_string": b"", "headers": headers}
+
+        async def receive() -> Any:
+            raise AssertionError("nothing is read")
+
+        async def send(event: Any) -> None:
+            sent.append(event)
+
+        await Guard(emulator, "OURKEY", tmp_path, HOSTS | {"s3"})(scope, receive, send)
+
+    anyio.run(get)
+    assert passed == passes
+    assert [event["status"] for event in sent[:1]] == ([] if passes else [403])

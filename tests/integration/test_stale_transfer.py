@@ -1,10 +1,10 @@
 """A transfer that lost its job while it was copying: whatever it thinks has come of it, it ends nothing."""
 
-from shared.db import images
 from shared.db.engine import Engine, transaction
+from shared.db.jobs import images
 from tests.support import rows
-from worker import transfer
 from worker.runtime import Runtime
+from worker.stages.transfer import Copied, end_all
 
 
 def test_whoever_lost_the_job_while_copying_gives_up_no_picture_past_the_last_bound(
@@ -15,6 +15,8 @@ def test_whoever_lost_the_job_while_copying_gives_up_no_picture_past_the_last_bo
     (fresh,) = rows.claim(engine, "transfer")
     rows.rows(engine, "UPDATE job SET collect_until = now()")
     with transaction(engine) as connection:
-        assert transfer._end(runtime, stale, None, asked_again=False, connection=connection) is None
-        assert [picture.state for picture in images.states(connection, fresh.job_id)] == ["ready"]
+        copied = Copied(runtime, runtime.accounts["bloom"], stale, None)
+        assert end_all(connection, [copied]) == [None]
+        pictures = images.results(connection, [fresh.job_id])[fresh.job_id]
+        assert [picture.state for picture in pictures] == ["ready"]
     assert rows.states(engine) == {"transferring": 1}

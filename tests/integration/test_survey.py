@@ -10,7 +10,7 @@ from tests.support import rows
 from tests.support.drain import drain
 from tests.support.waiting import until
 from worker.runtime import Runtime
-from worker.survey import survey
+from worker.upkeep.balances import survey
 
 
 def asked(simulated: Simulator, path: str) -> int:

@@ -11,8 +11,8 @@ from ops.simulator import BanatieSettings, Simulator, SimulatorConfig
 from ops.stack import Endpoints
 from producer import Client
 from shared.db.engine import Engine, transaction
-from shared.db.submissions import Answer, record
-from shared.lifecycle import Outcome
+from shared.db.payments.submissions import Answer, record
+from shared.lifecycle import Outcome, Stage
 from tests.support import rows
 from tests.support.drain import drain
 from tests.support.lost import (
@@ -27,11 +27,10 @@ from tests.support.lost import (
     row,
 )
 from tests.support.outcome import only, paid
-from tests.support.sweeping import hasty_runtime, search_now, strays, until_found
+from tests.support.sweeping import hasty_runtime, search_now, unowned, until_found
 from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.runtime import Runtime
-from worker.tasks import Stage
 
 STRANGER = "0b9b0f0e-7e68-4f07-9a3f-3f1f0f1f0f1f"
 
@@ -59,7 +58,7 @@ def lost(client: Client, runtime: Runtime, simulated: Simulator) -> UUID:
     """One job in doubt that nobody looks up, bought although its answer was lost."""
     lose(simulated)
     client.enqueue([row("banatie", custom_id="a")], batch="b")
-    drain(runtime, lambda: client.totals("b") == {"looking_up": 1}, seen=no_look_up)
+    drain(runtime, lambda: client.totals("b") == {"checking": 1}, seen=no_look_up)
     until(lambda: paid(simulated) == 1)
     return client.find_job("a")
 
@@ -90,7 +89,7 @@ def test_what_a_lost_call_bought_is_collected_by_its_reference(
     assert finish(client, runtime) == {"succeeded": 1}
     assert adopted(engine) == bought(simulated)
     assert ledger_is_the_bill(client, simulated, "banatie")
-    assert strays(client) == []
+    assert unowned(client) == []
     assert client.find_job("a") == lost
 
 
@@ -116,7 +115,7 @@ def test_what_was_sent_again_because_a_list_lagged_keeps_both_pictures(
     assert paid(simulated) == 2
     search_until_both(runtime, engine)
     assert adopted(engine) == bought(simulated)
-    assert [stray["note"] for stray in client.strays()] == [
+    assert [stray["note"] for stray in client.unowned()] == [
         f"bought by an earlier attempt of job {lost}, which has its images already"
     ]
 
@@ -138,7 +137,7 @@ def behind_others(client: Client, runtime: Runtime, simulated: Simulator, engine
     before = paid(simulated)
     lose(simulated)
     client.enqueue([row("banatie", custom_id="a")], batch="b")
-    drain(runtime, lambda: client.totals("b") == {"looking_up": 1}, seen=no_look_up)
+    drain(runtime, lambda: client.totals("b") == {"checking": 1}, seen=no_look_up)
     until(lambda: paid(simulated) == before + 1)
     client.resolve(client.find_job("a"), resend=False)
     loud = "SELECT 1 FROM submission WHERE opened_at > clock_timestamp() - interval '3 seconds'"
@@ -157,7 +156,7 @@ def test_a_picture_behind_more_than_one_search_looks_at_is_collected_in_the_end(
     for _ in range(2):
         search_now(runtime, engine, "banatie")
     assert outcome(engine) == "accepted"
-    assert len(strays(client)) == 21
+    assert len(unowned(client)) == 21
 
 
 def test_a_search_that_its_windows_break_off_gets_on_all_the_same(
@@ -186,7 +185,7 @@ def test_a_picture_with_a_reference_that_is_none_of_ours_is_a_stray(
     assert finish(client, runtime) == {"succeeded": 1}
     foreign = make_with_reference(simulated, reference)
     assert until_found(runtime, engine, client, "banatie") == [foreign]
-    assert client.strays()[0]["note"] == note
+    assert client.unowned()[0]["note"] == note
 
 
 def test_a_call_that_the_provider_itself_refused_owns_nothing(

@@ -2,10 +2,10 @@
 
 import pytest
 
-from shared.db import images
 from shared.db.engine import Engine, transaction
-from shared.db.images import ImageChange, StoredObject
-from shared.db.transitions import Claim, Move, move, release, renew
+from shared.db.jobs import images
+from shared.db.jobs.images import ImageChange, StoredImage, StoredObject
+from shared.db.jobs.transitions import Claim, Move, move, release, renew
 from shared.lifecycle import IllegalTransitionError, ImageState, JobState
 from tests.support import rows
 
@@ -133,7 +133,8 @@ def test_a_worker_that_lost_its_claim_still_records_what_it_stored(engine: Engin
     (stale,) = rows.claim(engine, "transfer", lease=0)
     rows.claim(engine, "transfer")
     with transaction(engine) as connection:
-        images.store(connection, stale.job_id, 0, StoredObject("b", "k", b"\0" * 32, 1, "image/png", 1, 1))
+        place = StoredObject("b", "k", b"\0" * 32, 1, "image/png", 1, 1)
+        images.store(connection, [StoredImage(stale.job_id, 0, place)])
     assert [row.state for row in rows.rows(engine, "SELECT state FROM image")] == ["stored"]
 
 

@@ -1,6 +1,7 @@
 """OpenRouter's lost calls: its usage figure proves that nothing was charged, or the call is held, whatever happened."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
@@ -10,8 +11,10 @@ from ops.stack import Endpoints
 from producer import Client
 from shared.db.engine import Engine
 from tests.support import rows
+from tests.support.drain import drain
 from tests.support.lost import (
     LOST_BEFORE,
+    buy_later,
     charged,
     finish,
     look_up,
@@ -23,10 +26,11 @@ from tests.support.lost import (
 )
 from tests.support.outcome import only, paid, paid_posts
 from tests.support.usage import QUICK, billing, survey
+from tests.support.waiting import until
 from worker.runtime import Runtime
 
 NAME: Final = "openrouter"
-NOTHING: Final = "shows that nothing was charged"
+NOTHING: Final = "shows later calls of ours, and no other charge"
 BROKEN_OFF: Final = "truncate"
 
 
@@ -57,6 +61,14 @@ def lose_one(client: Client, runtime: Runtime, simulated: Simulator, fault: Any,
     lose(simulated, fault)
     client.enqueue([row(NAME, custom_id="a")], batch="b", on_unknown=on_unknown)
     until_lost(client, runtime, 1)
+    buy_later(client, runtime, NAME)
+
+
+def until_shown(runtime: Runtime, engine: Engine) -> None:
+    """Wait until the key's figure holds what the purchases so far cost."""
+    shown = "SELECT bool_and(answered_at < clock_timestamp() - :lag * interval '1 second') AS all FROM submission"
+    lag = runtime.accounts[NAME].quiet_seconds
+    until(lambda: rows.rows(engine, f"{shown} WHERE outcome = 'accepted'", lag=lag)[0].all)
 
 
 def reason(client: Client) -> str:
@@ -68,12 +80,27 @@ def test_a_call_that_was_not_charged_is_sent_again_and_charged_once(
     fault: Any, client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
     lose_one(client, runtime, simulated, fault)
-    before = charged(simulated, NAME)
+    two = charged(simulated, NAME)
     look_up(runtime, engine, NAME)
     assert finish(client, runtime) == {"succeeded": 1}
-    assert paid_posts(simulated) == 3
-    assert charged(simulated, NAME) == 2 * before
-    assert sum(line["settled"] for line in client.bill()) == 2 * before
+    assert paid_posts(simulated) == 4
+    assert charged(simulated, NAME) == two / 2 * 3
+    assert sum(line["settled"] for line in client.bill()) == two / 2 * 3
+
+
+def test_a_figure_that_shows_no_later_charge_of_ours_may_be_frozen_and_proves_nothing(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    known(client, runtime)
+    lose(simulated, LOST_BEFORE)
+    client.enqueue([row(NAME, custom_id="a")], batch="b", on_unknown="resend")
+    until_lost(client, runtime, 1)
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert "proves nothing" in reason(client)
+    buy_later(client, runtime, NAME)
+    drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
+    assert paid_posts(simulated) == 4
 
 
 def test_under_hold_the_reason_says_that_nothing_was_charged(
@@ -83,7 +110,7 @@ def test_under_hold_the_reason_says_that_nothing_was_charged(
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"in_doubt": 1}
     assert NOTHING in reason(client)
-    assert paid_posts(simulated) == 2
+    assert paid_posts(simulated) == 3
 
 
 @bills_all
@@ -95,7 +122,7 @@ def test_a_call_that_was_charged_is_held_with_what_the_figure_shows(
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"in_doubt": 1}
     assert "used up more than the calls whose cost is known" in reason(client)
-    assert paid_posts(simulated) == paid(simulated) == 2
+    assert paid_posts(simulated) == paid(simulated) == 3
 
 
 def test_without_a_reading_from_before_the_call_it_is_held(
@@ -115,7 +142,7 @@ def test_what_somebody_else_bought_with_the_key_holds_the_call(
     make_by_hand(simulated, NAME)
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"in_doubt": 1}
-    assert paid_posts(simulated) == 3
+    assert paid_posts(simulated) == 4
 
 
 @bills_all
@@ -147,9 +174,9 @@ def test_while_another_call_is_under_way_it_is_looked_at_again_later(
     rows.rows(engine, "UPDATE submission SET key_id = :key WHERE key_id IS NULL", key=runtime.accounts[NAME].key_id)
     make_by_hand(simulated, NAME)
     look_up(runtime, engine, NAME)
-    assert client.totals("b") == {"looking_up": 1}
-    (job,) = rows.rows(engine, "SELECT due_at > now() AS later, parked FROM job WHERE custom_id = 'a'")
-    assert (job.later, job.parked) == (True, False)
+    assert client.totals("b") == {"checking": 1}
+    (job,) = rows.rows(engine, "SELECT due_at > now() AS later, on_hold FROM job WHERE custom_id = 'a'")
+    assert (job.later, job.on_hold) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -160,22 +187,24 @@ def test_a_figure_that_cannot_be_read_for_an_hour_holds_the_call_and_is_asked_fo
 ) -> None:
     lose_one(client, runtime, simulated, BROKEN_OFF)
     simulated.put_faults([{"match": {"route": "key"}, "fault": fault, "times": 1}])
-    rows.rows(engine, "UPDATE submission SET quiet_at = now() - interval '2 hours' WHERE outcome = 'unknown'")
+    rows.rows(engine, "UPDATE submission SET visible_by = now() - interval '2 hours' WHERE outcome = 'unknown'")
     look_up(runtime, engine, NAME)
     assert client.totals("b") == {"in_doubt": 1}
     assert "cannot be asked" in reason(client)
+    until_shown(runtime, engine)
     look_up(runtime, engine, NAME)
     assert finish(client, runtime) == {"succeeded": 1}
 
 
-def test_a_wait_of_a_day_before_the_next_look_holds_the_call(
+def test_a_wait_of_a_day_that_a_server_asks_for_puts_a_look_off_for_a_quarter_of_an_hour(
     client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
     lose_one(client, runtime, simulated, BROKEN_OFF)
     simulated.put_faults([{"match": {"route": "key"}, "fault": {"kind": "429", "retry_after": 80_000}}])
     look_up(runtime, engine, NAME)
-    assert client.totals("b") == {"in_doubt": 1}
-    assert "rate_limited" in reason(client)
+    assert client.totals("b") == {"checking": 1}
+    (job,) = rows.rows(engine, "SELECT due_at - now() AS wait FROM job WHERE custom_id = 'a'")
+    assert timedelta(minutes=14) < job.wait <= timedelta(minutes=15)
 
 
 def test_a_figure_that_cannot_be_read_is_asked_for_again(
@@ -184,6 +213,6 @@ def test_a_figure_that_cannot_be_read_is_asked_for_again(
     lose_one(client, runtime, simulated, BROKEN_OFF)
     simulated.put_faults([{"match": {"route": "key"}, "fault": "html_body"}])
     look_up(runtime, engine, NAME)
-    assert client.totals("b") == {"looking_up": 1}
+    assert client.totals("b") == {"checking": 1}
     look_up(runtime, engine, NAME)
     assert finish(client, runtime) == {"succeeded": 1}

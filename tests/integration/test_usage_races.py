@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -12,24 +11,23 @@ import pytest
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.db import usage
 from shared.db.engine import Engine, transaction
-from shared.db.intents import Intent, Sender
 from shared.db.listening import Listener
-from shared.db.submissions import Answer, follow_late, record
-from shared.lifecycle import Outcome
+from shared.db.lost_calls import usage
+from shared.db.payments.intents import Intent, Sender
+from shared.db.payments.submissions import Answer, follow_late, record
+from shared.lifecycle import Outcome, Stage
 from tests.support import rows
 from tests.support.drain import drain, run_stage
-from tests.support.lost import finish, look_up, lose, opened, row, until_lost
+from tests.support.lost import buy_later, finish, look_up, lose, opened, row, until_lost
 from tests.support.outcome import paid, paid_posts
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.usage import QUICK, billing, survey
 from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.providers import Wire
-from worker.providers.contract import Refused, UsageWire
+from worker.providers.contract import Refused, UsageWire, Used
 from worker.runtime import Runtime
-from worker.tasks import Stage
 
 NAME: Final = "openrouter"
 FROZEN: Final = Sender("frozen", 987_654_321)
@@ -70,7 +68,7 @@ class Interrupted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._wire, name)
 
-    async def used(self) -> Decimal | Refused:
+    async def used(self) -> Used | Refused:
         figure = await self._wire.used()
         await anyio.to_thread.run_sync(self._meanwhile)
         return figure
@@ -157,7 +155,7 @@ def asked(simulated: Simulator) -> int:
 
 
 def quiet_in(engine: Engine) -> float:
-    found = "SELECT extract(epoch FROM quiet_at - clock_timestamp()) AS s FROM submission WHERE outcome = 'unknown'"
+    found = "SELECT extract(epoch FROM visible_by - clock_timestamp()) AS s FROM submission WHERE outcome = 'unknown'"
     return float(rows.rows(engine, found)[0].s)
 
 
@@ -182,7 +180,8 @@ def test_usage_is_asked_only_once_the_sender_is_gone_and_whatever_it_still_recei
     assert asked(simulated) == before
     look_up(runtime, engine, NAME)
     assert asked(simulated) == before + 1
-    assert finish(client, runtime) == {"succeeded": 1}
+    buy_later(client, runtime, NAME)
+    drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
 
 
 def test_a_sender_that_comes_back_and_says_that_its_call_is_over_begins_the_quiet_time_anew(
@@ -201,7 +200,7 @@ def test_a_sender_that_comes_back_and_says_that_its_call_is_over_begins_the_quie
         alive.close()
     before = asked(simulated)
     reconcile(engine, runtime)
-    assert client.totals("b") == {"looking_up": 1}
+    assert client.totals("b") == {"checking": 1}
     assert asked(simulated) == before
     assert quiet_in(engine) > 290
 
@@ -219,7 +218,7 @@ def test_a_call_that_is_cut_early_and_made_and_billed_all_the_same_is_held(
             assert finish(client, runtime, batch="before") == {"succeeded": 1}
             survey(runtime, NAME)
             client.enqueue([row(NAME, custom_id="a")], batch="b", on_unknown="resend")
-            drain(runtime, lambda: cut_in_the_air(simulated, proxy) and client.totals("b") == {"looking_up": 1})
+            drain(runtime, lambda: cut_in_the_air(simulated, proxy) and client.totals("b") == {"checking": 1})
             assert paid(simulated) == 1
             look_up(runtime, engine, NAME)
             assert client.totals("b") == {"in_doubt": 1}

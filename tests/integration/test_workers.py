@@ -23,7 +23,7 @@ def alive(engine: Engine) -> Iterator[None]:
 
 def beat(engine: Engine, name: str, *, seconds_ago: float) -> None:
     with transaction(engine) as connection:
-        workers.beat(connection, name=name, lock_key=LOCK, slots=4)
+        workers.heartbeat(connection, name=name, lock_key=LOCK, slots=4)
     rows.rows(
         engine,
         "UPDATE worker SET last_tick_at = now() - :ago * interval '1 second' WHERE name = :name",
@@ -34,7 +34,7 @@ def beat(engine: Engine, name: str, *, seconds_ago: float) -> None:
 
 def bury(engine: Engine) -> list[str]:
     with transaction(engine) as connection:
-        return list(workers.bury(connection, "me"))
+        return list(workers.release_dead(connection, "me"))
 
 
 def test_the_claims_of_a_dead_worker_are_due_at_once(engine: Engine) -> None:
@@ -86,7 +86,7 @@ def test_only_living_workers_lend_their_slots(engine: Engine) -> None:
     beat(engine, "dead", seconds_ago=60)
     with transaction(engine) as connection:
         assert workers.live_slots(connection) == 8
-        workers.leave(connection, "a")
+        workers.sign_off(connection, "a")
         assert workers.live_slots(connection) == 4
 
 

@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -13,10 +12,10 @@ from pydantic import SecretStr
 
 from shared.errors import CODES
 from shared.lifecycle import Outcome
-from worker.paid_post import NotSent, Reply
 from worker.providers import WireSettings, wire_for
-from worker.providers.contract import Again, PaidCall, Refused
+from worker.providers.contract import PaidCall, Refused, RetryRule
 from worker.providers.receipt import kept
+from worker.transport.paid_post import NotSent, PaidReply
 
 BASE = "https://provider.example/api/v1"
 KEY = "sk-planted-secret"
@@ -51,9 +50,9 @@ class Canned:
         return next(answer for part, answer in self.answer.items() if part in url)
 
 
-def reply(status: int, body: Any = b"", headers: Mapping[str, str] | None = None) -> Reply:
+def reply(status: int, body: Any = b"", headers: Mapping[str, str] | None = None) -> PaidReply:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status, httpx.Headers(headers or {}), content)
+    return PaidReply(status, httpx.Headers(headers or {}), content)
 
 
 def wire(provider: str, answer: Any, *, media_without_url: str = "fail") -> Any:
@@ -64,7 +63,7 @@ def wire(provider: str, answer: Any, *, media_without_url: str = "fail") -> Any:
 def submitted(provider: str, answer: Any) -> Any:
     """Return what one submit came to; an inline answer is kept and read."""
     asked, file = wire(provider, answer), BytesIO()
-    outcome = anyio.run(asked.submit, PaidCall({}, 0, "", file if asked.inline else None))
+    outcome = anyio.run(asked.submit, PaidCall({}, 0, "", cast("Any", file) if asked.inline else None))
     return kept(outcome, asked, file) if asked.inline else outcome
 
 
@@ -72,14 +71,14 @@ def polled(answer: Any, *ids: str, provider: str = "bloom", media_without_url: s
     return anyio.run(wire(provider, answer, media_without_url=media_without_url).poll, ids)
 
 
-def found(provider: str, answer: Any, body: Mapping[str, Any], since: datetime, reference: str = "ours") -> Any:
-    return anyio.run(wire(provider, answer).find, PaidCall(body, 0, reference), since)
+def page(provider: str, answer: Any, following: str | None = None) -> Any:
+    return anyio.run(wire(provider, answer).page, following)
 
 
 def account(provider: str, answer: Any) -> Any:
     return anyio.run(wire(provider, answer).account)
 
 
-def verdict(refused: Refused) -> tuple[Outcome, Again, str]:
+def verdict(refused: Refused) -> tuple[Outcome, RetryRule, str]:
     assert refused.code in CODES
     return refused.outcome, refused.again, refused.code

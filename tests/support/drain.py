@@ -1,9 +1,13 @@
 """A worker without Celery: dispatches what is due and runs it in this process until nothing more is due soon."""
 
+import atexit
+import shutil
+import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
@@ -24,7 +28,9 @@ HASTE: dict[str, Any] = {
     "fetch_timeout_seconds": 5.0,
     "fetch_connect_seconds": 2.0,
     "fetch_tries": 3,
+    "believe_seconds": 0.5,
     "doubts_before_pause": 1000,
+    "failures_before_pause": 1000,
     "send_within_seconds": 5.0,
     "lease_slack_seconds": 2.0,
     "s3_timeout_seconds": 5.0,
@@ -66,6 +72,9 @@ def settings_for(
         **HASTE,
         **changes,
     }
+    if not given.keys() & {"spool_dir", "home"}:
+        given["spool_dir"] = Path(tempfile.mkdtemp(prefix="genqueue-spool-"))
+        atexit.register(shutil.rmtree, given["spool_dir"], ignore_errors=True)
     return load(**given)
 
 
@@ -105,9 +114,19 @@ def run_stage(runtime: Runtime, *parcels: Parcel) -> None:
     async def work() -> None:
         async with _living(runtime), anyio.create_task_group() as group:
             for parcel in parcels:
-                group.start_soon(STAGES[parcel.stage], runtime, parcel.account, parcel.claims)
+                group.start_soon(cast("Any", STAGES[parcel.stage]), runtime, parcel.account, parcel.claims)
 
     anyio.run(work)
+
+
+def on_loop(runtime: Runtime, work: Callable[[], Awaitable[None]]) -> None:
+    """Run one thing that a worker does beside its stages, on a loop of its own."""
+
+    async def run() -> None:
+        async with _living(runtime):
+            await work()
+
+    anyio.run(run)
 
 
 @asynccontextmanager
@@ -146,4 +165,4 @@ def _begin(group: Any, runtime: Runtime, parcel: Parcel, seen: Callable[[Parcel]
         seen(parcel)
     except LookupError:
         return
-    group.start_soon(STAGES[parcel.stage], runtime, parcel.account, parcel.claims)
+    group.start_soon(cast("Any", STAGES[parcel.stage]), runtime, parcel.account, parcel.claims)

@@ -1,9 +1,10 @@
 """A bucket behind a gate: while it is shut, every object is refused as a real outage would."""
 
 from collections.abc import Mapping
+from typing import BinaryIO
 
-from worker.spool import Spool
-from worker.storage import Storage, StorageUnavailable
+from worker.transport.spool import Spool
+from worker.transport.storage import Storage, StorageUnavailable
 
 
 class Gate:
@@ -14,8 +15,15 @@ class Gate:
         self.shut = True
         self.refusals = 0
 
-    def put(self, key: str, spool: Spool, *, content_type: str, metadata: Mapping[str, str]) -> None:
+    def put(
+        self, key: str, spool: Spool, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
+    ) -> None:
         if self.shut:
             self.refusals += 1
             raise StorageUnavailable("the gate is shut")
-        self._storage.put(key, spool, content_type=content_type, metadata=metadata)
+        self._storage.put(key, spool, content_type=content_type, metadata=metadata, attached=attached)
+
+    def get_to(self, key: str, file: BinaryIO) -> str:
+        if self.shut:
+            raise StorageUnavailable("the gate is shut")
+        return self._storage.get_to(key, file)

@@ -5,19 +5,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from worker.dispatch import Parcel
-from worker.process import Process
+from worker.process import WorkerProcess
 from worker.runtime import Runtime
 
 
 @contextmanager
-def living(runtime: Runtime) -> Iterator[Process]:
+def living(runtime: Runtime) -> Iterator[WorkerProcess]:
     """Run a worker with everything that a process has, looks at paused accounts included, until the block ends."""
     with ThreadPoolExecutor(runtime.settings.worker_slots) as threads:
 
         def publish(parcel: Parcel) -> None:
             threads.submit(process.run, parcel)
 
-        process = Process(runtime, publish)
+        process = WorkerProcess(runtime, publish)
         process.start()
         try:
             yield process

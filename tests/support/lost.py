@@ -7,20 +7,21 @@ from decimal import Decimal
 from typing import Any, Final
 
 import httpx
+from sqlalchemy import text
 
 from ops.simulator import BanatieSettings, BloomSettings, PostEverywhereSettings, Simulator, SimulatorConfig
 from ops.stack import Endpoints
 from producer import Client
 from producer.client import is_settled
-from shared.db.engine import Engine
-from shared.db.transitions import Claim
+from shared.db.engine import Engine, transaction
+from shared.db.jobs.transitions import Claim
+from shared.lifecycle import Stage
 from tests.support import rows
 from tests.support.drain import BRAND, drain, run_stage, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.waiting import until
 from worker.dispatch import Parcel
 from worker.runtime import Runtime
-from worker.tasks import Stage
 
 PROMPT: Final = "a quiet harbour"
 MODEL: Final = {
@@ -64,23 +65,37 @@ def finish(client: Client, runtime: Runtime, seconds: float = 30, *, batch: str 
     return client.totals(batch)
 
 
+def buy_later(client: Client, runtime: Runtime, provider: str, *, batch: str = "later") -> None:
+    """Buy one picture after the lost calls were over, so that a list can show that it is not too old to show them.
+
+    Nobody looks the lost calls up meanwhile.
+    """
+    client.enqueue([row(provider, prompt=f"a {batch} purchase")], batch=batch)
+    drain(runtime, lambda: is_settled(client.totals(batch)), seen=no_look_up)
+    assert client.totals(batch) == {"succeeded": 1}
+    with transaction(runtime.engine) as connection:
+        connection.execute(text("UPDATE job SET claimed_by = NULL, due_at = now() WHERE state = 'in_doubt'"))
+
+
+def no_look_up(parcel: Parcel) -> None:
+    """Lose the messages that ask for a look-up."""
+    if parcel.stage is Stage.RECONCILE:
+        raise LookupError
+
+
 def until_lost(client: Client, runtime: Runtime, count: int) -> None:
     """Work until so many calls are in doubt and nothing else goes on; nobody looks them up."""
 
-    def no_look_up(parcel: Parcel) -> None:
-        if parcel.stage is Stage.RECONCILE:
-            raise LookupError
-
     def only_doubts() -> bool:
         totals = client.totals("b")
-        return totals.get("looking_up") == count and is_settled({**totals, "looking_up": 0})
+        return totals.get("checking") == count and is_settled({**totals, "checking": 0})
 
     drain(runtime, only_doubts, seen=no_look_up)
 
 
 def doubts_of(engine: Engine, provider: str) -> list[Claim]:
     """Claim the calls in doubt once their quiet time has passed."""
-    loud = "SELECT 1 FROM submission WHERE outcome = 'unknown' AND quiet_at > now() - interval '0.3 seconds'"
+    loud = "SELECT 1 FROM submission WHERE outcome = 'unknown' AND visible_by > now() - interval '0.3 seconds'"
     until(lambda: not rows.rows(engine, loud))
     rows.rows(engine, "UPDATE job SET due_at = now() WHERE state = 'in_doubt'")
     return rows.claim(engine, "reconcile", account=provider, count=100)
@@ -114,7 +129,7 @@ def as_if_sent_a_minute_ago(engine: Engine) -> None:
     rows.rows(
         engine,
         "UPDATE submission SET opened_at = opened_at - interval '1 minute', "
-        "quiet_at = (SELECT max(quiet_at) FROM submission)",
+        "visible_by = (SELECT max(visible_by) FROM submission)",
     )
 
 

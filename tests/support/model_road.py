@@ -6,24 +6,27 @@ from decimal import Decimal
 from itertools import cycle
 from uuid import UUID
 
-from shared.broker import Stage
-from shared.db import accounts, claims, images, intents, retry, workers
-from shared.db.cancel import Cancelled, cancel
+from shared.db import accounts, workers
 from shared.db.engine import transaction
-from shared.db.images import ImageChange, StoredObject
-from shared.db.intents import Intent, Sender, Terms
-from shared.db.resolve import resolve
-from shared.db.transitions import Claim, release, renew
+from shared.db.jobs import claims, images, retry
+from shared.db.jobs.cancel import Cancelled, cancel
+from shared.db.jobs.images import ImageChange, StoredImage, StoredObject
+from shared.db.jobs.resolve import resolve
+from shared.db.jobs.transitions import Claim, release, renew
+from shared.db.payments import intents
+from shared.db.payments.intents import Intent, PaymentTerms, Sender
 from shared.ids import new_id
-from shared.lifecycle import POLLED, ImageState, JobState
+from shared.lifecycle import POLLED, ImageState, JobState, Stage
 from tests.support import rows
-from worker import dispatch, poll, reconcile, submit, transfer
-from worker.copy import NotYet
-from worker.poison import end_poison
+from worker import dispatch
+from worker.next_step import CopyWait
 from worker.providers.contract import Accepted, Refused, UpstreamImage
-from worker.runtime import Account, Runtime
+from worker.runtime import Runtime
+from worker.served_accounts import ServedAccount
+from worker.stages import poll, reconcile, transfer
+from worker.stages.poison import end_poison
+from worker.stages.settle import Answered, settle_all
 
-_QUESTIONS = {Stage.SUBMIT: "submit", Stage.POLL: "poll", Stage.TRANSFER: "transfer", Stage.RECONCILE: "reconcile"}
 _WAIT = 10_000.0
 _STORED = StoredObject("b", "k", b"\1" * 32, 1, "image/png", 1, 1)
 ACCOUNT = "bloom"
@@ -44,7 +47,7 @@ class Road:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.engine = runtime.engine
-        self.account: Account = runtime.accounts[ACCOUNT]
+        self.account: ServedAccount = runtime.accounts[ACCOUNT]
         rows.register(self.engine, rows.account_row(ACCOUNT))
 
     def add(self, custom_id: str, count: int) -> UUID:
@@ -58,11 +61,11 @@ class Road:
         with transaction(self.engine) as connection:
             locked = accounts.lock(connection, ACCOUNT, wait=True)
             assert locked is not None
-            for stage, question in _QUESTIONS.items():
+            for stage in Stage:
                 if stage is Stage.SUBMIT and not locked.may_pay:
                     continue
-                found = claims.claim(connection, question, ACCOUNT, count=2, worker=worker, lease_seconds=_WAIT)
-                alone = end_poison(self.runtime, found.suspects, connection)
+                found = claims.claim(connection, stage, ACCOUNT, count=2, worker=worker, lease_seconds=_WAIT)
+                alone = end_poison(connection, self.runtime, found.suspects)
                 messages += [Message(stage, claim) for claim in (*found.together, *alone)]
                 poison += [one.claim.job_id for one in found.suspects if one.claim not in alone]
         return messages, poison
@@ -70,10 +73,10 @@ class Road:
     def begin(self, message: Message, worker: str) -> None:
         """Take a message's job in hand, as a worker does before its stage runs."""
         with transaction(self.engine) as connection:
-            claims.begin(connection, [message.claim], states=dispatch.CLAIMED[message.stage], worker=worker)
+            claims.begin(connection, ACCOUNT, [message.claim], states=dispatch.RELEASABLE[message.stage], worker=worker)
 
     def intend(self, claim: Claim, submission_id: UUID, price: Decimal | None, worker: str) -> Intent | None:
-        terms = Terms(
+        terms = PaymentTerms(
             price=lambda _request, _count: price,
             allow_unknown_price=True,
             send_within_seconds=_WAIT,
@@ -82,61 +85,59 @@ class Road:
         )
         wanted = {claim: submission_id}
         with transaction(self.engine) as connection:
-            found = intents.open_for(connection, ACCOUNT, wanted, sender=Sender(worker, 1), terms=terms)
+            found = intents.open_intents(connection, ACCOUNT, wanted, sender=Sender(worker, 1), terms=terms)
         return found[0] if found else None
 
     def take_back(self, claim: Claim, submission_id: UUID) -> None:
         with transaction(self.engine) as connection:
-            intents.take_back(connection, ACCOUNT, {claim: submission_id}, note="lost", actor="a")
+            intents.undo(connection, ACCOUNT, {claim: submission_id}, note="lost", actor="a")
 
     def answer(self, intent: Intent, answer: Accepted | Refused) -> Message | None:
-        """Settle as a sender does; returns the transfer that it goes on with in the same breath."""
-        after = submit._after(self.runtime, self.account, intent, answer)
+        """Settle as a sender does; returns the transfer that it goes on with at once."""
         with transaction(self.engine) as connection:
-            won = submit._settle(self.runtime, self.account, intent, answer, after, connection)
-        return Message(Stage.TRANSFER, intent.claim) if won and after.after is JobState.TRANSFERRING else None
+            (after,) = settle_all(connection, [Answered(self.runtime, self.account, intent, answer)])
+        return Message(Stage.TRANSFER, intent.claim) if after is JobState.TRANSFERRING else None
 
     def poll(self, claim: Claim, states: Sequence[ImageState | None]) -> None:
         """Have the provider say of each picture what `states` says at its index; None is missing from the page."""
         with transaction(self.engine) as connection:
-            found = images.of_claims(connection, [claim], [state.value for state in POLLED])
-        known = {
-            row["upstream_id"]: upstream(state, row["upstream_id"])
-            for row, state in zip(found, cycle(states), strict=False)
-            if state is not None
-        }
+            found = images.of_claims(connection, account=ACCOUNT, claims=[claim], states=POLLED)
+        looks = poll.Looks()
+        for one, state in zip(found, cycle(states), strict=False):
+            if one.upstream_id is not None and state is not None:
+                looks.add([one.upstream_id], {one.upstream_id: upstream(state, one.upstream_id)})
         with transaction(self.engine) as connection:
-            poll._write(self.runtime, self.account, [found] if found else [], known, None, connection)
+            poll.write_looks(connection, self.runtime, self.account, looks, [found] if found else [])
 
     def copy(self, claim: Claim, states: Sequence[ImageState]) -> None:
         """Have each ready picture end as `states` says, or stay ready, and the job with them."""
         with transaction(self.engine) as connection:
-            found = images.of_claims(connection, [claim], [JobState.TRANSFERRING.value])
+            found = images.of_claims(connection, account=ACCOUNT, claims=[claim], states=[JobState.TRANSFERRING])
         waiting = False
         for row, state in zip(found, cycle(states), strict=False):
-            waiting |= row["state"] == ImageState.READY and state is ImageState.READY
-            if row["state"] == ImageState.READY:
-                self.copied(claim, row["index"], state)
-        left = NotYet(_WAIT, "result_timeout", "slow", 1) if waiting else None
+            waiting |= row.state is ImageState.READY and state is ImageState.READY
+            if row.state is ImageState.READY:
+                self.copied(claim, row.index, state)
+        left = CopyWait(_WAIT, "result_timeout", "slow", 1) if waiting else None
         if found:
             with transaction(self.engine) as connection:
-                transfer._end(self.runtime, claim, left, asked_again=True, connection=connection)
+                transfer.end_all(connection, [transfer.Copied(self.runtime, self.account, claim, left)])
 
     def copied(self, claim: Claim, index: int, state: ImageState) -> None:
         with transaction(self.engine) as connection:
             if state is ImageState.STORED:
-                images.store(connection, claim.job_id, index, _STORED)
+                images.store(connection, [StoredImage(claim.job_id, index, _STORED)])
                 return
             code = "result_expired" if state is ImageState.FAILED else None
             images.change(connection, [ImageChange(claim, index, state, tries=1, error_code=code)])
 
     def reconcile(self, claim: Claim) -> None:
         with transaction(self.engine) as connection:
-            reconcile._by_evidence(self.runtime, self.account, claim, connection)
+            reconcile.follow_evidence(connection, self.runtime, self.account, claim)
 
     def give_back(self, message: Message) -> None:
         with transaction(self.engine) as connection:
-            release(connection, [message.claim], states=dispatch.CLAIMED[message.stage], due_seconds=2)
+            release(connection, [message.claim], states=dispatch.RELEASABLE[message.stage], due_seconds=2)
 
     def renew(self, claim: Claim) -> None:
         with transaction(self.engine) as connection:
@@ -144,8 +145,8 @@ class Road:
 
     def sweep(self) -> None:
         with transaction(self.engine) as connection:
-            dispatch._end_overdue(connection, "sweeper")
-            dispatch._end_abandoned(connection, "sweeper")
+            dispatch.end_overdue(connection, "sweeper")
+            dispatch.end_abandoned(connection, "sweeper")
 
     def falls_due(self, job_ids: Iterable[UUID]) -> None:
         rows.rows(
@@ -161,10 +162,10 @@ class Road:
 
     def dies(self, worker: str) -> None:
         with transaction(self.engine) as connection:
-            workers.beat(connection, name=worker, lock_key=1, slots=1)
+            workers.heartbeat(connection, name=worker, lock_key=1, slots=1)
         rows.rows(self.engine, "UPDATE worker SET last_tick_at = now() - interval '1 hour'")
         with transaction(self.engine) as connection:
-            assert list(workers.bury(connection, "sweeper")) == [worker]
+            assert list(workers.release_dead(connection, "sweeper")) == [worker]
 
     def cancel(self, job_id: UUID) -> Cancelled:
         with transaction(self.engine) as connection:

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable
 from random import Random
+from typing import Any, cast
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
@@ -16,7 +17,7 @@ from sqlalchemy import text
 from shared.db.engine import Engine, transaction
 from worker.runtime import Runtime
 
-_TABLES = "stray, ledger, request_slot, job_event, image, submission, job, batch, account, worker"
+_TABLES = "unowned_image, ledger, request_slot, job_event, image, submission, job, batch, account, worker"
 _LONG = 10_000.0
 _STEPS = 40
 
@@ -25,11 +26,11 @@ def walk(machine: Callable[[], RuleBasedStateMachine], *, examples: int) -> None
     """Run `machine` through `examples` walks of up to 40 steps, the same ones each time."""
     wanted = os.environ.get("MODEL_EXAMPLES")
     if not wanted:
-        run_state_machine_as_test(machine, settings=_settings(examples, fixed=True))
+        run_state_machine_as_test(cast("Any", machine), settings=_settings(examples, fixed=True))
         return
     number = int(os.environ.get("MODEL_SEED") or secrets.randbits(32))
     print(f"MODEL_SEED={number} MODEL_EXAMPLES={wanted}")  # noqa: T201 - whoever explores wants to come back
-    run_state_machine_as_test(seed(number)(machine), settings=_settings(int(wanted), fixed=False))
+    run_state_machine_as_test(seed(number)(cast("Any", machine)), settings=_settings(int(wanted), fixed=False))
 
 
 def _settings(examples: int, *, fixed: bool) -> settings:
@@ -61,6 +62,7 @@ def standing_still(runtime: Runtime) -> Runtime:
         accounts=runtime.accounts,
         sender=runtime.sender,
         replies=runtime.replies,
+        evidence=runtime.evidence,
         spool_dir=runtime.spool_dir,
         random=Random(1),
     )

@@ -13,7 +13,7 @@ SELECT job.id, job.state, job.epoch, job.due_at, job.finished_at, job.claimed_by
   (SELECT count(*) FROM submission s WHERE s.job_id = job.id AND s.outcome IS NULL) AS open,
   (SELECT outcome FROM submission s WHERE s.job_id = job.id ORDER BY opened_at DESC LIMIT 1) AS latest,
   (SELECT array_agg(i.state ORDER BY i.index) FROM image i WHERE i.job_id = job.id) AS images,
-  (SELECT count(*) FROM stray JOIN image i USING (account, upstream_id) WHERE i.job_id = job.id) AS strays
+  (SELECT count(*) FROM unowned_image JOIN image i USING (account, upstream_id) WHERE i.job_id = job.id) AS unowned
 FROM job ORDER BY id
 """)
 _EVENTS = text("SELECT * FROM job_event WHERE id > :last ORDER BY id")
@@ -64,7 +64,8 @@ class Watch:
             assert job.images.count(ImageState.STORED) >= job.asked
 
     def _keep_stored(self) -> None:
-        found = {(row.job_id, row.index): (row.key, row.sha256) for row in self._connection.execute(_STORED)}
+        stored = self._connection.execute(_STORED)
+        found: dict[tuple[UUID, int], Any] = {(row.job_id, row[1]): (row.key, row.sha256) for row in stored}
         assert found.items() >= self._stored.items(), "a stored picture was lost"
         self._stored = found
 

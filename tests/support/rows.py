@@ -10,22 +10,24 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from shared.db import accounts, claims, intents, submissions
+from shared.account_settings import RateWindow
+from shared.db import accounts
 from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
-from shared.db.enqueue import Enqueued, NewJob, Policy, enqueue
-from shared.db.intents import Intent, Sender, Terms
-from shared.db.submissions import Answer, BoughtImage
-from shared.db.transitions import Claim, Move, move
+from shared.db.jobs import claims
+from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue
+from shared.db.jobs.transitions import Claim, Move, move
+from shared.db.payments import intents, submissions
+from shared.db.payments.intents import Intent, PaymentTerms, Sender
+from shared.db.payments.submissions import Answer, BoughtImage
 from shared.ids import new_id
-from shared.lifecycle import ImageState, JobState, Outcome
-from shared.settings import Window
+from shared.lifecycle import ImageState, JobState, Outcome, Stage
 
 SENDER = Sender("a-worker", 4711)
 _NUMBERS = itertools.count(1)
 
 
-def account_row(name: str = "bloom", *, concurrency: int = 8, windows: tuple[Window, ...] = ()) -> AccountRow:
+def account_row(name: str = "bloom", *, concurrency: int = 8, windows: tuple[RateWindow, ...] = ()) -> AccountRow:
     return AccountRow(name, name, "credit", concurrency, windows)
 
 
@@ -34,7 +36,7 @@ def new_job(
 ) -> NewJob:
     request = f'{{"n":{n},"prompt":"{prompt}"}}'
     fingerprint = hashlib.sha256(request.encode()).digest()
-    return NewJob(custom_id, account, account, request, fingerprint, priority)
+    return NewJob(custom_id, account, request, fingerprint, priority)
 
 
 def add(  # noqa: PLR0913 - what tests vary
@@ -51,7 +53,7 @@ def add(  # noqa: PLR0913 - what tests vary
     """Enqueue, with every account that the tests use."""
     known = [account_row(name) for name in accounts]
     with transaction(engine) as connection:
-        return enqueue(connection, batch, jobs, known, Policy(deadline, collect, on_unknown, caps))
+        return enqueue(connection, batch, jobs, known, BatchTerms(deadline, collect, on_unknown, caps))
 
 
 def register(engine: Engine, *rows: AccountRow) -> None:
@@ -69,7 +71,7 @@ def claim(
     worker: str = "a",
 ) -> list[Claim]:
     with transaction(engine) as connection:
-        found = claims.claim(connection, stage, account, count=count, worker=worker, lease_seconds=lease)
+        found = claims.claim(connection, Stage(stage), account, count=count, worker=worker, lease_seconds=lease)
         return [*found.together, *(one.claim for one in found.suspects)]
 
 
@@ -84,7 +86,7 @@ def open_intents(  # noqa: PLR0913 - what tests vary
     account: str = "bloom",
     allow_unknown_price: bool = True,
 ) -> list[Intent]:
-    terms = Terms(
+    terms = PaymentTerms(
         price=lambda _request, _count: price,
         allow_unknown_price=allow_unknown_price,
         send_within_seconds=20,
@@ -93,7 +95,7 @@ def open_intents(  # noqa: PLR0913 - what tests vary
     )
     with transaction(engine) as connection:
         wanted = {claim: new_id() for claim in found}
-        return intents.open_for(connection, account, wanted, sender=sender, terms=terms)
+        return intents.open_intents(connection, account, wanted, sender=sender, terms=terms)
 
 
 def one_intent(engine: Engine, *, n: int = 1, lease: float = 60) -> Intent:
@@ -147,3 +149,8 @@ def job(engine: Engine, job_id: UUID) -> Any:
 
 def states(engine: Engine) -> dict[str, int]:
     return dict(tuple(row) for row in rows(engine, "SELECT state, count(*) FROM job GROUP BY state"))
+
+
+def claim_of(engine: Engine, job_id: UUID) -> Claim:
+    """The claim that whoever has this job in hand now holds."""
+    return Claim(job_id, job(engine, job_id).epoch)

@@ -16,7 +16,7 @@ from tests.support.five import five_accounts
 from tests.support.lost import FINDABLE
 from tests.support.waiting import until
 from worker.runtime import Runtime
-from worker.sweep import search
+from worker.upkeep.sweep import search
 
 
 @contextmanager
@@ -53,10 +53,10 @@ def search_now(runtime: Runtime, engine: Engine, provider: str) -> None:
 def until_found(runtime: Runtime, engine: Engine, client: Client, provider: str) -> list[Any]:
     def look() -> list[Any]:
         search_now(runtime, engine, provider)
-        return strays(client)
+        return unowned(client)
 
     return list(until(look))
 
 
-def strays(client: Client) -> list[Any]:
-    return [stray["upstream_id"] for stray in client.strays()]
+def unowned(client: Client) -> list[Any]:
+    return [stray["upstream_id"] for stray in client.unowned()]

@@ -7,12 +7,30 @@ import struct
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
+from urllib.parse import unquote, urlsplit
 
 _ABORT_WITH_RST = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 _CHUNK = 64 * 1024
 _LAST_WORDS_SECONDS = 1.0
 _STARTS_WITHIN = 10.0
+
+
+Behind = int | Path
+"""A server of this machine: its port on 127.0.0.1, or its Unix socket."""
+
+
+def redis_socket(broker_url: str) -> Path:
+    """Return the socket that a stack's broker URL names."""
+    return Path(unquote(urlsplit(broker_url).path))
+
+
+async def connect(behind: Behind) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to a server of this machine."""
+    if isinstance(behind, Path):
+        return await asyncio.open_unix_connection(behind)
+    return await asyncio.open_connection("127.0.0.1", behind)
 
 
 @dataclass(eq=False)
@@ -31,9 +49,9 @@ class _Link:
 
 @dataclass(eq=False)
 class TcpProxy:
-    """Stands before `port` of this machine. What is asked of it holds at once, for open connections too."""
+    """Stands before `behind` on this machine. What is asked of it holds at once, for open connections too."""
 
-    port: int
+    behind: Behind
     delay_seconds: float = 0.0
     """How long each piece from a client is held back."""
     refusal: bytes = b""
@@ -43,6 +61,11 @@ class TcpProxy:
     _links: set[_Link] = field(default_factory=set)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _address: tuple[str, int] = ("127.0.0.1", 0)
+
+    @property
+    def port(self) -> int:
+        """Where clients connect, on 127.0.0.1."""
+        return self._address[1]
 
     @property
     def url(self) -> str:
@@ -109,7 +132,7 @@ class TcpProxy:
             self._tasks.discard(task)
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = await asyncio.open_connection(self._address[0], self.port)
+        there = await connect(self.behind)
         link = _Link((writer, there[1]))
         self._links.add(link)
         try:

@@ -6,7 +6,7 @@ import anyio
 
 from ops.simulator import OpenRouterSettings, Simulator, SimulatorConfig
 from worker.runtime import Runtime
-from worker.survey import ask
+from worker.upkeep.balances import ask
 
 QUICK: Final[dict[str, Any]] = {"timeout_seconds": 1.5}
 """Settings of an account whose lost calls are soon quiet."""

@@ -1,21 +1,22 @@
 """Wires that speak to a simulator over real sockets."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
 from pydantic import SecretStr
 
 from ops.simulator import Simulator
-from worker.api_get import ApiGet
-from worker.paid_post import PaidPost, boot_clock
+from worker.lost_calls.listing import read
 from worker.providers import Wire, WireSettings, wire_for
 from worker.providers.contract import PaidCall
 from worker.providers.receipt import kept
-from worker.spool import TooLarge
+from worker.transport.api_get import ApiGet
+from worker.transport.paid_post import PaidPost, boot_clock
+from worker.transport.spool import TooLarge
 
 _CERTIFICATES = httpx.create_ssl_context()  # takes 30 ms and more
 BRAND = "11111111-1111-4111-8111-111111111111"
@@ -69,7 +70,7 @@ class Caller:
         self.reply = _Kept()
 
         async def pay(wire: Any) -> Any:
-            answer = await wire.submit(PaidCall(chosen, boot_clock() + 5, reference, self.reply))
+            answer = await wire.submit(PaidCall(chosen, boot_clock() + 5, reference, cast("Any", self.reply)))
             return kept(answer, wire, self.reply) if wire.inline else answer
 
         return anyio.run(self._ask, pay)
@@ -78,14 +79,14 @@ class Caller:
         """Ask for pictures; return what the wire returned."""
         return anyio.run(self._ask, lambda wire: wire.poll(upstream_ids))
 
-    def find(self, since: datetime, *, reference: str = "submission-1", **extra: Any) -> Any:
-        """Look for what a call with this body and reference has bought; return what the wire returned."""
-        call = PaidCall(body(self.provider, **extra), 0, reference)
-        return anyio.run(self._ask, lambda wire: wire.find(call, since))
+    def listed(self) -> Any:
+        """Read the provider's list to its end; return the reading, or the refusal."""
+        now = datetime.now(UTC)
+        return anyio.run(self._ask, lambda wire: read(wire, lambda _rows: False, asked_at=now))
 
-    def everything(self, since: datetime, owned: Collection[str] = ()) -> Any:
-        """Look for whatever was made since and is not `owned`, as the sweep does; return what the wire returned."""
-        return anyio.run(self._ask, lambda wire: wire.find(None, since, owned))
+    def look(self, upstream_id: str) -> Any:
+        """Ask for one row of the list by itself; return what the wire returned."""
+        return anyio.run(self._ask, lambda wire: wire.look(upstream_id))
 
     def account(self) -> Any:
         """Ask about the account; return what the wire returned."""

@@ -1,3 +1,4 @@
+import asyncio
 import ipaddress
 import socket
 
@@ -7,7 +8,13 @@ import httpx
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from worker.address_guard import AddressGuard, AddressRefused, GuardedResolver, why_not_public
+from worker.transport.address_guard import (
+    AddressGuard,
+    AddressRefused,
+    GuardedConnector,
+    GuardedResolver,
+    why_not_public,
+)
 
 
 class Answering(AbstractResolver):
@@ -186,16 +193,44 @@ def test_a_name_that_resolves_to_any_private_address_is_refused() -> None:
     anyio.run(resolve)
 
 
-def test_an_allowed_name_vouches_for_its_own_addresses_only() -> None:
-    async def resolve() -> None:
-        guard = AddressGuard(["minio.internal"])
-        resolved = await GuardedResolver(guard, Answering("10.0.0.1")).resolve("minio.internal", 443)
-        assert resolved[0]["host"] == "10.0.0.1"
-        guard.open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.1", 443))).close()
-        with pytest.raises(AddressRefused):
-            guard.open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.0.0.2", 443)))
+def test_an_address_that_an_allowed_name_has_is_reached_by_that_name_only() -> None:
+    """Both names have the same address; the allowed one is asked first, so that nothing may be remembered of it."""
 
-    anyio.run(resolve)
+    async def connect() -> None:
+        guard = AddressGuard(["minio.internal"], allow_http=True)
+        server = await asyncio.start_server(_answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        connector = guard.connector(limit=2, ssl_context=httpx.create_ssl_context(), resolver=Answering("127.0.0.1"))
+        async with server, aiohttp.ClientSession(connector=connector) as session:
+            for name in ("minio.internal", "MINIO.internal."):
+                async with session.get(f"http://{name}:{port}/") as answer:
+                    assert answer.status == 200
+            with pytest.raises(AddressRefused, match=r"cdn\.example: a loopback address"):
+                await session.get(f"http://cdn.example:{port}/")
+        with pytest.raises(AddressRefused):
+            guard.open_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)))
+
+    asyncio.run(connect())
+
+
+def test_a_socket_to_an_allowed_address_is_refused_where_another_name_leads_there_unchecked() -> None:
+    """A resolver that is not guarded stands for a name that changed its address after it was checked."""
+
+    async def connect() -> None:
+        guard = AddressGuard(["minio.internal"], allow_http=True)
+        connector = GuardedConnector(resolver=Answering("10.0.0.1"), socket_factory=guard.open_socket)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            with pytest.raises(AddressRefused, match="a private address"):
+                await session.get("http://rebinding.example:1/")
+
+    asyncio.run(connect())
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
 
 
 def test_the_socket_is_refused_even_if_every_earlier_check_was_deceived() -> None:

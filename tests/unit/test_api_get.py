@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from tests.support.raw_server import Peer, Script, Server, http, serving
-from worker.api_get import ApiGet
-from worker.paid_post import Lost, Reply
+from worker.transport.api_get import ApiGet
+from worker.transport.paid_post import Lost, PaidReply
 
-Outcome = Reply | Lost
+Outcome = PaidReply | Lost
 
 
 async def get(url: str, *, seconds: float = 5, times: int = 1) -> Outcome:
@@ -47,7 +47,7 @@ def test_an_answer_is_a_reply_and_was_asked_for_with_key_and_parameters() -> Non
         received.append(peer.received)
 
     outcome, _ = outcome_of(look)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, PaidReply)
     assert (outcome.status, outcome.body, outcome.headers["X-RateLimit-Remaining"]) == (404, b"{}", "0")
     request = received[0].lower()
     assert request.startswith((b"get /pay?ids=a,b http", b"get /pay?ids=a%2cb http"))
@@ -60,13 +60,13 @@ def test_an_answer_that_was_compressed_unasked_is_read_all_the_same() -> None:
         await peer.answer(http("200 OK", gzip.compress(b'{"data": 1}'), "content-encoding: gzip"))
 
     outcome, _ = outcome_of(compressed)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, PaidReply)
     assert outcome.body == b'{"data": 1}'
 
 
 def test_the_next_request_takes_the_same_connection() -> None:
     outcome, server = outcome_of(answer, times=3)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, PaidReply)
     assert len(server.peers) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_redirect_is_not_followed_so_that_the_key_stays(status: int) -> None:
                 return await get(server.url), len(elsewhere.peers)
 
     outcome, elsewhere = anyio.run(once)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, PaidReply)
     assert (outcome.status, elsewhere) == (status, 0)
 
 
@@ -149,5 +149,5 @@ def test_a_proxy_from_the_environment_sees_nothing(monkeypatch: pytest.MonkeyPat
             return await get(server.url), len(proxy.peers)
 
     outcome, proxied = anyio.run(once)
-    assert isinstance(outcome, Reply)
+    assert isinstance(outcome, PaidReply)
     assert proxied == 0

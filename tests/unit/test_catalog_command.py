@@ -23,9 +23,9 @@ def test_without_a_name_every_provider_is_a_line_with_its_limits() -> None:
     assert done.exit_code == 0
     lines = {line.split()[0]: line.split() for line in done.stdout.splitlines() if line.strip()}
     assert set(catalog.names()) < set(lines)
-    assert lines["bloom"][1:] == ["async", "5", "credit", "120/minute", "8"]
-    assert lines["banatie"][1:] == ["async", "1", "unbilled", "100/hour", "4"]
-    assert lines["posteverywhere"][1:] == ["sync", "1", "credit", "60/minute,", "1000/hour,", "1"]
+    assert lines["bloom"][1:] == ["async", "5", "credit", "8", "120/minute"]
+    assert lines["banatie"][1:] == ["async", "1", "unbilled", "4", "100/hour"]
+    assert lines["posteverywhere"][1:7] == ["sync", "1", "credit", "1", "60/minute,", "1000/hour,"]
     assert "50/hour (paid)" in done.stdout
 
 
@@ -44,7 +44,7 @@ def test_with_a_name_every_parameter_of_it_fits_in_eighty_columns(name: str) -> 
 
 
 def test_loose_values_defaults_prices_and_refusals_are_told() -> None:
-    assert "the value by the" in _run("getimg").stdout
+    assert "the queue checks the" in _run("getimg").stdout
     assert "loose" not in _run("bloom").stdout
     assert "(an image: 2K 1 credit, 4K 2 credits)" in _run("bloom").stdout
     assert "the account's" in _run("bloom").stdout

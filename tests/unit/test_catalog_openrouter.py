@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from openrouter import components
 
 from shared.catalog import openrouter
+from shared.catalog.parameter import Parameter
 from shared.requests import GenerationRequest
 
 _LINK = "https://bucket.example/reference.png?sig=1"
@@ -93,7 +94,7 @@ def test_every_parameter_of_the_vendors_sdk_is_in_the_catalog_and_none_is_made_u
     assert traces == set(components.TraceConfig.model_fields)
 
 
-def _flat() -> list[openrouter.Parameter]:
+def _flat() -> list[Parameter]:
     return [part for parameter in openrouter.PARAMETERS for part in parameter.flat()]
 
 

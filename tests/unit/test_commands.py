@@ -1,10 +1,15 @@
 """Every command explains itself: a sentence, an example, and help that fits a narrow terminal."""
 
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 from typing import cast
 
 import pytest
 
-from ops.cli import _COMMANDS, main
+from ops.cli import _COMMANDS, main, overview
 from producer import Client
 from producer.cli.watch import follow
 from tests.support.command import genqueue
@@ -22,7 +27,45 @@ def test_a_commands_help_has_an_example_and_fits_80_columns(name: str) -> None:
 def test_the_help_lists_every_command_and_fits_80_columns() -> None:
     ran = genqueue("--help", env={})
     assert all(f" {name} " in ran.out for name in _COMMANDS)
+    assert all(overview.summary(module, name)[0].isupper() for name, module in _COMMANDS.items())
+    assert set(overview.GROUPS) <= set(overview.grouped(_COMMANDS))
     assert max(map(len, ran.out.splitlines())) <= 80
+
+
+def test_help_and_version_import_no_database_and_no_command() -> None:
+    code = (
+        "import sys; sys.argv = ['genqueue', sys.argv[1]]\nfrom ops.cli import main\ntry: main()\n"
+        "except SystemExit: print([n for n in ('sqlalchemy', 'pydantic', 'producer') if n in sys.modules])"
+    )
+    for asked in ("--help", "--version"):
+        ran = subprocess.run([sys.executable, "-c", code, asked], capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_producers_commands_load_neither_the_tables_as_classes_nor_an_orm() -> None:
+    code = "import sys, producer.cli.watch\nprint({'sqlmodel', 'sqlalchemy.orm', 'alembic'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("enquee", "enqueue"), ("batch", "batches"), ("statsu", "status")])
+def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(typed: str, meant: str) -> None:
+    ran = genqueue(typed, env={})
+    assert ran.code == 2
+    assert f"Did you mean {meant}" in ran.err
+
+
+def test_an_ascii_terminal_a_full_disk_and_a_closed_pipe_bring_no_traceback() -> None:
+    providers = [sys.executable, "-m", "ops.cli", "providers"]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "TERM": "dumb", "NO_COLOR": "1"}
+    ran = subprocess.run(providers, env=ascii_only, capture_output=True, check=True)
+    assert b"\x1b" not in ran.stdout
+    ran.stdout.decode("ascii")
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(providers, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (ran.returncode, ran.stderr.decode().strip()) == (1, "error: standard output: No space left on device")
+    closed = subprocess.run(f"{shlex.join(providers)} | true", shell=True, capture_output=True, check=False)  # noqa: S602
+    assert closed.stderr == b""
 
 
 def test_the_shell_completes_commands() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
-from shared.db.engine import TryAgainError
-from worker.committer import Committer, NotCommittedError
+from shared.db.group_commit import RefusedError, TryAgainError
+from worker.evidence.committer import Committer, NotCommittedError
 
 Work = Callable[[Any], Any]
 
@@ -144,7 +145,7 @@ def test_a_locked_row_is_tried_again_and_its_neighbours_are_not_kept_waiting() -
     def wait_for_lock(committed: set[Any]) -> str:
         if not locked.is_set():
             raise TryAgainError("LockNotAvailable")
-        return insert("locked")(committed)  # type: ignore[no-any-return]
+        return insert("locked")(committed)
 
     async def run() -> list[Any]:
         async with committing(database) as committer:
@@ -168,7 +169,7 @@ def test_a_write_that_kills_its_connection_each_time_holds_up_nobody_else() -> N
     def poison(committed: set[Any]) -> str:
         if not cured.is_set():
             raise DeadConnectionError
-        return insert("poison")(committed)  # type: ignore[no-any-return]
+        return insert("poison")(committed)
 
     async def run() -> list[Any]:
         async with committing(database) as committer:
@@ -269,3 +270,228 @@ def test_a_large_backlog_is_committed_in_bounded_groups() -> None:
 
     assert anyio.run(run) == list(range(1000))
     assert max(database.groups) <= 200
+
+
+class Keepsake:
+    """Evidence that tells in which order it was kept, and what had been committed or told by then."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.place: str | None = None
+
+    def keep(self) -> None:
+        self.said.append("kept")
+        self.place = "disk"
+
+    def drop(self) -> None:
+        self.said.append("dropped")
+
+
+def refused(_: set[Any]) -> None:
+    raise RefusedError("NumericValueOutOfRange", "22003")
+
+
+def not_taken(sqlstate: str) -> Work:
+    def work(_: set[Any]) -> None:
+        raise TryAgainError("RaiseException", sqlstate)
+
+    return work
+
+
+def test_a_refusal_is_final_after_failing_alone_twice_and_its_evidence_is_safe_by_then() -> None:
+    database, keepsake, alone = Database(), Keepsake(), list[int]()
+
+    def told(committed: set[Any]) -> None:
+        alone.append(database.groups[-1])
+        refused(committed)
+
+    async def run() -> list[str]:
+        async with committing(database) as committer:
+            with pytest.raises(RefusedError, match="22003"):
+                await committer.write(told, keepsake)
+            return list(keepsake.said)
+
+    assert anyio.run(run) == ["kept"]
+    assert alone == [1, 1]
+
+
+def test_a_refusal_in_a_group_counts_for_nothing() -> None:
+    database, tries = Database(), list[int]()
+
+    def told(committed: set[Any]) -> None:
+        tries.append(database.groups[-1])
+        refused(committed)
+
+    async def run() -> list[Any]:
+        async with committing(database) as committer:
+            database.gate.clear()
+            async with anyio.create_task_group() as group:
+                group.start_soon(committer.write, insert("first"))
+                await until(lambda: database.begun == 1)
+                results: list[Any] = []
+
+                async def rest() -> None:
+                    results.extend(await write_all(committer, [insert("a"), told, insert("b")]))
+
+                group.start_soon(rest)
+                await until(lambda: len(committer._fresh) == 3)
+                database.gate.set()
+            return results
+
+    first, second, third = anyio.run(run)
+    assert (first, third) == ("a", "b")
+    assert isinstance(second, RefusedError)
+    assert tries == [3, 1, 1]
+
+
+def test_a_refusal_that_passes_the_second_time_is_committed() -> None:
+    database, tries = Database(), list[int]()
+
+    def once(committed: set[Any]) -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            refused(committed)
+        return insert("in the end")(committed)
+
+    async def run() -> Any:
+        async with committing(database) as committer:
+            return await committer.write(once)
+
+    assert anyio.run(run) == "in the end"
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "42501", "53100", "55P03", "57014", "P0001", "XX000"])
+def test_any_other_refusal_is_tried_again_and_told_from_the_third_time_on_without_values(sqlstate: str) -> None:
+    database, cured, tries = Database(), threading.Event(), list[int]()
+
+    def stubborn(committed: set[Any]) -> str:
+        tries.append(1)
+        if not cured.is_set():
+            not_taken(sqlstate)(committed)
+        return insert("in the end")(committed)
+
+    async def run() -> Any:
+        async with committing(database) as committer, anyio.create_task_group() as group:
+            results: list[Any] = []
+
+            async def write() -> None:
+                results.append(await committer.write(stubborn))
+
+            group.start_soon(write)
+            await until(lambda: len(tries) >= 4)
+            assert committer.stuck_seconds > 0
+            cured.set()
+            await until(lambda: bool(results))
+            assert committer.stuck_seconds == 0
+            return results
+
+    with capture_logs() as logs:
+        assert anyio.run(run) == ["in the end"]
+    told = [line for line in logs if line["event"] == "write_waits"]
+    assert [line["tries"] for line in told][:2] == [3, 4]
+    assert {(line["sqlstate"], line["log_level"]) for line in told} == {(sqlstate, "warning")}
+    assert all(line["seconds"] >= 0 for line in told)
+
+
+def test_a_write_that_is_never_taken_holds_up_no_other_of_its_lane() -> None:
+    database, tries = Database(), dict[str, int]()
+
+    def twice(key: str) -> Work:
+        def work(committed: set[Any]) -> Any:
+            tries[key] = tries.get(key, 0) + 1
+            if tries[key] <= 2:
+                raise TryAgainError("LockNotAvailable", "55P03")
+            return insert(key)(committed)
+
+        return work
+
+    async def run() -> list[Any]:
+        async with committing(database, grace_seconds=0.1) as committer, anyio.create_task_group() as group:
+            group.start_soon(write_all, committer, [not_taken("P0001"), not_taken("P0001")])
+            await until(lambda: len(committer._troubled) == 2)
+            results = await write_all(committer, [twice(f"w{number}") for number in range(20)])
+            committer.hurry(0)
+        return results
+
+    assert anyio.run(run) == [f"w{number}" for number in range(20)]
+
+
+def test_who_waits_for_a_write_that_postgresql_does_not_take_goes_on_and_it_is_tried_again_all_the_same() -> None:
+    database, keepsake, cured = Database(), Keepsake(), threading.Event()
+
+    def stubborn(committed: set[Any]) -> str:
+        if not cured.is_set():
+            not_taken("P0001")(committed)
+        return insert("in the end")(committed)
+
+    async def run() -> None:
+        async with committing(database, patience_seconds=0.2) as committer:
+            with pytest.raises(NotCommittedError):
+                await committer.write(stubborn, keepsake)
+            assert keepsake.said == ["kept"]
+            cured.set()
+            await until(lambda: keepsake.said == ["kept", "dropped"])
+
+    anyio.run(run)
+    assert database.committed == {"in the end"}
+
+
+def test_a_stop_lets_go_of_a_write_that_is_not_taken_once_its_evidence_is_safe() -> None:
+    database, keepsake = Database(), Keepsake()
+
+    async def run() -> None:
+        async with committing(database, grace_seconds=0.1) as committer, anyio.create_task_group() as group:
+
+            async def write() -> None:
+                with pytest.raises(NotCommittedError):
+                    await committer.write(not_taken("P0001"), keepsake)
+                assert keepsake.said == ["kept"]
+
+            group.start_soon(write)
+            await until(lambda: bool(committer._troubled))
+            committer.hurry(0.1)
+
+    anyio.run(run)
+
+
+def test_a_stop_lets_go_of_a_commit_that_never_returns_once_its_evidence_is_safe() -> None:
+    database, keepsake = Database(), Keepsake()
+    database.gate.clear()
+
+    async def run() -> None:
+        async with committing(database) as committer:
+            committer.hurry(0.1)
+            with pytest.raises(NotCommittedError):
+                await committer.write(insert("slow"), keepsake)
+            assert keepsake.said == ["kept"]
+            database.gate.set()
+            await until(lambda: keepsake.said == ["kept", "dropped"])
+
+    anyio.run(run)
+    assert database.committed == {"slow"}
+
+
+def test_evidence_that_comes_after_the_committer_ended_is_kept() -> None:
+    database, keepsake = Database(), Keepsake()
+
+    async def run() -> None:
+        async with committing(database) as committer:
+            pass
+        with pytest.raises(NotCommittedError):
+            await committer.write(insert("late"), keepsake)
+
+    anyio.run(run)
+    assert keepsake.said == ["kept"]
+
+
+def test_a_write_that_is_taken_at_once_touches_no_disk() -> None:
+    database, keepsake = Database(), Keepsake()
+    written: list[str] = []
+    keepsake.keep = lambda: written.append("kept")  # type: ignore[method-assign]
+
+    async def run() -> None:
+        async with committing(database) as committer:
+            await committer.write(insert("a"), keepsake)
+
+    anyio.run(run)
+    assert written == []

@@ -1,5 +1,6 @@
 """The production shape keeps its promises as far as a file can: nobody gets in, and nothing paid for is cut off."""
 
+import json
 import re
 import subprocess
 import sys
@@ -17,7 +18,25 @@ from worker.runtime import Runtime
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
+TRIAL_FILE = ROOT / "ops/compose.trial.yml"
+PRODUCERS_FILE = ROOT / "ops/compose.producers.yml"
 LONG_RUNNING = sorted(name for name, service in SERVICES.items() if service.get("restart") != "no")
+
+
+class _Merging(yaml.SafeLoader):
+    """Reads what Compose merges by tags of its own as the plain value behind the tag."""
+
+
+def _plain(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)
+    return loader.construct_mapping(node, deep=True)
+
+
+for tag in ("!override", "!reset"):
+    _Merging.add_constructor(tag, _plain)
+TRIAL: dict[str, dict[str, Any]] = yaml.load(TRIAL_FILE.read_text(), Loader=_Merging)["services"]  # noqa: S506 - ours
 INTERPOLATED = re.compile(r"(?<!\$)\$\{(\w+)([^}]*)\}")
 SECONDS = {"s": 1, "m": 60}
 
@@ -40,15 +59,20 @@ def filled_in(text: str) -> str:
     return INTERPOLATED.sub(lambda found: found[2].removeprefix(":-") if found[2].startswith(":-") else "given", text)
 
 
-def test_the_file_is_valid_by_the_compose_specification() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
+@pytest.mark.parametrize("file", [FILE, TRIAL_FILE, PRODUCERS_FILE, ROOT / "tests/compose/upgrade.yml"])
+def test_a_file_is_valid_by_the_compose_specification(file: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain.json"
+    plain.write_text(json.dumps(yaml.load(file.read_text(), Loader=_Merging)))  # noqa: S506 - it makes no objects
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(plain)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_no_port_is_published_beyond_loopback() -> None:
-    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert published
+    producers = yaml.safe_load(PRODUCERS_FILE.read_text())["services"]
+    services = [*SERVICES.values(), *TRIAL.values(), *producers.values()]
+    published = [port for service in services for port in service.get("ports", [])]
+    assert len(published) == 5
     assert all(str(port).startswith("127.0.0.1:") for port in published)
 
 
@@ -57,7 +81,13 @@ def test_every_password_must_be_given_and_none_stands_in_the_file() -> None:
     secret = {name: otherwise for name, otherwise in asked.items() if re.search("PASSWORD|AUTH|SECRET|KEY", name)}
     # The keys of AWS may come from the machine's role instead; they have no default either.
     own = {name: otherwise for name, otherwise in secret.items() if not name.startswith("AWS_")}
-    assert set(own) == {"POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_BASIC_AUTH"}
+    assert set(own) == {
+        "POSTGRES_PASSWORD",
+        "POSTGRES_OWNER_PASSWORD",
+        "POSTGRES_WORKER_PASSWORD",
+        "REDIS_PASSWORD",
+        "FLOWER_BASIC_AUTH",
+    }
     assert all(each.startswith(":?set ") for otherwise in own.values() for each in otherwise)
     assert all(secret[name] == {"-"} for name in set(secret) - set(own))
     for service in SERVICES.values():
@@ -73,7 +103,9 @@ def test_the_example_names_every_variable_that_has_to_be_given_and_gives_no_secr
     )
     asked = interpolated(FILE.read_text())
     required = {name for name, otherwise in asked.items() if any(each.startswith(":?") for each in otherwise)}
-    assert required <= set(example) <= set(asked)
+    named = set(example) | set(re.findall(r"^#(\w+)=", (ROOT / "ops/compose.env.example").read_text(), re.MULTILINE))
+    assert required <= set(example)
+    assert named == set(asked)
     assert {name for name in required if example[name]} == set()
 
 
@@ -106,16 +138,61 @@ def test_only_the_servers_are_shut_off_from_outside() -> None:
     networks = yaml.safe_load(FILE.read_text())["networks"]
     assert [name for name, network in networks.items() if network.get("internal")] == ["inside"]
     reaching = {name for name, service in SERVICES.items() if "outside" in service["networks"]}
-    assert reaching == {"worker", "flower"}
+    assert reaching == {"worker", "api", "dashboard", "metrics", "flower", "cli"}
     assert all("inside" in service["networks"] for service in SERVICES.values())
 
 
 def test_a_role_is_given_only_what_it_needs() -> None:
     given = {name: set(service.get("environment", {})) for name, service in SERVICES.items()}
     assert {name for name, service in SERVICES.items() if "env_file" in service} == {"worker"}
-    assert {name for name, names in given.items() if "GENQUEUE_DATABASE_URL" in names} == {"migrate", "worker"}
+    database = {name for name, names in given.items() if "GENQUEUE_DATABASE_URL" in names}
+    assert database == {"migrate", "worker", "api", "dashboard", "metrics", "cli"}
     assert {name for name, names in given.items() if "GENQUEUE_BROKER_URL" in names} == {"worker", "flower"}
-    assert {name for name, names in given.items() if "AWS_SECRET_ACCESS_KEY" in names} == {"worker"}
+    assert {name for name, names in given.items() if "AWS_SECRET_ACCESS_KEY" in names} == {
+        *("worker", "api", "dashboard", "cli")
+    }
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_a_service_cannot_take_the_memory_of_the_others(name: str) -> None:
+    assert re.fullmatch(r"\d+[mg]", SERVICES[name]["mem_limit"])
+
+
+def test_a_trial_has_a_project_of_its_own_whose_servers_have_no_way_out() -> None:
+    document = yaml.load(TRIAL_FILE.read_text(), Loader=_Merging)  # noqa: S506 - it makes no objects
+    assert document["name"] != yaml.safe_load(FILE.read_text())["name"]
+    assert {name for name, service in TRIAL.items() if service.get("networks") == ["inside"]} == {
+        *("simulator", "s3", "worker", "cli")
+    }
+
+
+def test_a_trials_workers_read_no_key_of_anybody_and_take_their_accounts_from_the_simulator() -> None:
+    assert TRIAL["worker"]["env_file"] == []
+    for name in ("migrate", "worker", "api", "dashboard", "metrics", "cli"):
+        assert TRIAL[name]["environment"] == {"GENQUEUE_TRIAL": "/trial/trial.json"}
+        assert TRIAL[name]["volumes"] == ["trial:/trial:ro"]
+    assert "--trial-file=/trial/trial.json" in TRIAL["simulator"]["command"]
+
+
+@pytest.mark.parametrize("name", ["simulator", "s3"])
+def test_a_server_of_a_trial_is_held_as_the_others_are(name: str) -> None:
+    service = TRIAL[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["user"] == "10001:10001"
+    assert service["healthcheck"]["test"][0] == "CMD"
+    assert service["mem_limit"]
+
+
+def test_a_trials_file_of_variables_gives_all_that_is_asked_for() -> None:
+    given = dict(
+        line.split("=", 1)
+        for line in (ROOT / "ops/compose.trial.env").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    asked = interpolated(FILE.read_text() + TRIAL_FILE.read_text())
+    required = {name for name, otherwise in asked.items() if any(each.startswith(":?") for each in otherwise)}
+    assert required <= {name for name, value in given.items() if value}
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -145,3 +222,10 @@ def test_what_has_to_outlive_a_container_lies_on_a_volume() -> None:
         "worker": [f"spool:{SERVICES['worker']['environment']['GENQUEUE_SPOOL_DIR']}"],
     }
     assert set(volumes) == {"postgres", "redis", "spool"}
+
+
+def test_the_roles_are_there_before_anything_connects_as_one_of_them() -> None:
+    assert SERVICES["roles"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert SERVICES["migrate"]["depends_on"] == {"roles": {"condition": "service_completed_successfully"}}
+    known = {name for name, service in SERVICES.items() if "POSTGRES_OWNER_PASSWORD" in service.get("environment", {})}
+    assert known == {"roles"}

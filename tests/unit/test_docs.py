@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from ops.docs import pages
+from ops.dev.docs import pages
 from shared.lifecycle import FINAL, TRANSITIONS, JobState
 
 
 @pytest.mark.parametrize("name", sorted(pages()))
 def test_a_generated_page_is_current(name: str, repository: Path) -> None:
-    assert (repository / "docs" / name).read_text() == pages()[name], "run `python -m ops.docs`"
+    assert (repository / "docs" / name).read_text() == pages()[name], "run `python -m ops.dev.docs`"
 
 
 def test_the_diagram_shows_exactly_the_transitions_of_the_code() -> None:
@@ -31,3 +31,15 @@ def test_every_relative_link_of_the_documents_leads_somewhere(repository: Path) 
     for document in [repository / "README.md", *(repository / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_test_that_the_page_of_safeguards_names_exists(repository: Path) -> None:
+    page = (repository / "docs" / "safeguards.md").read_text()
+    named = re.findall(r"`((?:unit|integration|e2e)/test_\w+\.py)(?:::(\w+))?`", page)
+    assert len(named) > 30
+    missing = [
+        (file, test)
+        for file, test in named
+        if not (path := repository / "tests" / file).is_file() or (test and f"def {test}(" not in path.read_text())
+    ]
+    assert missing == []

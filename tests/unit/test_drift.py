@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from shared.db.drift import Reading, Span, Verdict, _is_better_base
+from shared.db.payments.drift import BalanceFigure, BalanceSpan, FigureVerdict, _is_better_base
 
 
-def reading(balance: int, **given: Any) -> Reading:
+def reading(balance: int, **given: Any) -> BalanceFigure:
     sums = {"settled": 0, "held": 0, "held_ever": 0, "in_air": 0, "just_settled": 0}
-    amounts = {name: Decimal(given.pop(name, amount)) for name, amount in sums.items()}
-    counts = {"unpriced_held": 0, "unpriced_in_air": 0, **given}
-    return Reading(at=datetime(2026, 1, 1, tzinfo=UTC), balance=Decimal(balance), **amounts, **counts)
+    amounts: dict[str, Any] = {name: Decimal(given.pop(name, amount)) for name, amount in sums.items()}
+    counts: dict[str, Any] = {"unpriced_held": 0, "unpriced_in_air": 0, "unpriced_settled": 0, **given}
+    return BalanceFigure(at=datetime(2026, 1, 1, tzinfo=UTC), balance=Decimal(balance), **amounts, **counts)
 
 
-def span(base: Reading, last: Reading) -> Span:
-    return Span("bloom", "credit", base, last, current=True)
+def span(base: BalanceFigure, last: BalanceFigure) -> BalanceSpan:
+    return BalanceSpan("bloom", "credit", base, last, current=True)
 
 
 BASE = reading(100, settled=7)
@@ -26,20 +26,20 @@ BASE = reading(100, settled=7)
 @pytest.mark.parametrize(
     ("last", "verdict", "difference", "drift"),
     [
-        (reading(100, settled=7), Verdict.EXACT, 0, 0),
-        (reading(95, settled=12), Verdict.EXACT, 0, 0),
-        (reading(93, settled=12), Verdict.TAKEN, 2, 2),
-        (reading(97, settled=12), Verdict.SPARED, -2, -2),
-        (reading(92, settled=12, held=3, held_ever=3), Verdict.EXPLAINED, 3, 0),
-        (reading(90, settled=12, held=3, held_ever=3), Verdict.TAKEN, 5, 2),
-        (reading(92, settled=12, in_air=3), Verdict.EXPLAINED, 3, 0),
-        (reading(97, settled=12, just_settled=2), Verdict.EXPLAINED, -2, 0),
-        (reading(90, settled=12, unpriced_held=1), Verdict.OPEN, 5, 5),
-        (reading(90, settled=12, unpriced_in_air=1), Verdict.OPEN, 5, 5),
+        (reading(100, settled=7), FigureVerdict.EXACT, 0, 0),
+        (reading(95, settled=12), FigureVerdict.EXACT, 0, 0),
+        (reading(93, settled=12), FigureVerdict.MORE, 2, 2),
+        (reading(97, settled=12), FigureVerdict.LESS, -2, -2),
+        (reading(92, settled=12, held=3, held_ever=3), FigureVerdict.EXPLAINED, 3, 0),
+        (reading(90, settled=12, held=3, held_ever=3), FigureVerdict.MORE, 5, 2),
+        (reading(92, settled=12, in_air=3), FigureVerdict.EXPLAINED, 3, 0),
+        (reading(97, settled=12, just_settled=2), FigureVerdict.EXPLAINED, -2, 0),
+        (reading(90, settled=12, unpriced_held=1), FigureVerdict.OPEN, 5, 5),
+        (reading(90, settled=12, unpriced_in_air=1), FigureVerdict.OPEN, 5, 5),
     ],
 )
 def test_a_difference_is_drift_as_far_as_nothing_held_or_in_the_air_explains_it(
-    last: Reading, verdict: Verdict, difference: int, drift: int
+    last: BalanceFigure, verdict: FigureVerdict, difference: int, drift: int
 ) -> None:
     found = span(BASE, last)
     assert (found.verdict, found.difference, found.drift) == (verdict, difference, drift)
@@ -48,22 +48,22 @@ def test_a_difference_is_drift_as_far_as_nothing_held_or_in_the_air_explains_it(
 
 def test_money_held_since_before_the_base_explains_nothing_new() -> None:
     base = reading(100, held=5, held_ever=5)
-    assert span(base, reading(95, held=5, held_ever=5)).verdict is Verdict.TAKEN
+    assert span(base, reading(95, held=5, held_ever=5)).verdict is FigureVerdict.MORE
 
 
 def test_a_held_call_from_before_the_base_that_proves_paid_takes_nothing_more() -> None:
     base = reading(100, held=5, held_ever=5)
     found = span(base, reading(100, settled=5, held=0, held_ever=5))
-    assert (found.verdict, found.by_held) == (Verdict.EXPLAINED, True)
+    assert (found.verdict, found.by_held) == (FigureVerdict.EXPLAINED, True)
 
 
 def test_a_held_call_that_was_released_explains_nothing_any_more() -> None:
-    assert span(BASE, reading(95, settled=7, held=0, held_ever=5)).verdict is Verdict.TAKEN
+    assert span(BASE, reading(95, settled=7, held=0, held_ever=5)).verdict is FigureVerdict.MORE
 
 
 def test_a_call_in_the_air_at_the_base_may_have_been_charged_before() -> None:
     found = span(reading(95, in_air=5), reading(95, settled=5))
-    assert (found.verdict, found.by_held) == (Verdict.EXPLAINED, False)
+    assert (found.verdict, found.by_held) == (FigureVerdict.EXPLAINED, False)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,6 @@ def test_a_call_in_the_air_at_the_base_may_have_been_charged_before() -> None:
     ],
 )
 def test_a_base_with_calls_in_the_air_gives_way_to_a_clean_one_that_hides_nothing(
-    base: Reading, now: Reading, *, better: bool
+    base: BalanceFigure, now: BalanceFigure, *, better: bool
 ) -> None:
     assert _is_better_base("bloom", base, now) is better

@@ -2,15 +2,16 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from shared.errors import CODES
-from worker import copy, fetch, imagecheck, storage  # noqa: F401 - their errors register as subclasses
-from worker.spool import TransferError
+from worker.transport.spool import TransferError
 
 
-def every_subclass(parent: type) -> set[type]:
+def every_subclass(parent: type[Any]) -> set[type[Any]]:
     own = {parent} if hasattr(parent, "code") else set()
-    return own | {deeper for child in parent.__subclasses__() for deeper in every_subclass(child)}
+    children: list[type[Any]] = parent.__subclasses__()
+    return own | {deeper for child in children for deeper in every_subclass(child)}
 
 
 def test_every_transfer_error_has_an_entry() -> None:

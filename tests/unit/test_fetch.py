@@ -15,8 +15,8 @@ import aiohttp
 import anyio
 import pytest
 
-from worker.address_guard import AddressGuard, AddressRefused
-from worker.fetch import (
+from worker.transport.address_guard import AddressGuard, AddressRefused
+from worker.transport.download import (
     Fetched,
     Fetcher,
     FetchError,
@@ -28,7 +28,7 @@ from worker.fetch import (
     UnexpectedReply,
     retry_after_seconds,
 )
-from worker.spool import SpoolError, TooLarge, TransferError
+from worker.transport.spool import SpoolError, TooLarge, TransferError
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 Respond = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
@@ -297,10 +297,48 @@ def test_a_port_where_nobody_listens_is_unavailable(tmp_path: Path) -> None:
     anyio.run(once)
 
 
-def test_a_large_announcement_is_refused_before_a_byte_of_the_body_is_read(tmp_path: Path) -> None:
-    error = failure(reply(b"", announced=300_000_000), tmp_path)
-    assert isinstance(error, TooLarge)
-    assert "300000000 bytes announced" in str(error)
+def test_an_announcement_alone_is_no_reason_to_call_a_body_too_large(tmp_path: Path) -> None:
+    error = failure(reply(b"half", announced=300_000_000), tmp_path)
+    assert isinstance(error, Truncated)
+    assert "4 of 300000000 bytes" in str(error)
+
+
+@pytest.mark.parametrize("announced", [8, 300_000_000])
+def test_a_short_body_is_returned_where_the_caller_knows_it_to_be_whole(tmp_path: Path, announced: int) -> None:
+    seen: list[str] = []
+
+    async def take(fetched: Fetched) -> bool:
+        seen.append(fetched.spool.sha256)
+        return fetched.spool.rewound().read() == b"half"
+
+    async def once(body: bytes) -> Fetched:
+        async with serving(reply(body, announced=announced)) as server, fetching(tmp_path) as fetcher:
+            return await fetcher.fetch(server.url("/"), take_short=take)
+
+    got = anyio.run(once, b"half")
+    with got.spool as spool:
+        assert spool.rewound().read() == b"half"
+    with pytest.raises(Truncated) as caught:
+        anyio.run(once, b"hal")
+    assert seen == [hashlib.sha256(body).hexdigest() for body in (b"half", b"hal")]
+    assert caught.value.sha256 == hashlib.sha256(b"hal").digest()
+
+
+def test_a_body_that_stalls_has_ended(tmp_path: Path) -> None:
+    stop = asyncio.Event()
+
+    async def respond(_: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx")
+        await stop.wait()
+
+    async def once() -> Truncated:
+        async with serving(respond) as server, fetching(tmp_path, stalled_seconds=0.1) as fetcher:
+            with pytest.raises(Truncated, match="1 of 100 bytes came") as caught:
+                await fetcher.fetch(server.url())
+            stop.set()
+            return caught.value
+
+    assert anyio.run(once).sha256 == hashlib.sha256(b"x").digest()
 
 
 def test_a_huge_body_without_announcement_is_refused_at_the_cap_with_flat_memory(tmp_path: Path) -> None:
@@ -310,7 +348,7 @@ def test_a_huge_body_without_announcement_is_refused_at_the_cap_with_flat_memory
         nonlocal sent
         writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
         block = bytes(1_000_000)
-        for _ in range(300):
+        for _block in range(300):
             writer.write(block)
             await writer.drain()
             sent += len(block)
@@ -386,7 +424,7 @@ def test_a_literal_address_that_is_not_allowed_is_never_contacted(tmp_path: Path
 
 def test_a_name_that_resolves_to_a_private_address_is_never_contacted(tmp_path: Path) -> None:
     class ToLoopback(aiohttp.ThreadedResolver):
-        async def resolve(self, host: str, port: int = 0, family: int = 0) -> Any:  # noqa: ARG002 - every name is one
+        async def resolve(self, host: str, port: int = 0, family: Any = 0) -> Any:  # noqa: ARG002 - every name is one
             return await super().resolve("127.0.0.1", port, family)
 
     async def once() -> list[str]:
@@ -438,6 +476,10 @@ def test_a_closed_fetcher_opens_again(tmp_path: Path) -> None:
         ("-5", None),
         ("1.5", None),
         ("9" * 400, None),
+        ("999999999", 86_400.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 86_400.0),
+        ("Fri, 31 Dec 99999 23:59:59 GMT", None),
         ("", None),
         ("Thu, 01 Jan 2026 11:00:00 GMT", 0.0),
         ("Thu, 01 Jan 2026 12:00:10 GMT", 10.0),

@@ -22,12 +22,12 @@ def test_every_state_has_its_row() -> None:
     assert set(TRANSITIONS) == set(JobState)
 
 
-@pytest.mark.parametrize("state", set(JobState) - FINAL)
+@pytest.mark.parametrize("state", sorted(set(JobState) - FINAL))
 def test_every_open_job_can_succeed_or_fail(state: JobState) -> None:
     assert {JobState.SUCCEEDED, JobState.FAILED} <= reachable(state)
 
 
-@pytest.mark.parametrize("state", BOUGHT)
+@pytest.mark.parametrize("state", sorted(BOUGHT))
 def test_what_is_bought_is_never_bought_again_before_it_ends(state: JobState) -> None:
     assert not {JobState.QUEUED, JobState.SUBMITTING, JobState.IN_DOUBT} & reachable(state, without=FINAL)
 

@@ -100,3 +100,21 @@ def test_json_is_one_object_a_line_with_time_level_logger_and_event(capsys: pyte
         2,
     )
     assert "timestamp" in entry
+
+
+def test_a_warning_of_one_cause_is_told_five_times_a_minute_and_an_error_always() -> None:
+    now = [0.0]
+    spare = log.Sparing(lambda: now[0])
+
+    def told(level: str, **event: Any) -> dict[str, Any] | None:
+        try:
+            return dict(spare(None, level, {"event": "bucket_refuses", **event}))
+        except structlog.DropEvent:
+            return None
+
+    assert [told("warning", code="a", job=number) is not None for number in range(8)] == [True] * 5 + [False] * 3
+    assert told("warning", code="b") is not None, "another cause"
+    assert all(told("error", code="a") for _ in range(9))
+    now[0] = 61.0
+    assert told("warning", code="a") == {"event": "bucket_refuses", "code": "a", "unsaid": 3}
+    assert told("warning", code="a") == {"event": "bucket_refuses", "code": "a"}

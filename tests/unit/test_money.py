@@ -18,12 +18,12 @@ from producer.money import CapError, parse_caps
         (["getimg=Infinity"], "has no amount such as 10.00"),
         (["getimg=1e200000"], "has no amount such as 10.00"),
         (["getimg=1e999999999"], "has no amount such as 10.00"),
-        (["=10"], "is no provider; known: "),
-        (["nobody=10"], "'nobody' in the cap 'nobody=10' is no provider"),
-        (["getimg=1=2"], "is no provider"),
+        (["=10"], "is not a provider; known: "),
+        (["nobody=10"], "'nobody' in the cap 'nobody=10' is not a provider"),
+        (["getimg=1=2"], "is not a provider"),
         (["getimg=1", "getimg=2"], "two caps for getimg"),
         (["10"], "names no provider, and the rows go to bloom, getimg: write PROVIDER=AMOUNT"),
-        (["x" * 10_000 + "=10"], "is no provider"),
+        (["x" * 10_000 + "=10"], "is not a provider"),
     ],
 )
 def test_a_cap_that_cannot_be_read_is_named_with_what_is_wrong(texts: list[str], complaint: str) -> None:

@@ -15,13 +15,13 @@ import pytest
 
 from tests.support.raw_server import Peer, http, serving
 from tests.support.waiting import until
-from worker.paid_post import Lost, PaidPost, boot_clock
+from worker.transport.paid_post import Lost, PaidPost, boot_clock
 
 ROOT: Final = Path(__file__).parents[2]
 SECONDS: Final = 1.0
 PAY: Final = """
 import sys, anyio
-from worker.paid_post import PaidPost, boot_clock
+from worker.transport.paid_post import PaidPost, boot_clock
 
 async def pay():
     post = PaidPost(timeout_seconds=float(sys.argv[2]), connect_seconds=1)
@@ -82,7 +82,7 @@ def test_an_answer_that_arrived_while_its_process_was_frozen_is_read_beyond_the_
             peer.sendall(answer[30:])
             stand_still(process, SECONDS + beyond)
             said, _ = process.communicate(timeout=20)
-    assert said.split() == ["ready", "Reply", "202", "bought"]
+    assert said.split() == ["ready", "PaidReply", "202", "bought"]
 
 
 def test_a_frozen_process_whose_provider_hung_up_says_that_the_answer_is_lost(listener: socket.socket) -> None:

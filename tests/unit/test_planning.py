@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from producer.planning import AccountPlan, Bound, Plan, _ahead, _least
-from producer.readiness import Demand, Remark, duration, remarks
-from producer.weighing import Share
+from producer.plan import AccountPlan, BatchPlan
+from producer.plan.remarks import Remark, remarks
+from producer.plan.shares import Share
+from producer.plan.terms import known_terms
+from producer.plan.times import Bound, ahead_of, duration, least_time
 from shared import catalog
+from shared.account_settings import AccountSettings, RateWindow
 from shared.catalog.estimates import estimate, least
+from shared.db.read.planning import Standing
 from shared.requests import GenerationRequest
-from shared.settings import AccountSettings, Settings
+from shared.settings import Settings
 from tests.support.wires import BRAND
-from worker.api_get import ApiGet
-from worker.paid_post import PaidPost
 from worker.providers import WireSettings, wire_for
+from worker.transport.api_get import ApiGet
+from worker.transport.paid_post import PaidPost
 
 PRICES = {"a/b": Decimal("0.035")}
 
@@ -72,10 +76,9 @@ def share(provider: str, rows: int, *, priorities: dict[int, int] | None = None)
     return Share(provider, provider, rows=rows, images=rows, priorities=Counter(priorities or {0: rows}))
 
 
-def row(**changes: Any) -> dict[str, Any]:
-    seen = datetime(2026, 1, 1, tzinfo=UTC)
-    plain = {"concurrency": 4, "windows": [], "balance": None, "daily_cap": None, "paused_at": None, "seen_at": seen}
-    return {**plain, **changes}
+def row(**changes: Any) -> Standing:
+    plain = Standing(4, (), None, None, Decimal(0), None, None, None, seen=True, fresh=True, terms=None, waiting={})
+    return plain._replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -83,25 +86,25 @@ def row(**changes: Any) -> dict[str, Any]:
     [(1, 8.0), (100, 200.0), (101, 3600.0), (200, 3600.0), (201, 7200.0)],
 )
 def test_a_window_holds_back_only_what_does_not_fit_into_it(rows: int, seconds: float) -> None:
-    assert _least(share("banatie", rows), 0, None).seconds == seconds
+    assert least_time(share("banatie", rows), 0, None).seconds == seconds
 
 
 def test_the_tightest_of_an_accounts_own_limits_bounds_its_time() -> None:
-    windows = [{"requests": 10, "seconds": 60.0}, {"requests": 5, "seconds": 600.0, "scope": "submit"}]
-    assert _least(share("bloom", 11), 0, row(windows=windows)) == Bound(1200.0, "5/600s (paid)")
+    windows = RateWindow(requests=10, seconds=60), RateWindow(requests=5, seconds=600, scope="submit")
+    assert least_time(share("bloom", 11), 0, row(windows=windows)) == Bound(1200.0, "5/600s (paid)")
 
 
 def test_polls_count_in_a_window_of_all_requests() -> None:
-    windows = [{"requests": 10, "seconds": 60.0}]
-    assert _least(share("bloom", 10), 0, row(windows=windows)).seconds == 60.0
+    windows = (RateWindow(requests=10, seconds=60),)
+    assert least_time(share("bloom", 10), 0, row(windows=windows)).seconds == 60.0
 
 
 def test_those_who_are_ahead_take_their_time_too() -> None:
-    assert _least(share("banatie", 1), 100, None).seconds == 3600.0
+    assert least_time(share("banatie", 1), 100, None).seconds == 3600.0
 
 
 def test_nothing_new_takes_no_time() -> None:
-    assert _least(share("banatie", 0), 100, None) == Bound(0.0, "")
+    assert least_time(share("banatie", 0), 100, None) == Bound(0.0, "")
 
 
 @pytest.mark.parametrize(
@@ -114,16 +117,16 @@ def test_nothing_new_takes_no_time() -> None:
     ],
 )
 def test_ahead_in_line_are_the_more_urgent_and_as_many_of_the_same_priority(line: dict[int, int], ahead: int) -> None:
-    assert _ahead(share("bloom", 10), line) == ahead
+    assert ahead_of(share("bloom", 10), line) == ahead
 
 
 def test_the_last_of_a_file_with_two_priorities_is_the_less_urgent() -> None:
-    assert _ahead(share("bloom", 10, priorities={9: 8, -3: 2}), {0: 50, -3: 50}) == 52
+    assert ahead_of(share("bloom", 10, priorities={9: 8, -3: 2}), {0: 50, -3: 50}) == 52
 
 
-def planned(*shares: Share) -> Plan:
+def planned(*shares: Share) -> BatchPlan:
     accounts = tuple(AccountPlan(share, 0, 0, Bound(0.0, ""), None, ()) for share in shares)
-    return Plan("b", batch_exists=False, accounts=accounts, conflict_count=0, conflicts=(), remarks=())
+    return BatchPlan("b", batch_exists=False, accounts=accounts, conflict_count=0, conflicts=(), remarks=())
 
 
 def test_credits_are_summed_by_provider_and_money_is_exact() -> None:
@@ -145,15 +148,30 @@ def test_one_unknown_price_makes_the_highest_sum_unknown() -> None:
     known = Share("getimg", "getimg", low=Decimal(1), high=Decimal(1))
     unknown = Share("openrouter", "openrouter", low=Decimal(2), high=Decimal(2), unpriced=Counter({"a/b": 1}))
     (total,) = planned(known, unknown).totals
-    assert (total.low, total.high) == (3, None)
+    assert (total.low, total.high) == (Decimal(3), None)
 
 
 def said(
-    row: dict[str, Any] | None, *, fresh: bool = True, settings: Settings | None = None, **changes: Any
+    standing: Standing | None,
+    *,
+    settings: Settings | None = None,
+    provider: str = "bloom",
+    seconds: float = 0.0,
+    capped: bool = False,
+    **changes: Any,
 ) -> list[Remark]:
-    plain = Demand("bloom", "credit", Decimal(10), Decimal(0), {}, 0, 0.0, capped=False, spent_today=Decimal(0))
-    demand = plain._replace(**changes)
-    return list(remarks(demand, row, settings or Settings(), fresh=fresh))
+    share = Share(provider, provider, high=Decimal(10), **changes)
+    known = known_terms(settings or Settings(), {provider: standing} if standing else {}).get(provider)
+    return list(remarks(share, standing, settings or Settings(), known, seconds=seconds, capped=capped))
+
+
+def test_what_workers_said_of_an_account_wins_over_this_commands_settings() -> None:
+    told = {"prices": {}, "has_brand": True, "allow_unknown_price": True}
+    assert said(row(terms=told), without_brand=2) == []
+    (unpriced,) = said(row(terms=told), unpriced=Counter({"m": 1}))
+    assert (unpriced.code, unpriced.waits) == ("price_unknown", False)
+    (bare,) = said(row(terms={**told, "has_brand": False}), without_brand=2)
+    assert (bare.code, bare.waits) == ("brand_missing", True)
 
 
 def test_of_an_account_that_is_ready_nothing_is_said() -> None:
@@ -161,14 +179,19 @@ def test_of_an_account_that_is_ready_nothing_is_said() -> None:
 
 
 def test_an_account_without_a_worker_names_the_setting_of_its_key() -> None:
-    for remark in (*said(None, fresh=False), *said(row(seen_at=None), fresh=False)):
+    for remark in (*said(None), *said(row(seen=False, fresh=False))):
         assert (remark.code, remark.waits) == ("account_unseen", True)
         assert "GENQUEUE_BLOOM_API_KEY" in remark.do
 
 
 def test_a_paused_account_shows_its_reason_and_link_and_how_to_resume() -> None:
-    paused = row(paused_at=datetime(2026, 1, 2, tzinfo=UTC), paused_reason="no credit", action_url="https://b.example")
-    (remark,) = said(paused, fresh=False)
+    paused = row(
+        fresh=False,
+        paused_at=datetime(2026, 1, 2, tzinfo=UTC),
+        paused_reason="no credit",
+        action_url="https://b.example",
+    )
+    (remark,) = said(paused)
     assert (remark.code, remark.link) == ("account_paused", "https://b.example")
     assert "no credit" in remark.seen
     assert remark.do == "settle it https://b.example, then genqueue resume bloom"
@@ -198,7 +221,7 @@ def test_rows_without_a_brand_need_one_of_the_account() -> None:
 
 
 def test_unknown_prices_are_counted_and_the_commonest_models_named() -> None:
-    (remark,) = said(row(), account="getimg", unit="USD", unpriced={"a": 1, "b": 5, "c": 2, "d": 1})
+    (remark,) = said(row(), provider="getimg", unpriced=Counter({"a": 1, "b": 5, "c": 2, "d": 1}))
     assert remark.code == "price_unknown"
     assert remark.seen.startswith("price unknown of 9 row(s)")
     assert "GENQUEUE_GETIMG_PRICES=b=...,c=...,a=..." in remark.do
@@ -218,13 +241,13 @@ def test_rows_without_a_price_wait_unless_the_account_allows_it(
     account: dict[str, Any] | None, *, capped: bool, waits: bool
 ) -> None:
     known = {} if account is None else {"bloom": AccountSettings(provider="bloom", **account)}
-    (remark,) = said(row(), settings=Settings(accounts=known), unpriced={"a": 1}, capped=capped)
+    (remark,) = said(row(), settings=Settings(accounts=known), unpriced=Counter({"a": 1}), capped=capped)
     assert (remark.code, remark.waits) == ("price_unknown", waits)
 
 
 def test_a_daily_cap_is_short_by_what_is_spent_and_what_waits_already() -> None:
-    assert said(row(daily_cap=Decimal(15)), spent_today=Decimal(3), due=Decimal(2)) == []
-    (remark,) = said(row(daily_cap=Decimal(15)), spent_today=Decimal(4), due=Decimal(2))
+    assert said(row(daily_cap=Decimal(15), spent_today=Decimal(3)), due=Decimal(2)) == []
+    (remark,) = said(row(daily_cap=Decimal(15), spent_today=Decimal(4)), due=Decimal(2))
     assert (remark.code, remark.waits) == ("daily_cap_short", True)
     assert "11 credit left of the day's 15, 1 less than the 12" in remark.seen
     assert "GENQUEUE_BLOOM_DAILY_CAP" in remark.do

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ size_of(iter([b"prompt\\na\\n"]))
 """
 
 
-def _measure(case: str) -> dict[str, object]:
+def _measure(case: str) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-c", _READER + f"size_of({case})"],
         cwd=Path(__file__).parents[2],

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from producer.prompts import PreparedFile, read, read_rows
-from producer.prompts.references import LocalFiles
 from shared import catalog
+from shared.prompt_rows.references import LocalFiles
 from shared.requests import GenerationRequest
 
 _PNG = b"\x89PNG\r\n\x1a\n picture"

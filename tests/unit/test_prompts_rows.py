@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from producer.prompts import PreparedFile, PreparedRow, PromptFileError, read, read_rows
-from producer.prompts.spool import Spool
+from producer.prompts import Format, PreparedFile, PreparedRow, PromptFileError, read, read_rows
+from producer.prompts.spool import PromptSpool
 from shared import catalog
 from shared.requests import GenerationRequest
 
@@ -19,7 +19,7 @@ _BOTH = {"bloom", "getimg"}
 
 def _read(
     data: bytes | str,
-    file_format: str = "auto",
+    file_format: Format = "auto",
     default: str | None = "bloom",
     providers: Collection[str] = _BOTH,
 ) -> PreparedFile:
@@ -27,7 +27,7 @@ def _read(
     return read("-", format=file_format, default_provider=default, providers=providers, stdin=io.BytesIO(raw))
 
 
-def _rows(data: bytes | str, file_format: str = "auto", default: str | None = "bloom") -> list[PreparedRow]:
+def _rows(data: bytes | str, file_format: Format = "auto", default: str | None = "bloom") -> list[PreparedRow]:
     with _read(data, file_format, default) as prepared:
         assert prepared.faults == []
         rows = list(prepared.rows())
@@ -35,7 +35,7 @@ def _rows(data: bytes | str, file_format: str = "auto", default: str | None = "b
         return rows
 
 
-def _requests(data: bytes | str, file_format: str = "auto") -> list[GenerationRequest]:
+def _requests(data: bytes | str, file_format: Format = "auto") -> list[GenerationRequest]:
     return [GenerationRequest.model_validate_json(row.request) for row in _rows(data, file_format)]
 
 
@@ -98,8 +98,9 @@ def test_line_ends_of_both_kinds_are_read_in_every_format(end: str) -> None:
 
 
 @pytest.mark.parametrize(("file_format", "head"), [("csv", "prompt\na"), ("jsonl", '{"prompt":"a"}'), ("txt", "a")])
-def test_a_utf8_byte_order_mark_is_no_part_of_the_first_line(file_format: str, head: str) -> None:
-    for asked in ("auto", file_format) if file_format != "txt" else ("txt",):
+def test_a_utf8_byte_order_mark_is_no_part_of_the_first_line(file_format: Format, head: str) -> None:
+    both: tuple[Format, ...] = ("auto", file_format)
+    for asked in both if file_format != "txt" else both[1:]:
         assert [r.prompt for r in _requests(b"\xef\xbb\xbf" + head.encode(), asked)] == ["a"]
 
 
@@ -215,7 +216,7 @@ def test_rows_can_be_read_again_and_side_by_side_until_the_file_is_closed() -> N
 
 
 def test_rows_survive_the_move_from_memory_to_disk() -> None:
-    spool = Spool(memory_bytes=100)
+    spool = PromptSpool(memory_bytes=100)
     rows = [PreparedRow(i, f"id-ü-{i}", "bloom", b"x" * i, bytes(32), -i) for i in range(100)]
     for row in rows:
         spool.append(row)

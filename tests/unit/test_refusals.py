@@ -8,12 +8,12 @@ import pytest
 
 from shared.lifecycle import Outcome
 from tests.support.canned_wire import KEY, reply, submitted, verdict
-from worker.paid_post import Lost, NotSent
-from worker.providers.contract import Again
+from worker.providers.contract import RetryRule
 from worker.providers.refusals import retry_after
+from worker.transport.paid_post import Lost, NotSent
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
-NEVER, AFTER, RESUME = Again.NEVER, Again.AFTER, Again.RESUME
+NEVER, AFTER, RESUME = RetryRule.NEVER, RetryRule.AFTER, RetryRule.RESUME
 EACH = pytest.mark.parametrize("provider", ["bloom", "getimg", "openrouter", "posteverywhere", "banatie"])
 
 
@@ -165,5 +165,5 @@ EPOCH = str(int(NOW.timestamp()) + 30)
     ],
 )
 def test_the_wait_is_read_from_what_the_headers_say(headers: dict[str, str], seconds: float | None) -> None:
-    encoded = httpx.Headers({name: value.encode("latin-1") for name, value in headers.items()})
+    encoded = httpx.Headers({name.encode(): value.encode("latin-1") for name, value in headers.items()})
     assert retry_after(encoded, now=NOW) == seconds

@@ -16,13 +16,13 @@ import pytest
 
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import Canned, reply, submitted, verdict, wire
-from worker.paid_post import Lost, NotSent, Reply
-from worker.providers.contract import Accepted, Again, PaidCall, UnreadableError
+from worker.providers.contract import Accepted, PaidCall, RetryRule, UnreadableError
 from worker.providers.receipt import kept
-from worker.spool import Spool, TooLarge
+from worker.transport.paid_post import Lost, NotSent, PaidReply
+from worker.transport.spool import Spool, TooLarge
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 3
-MAYBE = (Outcome.UNKNOWN, Again.AFTER, "answer_unreadable")
+MAYBE = (Outcome.UNKNOWN, RetryRule.AFTER, "answer_unreadable")
 
 
 def encoded(content: bytes = PNG) -> str:
@@ -93,15 +93,25 @@ def test_an_answer_compressed_unasked_is_read_as_it_was_kept(compress: Any) -> N
     assert extracted(body, 1) == b"two"
 
 
-def test_a_receipt_whose_answer_broke_off_after_its_last_brace_still_counts() -> None:
-    body = answer()
-    assert isinstance(submitted("openrouter", Lost("cut", 200, body)), Accepted)
-    assert verdict(submitted("openrouter", Lost("cut", 200, body[:-1]))) == MAYBE
+def test_the_whole_images_of_an_answer_that_broke_off_are_bought_and_a_broken_one_is_not() -> None:
+    body = answer({"b64_json": encoded(b"one")}, {"b64_json": encoded(b"two!")})
+    assert submitted("openrouter", Lost("cut", 200, body)).cut is False
+    for end, images, settled in (
+        (body.rindex(b"}"), 2, Decimal("0.04")),
+        (body.rindex(b"0.04") + 3, 2, None),  # a number that may have gone on
+        (body.rindex(b'"usage"'), 2, None),
+        (body.rindex(b'"}]'), 1, None),
+        (body.rindex(b'{"b64_json"'), 1, None),
+    ):
+        found = submitted("openrouter", Lost("cut", 200, body[:end]))
+        assert (len(found.images), found.settled, found.cut, found.whole) == (images, settled, True, False), end
+        assert extracted(body[:end]) == b"one"
+    assert verdict(submitted("openrouter", Lost("cut", 200, body[: body.index(b'"}, {')]))) == MAYBE
     packed = gzip.compress(body)
-    assert isinstance(submitted("openrouter", Lost("cut", 200, packed[:-8])), Accepted)  # the checksum is missing
-    assert verdict(submitted("openrouter", Lost("cut", 200, packed[: len(packed) // 2]))) == MAYBE
+    assert len(submitted("openrouter", Lost("cut", 200, packed[:-8])).images) == 2  # the checksum is missing
+    assert verdict(submitted("openrouter", Lost("cut", 200, packed[:20]))) == MAYBE
     assert verdict(submitted("openrouter", Lost("cut", 500, body))) == MAYBE
-    assert verdict(submitted("openrouter", Lost("cut"))) == (Outcome.UNKNOWN, Again.AFTER, "answer_lost")
+    assert verdict(submitted("openrouter", Lost("cut"))) == (Outcome.UNKNOWN, RetryRule.AFTER, "answer_lost")
 
 
 @pytest.mark.parametrize(
@@ -115,19 +125,124 @@ def test_a_receipt_whose_answer_broke_off_after_its_last_brace_still_counts() ->
         b"\xff\xfe",
         b"\x1f\x8bnot gzip",
         b'{"data": []}',
-        b'{"data": {"b64_json": "QUFB"}',
         b'{"data": [{"b64_json": ""}, {"b64_json": null}, {"url": "https://x.example/a"}]}',
-        b'{"data": [{"b64_json": "QUFB"}]} and more',
-        b'{"data": [{"b64_json": "QUFB"}], "usage": {"cost": %s}' % (b"9" * 5000),
         b"[" * 100_000,
         b'{"a":' * 100_000,
         gzip.compress(b"[" * 1_000_000),
-        json.dumps({"data": [{"b64_json": "QUFB"}] * 101}).encode(),
-        *(answer()[:cut] for cut in (1, 20, 60, -20, -1)),
+        b'{"note": "\\"b64_json\\": \\"QUFB\\""}',
+        *(answer()[:cut] for cut in (1, 20, 60, 700)),
     ],
 )
-def test_an_answer_that_cannot_be_read_may_have_been_bought(body: bytes) -> None:
+def test_an_answer_without_a_whole_image_may_have_been_bought(body: bytes) -> None:
     assert verdict(submitted("openrouter", reply(200, body))) == MAYBE
+
+
+def odd(extra: bytes) -> bytes:
+    return b'{"created": 1, ' + extra + b', "data": [{"b64_json": "%s", ' % encoded().encode() + extra + b"}], "
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        b'"x": NaN, "y": -Infinity, "z": undefined',
+        b'"x": "' + b"long " * 2_000_000 + b'"',
+        b'"' + b"long " * 2_000_000 + b'": 1',
+        b'"x": ' + b"9" * 2_000_000,
+        b'"x": ' + b"[" * 300_000 + b"]" * 300_000,
+        b'"x": ' + b'{"a":' * 300_000 + b"1" + b"}" * 300_000,
+        b'"x": [' + b"[]," * 200_000 + b"1]",
+        b'"x": "\xff\xfe\x00\n\t"',
+        b'"\xff": 1',
+        b'"x": "' + b"\\\\" * 700_000 + b'"',
+        b'"x": "' + b'\\"' * 700_000 + b'"',
+        b'"x": "a \\" b64_json", "usage": {"cost": 7}',
+        b'"x": 1, "x": 2,, "x" "x"',
+        b"'x': 'y', // and a remark",
+        b'"note": "he said "hi" to me"',
+        b'"in": [{"b64_json": "QUFB"}], "data2": {"b64_json": "QUFB"}',
+    ],
+    ids=range(16),
+)
+def test_an_odd_field_costs_neither_an_image_nor_its_cost(extra: bytes) -> None:
+    body = odd(extra) + b'"usage": {"cost": 0.04}}'
+    found = submitted("openrouter", reply(200, body))
+    assert (len(found.images), found.settled, found.cut) == (1, Decimal("0.04"), False)
+    assert extracted(body) == PNG
+
+
+@pytest.mark.parametrize(
+    "around", [b"%s and }] more", b"\xef\xbb\xbf%s", b": waiting {x: 1}\n\n%s", b"  \n%s\0\0", b")]}'%s"]
+)
+def test_what_stands_before_or_behind_the_answer_is_passed_over(around: bytes) -> None:
+    body = around % answer()
+    found = submitted("openrouter", reply(200, body))
+    assert (len(found.images), found.settled, found.cut) == (1, Decimal("0.04"), False)
+    assert extracted(body) == PNG
+
+
+def test_an_answer_in_utf_16_is_read() -> None:
+    body = answer().decode().encode("utf-16")
+    assert submitted("openrouter", reply(200, body)).settled == Decimal("0.04")
+    assert extracted(body) == PNG
+
+
+@pytest.mark.parametrize(
+    ("body", "images"),
+    [
+        (b'{"data": [{"b64_json": "QUFB", "b64_json": "QUFB"}]}', [b"AAA"]),
+        (b'{"data": [{"b64_json": "QUFB", "b64_json": "QkJC"}]}', [b"AAA", b"BBB"]),
+        (b'{"data": [{"b64_json": "QUFB"}], "data": [{"b64_json": "QUFB"}]}', [b"AAA"]),
+        (b'{"data": [{"b64_json": "QUFB"}], "data": []}', [b"AAA"]),
+        (b'{"data": [{"b64_json": "QUFB"}]}{"data": [{"b64_json": "QUFB"}]}', [b"AAA"]),
+        (b'{"data": [{"b64_json": "QUFB"}, {"b64_json": "QUFB"}]}', [b"AAA", b"AAA"]),
+    ],
+)
+def test_a_repeated_key_or_answer_counts_an_image_once_but_two_equal_images_are_two(
+    body: bytes, images: list[bytes]
+) -> None:
+    assert len(submitted("openrouter", reply(200, body)).images) == len(images)
+    assert [extracted(body, index) for index in range(len(images))] == images
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"note": "5" tall", "data": [{"b64_json": "QUFB"}, {"b64_json" : "QkJC"}], "usage": {"cost": 1}}',
+        b'{"x": ' + b"[" * 1000 + b', "data": [{"b64_json": "QUFB"}, {"b64_json": "QkJC"}]}',
+        b'{"data": {"b64_json": "QUFB"}, "more": {"b64_json": "QkJC"}}',
+        b'[{"b64_json": "QUFB"}, {"b64_json": "QkJC"}]',
+        b'{"data": [' + b"1," * 300_000 + b'{"b64_json": "QUFB"}, {"b64_json": "QkJC"}]}',
+    ],
+)
+def test_images_of_an_answer_whose_order_is_lost_are_found_by_their_name(body: bytes) -> None:
+    found = submitted("openrouter", reply(200, body))
+    assert (len(found.images), found.settled) == (2, None)
+    assert [extracted(body, index) for index in range(2)] == [b"AAA", b"BBB"]
+
+
+@pytest.mark.parametrize("step", [1, 7, 1024])
+def test_an_answer_that_is_read_in_small_pieces_reads_the_same(step: int) -> None:
+    class Slow(BytesIO):
+        def read(self, _size: int | None = -1) -> bytes:
+            return super().read(step)
+
+    text = encoded().replace("/", "\\/").replace("A", "\\u0041")
+    body = (
+        b'\xef\xbb\xbf{"x": "a\\\\\\"b", "y": [["]"]], "data": [{"b64_json": "%s"}], "usage": {"cost": 0.04}}'
+        % text.encode()
+    )
+    asked = wire("openrouter", None)
+    found, taken = asked.read_reply(Slow(body)), BytesIO()
+    asked.extract(Slow(body), 0, taken)
+    assert (len(found.images), found.settled, found.cut, taken.getvalue()) == (1, Decimal("0.04"), False, PNG)
+
+
+def test_more_images_than_any_call_makes_are_not_all_counted_and_the_cost_is_read_all_the_same() -> None:
+    items = b",".join(b'{"b64_json": "%s"}' % base64.b64encode(b"%d" % number) for number in range(3000))
+    body = b'{"data": [' + items + b'], "usage": {"cost": 0.04}}'
+    found = submitted("openrouter", reply(200, body))
+    assert (len(found.images), found.settled) == (1000, Decimal("0.04"))
+    assert extracted(body, 999) == b"999"
 
 
 def test_images_that_are_missing_from_the_list_do_not_move_the_others() -> None:
@@ -184,7 +299,7 @@ def test_without_a_place_for_the_answer_nothing_is_sent() -> None:
 
 def test_what_was_refused_or_never_sent_is_not_read() -> None:
     asked, unread = wire("openrouter", None), BytesIO(answer())
-    for result in (NotSent("no way"), Reply(429, {}, b"{}")):
+    for result in (NotSent("no way"), PaidReply(429, {}, b"{}")):
         refused = submitted("openrouter", result)
         assert kept(refused, asked, unread) is refused
 

@@ -8,8 +8,8 @@ import pytest
 from shared.errors import CODES
 from shared.lifecycle import ImageState
 from tests.support.canned_wire import polled, reply, submitted, verdict
-from worker.paid_post import Lost, Reply
-from worker.providers.contract import Accepted, Again, Refused
+from worker.providers.contract import Accepted, Refused, RetryRule
+from worker.transport.paid_post import Lost, PaidReply
 
 MEDIA = pytest.mark.parametrize("provider", ["posteverywhere", "banatie"])
 LINK = "https://cdn.example/a.png"
@@ -27,7 +27,7 @@ def one(provider: str, data: Any, **settings: Any) -> Any:
     return polled(reply(200, {"data": data}), "a", provider=provider, **settings)
 
 
-def page(provider: str, *rows: Any) -> Reply:
+def page(provider: str, *rows: Any) -> PaidReply:
     return reply(200, {"data": {"items": list(rows)} if provider == "posteverywhere" else list(rows)})
 
 
@@ -59,7 +59,9 @@ def test_only_a_media_id_is_needed(data: Any, ids: list[str]) -> None:
         (-1, None),
         (True, None),
         ([], None),
-        (10**12, None),
+        (10**12, Decimal(10**12)),
+        (10**15, None),
+        (10**16, None),
     ],
 )
 def test_odd_credits_do_not_lose_the_media_id(used: Any, settled: Decimal | None) -> None:
@@ -178,14 +180,14 @@ def test_a_list_ends_no_picture_without_a_link(provider: str, state: str) -> Non
 def test_a_page_that_cannot_be_read_is_asked_for_again(provider: str, body: bytes) -> None:
     refused = polled(reply(200, body), "a", "b", provider=provider)
     assert isinstance(refused, Refused)
-    assert refused.again is Again.AFTER
+    assert refused.again is RetryRule.AFTER
 
 
 @MEDIA
 @pytest.mark.parametrize("data", [None, 7, "text", [], True])
 def test_a_picture_that_is_no_object_is_asked_for_again(provider: str, data: Any) -> None:
     found = one(provider, data)
-    assert found.again is Again.AFTER if isinstance(found, Refused) else found["a"].state is ImageState.PROCESSING
+    assert found.again is RetryRule.AFTER if isinstance(found, Refused) else found["a"].state is ImageState.PROCESSING
 
 
 @pytest.mark.parametrize(("provider", "code"), [("posteverywhere", "not_found"), ("banatie", "GENERATION_NOT_FOUND")])

@@ -6,16 +6,16 @@ import pytest
 
 from shared.lifecycle import Outcome
 from tests.support.canned_wire import account, polled, reply, submitted, verdict
-from worker.paid_post import Reply
-from worker.providers.contract import Again, Refused
+from worker.providers.contract import Refused, RetryRule
+from worker.transport.paid_post import PaidReply
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
-NEVER, AFTER, RESUME = Again.NEVER, Again.AFTER, Again.RESUME
+NEVER, AFTER, RESUME = RetryRule.NEVER, RetryRule.AFTER, RetryRule.RESUME
 HELD = (MAYBE, AFTER, "provider_error")
 LOST_ITS_WAY = (MAYBE, RESUME, "account_address_wrong")
 
 
-def openrouter_error(status: int, kind: str, shape: str) -> Reply:
+def openrouter_error(status: int, kind: str, shape: str) -> PaidReply:
     typed = {"message": "why", "error_type": kind, "http_status": status}
     coded = {"code": status, "message": "why", "metadata": {"error_type": kind}}
     return reply(status, {"error": typed if shape == "typed" else coded})

@@ -8,15 +8,15 @@ import pytest
 from shared.errors import CODES
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import polled, reply, verdict, wire
-from worker.paid_post import Reply
-from worker.providers.contract import Again, Refused
+from worker.providers.contract import Refused, RetryRule
+from worker.transport.paid_post import PaidReply
 
 
 def bloom_image(upstream_id: str = "a", status: Any = "completed", **changes: Any) -> dict[str, Any]:
     return {"id": upstream_id, "status": status, "imageUrl": "https://trybloom.ai/img/a", **changes}
 
 
-def page(*images: Any) -> Reply:
+def page(*images: Any) -> PaidReply:
     return reply(200, {"data": {"images": list(images), "hasMore": False}})
 
 
@@ -94,7 +94,7 @@ def test_any_other_404_neither_loses_the_picture_nor_stops_the_account(body: Any
     for ids in (["a"], ["a", "b"]):
         refused = polled(reply(404, body), *ids)
         assert isinstance(refused, Refused)
-        assert refused.again is Again.AFTER
+        assert refused.again is RetryRule.AFTER
 
 
 def test_a_page_that_is_refused_for_one_of_its_ids_has_each_asked_by_itself() -> None:
@@ -104,9 +104,9 @@ def test_a_page_that_is_refused_for_one_of_its_ids_has_each_asked_by_itself() ->
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"{}", b'{"data":[]}', b'{"data":{"images":{}}}'])
 def test_a_page_that_cannot_be_read_is_asked_for_again(body: bytes) -> None:
-    assert polled(reply(200, body), "a", "b").again is Again.AFTER
+    assert polled(reply(200, body), "a", "b").again is RetryRule.AFTER
 
 
 def test_getimg_cannot_be_asked_again() -> None:
     refused = anyio.run(wire("getimg", None).poll, ["a"])
-    assert verdict(refused) == (Outcome.REJECTED, Again.NEVER, "result_expired")
+    assert verdict(refused) == (Outcome.REJECTED, RetryRule.NEVER, "result_expired")

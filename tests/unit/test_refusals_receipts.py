@@ -9,8 +9,8 @@ import pytest
 
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import reply, submitted
-from worker.paid_post import Lost
 from worker.providers.contract import Accepted
+from worker.transport.paid_post import Lost
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])

@@ -1,6 +1,7 @@
 """The common request: what it refuses, and that its canonical form is one form."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -59,7 +60,7 @@ def test_requests_that_differ_only_in_spelled_out_defaults_have_one_fingerprint(
 
 
 def test_the_fingerprint_depends_on_the_provider_and_on_every_field() -> None:
-    base = {"prompt": "a cat"}
+    base: dict[str, Any] = {"prompt": "a cat"}
     others = (
         {"n": 2}, {"seed": 1}, {"model": "m"}, {"size": "2K"}, {"aspect_ratio": "1:1"},
         {"output_format": "png"}, {"references": ("r",)}, {"options": {"a": 1}}, {"prompt": "a dog"},

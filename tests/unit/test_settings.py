@@ -1,11 +1,13 @@
 """Settings: from where, what goes first, and one clear error for whatever is wrong."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.settings import Settings, SettingsError, Window, load, parse_windows
+from shared.account_settings import RateWindow, parse_windows
+from shared.settings import Settings, SettingsError, load
 
 SECRET = "planted-secret"
 BRAND = "11111111-1111-4111-8111-111111111111"
@@ -51,14 +53,16 @@ def test_a_providers_own_variables_make_the_account_named_like_it(env: Any) -> N
     assert (account.provider, account.concurrency, account.brand_session_id) == ("bloom", 3, BRAND)
     assert account.api_key is not None
     assert account.api_key.get_secret_value() == SECRET
-    assert account.limits == (Window(requests=120, seconds=60), Window(requests=1000, seconds=3600))
+    assert account.limits == (RateWindow(requests=120, seconds=60), RateWindow(requests=1000, seconds=3600))
 
 
 def test_further_accounts_have_nested_variables(env: Any) -> None:
     env(ACCOUNTS__SECOND__PROVIDER="getimg", ACCOUNTS__SECOND__API_KEY=SECRET, ACCOUNTS__SECOND__LIMITS="5/second")
     env(ACCOUNTS__SECOND__BASE_URL="http://127.0.0.1:9/getimg/", ACCOUNTS__SECOND__TIMEOUT_SECONDS="1.5")
+    env(ACCOUNTS__SECOND__PRICES="a/model=0.035,other=0.1")
     account = load().accounts["second"]
-    assert (account.provider, account.limits) == ("getimg", (Window(requests=5, seconds=1),))
+    assert account.prices == {"a/model": Decimal("0.035"), "other": Decimal("0.1")}
+    assert (account.provider, account.limits) == ("getimg", (RateWindow(requests=5, seconds=1),))
     assert (account.base_url, account.timeout_seconds) == ("http://127.0.0.1:9/getimg", 1.5)
 
 
@@ -81,7 +85,7 @@ def test_the_file_gives_what_the_environment_does_not(env: Any) -> None:
     assert (settings.tick_seconds, settings.worker_slots) == (2, 4)
     assert account.api_key is not None
     assert (account.api_key.get_secret_value(), account.concurrency) == ("from-env", 6)
-    assert account.limits == (Window(requests=7, seconds=86_400),)
+    assert account.limits == (RateWindow(requests=7, seconds=86_400),)
 
 
 def test_overrides_go_before_both(env: Any) -> None:
@@ -115,7 +119,7 @@ def test_a_key_is_freed_of_the_line_end_that_a_file_gave_it(env: Any) -> None:
     ],
 )
 def test_limits_are_read(text: str, windows: tuple[tuple[int, int], ...]) -> None:
-    assert parse_windows(text) == tuple(Window(requests=r, seconds=s) for r, s in windows)
+    assert parse_windows(text) == tuple(RateWindow(requests=r, seconds=s) for r, s in windows)
 
 
 def test_no_limit_of_ours_differs_from_the_documented_ones(env: Any) -> None:

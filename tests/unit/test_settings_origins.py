@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from shared.account_settings import AccountSettings
 from shared.setting_origins import SettingOrigin, UnknownVariable, origins, unknown_variables
-from shared.settings import AccountSettings, Settings, load
+from shared.settings import Settings, load
 
 SECRET = "planted-secret"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.spool import Spool, SpoolError, SpoolFull, TooLarge
+from worker.transport.spool import Spool, SpoolError, SpoolFull, TooLarge
 
 
 def test_small_content_is_hashed_counted_and_read_back_without_touching_the_disk(tmp_path: Path) -> None:

@@ -1,6 +1,13 @@
-"""Whether bytes are one complete image of a known kind, judged by structure, without decoding a pixel."""
+"""Whether bytes are one complete image of a known kind: by structure, and by decoding what is doubtful."""
 
 from worker.imagecheck.inspection import check
-from worker.imagecheck.verdict import ImageError, ImageFacts, IncompleteImage, NotAnImage, TooManyPixels
+from worker.imagecheck.verdict import (
+    ImageError,
+    ImageFacts,
+    IncompleteImage,
+    NotAnImage,
+    TooManyPixels,
+    Undecidable,
+)
 
-__all__ = ["ImageError", "ImageFacts", "IncompleteImage", "NotAnImage", "TooManyPixels", "check"]
+__all__ = ["ImageError", "ImageFacts", "IncompleteImage", "NotAnImage", "TooManyPixels", "Undecidable", "check"]

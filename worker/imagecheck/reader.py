@@ -4,18 +4,19 @@ import os
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from worker.imagecheck.verdict import IncompleteImage, NotAnImage
+from worker.imagecheck.verdict import IncompleteImage, Undecidable
 
 BLOCK_BYTES: Final = 256 * 1024
 _FREE_STEPS: Final = 10_000
 _BYTES_A_STEP: Final = 32
+_MAX_QUESTIONS: Final = 1000  # each may cost the reading of a block
 
 
 class Reader:
     """Reads `file` from its beginning; asking for more than is left raises `IncompleteImage`.
 
     The number of steps is bounded by the file's size, so that a file of millions of tiny pieces cannot hold a
-    worker for minutes; it is refused as `NotAnImage`.
+    worker for minutes; it is refused as `Undecidable`. `doubt` says what about the file only a decoder can judge.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -23,6 +24,8 @@ class Reader:
         self.size = file.seek(0, os.SEEK_END)
         self.position = file.seek(0)
         self._steps = _FREE_STEPS + self.size // _BYTES_A_STEP
+        self._questions = 0
+        self.lost_call: str | None = None
 
     @property
     def left(self) -> int:
@@ -55,9 +58,16 @@ class Reader:
         """Move to `position`, in bytes from the beginning."""
         self.position = self._file.seek(position)
 
+    def question(self, what: str) -> None:
+        """Leave `what` to a decoder; raises `Undecidable` after a thousand times in one file."""
+        self.lost_call = what
+        self._questions += 1
+        if self._questions > _MAX_QUESTIONS:
+            raise Undecidable(f"{what}, in more than {_MAX_QUESTIONS} places")
+
     def _require(self, count: int, what: str) -> None:
         self._steps -= 1
         if self._steps < 0:
-            raise NotAnImage("a file of implausibly many tiny pieces")
+            raise Undecidable("a file of implausibly many tiny pieces")
         if count > self.left:
             raise IncompleteImage(f"ends inside {what}: {count - self.left} bytes are missing")

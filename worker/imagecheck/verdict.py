@@ -1,8 +1,9 @@
 """What a check finds: the facts of a complete image, or why it is none.
 
-    TransferError (worker.spool)                                           code                again?
-    `-- ImageError                the bytes are not a storable image
+    TransferError (worker.transport.spool)                                           code                again?
+    `-- ImageError                the bytes are not a verified image
         |-- NotAnImage            another kind of file, or not well formed  result_invalid      yes
+        |   `-- Undecidable       nothing here can tell whether it is whole result_invalid      yes
         |-- IncompleteImage       cut short or damaged on the way           result_incomplete   yes
         `-- TooManyPixels         larger than the cap                       result_too_large    no
 
@@ -14,18 +15,42 @@ image either. Messages describe the bytes and never quote them.
 
 from dataclasses import dataclass
 
-from worker.spool import TransferError
+from worker.transport.spool import TransferError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What the bytes are: kind such as "png", media type, file extension without a dot, size in pixels.
+
+    The size is None where nothing states it. `attached`: the object is only ever offered as a download, never shown
+    in place.
+    """
+
+    kind: str
+    content_type: str
+    extension: str
+    width: int | None = None
+    height: int | None = None
+    attached: bool = False
 
 
 class ImageError(TransferError):
-    """The bytes are not an image that may be stored."""
+    """The bytes are not an image that is verified.
+
+    `begins_as` says what kind of image they begin as; None where they are no image at all.
+    """
 
     code = "result_invalid"
     retryable = True
+    begins_as: ImageFacts | None = None
 
 
 class NotAnImage(ImageError):
     """The bytes are another kind of file, or break the rules of their own format."""
+
+
+class Undecidable(NotAnImage):
+    """The bytes may be a complete image; no decoder here can tell, or none in reasonable time."""
 
 
 class IncompleteImage(ImageError):
@@ -39,17 +64,6 @@ class TooManyPixels(ImageError):
 
     code = "result_too_large"
     retryable = False
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """What the bytes are: kind such as "png", media type, file extension without a dot, size in pixels."""
-
-    kind: str
-    content_type: str
-    extension: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
-"""WebP: a RIFF container whose chunks add up to its size, which is the file's, and hold an image.
+"""WebP: a RIFF container whose chunks add up to its size and hold an image.
 
-Source: RFC 9649, sections 2.3 to 2.7, and RFC 6386 section 9.1 for the frame header of VP8. WebP has no
+Source: RFC 9649, sections 2.3 to 2.7, and RFC 6386 section 9.1 for the frame header of VP8. Bytes after the container
+are tolerated: RFC 9649 lets readers ignore them. So is a last chunk of odd size without its padding byte. WebP has no
 checksums: a cut is always found, a changed byte inside the coded data is not.
 """
 
@@ -25,15 +26,13 @@ def is_webp(head: bytes) -> bool:
 def measure(reader: Reader, max_pixels: int) -> Size:
     """Return the size of a complete WebP; raises `NotAnImage`, `IncompleteImage` or `TooManyPixels`."""
     (riff_bytes,) = struct.unpack("<4xI4x", reader.take(12, "the RIFF header"))
-    spare = reader.size - 8 - riff_bytes
-    if spare < 0:
-        raise IncompleteImage(f"a WebP that ends early: {-spare} bytes are missing")
-    if spare > 0:
-        raise NotAnImage(f"a WebP followed by {spare} other bytes")
+    end = 8 + riff_bytes
+    if end > reader.size:
+        raise IncompleteImage(f"a WebP that ends early: {end - reader.size} bytes are missing")
     size: Size | None = None
     has_pixels = False
-    while reader.left:
-        kind, head = _chunk(reader)
+    while reader.position < end:
+        kind, head = _chunk(reader, end)
         if size is None:
             size = _size(kind, head).within(max_pixels)
         elif kind in _STILL and _size(kind, head) != size:
@@ -44,11 +43,15 @@ def measure(reader: Reader, max_pixels: int) -> Size:
     return size
 
 
-def _chunk(reader: Reader) -> tuple[bytes, bytes]:
-    """Pass over one chunk and return its type and its first bytes."""
+def _chunk(reader: Reader, end: int) -> tuple[bytes, bytes]:
+    """Pass over one chunk of a container that ends at `end` and return its type and its first bytes."""
     kind, length = struct.unpack("<4sI", reader.take(8, "a WebP chunk's head"))
+    if reader.position + length > end:
+        raise NotAnImage("a WebP whose chunks do not add up to its size")
     head = reader.take(min(length, _HEAD_BYTES), "a WebP chunk")
-    reader.skip(length - len(head) + (length & 1), "a WebP chunk")
+    reader.skip(length - len(head), "a WebP chunk")
+    if length & 1 and reader.position < end:
+        reader.skip(1, "a WebP chunk's padding")
     return kind, head
 
 

@@ -5,34 +5,44 @@ from dataclasses import replace
 from typing import Any, Final
 
 from shared.lifecycle import ImageState, Outcome
-from worker.paid_post import Reply
-from worker.providers.contract import Again, Refused, UpstreamImage, WireSettings
-from worker.providers.refusals import Row, refused, without_answer
+from worker.providers.contract import Refused, RetryRule, UpstreamImage, WireSettings
+from worker.providers.refusals import RefusalRule, inside, refused, without_answer
+from worker.transport.paid_post import PaidReply
 
 GONE: Final = "upstream_gone"
+_ERROR_BYTES: Final = 64 * 1024
 
 
 async def ask(
     settings: WireSettings,
     path: str,
-    table: Sequence[Row],
+    table: Sequence[RefusalRule],
     *,
     headers: Mapping[str, str],
     params: Mapping[str, Any] | None = None,
-) -> Reply | Refused:
-    """GET `path` below the base URL; any answer but 200 is classified by `table`."""
+) -> PaidReply | Refused:
+    """GET `path` below the base URL; any answer but 200, and an error inside a 200, is classified by `table`."""
     reply = await settings.get.get(f"{settings.base_url}{path}", headers=headers, params=params or {})
-    if not isinstance(reply, Reply):
+    if not isinstance(reply, PaidReply):
         return without_answer(reply)
     if reply.status == 200:
-        return reply
+        return _inside(settings, reply, table) or reply
     refusal = refused(reply, table, key=settings.api_key)
-    if refusal.code == GONE or (refusal.outcome is Outcome.REJECTED and refusal.again is Again.RESUME):
+    if refusal.code == GONE or (refusal.outcome is Outcome.REJECTED and refusal.again is RetryRule.RESUME):
         return refusal
     # Any other failed look costs nothing and passes: it neither stops an account nor ends what is bought.
-    return replace(refusal, again=Again.AFTER)
+    return replace(refusal, again=RetryRule.AFTER)
+
+
+def _inside(settings: WireSettings, reply: PaidReply, table: Sequence[RefusalRule]) -> Refused | None:
+    """Return the error that an answer holds in place of what was asked for; a long one holds rows."""
+    if len(reply.body) > _ERROR_BYTES or (b'"error"' not in reply.body and b'"success"' not in reply.body):
+        return None
+    refusal = inside(reply.status, reply.body, reply.headers, table, key=settings.api_key)
+    return refusal and (refusal if refusal.again is RetryRule.RESUME else replace(refusal, again=RetryRule.AFTER))
 
 
 def gone(upstream_id: str, title: str) -> UpstreamImage:
-    """Return what a picture is that its own request says is not there."""
-    return UpstreamImage(ImageState.FAILED, upstream_id, error_code=GONE, error=f"{title} no longer has this image")
+    """Return what a picture is that its own request says is not there; a provider that restarts may say so too."""
+    said = f"{title} answered 404 for this image"
+    return UpstreamImage(ImageState.FAILED, upstream_id, error_code=GONE, error=said, sure=False)

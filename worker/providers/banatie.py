@@ -1,11 +1,10 @@
 """Banatie's wire (API v1): nominally asynchronous; the answer may already be the end, and carries our reference."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import replace
 from functools import partial
-from operator import itemgetter
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -14,12 +13,12 @@ from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
     Accepted,
     AccountFacts,
-    Again,
-    Candidate,
     FindBy,
-    Found,
+    Listed,
+    Page,
     PaidCall,
     Refused,
+    RetryRule,
     UnreadableError,
     UpstreamImage,
     WireSettings,
@@ -28,27 +27,28 @@ from worker.providers.contract import (
     member,
     read_json,
     readable,
-    same_words,
     text_of,
 )
+from worker.providers.listed import id_of, offset_page, rows_of, time_of, words_of
 from worker.providers.receipt import receipt
-from worker.providers.refusals import NAMED, Row, line_of, moment, unreadable
+from worker.providers.refusals import NAMED, RefusalRule, unreadable
+from worker.providers.wording import line_of
 
 _TITLE: Final = "Banatie"
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    Row(400, None, "provider_rejected", _NO, Again.NEVER),
-    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
-    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
-    Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, NAMED, "not_found", _NO, Again.NEVER),
+    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
+    RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
+    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(404, NAMED, "not_found", _NO, RetryRule.NEVER),
     # The row's own alias is taken; we set none ourselves.
-    Row(409, "ALIAS_CONFLICT", "provider_rejected", _NO, Again.NEVER),
-    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    RefusalRule(409, "ALIAS_CONFLICT", "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
     # A row may exist all the same: looked up by our reference, never sent again by itself.
-    Row(500, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
+    RefusalRule(500, None, "provider_error", Outcome.UNKNOWN, RetryRule.AFTER),
 )
-_ASKING_ERRORS: Final = (Row(404, "GENERATION_NOT_FOUND", GONE, _NO, Again.NEVER), *_ERRORS)
+_ASKING_ERRORS: Final = (RefusalRule(404, "GENERATION_NOT_FOUND", GONE, _NO, RetryRule.NEVER), *_ERRORS)
 _STATES: Final = {
     "pending": ImageState.PENDING,
     "processing": ImageState.PROCESSING,
@@ -58,9 +58,8 @@ _STATES: Final = {
 _REFUSED_WORDS: Final = re.compile(r"safety|blocked|prohibited|moderat|policy", re.IGNORECASE)
 _ERROR_CHARS: Final = 300
 _REFERENCE: Final = "genqueue_submission"
+_REFERENCE_CHARS: Final = 100  # ours is a UUID
 _PAGE: Final = 100
-_MOST_PAGES: Final = 5  # of the hundred requests an hour that everything shares
-_MOST_LOOKS: Final = 20
 
 
 class Banatie:
@@ -69,6 +68,7 @@ class Banatie:
     poll_batch: ClassVar[int] = 100
     submit_batch: ClassVar[int] = 2
     find_by: ClassVar[FindBy] = "reference"
+    most_pages: ClassVar[int] = 5  # of the hundred requests an hour that everything shares
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -80,7 +80,7 @@ class Banatie:
         url = f"{self._settings.base_url}/api/v1/generations"
         body = {**call.body, "meta": {_REFERENCE: call.reference}}
         result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=call.send_before)
-        read = partial(_accepted, base_url=self._settings.base_url)
+        read = partial(_accepted, settings=self._settings)
         return receipt(result, read, _ERRORS, key=self._settings.api_key)
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
@@ -92,7 +92,7 @@ class Banatie:
             return listed
         wanted = set(upstream_ids)
         found = {
-            upstream_id: _image(item, upstream_id, base_url=self._settings.base_url)
+            upstream_id: _image(item, upstream_id, self._settings)
             for upstream_id, item in listed
             if upstream_id in wanted
         }
@@ -102,55 +102,28 @@ class Banatie:
             if image.state in {ImageState.PENDING, ImageState.PROCESSING} or image.link is not None
         }
 
-    async def find(self, call: PaidCall | None, since: datetime, owned: Collection[str] = ()) -> Found | Refused:
-        """Look through what was made since with this prompt, the oldest first, for the one with our reference.
+    async def page(self, following: str | None = None) -> Page | Refused:
+        """GET /api/v1/generations, newest first; its rows may leave `meta`, and so our reference, out."""
+        offset = int(following or 0)
+        listed = await self._rows(offset)
+        if isinstance(listed, Refused):
+            return listed
+        rows, pagination = listed
+        return offset_page(rows_of(rows, _listed), pagination, offset)
 
-        Without a call, every row, with the reference that it carries. Lists may leave `meta` out, so that each row
-        costs a request: at most five pages and twenty rows, and what is not looked at is left out.
-        """
-        rows, complete = await self._made_since(since)
-        if isinstance(rows, Refused):
-            return rows
-        asked = [row for row in rows if row[1] not in owned and (call is None or _may_be(row[2], call))]
-        found: list[Candidate] = []
-        looks = 0
-        for made, upstream_id, item in asked:
-            reference = _reference(item)
-            if reference is None:
-                looks += 1
-                looked = await self._look(upstream_id) if looks <= _MOST_LOOKS else None
-                if isinstance(looked, Refused) and looked.code != GONE:
-                    return looked if call else Found(tuple(found), complete=False)
-                if looked is None:
-                    complete = False
-                    continue
-                reference = _reference(looked)
-            if call is not None and reference == call.reference:
-                return Found((Candidate(upstream_id, made, reference),), complete=True)
-            found.append(Candidate(upstream_id, made, reference))
-        return Found(() if call else tuple(found), complete)
+    async def look(self, upstream_id: str) -> Listed | Refused:
+        """GET one generation: its own answer has `meta`, and so our reference."""
+        found = await self._look(upstream_id)
+        if isinstance(found, Refused):
+            return found
+        row = _listed(found) if isinstance(found, dict) else Listed()
+        return replace(row, upstream_id=upstream_id)
 
     async def account(self) -> AccountFacts | Refused:
         """Ask for one row of the list: whether the key is taken. Banatie has no balance."""
         parameters = {"limit": 1}
         reply = await ask(self._settings, "/api/v1/generations", _ERRORS, headers=self._headers, params=parameters)
         return reply if isinstance(reply, Refused) else AccountFacts(None)
-
-    async def _made_since(self, since: datetime) -> tuple[Sequence[tuple[datetime, str, Any]] | Refused, bool]:
-        """Page through the list, newest first; return its rows, oldest first, and whether it got back to `since`."""
-        found: dict[str, tuple[datetime, str, Any]] = {}
-        complete, whole = False, True
-        for page in range(_MOST_PAGES):
-            listed = await self._page(offset=page * _PAGE)
-            if isinstance(listed, Refused):
-                return listed, False
-            dated = readable(listed, lambda row: (moment(member(row, "createdAt")), text_of(member(row, "id")), row))
-            whole = whole and len(dated) == len(listed)
-            found.update({upstream_id: (made, upstream_id, item) for made, upstream_id, item in dated if made >= since})
-            complete = len(listed) < _PAGE or any(made < since for made, *_ in dated)
-            if complete:
-                break
-        return sorted(found.values(), key=itemgetter(0)), complete and whole
 
     async def _look(self, upstream_id: str) -> Any | Refused:
         reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
@@ -163,10 +136,10 @@ class Banatie:
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
-        page = await self._page()
-        return page if isinstance(page, Refused) else readable(page, lambda item: (text_of(member(item, "id")), item))
+        listed = await self._rows(0)
+        return listed if isinstance(listed, Refused) else readable(listed[0], _named)
 
-    async def _page(self, *, offset: int = 0) -> list[Any] | Refused:
+    async def _rows(self, offset: int) -> tuple[list[Any], Any] | Refused:
         parameters = {"limit": _PAGE, "offset": offset}
         reply = await ask(
             self._settings, "/api/v1/generations", _ASKING_ERRORS, headers=self._headers, params=parameters
@@ -174,7 +147,8 @@ class Banatie:
         if isinstance(reply, Refused):
             return reply
         try:
-            return list_of(member(read_json(reply.body), "data"))
+            answer = read_json(reply.body)
+            return list_of(member(answer, "data")), answer.get("pagination")
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -182,34 +156,41 @@ class Banatie:
         found = await self._look(upstream_id)
         if isinstance(found, Refused):
             return {upstream_id: gone(upstream_id, _TITLE)} if found.code == GONE else found
-        return {upstream_id: _settled_image(found, upstream_id, base_url=self._settings.base_url)}
+        return {upstream_id: _settled_image(found, upstream_id, self._settings)}
 
 
-def _accepted(status: int, answer: Any, *, base_url: str) -> Accepted:
+def _accepted(status: int, answer: Any, *, settings: WireSettings) -> Accepted:
+    """Read the one picture: its id, or where that is none its link, must be there."""
     data = member(answer, "data")
-    upstream_id = text_of(member(data, "id"))
-    return Accepted(status, (_settled_image(data, upstream_id, base_url=base_url),), upstream_id=upstream_id)
+    try:
+        upstream_id: str | None = text_of(member(data, "id"))
+    except UnreadableError:
+        upstream_id = None
+        if _settled_image(data, None, settings).link is None:
+            raise
+    return Accepted(status, (_settled_image(data, upstream_id, settings),), upstream_id=upstream_id)
 
 
-def _settled_image(item: Any, upstream_id: str, *, base_url: str) -> UpstreamImage:
+def _settled_image(item: Any, upstream_id: str | None, settings: WireSettings) -> UpstreamImage:
     """Return the picture as its own answer has it; a success without a link is still on its way."""
-    image = _image(item, upstream_id, base_url=base_url)
+    image = _image(item, upstream_id, settings)
     unlinked = image.state is ImageState.READY and image.link is None
     return UpstreamImage(ImageState.PROCESSING, upstream_id) if unlinked else image
 
 
-def _image(item: Any, upstream_id: str, *, base_url: str) -> UpstreamImage:
+def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> UpstreamImage:
     # A word the document does not know yet is work in progress; the job's own bound ends it.
     state = _STATES.get(str(item.get("status")) if isinstance(item, dict) else "", ImageState.PROCESSING)
     if state is ImageState.FAILED:
         # Failures are free text: what names safety was refused, everything else could not be made.
-        said = (line_of(item.get("errorMessage")) or "Banatie gave no reason")[:_ERROR_CHARS]
+        said = line_of(item.get("errorMessage"), settings.api_key, most=_ERROR_CHARS) or "Banatie gave no reason"
         code = "content_refused_after_purchase" if _REFUSED_WORDS.search(said) else "generation_failed"
         return UpstreamImage(state, upstream_id, error_code=code, error=said)
     if state is not ImageState.READY:
         return UpstreamImage(state, upstream_id)
     with suppress(UnreadableError):
-        return UpstreamImage(state, upstream_id, link=link_of(member(item, "outputImage", "storageUrl"), base_url))
+        link = link_of(member(item, "outputImage", "storageUrl"), settings.base_url)
+        return UpstreamImage(state, upstream_id, link=link)
     # A list row has no link, nor has an answer before its file is there: asked for by itself.
     return UpstreamImage(state, upstream_id)
 
@@ -218,13 +199,16 @@ def _reference(item: Any) -> str | None:
     """Return the reference that a submit of ours left in `meta`, None where there is none to see."""
     meta = item.get("meta") if isinstance(item, dict) else None
     reference = meta.get(_REFERENCE) if isinstance(meta, dict) else None
-    return reference if isinstance(reference, str) and reference else None
+    return reference if isinstance(reference, str) and 0 < len(reference) <= _REFERENCE_CHARS else None
 
 
-def _may_be(item: Any, call: PaidCall) -> bool:
-    """Tell whether a row may be this call's; one that shows no prompt may be anybody's."""
-    said = item.get("originalPrompt") or item.get("prompt")
-    return said is None or same_words(said, call.body.get("prompt"))
+def _named(item: Any) -> tuple[str, Any]:
+    return text_of(member(item, "id")), item
+
+
+def _listed(item: dict[str, Any]) -> Listed:
+    said = words_of(item.get("originalPrompt")) or words_of(item.get("prompt"))
+    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), said, _reference(item))
 
 
 def _path(upstream_id: str) -> str:

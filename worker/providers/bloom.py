@@ -1,59 +1,65 @@
 """Bloom's wire (trybloom.ai, OpenAPI 1.0.0): submit, then ask for up to fifty pictures at once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
+from pydantic import SecretStr
+
 from shared.lifecycle import ImageState, Outcome
-from worker.paid_post import Reply
 from worker.providers.amount import amount_of
 from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
+    MOST_READ,
     Accepted,
     AccountFacts,
-    Again,
-    Candidate,
     FindBy,
-    Found,
+    Listed,
+    Page,
     PaidCall,
     Refused,
+    RetryRule,
     UnreadableError,
     UpstreamImage,
     WireSettings,
     link_of,
+    list_of,
     member,
     read_json,
     readable,
-    same_words,
     text_of,
 )
+from worker.providers.listed import id_of, rows_of, time_of, words_of
 from worker.providers.receipt import receipt
-from worker.providers.refusals import Row, line_of, moment, unreadable
+from worker.providers.refusals import RefusalRule, unreadable
+from worker.providers.wording import line_of
+from worker.transport.paid_post import PaidReply
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    Row(400, None, "provider_rejected", _NO, Again.NEVER),
-    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
-    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
-    Row(403, "FEATURE_NOT_ENTITLED", "not_entitled", _NO, Again.NEVER),
-    Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, "REFERENCE_IMAGE_NOT_FOUND", "not_found", _NO, Again.NEVER),
-    Row(409, "BRAND_NOT_READY", "brand_not_ready", _NO, Again.AFTER),
-    Row(422, None, "provider_rejected", _NO, Again.NEVER),
-    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
+    RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
+    RefusalRule(403, "FEATURE_NOT_ENTITLED", "not_entitled", _NO, RetryRule.NEVER),
+    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(404, "REFERENCE_IMAGE_NOT_FOUND", "not_found", _NO, RetryRule.NEVER),
+    RefusalRule(409, "BRAND_NOT_READY", "brand_not_ready", _NO, RetryRule.AFTER),
+    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
 )
-_ASKING_ERRORS: Final = (Row(404, "IMAGE_NOT_FOUND", GONE, _NO, Again.NEVER), *_ERRORS)
+_ASKING_ERRORS: Final = (RefusalRule(404, "IMAGE_NOT_FOUND", GONE, _NO, RetryRule.NEVER), *_ERRORS)
 _STATES: Final = {
     "pending": ImageState.PENDING,
     "generating": ImageState.PROCESSING,
     "completed": ImageState.READY,
     "failed": ImageState.FAILED,
 }
-_MOST_PAGES: Final = 5  # of one look-up
-_MOST_SWEPT: Final = 100  # of one search through everything: more than an hour brings
+_CURSOR_CHARS: Final = 4096
+_NAME_CHARS: Final = 100
+_MOST_NAMED: Final = 10  # brands in one note
 _FAILURES: Final = {
     "content_safety": ("content_refused_after_purchase", "refused by Bloom's safety check"),
     "rate_limited": ("generation_failed", "Bloom was rate limited while it drew"),
@@ -66,6 +72,7 @@ class Bloom:
     poll_batch: ClassVar[int] = 50
     submit_batch: ClassVar[int] = 10
     find_by: ClassVar[FindBy] = "prompt"
+    most_pages: ClassVar[int] = 20  # of the 120 requests a minute
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -92,34 +99,23 @@ class Bloom:
             listed = readable(member(read_json(reply.body), "data", "images"), self._listed)
         except UnreadableError as error:
             return unreadable(reply, error)
-        return dict(listed)
+        wanted = set(upstream_ids)
+        return {upstream_id: image for upstream_id, image in listed if upstream_id in wanted}
 
-    async def find(self, call: PaidCall | None, since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
-        """List what was generated since, of the call's brand and with its prompt, newest first."""
-        parameters: dict[str, Any] = {"source": "generated", "limit": 100}
-        if call is not None:
-            parameters["brandSessionId"] = call.body.get("brandSessionId")
-        found: dict[str, Candidate] = {}
-        complete, whole = False, True
-        for _ in range(_MOST_PAGES if call is not None else _MOST_SWEPT):
-            reply = await self._get("/images", parameters)
-            if isinstance(reply, Refused):
-                return reply
-            try:
-                page = member(read_json(reply.body), "data")
-                listed = readable(member(page, "images"), _made)
-                whole = whole and len(listed) == len(page["images"])
-            except UnreadableError as error:
-                return unreadable(reply, error)
-            made_since = [(made, said) for made, said in listed if made.made_at >= since]
-            asked = [made for made, said in made_since if call is None or same_words(said, call.body.get("prompt"))]
-            found.update({made.upstream_id: made for made in asked})
-            cursor = page.get("nextCursor")
-            complete = len(made_since) < len(listed) or not isinstance(cursor, str) or not cursor
-            if complete:
-                break
-            parameters["cursor"] = cursor
-        return Found(tuple(found.values()), complete and whole)
+    async def page(self, following: str | None = None) -> Page | Refused:
+        """GET /images of all brands, newest first: what was generated, a hundred rows at a time."""
+        cursor = {"cursor": following} if following else {}
+        reply = await self._get("/images", {"source": "generated", "limit": 100, **cursor})
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            data = member(read_json(reply.body), "data")
+            rows = rows_of(list_of(member(data, "images")), _made)
+        except UnreadableError as error:
+            return unreadable(reply, error)
+        given = words_of(data.get("nextCursor")) or None
+        cursor_next = given if given and len(given) <= _CURSOR_CHARS else None
+        return Page(rows, given is not None or data.get("hasMore") is True, cursor_next)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits, of the key's own workspace: what is left; GET /brands: whether a brand may generate."""
@@ -127,7 +123,7 @@ class Bloom:
         if isinstance(reply, Refused):
             return reply
         brands = await self._get("/brands", {})
-        notes = () if isinstance(brands, Refused) else _brand_notes(brands)
+        notes = () if isinstance(brands, Refused) else _brand_notes(brands, self._settings.api_key)
         with suppress(UnreadableError):
             return AccountFacts(_balance(member(read_json(reply.body), "data")), notes)
         return AccountFacts(None, notes)
@@ -141,7 +137,7 @@ class Bloom:
         except UnreadableError as error:
             return unreadable(reply, error)
 
-    async def _get(self, path: str, params: Mapping[str, Any]) -> Reply | Refused:
+    async def _get(self, path: str, params: Mapping[str, Any]) -> PaidReply | Refused:
         return await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, params=params)
 
     def _listed(self, item: Any) -> tuple[str, UpstreamImage]:
@@ -168,19 +164,16 @@ def _accepted(status: int, answer: Any) -> Accepted:
     data = member(answer, "data")
     listed = data.get("ids") if isinstance(data, dict) else None
     # The vendor's own example reads `imageIds` where the document says `ids`.
-    ids = dict.fromkeys(readable(listed or member(data, "imageIds"), text_of))
+    given = list_of(listed or member(data, "imageIds"))
+    ids = dict.fromkeys(readable(given, text_of, most=MOST_READ))
     if not ids:
         raise UnreadableError("no ids in the answer")
     images = tuple(UpstreamImage(ImageState.PENDING, upstream_id) for upstream_id in ids)
-    return Accepted(status, images, upstream_id=images[0].upstream_id)
+    return Accepted(status, images, upstream_id=images[0].upstream_id, left_out=len(given) - len(ids))
 
 
-def _made(item: Any) -> tuple[Candidate, str]:
-    made_at = moment(member(item, "createdAt"))
-    prompt = member(item, "prompt")
-    if not isinstance(prompt, str):
-        raise UnreadableError("a picture without a prompt")
-    return Candidate(text_of(member(item, "id")), made_at), prompt
+def _made(item: dict[str, Any]) -> Listed:
+    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words_of(item.get("prompt")))
 
 
 def _balance(credit: Any) -> Decimal | None:
@@ -188,14 +181,17 @@ def _balance(credit: Any) -> Decimal | None:
     return None if unlimited else amount_of(member(credit, "balance"))
 
 
-def _brand_notes(reply: Reply) -> tuple[str, ...]:
+def _brand_notes(reply: PaidReply, key: SecretStr) -> tuple[str, ...]:
     """Say which brands cannot generate yet, and why; only a `ready` one can."""
+    line = partial(line_of, key=key, most=_NAME_CHARS)
     with suppress(UnreadableError):
         brands = readable(
             member(read_json(reply.body), "data", "brands"),
-            lambda item: (line_of(member(item, "name")), line_of(member(item, "status"))),
+            lambda item: (line(member(item, "name")), line(member(item, "status"))),
         )
-        return tuple(f"brand {name} is {status}" for name, status in brands if status != "ready")
+        unready = [f"brand {name} is {status}" for name, status in brands if status != "ready"]
+        more = [f"and {len(unready) - _MOST_NAMED} more"] if len(unready) > _MOST_NAMED else []
+        return (*unready[:_MOST_NAMED], *more)
     return ()
 
 

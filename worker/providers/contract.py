@@ -2,20 +2,25 @@
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, BinaryIO, ClassVar, Final, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Literal, Protocol, TypeVar, runtime_checkable
 from urllib.parse import urljoin, urlsplit
 
 from pydantic import SecretStr
 
+from shared import backoff
 from shared.lifecycle import ImageState, Outcome
-from worker.api_get import ApiGet
-from worker.paid_post import PaidPost, Sink
+from worker.transport.api_get import ApiGet
+from worker.transport.paid_post import PaidPost, Sink
+
+if TYPE_CHECKING:
+    from worker.providers.offering import Offered
 
 T = TypeVar("T")
 FindBy = Literal["reference", "prompt", "time", "usage", "nothing"]
@@ -23,14 +28,22 @@ FindBy = Literal["reference", "prompt", "time", "usage", "nothing"]
 
 Usage finds no picture, but can prove that nothing was bought.
 """
-LONGEST_WAIT_SECONDS: Final = 86_400.0
+LONGEST_WAIT_SECONDS: Final = backoff.LONGEST_WAIT_SECONDS
 """A provider may ask for any wait; a longer one is cut to this, or a header could stop an account for good."""
 OWN_SCHEME: Final = "reply"
 """The scheme of links into answers that we keep; no provider may give one."""
+MOST_READ: Final = 100
+"""So many ids or links are read from one answer: ten times what any document lets a call ask for."""
+_MOST_ROWS: Final = 2000
+_ID_CHARS: Final = 200
+_LINK_CHARS: Final = 16 * 1024  # signed links with a whole policy in them come to a few thousand
+_MOST_CONTAINERS: Final = 200_000  # objects and lists; each costs sixty times its bytes in memory
+_MOST_VALUES: Final = 1_000_000
+_MOST_DIGITS: Final = 1000  # of a whole number; Python's own bound is about four times as many
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
 
 
-class Again(StrEnum):
+class RetryRule(StrEnum):
     """When to try again what was refused."""
 
     NEVER = "never"
@@ -47,12 +60,14 @@ class Refused:
     """
 
     outcome: Outcome
-    again: Again
+    again: RetryRule
     code: str
     message: str
     http_status: int | None = None
     after_seconds: float | None = None
     action_url: str | None = None
+    body: bytes = field(default=b"", repr=False)
+    """What came with a success that could not be read: the stage keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,8 @@ class UpstreamImage:
     link_expires_at: datetime | None = None
     error_code: str | None = None
     error: str | None = None
+    sure: bool = True
+    """False where a later look may say otherwise, as after a 404: it is believed only after several looks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +92,16 @@ class Accepted:
     images: tuple[UpstreamImage, ...]
     upstream_id: str | None = None
     settled: Decimal | None = None
+    elsewhere: Decimal | None = Decimal(0)
+    """What its owner pays to a model provider for it, under the owner's own key; None = something, but not how much."""
     remaining: Decimal | None = None
     """What the provider says is left on the account, in its unit."""
     whole: bool = True
     """Whether the answer is known to have come to its end: a provider may bill only what it delivered."""
+    left_out: int = 0
+    """How many entries of the answer were not read: no ids or links, or more than anybody asks for."""
+    cut: bool = False
+    """Whether the answer broke off inside: its whole images count, but what the call cost may be open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,28 +119,32 @@ class PaidCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A picture that a provider has and that a lost call may have made; `reference` is ours, if it carries one.
+class Listed:
+    """One row of a provider's own list of what it made, as far as it could be read; None = it does not say.
 
-    `width` and `height` in pixels, where the list shows them.
+    `made_at` is by the provider's clock. `reference` is ours, if the row carries one. `width` and `height` in pixels.
     """
 
-    upstream_id: str
-    made_at: datetime
+    upstream_id: str | None = None
+    made_at: datetime | None = None
+    prompt: str | None = None
     reference: str | None = None
     width: int | None = None
     height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a look at a provider's own list brought.
+class Page:
+    """One answer of a provider's list, in the order of the answer.
 
-    `complete`: the list was read back to the moment asked for, every row of it, so that what is not in it was not made.
+    `more`: what its pagination says of further rows; None where it says nothing. `following` asks for the next page.
+    `overlaps`: the next page begins with the last row of this one, which proves that no row is left out between them.
     """
 
-    candidates: tuple[Candidate, ...]
-    complete: bool
+    rows: tuple[Listed, ...]
+    more: bool | None = None
+    following: str | None = None
+    overlaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +177,7 @@ class Wire(Protocol):
     submit_batch: ClassVar[int]
     """Jobs per submit message: a batch holds its slot until its slowest member is done."""
     find_by: ClassVar[FindBy]
-    """How the purchase of a lost call is known again in the provider's list of what it made."""
+    """How the purchase of a lost call is known again: all but `usage` and `nothing` make the wire a `ListWire`."""
     inline: ClassVar[bool]
     """Whether the answer carries the images themselves: then the wire is an `InlineWire`."""
 
@@ -162,14 +189,6 @@ class Wire(Protocol):
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
         """Return what is known of up to `poll_batch` pictures; those left out are still to be asked for."""
-        ...
-
-    async def find(self, call: PaidCall | None, since: datetime, owned: Collection[str] = ()) -> Found | Refused:
-        """Return what the provider has made since `since` that `call`, whose answer was lost, may have bought.
-
-        Without a call, everything made since. What is `owned` already need not be asked about, and may be left out. A
-        wire that finds by `usage` or `nothing` finds nothing, and never completely.
-        """
         ...
 
     async def account(self) -> AccountFacts | Refused:
@@ -187,16 +206,65 @@ class InlineWire(Wire, Protocol):
         """
         ...
 
+    def read_error(self, status: int, body: bytes) -> "Refused | None":
+        """Return the error that a success of `status` holds in place of images; None where it holds none."""
+        ...
+
     def extract(self, file: BinaryIO, index: int, sink: Sink) -> None:
         """Write the image at `index` of an answer into `sink`; raises `UnreadableError`, and what `sink` raises."""
         ...
 
 
+class ListWire(Wire, Protocol):
+    """A wire that finds by `reference`, `prompt` or `time`: its provider lists what it made."""
+
+    most_pages: ClassVar[int]
+    """Pages that one reading of the list may ask for."""
+
+    async def page(self, following: str | None = None) -> Page | Refused:
+        """Ask for a page of the list: the first one, or the one that `following` of the last page names."""
+        ...
+
+
+class ReferenceWire(ListWire, Protocol):
+    """A wire that finds by `reference`, whose list may leave the reference out."""
+
+    async def look(self, upstream_id: str) -> Listed | Refused:
+        """Ask for one row by itself, with the reference that it carries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a key has used up in all, in the account's unit: at its provider, and at others under its owner's keys."""
+
+    here: Decimal
+    elsewhere: Decimal = Decimal(0)
+
+
 class UsageWire(Wire, Protocol):
     """A wire that finds by `usage`: its provider says what the key has used up."""
 
-    async def used(self) -> Decimal | Refused:
-        """Ask what the key has used up in all, in the account's unit; free of charge, and only charges move it."""
+    async def used(self) -> Used | Refused:
+        """Ask what the key has used up in all; free of charge, and only charges move the figures."""
+        ...
+
+
+@runtime_checkable
+class OfferWire(Protocol):
+    """A wire whose provider states its models and prices to the key that asks."""
+
+    async def offers(self) -> "Offered | Refused":
+        """Ask what the account is offered; free of charge, one request or one a model."""
+        ...
+
+
+@runtime_checkable
+class CostsWire(Protocol):
+    """A wire whose provider states what each day cost."""
+
+    async def costs(self, first: date, last: datetime) -> Mapping[date, Decimal] | Refused:
+        """Ask what each UTC day from `first` to the moment `last` cost, in the account's unit; free of charge."""
         ...
 
 
@@ -205,11 +273,28 @@ class UnreadableError(Exception):
 
 
 def read_json(body: bytes) -> Any:
-    """Return the JSON in `body`, numbers with a point as `Decimal`; raises `UnreadableError`."""
+    """Return the JSON in `body`, numbers with a point as `Decimal`; raises `UnreadableError`.
+
+    An answer of more parts than any document's is not read: its objects would take gigabytes. A number that nothing can
+    hold is a `Decimal` NaN: it must not lose what stands beside it.
+    """
+    if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS or body.count(b",") > _MOST_VALUES:
+        raise UnreadableError("an answer of too many parts")
     try:
-        return json.loads(body, parse_float=Decimal)
+        return json.loads(body, parse_float=_number, parse_int=_whole)
     except (ValueError, RecursionError):
         raise UnreadableError(f"{_looks_like(body)} where JSON was due") from None
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return Decimal("NaN")
+
+
+def _whole(text: str) -> int | Decimal:
+    return int(text) if len(text) <= _MOST_DIGITS else Decimal("NaN")
 
 
 def member(value: Any, *path: str) -> Any:
@@ -228,24 +313,28 @@ def list_of(value: Any) -> list[Any]:
     return value
 
 
-def readable(listed: Any, read: Callable[[Any], T]) -> tuple[T, ...]:
-    """Return what `read` makes of each item, without those it cannot read: one bad entry must not lose the others.
+def readable(listed: Any, read: Callable[[Any], T], *, most: int = _MOST_ROWS) -> tuple[T, ...]:
+    """Return what `read` makes of the first `most` items that it can read: one bad entry must not lose the others.
 
     Raises `UnreadableError` where `listed` is no list.
     """
-    found = []
+    found: list[T] = []
     for item in list_of(listed):
+        if len(found) == most:
+            break
         with suppress(UnreadableError):
             found.append(read(item))
     return tuple(found)
 
 
 def text_of(value: Any) -> str:
-    """Return an id or link as text that can be stored; raises `UnreadableError`."""
+    """Return an id as text that can be stored and shown; raises `UnreadableError`, also for one that is too long."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
-        raise UnreadableError("an id or link that is not text")
+        value = str(value)
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise UnreadableError("an id that is not text")
+    if len(value) > _ID_CHARS:
+        raise UnreadableError(f"an id of more than {_ID_CHARS} characters")
     return value
 
 
@@ -254,17 +343,32 @@ def same_words(said: Any, asked: Any) -> bool:
     return isinstance(said, str) and isinstance(asked, str) and said.split() == asked.split()
 
 
+def similar_words(said: Any, asked: Any) -> bool:
+    """Tell whether `said` may be an echo of `asked` that its provider cut or typed differently; so may one unseen."""
+    if not isinstance(said, str) or not isinstance(asked, str):
+        return True
+    first, second = _plain(said), _plain(asked)
+    return first.startswith(second) or second.startswith(first)
+
+
+def _plain(text: str) -> str:
+    """Return the letters and digits of a text in one form, without case, accents' own marks, quotes and spaces."""
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(mark for mark in folded if mark.isalnum())
+
+
 def link_of(value: Any, base_url: str) -> str:
     """Return a link as it is, since its signature may cover every character; a relative one is joined to `base_url`.
 
     Raises `UnreadableError` for what cannot be a link.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
         raise UnreadableError("a link that is not text")
-    link = text_of(value)
+    if len(value) > _LINK_CHARS:
+        raise UnreadableError(f"a link of more than {_LINK_CHARS} characters")
     try:
-        scheme = urlsplit(link).scheme
-        joined = link if scheme else urljoin(base_url, link)
+        scheme = urlsplit(value).scheme
+        joined = value if scheme else urljoin(base_url, value)
     except ValueError:
         raise UnreadableError("a link that is no URL") from None
     if scheme == OWN_SCHEME:

@@ -1,8 +1,8 @@
 """getimg.ai's wire (v2): the answer to the POST is the result, with signed links that say when they die."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -12,34 +12,37 @@ from shared.lifecycle import ImageState, Outcome
 from worker.providers.amount import amount_of, cost_of
 from worker.providers.asking import ask
 from worker.providers.contract import (
+    MOST_READ,
     Accepted,
     AccountFacts,
-    Again,
     FindBy,
-    Found,
     PaidCall,
     Refused,
+    RetryRule,
     UnreadableError,
     UpstreamImage,
     WireSettings,
     link_of,
+    list_of,
     member,
     read_json,
     readable,
     text_of,
 )
+from worker.providers.offering import MOST_MODELS, Offered, getimg_offer
 from worker.providers.receipt import receipt
-from worker.providers.refusals import Row, moment
+from worker.providers.refusals import RefusalRule, moment, unreadable
 
+_MODELS: Final = "/v2/models"
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    Row(400, None, "provider_rejected", _NO, Again.NEVER),
-    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
-    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
-    Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, None, "not_found", _NO, Again.NEVER),
-    Row(422, None, "content_refused", _NO, Again.NEVER),
-    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
+    RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
+    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(404, None, "not_found", _NO, RetryRule.NEVER),
+    RefusalRule(422, None, "content_refused", _NO, RetryRule.NEVER),
+    RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
 )
 
 
@@ -67,11 +70,7 @@ class Getimg:
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
         """Refuse: getimg.ai cannot be asked about an image."""
         message = f"getimg.ai cannot be asked about {len(upstream_ids)} image(s) again"
-        return Refused(Outcome.REJECTED, Again.NEVER, "result_expired", message)
-
-    async def find(self, _call: PaidCall | None, _since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
-        """Find nothing: getimg.ai has no list of what it made."""
-        return Found((), complete=False)
+        return Refused(Outcome.REJECTED, RetryRule.NEVER, "result_expired", message)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /v2/billing/balance: USD, as text."""
@@ -83,16 +82,56 @@ class Getimg:
         except UnreadableError:
             return AccountFacts(None)
 
+    async def offers(self) -> Offered | Refused:
+        """GET /v2/models?type=image: every model with its ratios, resolutions and rates."""
+        reply = await ask(self._settings, _MODELS, _ERRORS, headers=self._headers, params={"type": "image"})
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            listed = list_of(read_json(reply.body))
+        except UnreadableError as error:
+            return unreadable(reply, error)
+        found = readable(listed[:MOST_MODELS], getimg_offer)
+        offers = {offer.model: offer for offer in found if offer is not None}
+        whole = bool(offers) and len(found) == len(listed)
+        return Offered(tuple(offers.values()), whole=whole, source=_MODELS)
+
+    async def costs(self, first: date, last: datetime) -> Mapping[date, Decimal] | Refused:
+        """GET /v2/billing/costs: USD by UTC day; a day that cannot be read is left out."""
+        start = datetime.combine(first, time.min, UTC)
+        span = {"start": start.isoformat(), "end": last.astimezone(UTC).isoformat()}
+        reply = await ask(self._settings, "/v2/billing/costs", _ERRORS, headers=self._headers, params=span)
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            days = readable(member(read_json(reply.body), "data"), _day)
+        except UnreadableError as error:
+            return unreadable(reply, error)
+        return {day: cost for day, cost in days if first <= day <= last.astimezone(UTC).date()}
+
+
+def _day(item: Any) -> tuple[date, Decimal]:
+    cost = cost_of(member(item, "cost"))
+    try:
+        day = date.fromisoformat(str(member(item, "date"))[:10])
+    except ValueError:
+        raise UnreadableError("a day that is no date") from None
+    if cost is None:
+        raise UnreadableError("a cost that is no amount")
+    return day, cost
+
 
 def _accepted(status: int, answer: Any, *, base_url: str, now: datetime) -> Accepted:
     """Only a link must be there: nothing else may cost us images that are paid for."""
-    images = readable(member(answer, "data"), partial(_image, base_url=base_url, now=now))
+    given = list_of(member(answer, "data"))
+    images = readable(given, partial(_image, base_url=base_url, now=now), most=MOST_READ)
     if not images:
         raise UnreadableError("no images in the answer")
     upstream_id = None
     with suppress(UnreadableError):
         upstream_id = text_of(answer.get("id"))
-    return Accepted(status, images, upstream_id=upstream_id, settled=_cost(answer.get("usage")))
+    left_out = len(given) - len(images)
+    return Accepted(status, images, upstream_id, settled=_cost(answer.get("usage")), left_out=left_out)
 
 
 def _image(item: Any, *, base_url: str, now: datetime) -> UpstreamImage:

@@ -1,94 +1,197 @@
-"""An answer that carries images as base64 inside its JSON, read from a file with one image in memory at a time."""
+"""An answer that carries images as base64 inside its JSON: every whole image in it is found, whatever else is odd.
+
+Nothing of an image is held in memory but one block.
+"""
 
 import base64
 import binascii
-import zlib
+import hashlib
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, BinaryIO, Final
 
-import ijson
-
-from worker.paid_post import Sink
 from worker.providers.contract import UnreadableError
+from worker.providers.json_scan import OPENED, Scan, Text, anywhere, blocks
+from worker.transport.paid_post import Sink
 
-_READ_BYTES: Final = 1024 * 1024  # the parser goes over an unfinished string anew for each block: fewer are faster
-_DECODE_CHARS: Final = 256 * 1024
-_DEEPEST: Final = 64
-_INFLATED_BYTES: Final = 512 * 1024 * 1024
-_COMPRESSED: Final = (b"\x1f", b"\x78")  # gzip and zlib begin so; JSON never does
-_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
-
-
-class _Plain:
-    """The answer with its compression undone: some send it unasked, and what is kept is what came."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        file.seek(0)
-        compressed = file.read(1) in _COMPRESSED
-        file.seek(0)
-        self._file = file
-        self._inflate = zlib.decompressobj(_ZLIB_OR_GZIP) if compressed else None
-        self._left = _INFLATED_BYTES
-
-    def read(self, size: int) -> bytes:
-        """Return up to `size` bytes, none at the end; an end that is missing is for the JSON to tell."""
-        if self._inflate is None:
-            return self._file.read(size)
-        while not self._inflate.eof:
-            fresh = self._inflate.unconsumed_tail or self._file.read(size)
-            block = self._inflate.decompress(fresh, max(size, 1))
-            self._left -= len(block)
-            if self._left < 0:
-                raise UnreadableError(f"an answer that inflates to more than {_INFLATED_BYTES} bytes")
-            if block or not fresh:
-                return block
-        return b""
+MOST_IMAGES: Final = 1000
+"""More are not counted: each costs memory, and no provider makes so many in one call."""
+END: Final = ""
+"""The path of the last value: whether the answer came to the end of its JSON."""
+_HEAD_BYTES: Final = 512  # more than a data URL's head has
+_DECODE_BYTES: Final = 256 * 1024
+_PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_ESCAPE: Final = re.compile(rb"\\(?:u00([0-9a-fA-F]{2})|([\"\\/bfnrt]))")
+_BLANKS: Final = b" \t\r\n\f\v\b"
+_ALPHABET: Final = bytes.maketrans(b"-_", b"+/")  # both alphabets of RFC 4648 are in use
 
 
-def values(file: BinaryIO) -> Iterator[tuple[str, Any]]:
-    """Yield the path and value of everything in the answer that is neither object nor list, in order.
+@dataclass
+class _Counted:
+    """Which strings of an answer are its images: whole, and not the same as one that it has said before.
 
-    A path is the names from the outermost object on, with `[]` for a list, such as `data.[].b64_json`. Numbers with a
-    point are `Decimal`. Raises `UnreadableError` where the answer is not whole JSON.
+    The same image counts again within one list, for it was asked for several times. It counts once where a key or the
+    whole list is repeated.
     """
-    path: list[str] = []
-    try:
-        for event, value in ijson.basic_parse(_Plain(file), buf_size=_READ_BYTES):
-            match event:
-                case "start_map" | "start_array":
-                    path.append("" if event == "start_map" else "[]")
-                    # The parser itself has no bound.
-                    if len(path) > _DEEPEST:
-                        raise UnreadableError("an answer that is nested too deeply")
-                case "end_map" | "end_array":
-                    path.pop()
-                case "map_key":
-                    path[-1] = value
-                case _:
-                    yield ".".join(path), value
-    except (ijson.JSONError, zlib.error, ValueError, SystemError):  # the last: a number of thousands of digits
-        raise UnreadableError("an answer that is not whole JSON") from None
+
+    path: str
+    places: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    _seen: int = 0
+    _before: set[bytes] = field(default_factory=set)
+    _here: set[bytes] = field(default_factory=set)
+    _item: set[bytes] = field(default_factory=set)
+
+    def open(self, path: str) -> None:
+        if path == _list_of(self.path):
+            self._before |= self._here
+        if path == self.path.rpartition(".")[0]:
+            self._item = set()
+
+    def add(self, text: Text) -> str | None:
+        """Return the SHA-256 of an image's text; None where it does not count."""
+        place = self._seen
+        self._seen += 1
+        if len(self.places) >= MOST_IMAGES:
+            return None
+        digest, empty = hashlib.sha256(), True
+        for piece in text.pieces():
+            digest.update(piece)
+            empty = empty and not piece
+        name = digest.digest()
+        if empty or not text.whole or name in self._before or name in self._item:
+            return None
+        self._item.add(name)
+        self._here.add(name)
+        self.places.append(place)
+        self.names.append(digest.hexdigest())
+        return self.names[-1]
 
 
-def write_base64(text: str, sink: Sink) -> None:
-    """Decode an image into `sink`, a data URL's head and line breaks left out.
+def values(file: BinaryIO, images: str, *, beside: str) -> Iterator[tuple[str, Any]]:
+    """Yield the path and value of what can be read near the root of an answer, in order; at last `END`.
+
+    `images` is the path of the images, such as `data.[].b64_json`: of each whole one its text's SHA-256 is given.
+    Besides their list, only the object `beside` is taken apart. A number with a point is `Decimal`; what has more than
+    4,096 bytes is left out. Raises what reading `file` raises.
+    """
+    counted, scan = _Counted(images), Scan(file, (_list_of(images), beside))
+    for path, value in scan.values():
+        if value is OPENED:
+            counted.open(path)
+        elif not isinstance(value, Text):
+            yield path, value
+        elif path == images:
+            if name := counted.add(value):
+                yield path, name
+        elif (short := value.short()) is not None:
+            yield path, short
+    if not (scan.whole and counted.places):
+        # Its order is lost, and images may stand where they were not seen.
+        for name in _by_name(file, images).names[len(counted.names) :]:
+            yield images, name
+    yield END, scan.whole
+
+
+def extract(file: BinaryIO, images: str, index: int, sink: Sink) -> None:
+    """Decode the image at `index`, counted as `values` does, into `sink`.
+
+    Raises `UnreadableError` where there is none or it is not base64, and what `file` and `sink` raise.
+    """
+    within = (_list_of(images),)
+    counted, scan = _Counted(images), Scan(file, within)
+    for path, value in scan.values():
+        if value is OPENED:
+            counted.open(path)
+        elif isinstance(value, Text) and path == images:
+            counted.add(value)
+    texts: Iterator[Text]
+    texts = (value for path, value in Scan(file, within).values() if path == images and isinstance(value, Text))
+    if not (scan.whole and counted.places):
+        by_name = _by_name(file, images)
+        if len(by_name.places) > len(counted.places):
+            counted, texts = by_name, anywhere(file, _key(images))
+    if index >= len(counted.places):
+        raise UnreadableError(f"no image {index} in the answer")
+    write_base64(next(islice(texts, counted.places[index], None)).pieces(), sink)
+
+
+def beginning(file: BinaryIO, most: int) -> bytes:
+    """Return an answer of up to `most` bytes whole, its compression undone; nothing of one that is longer."""
+    found = b""
+    for block in blocks(file):
+        found += block
+        if len(found) > most:
+            return b""
+    return found
+
+
+def write_base64(pieces: Iterator[bytes], sink: Sink) -> None:
+    """Decode an image's text into `sink`, JSON's escapes, a data URL's head and line breaks left out.
 
     Raises `UnreadableError` where it is not base64, and what `sink` raises.
     """
-    start = text.find(",") + 1 if text[:5].lower() == "data:" else 0
-    left = ""
-    for at in range(start, len(text), _DECODE_CHARS):
-        block = left + "".join(text[at : at + _DECODE_CHARS].split())
+    left = b""
+    for piece in _plain(pieces):
+        block = left + piece.translate(_ALPHABET, _BLANKS)
         whole = len(block) - len(block) % 4
-        sink.write(_decoded(block[:whole]))
+        for at in range(0, whole, _DECODE_BYTES):
+            sink.write(_decoded(block[at : min(at + _DECODE_BYTES, whole)]))
         left = block[whole:]
     if left:
-        sink.write(_decoded(left + "=" * (-len(left) % 4)))
+        sink.write(_decoded(left + b"=" * (-len(left) % 4)))
 
 
-def _decoded(text: str) -> bytes:
+def _plain(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Undo JSON's escapes, and leave out a data URL's head."""
+    unescaped = _unescaped(pieces)
+    head = b""
+    for piece in unescaped:
+        head += piece
+        if len(head) >= _HEAD_BYTES:
+            break
+    start = head.find(b",") + 1 if head[:5].lower() == b"data:" else 0
+    yield head[start:]
+    yield from unescaped
+
+
+def _unescaped(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    held = b""
+    for piece in pieces:
+        text = held + piece
+        partial = _PARTIAL_ESCAPE.search(text)
+        held = text[partial.start() :] if partial else b""
+        ready = text[: partial.start()] if partial else text
+        yield _ESCAPE.sub(_unescape, ready.replace(b"\\/", b"/")) if b"\\" in ready else ready
+    yield held
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    if found[1]:
+        return bytes.fromhex(found[1].decode())
+    return b" " if found[2] in b"bfnrt" else found[2]
+
+
+def _decoded(text: bytes) -> bytes:
     try:
-        # Both alphabets of RFC 4648 are in use.
-        return base64.b64decode(text.translate({ord("-"): "+", ord("_"): "/"}), validate=True)
+        return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise UnreadableError("an image that is not base64") from None
+
+
+def _by_name(file: BinaryIO, images: str) -> _Counted:
+    """Count the strings of the images' name wherever they stand; the same one counts once."""
+    counted = _Counted(images)
+    for text in anywhere(file, _key(images)):
+        counted.add(text)
+    return counted
+
+
+def _list_of(images: str) -> str:
+    return images.partition(".")[0]
+
+
+def _key(images: str) -> str:
+    return images.rpartition(".")[2]

@@ -1,59 +1,69 @@
 """OpenRouter's wire (POST /images): the answer carries the images themselves, and what they cost."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
-from itertools import islice
+from random import sample
 from typing import Any, BinaryIO, ClassVar, Final
+from urllib.parse import quote
 
+from shared.catalog.offers import Offer
 from shared.lifecycle import ImageState, Outcome
-from worker.paid_post import Reply, Sink
 from worker.providers.amount import amount_of, cost_of
 from worker.providers.asking import ask
 from worker.providers.contract import (
     Accepted,
     AccountFacts,
-    Again,
     FindBy,
-    Found,
     PaidCall,
     Refused,
+    RetryRule,
     UnreadableError,
     UpstreamImage,
+    Used,
     WireSettings,
+    list_of,
     member,
     read_json,
+    readable,
 )
-from worker.providers.inline_answer import values, write_base64
-from worker.providers.refusals import NAMED, Row, refused, unreadable, without_answer
+from worker.providers.inline_answer import END, extract, values
+from worker.providers.offering import MOST_MODELS, Offered, name_of, openrouter_offer
+from worker.providers.refusals import NAMED, RefusalRule, inside, refused, unreadable, without_answer
+from worker.transport.paid_post import PaidReply, Sink
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
     *(
-        Row(400, word, "content_refused", _NO, Again.NEVER)
+        RefusalRule(400, word, "content_refused", _NO, RetryRule.NEVER)
         for word in ("moderation", "content_policy_violation", "refusal")
     ),
-    Row(400, None, "provider_rejected", _NO, Again.NEVER),
-    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
-    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
+    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
+    RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
     *(
-        Row(403, word, "content_refused", _NO, Again.NEVER)
+        RefusalRule(403, word, "content_refused", _NO, RetryRule.NEVER)
         for word in ("moderation", "content_policy_violation", "refusal")
     ),
-    Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, NAMED, "not_found", _NO, Again.NEVER),
-    Row(413, None, "provider_rejected", _NO, Again.NEVER),
-    Row(422, None, "provider_rejected", _NO, Again.NEVER),
-    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(404, NAMED, "not_found", _NO, RetryRule.NEVER),
+    RefusalRule(413, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
     # OpenRouter's own 502, "failed or aborted", is documented as not billed; a gateway's page says nothing of the kind.
-    Row(502, NAMED, "provider_unavailable", _NO, Again.AFTER),
+    RefusalRule(502, NAMED, "provider_unavailable", _NO, RetryRule.AFTER),
     # Nor do the others say whether a model ran.
     *(
-        Row(status, None, "provider_error", Outcome.UNKNOWN, Again.AFTER)
+        RefusalRule(status, None, "provider_error", Outcome.UNKNOWN, RetryRule.AFTER)
         for status in (408, 500, 502, 503, 504, 524, 529)
     ),
 )
-_MOST_IMAGES: Final = 100
+_IMAGES: Final = "data.[].b64_json"
+_MODELS: Final = "/images/models"
+_COST: Final = "usage.cost"
+_OWN_KEY: Final = "usage.is_byok"
+_UPSTREAM_COST: Final = "usage.cost_details.upstream_inference_cost"
+_USAGE: Final = (_COST, _OWN_KEY, _UPSTREAM_COST)
 _ID_CHARS: Final = 200
 
 
@@ -73,12 +83,12 @@ class OpenRouter:
         """POST /images into the call's sink; what was bought is then read from there: see `receipt.kept`."""
         if call.sink is None:
             note = "a defect of ours: no place to keep the images of the answer"
-            return Refused(Outcome.NOT_SENT, Again.NEVER, "provider_rejected", note)
+            return Refused(Outcome.NOT_SENT, RetryRule.NEVER, "provider_rejected", note)
         url = f"{self._settings.base_url}/images"
         result = await self._settings.post.send(
             url, headers=self._headers, json=call.body, send_before=call.send_before, sink=call.sink
         )
-        if not isinstance(result, Reply):
+        if not isinstance(result, PaidReply):
             return without_answer(result)
         if not 200 <= result.status < 300:
             return refused(result, _ERRORS, key=self._settings.api_key)
@@ -87,14 +97,13 @@ class OpenRouter:
     async def poll(self, upstream_ids: Sequence[str]) -> Refused:
         """Refuse: the images were in the answer, and nowhere else."""
         message = f"OpenRouter cannot be asked about {len(upstream_ids)} image(s) again"
-        return Refused(Outcome.REJECTED, Again.NEVER, "result_expired", message)
+        return Refused(Outcome.REJECTED, RetryRule.NEVER, "result_expired", message)
 
-    async def find(self, _call: PaidCall | None, _since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
-        """Find nothing: an image that was not delivered cannot be asked for, and is not billed."""
-        return Found((), complete=False)
+    async def used(self) -> Used | Refused:
+        """GET /key: its usage in USD, and what its calls cost its owner at model providers of the owner's own.
 
-    async def used(self) -> Decimal | Refused:
-        """GET /key: its usage in USD, and what its calls cost its owner at model providers of the owner's own."""
+        Both are read: a lost call that was made with the owner's key moves the second figure alone.
+        """
         reply = await ask(self._settings, "/key", _ERRORS, headers=self._headers)
         if isinstance(reply, Refused):
             return reply
@@ -102,6 +111,31 @@ class OpenRouter:
             return _used(member(read_json(reply.body), "data"))
         except UnreadableError as error:
             return unreadable(reply, error)
+
+    async def offers(self) -> Offered | Refused:
+        """GET /images/models, then each model's endpoints with their prices; in no order, as some may not be read."""
+        reply = await ask(self._settings, _MODELS, _ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            return reply
+        try:
+            listed = list_of(member(read_json(reply.body), "data"))
+        except UnreadableError as error:
+            return unreadable(reply, error)
+        items = {name_of(item, "id"): item for item in readable(listed[:MOST_MODELS], _model)}
+        found: dict[str, Offer] = {}
+        for model in sample(list(items), len(items)):
+            with suppress(UnreadableError):
+                found[model] = await self._offer(model, items[model].get("supported_parameters"))
+        unread = tuple(model for model in items if model not in found)
+        whole = bool(items) and len(items) == len(listed)
+        return Offered(tuple(found.values()), unread, whole=whole, source=_MODELS)
+
+    async def _offer(self, model: str, listed: Any) -> Offer:
+        path = f"{_MODELS}/{quote(model, safe='/:')}/endpoints"
+        reply = await ask(self._settings, path, _ERRORS, headers=self._headers)
+        if isinstance(reply, Refused):
+            raise UnreadableError(reply.message)
+        return openrouter_offer(model, listed, read_json(reply.body))
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits: what was bought less what was used, in USD."""
@@ -117,36 +151,53 @@ class OpenRouter:
 
     def read_reply(self, file: BinaryIO) -> Accepted:
         """Count the images and read the cost; the status is not in the answer, 200 stands for it."""
-        images, cost = 0, None
-        for path, value in values(file):
-            if _is_image(path, value):
+        images, usage, whole = 0, dict[str, Any](), True
+        for path, value in values(file, _IMAGES, beside="usage"):
+            if path == _IMAGES and isinstance(value, str):
                 images += 1
-            elif path == "usage.cost":
-                cost = cost_of(value)
-            if images > _MOST_IMAGES:
-                raise UnreadableError(f"more than {_MOST_IMAGES} images in the answer")
+            elif path in _USAGE:
+                usage[path] = value
+            elif path == END:
+                whole = value
         if not images:
-            raise UnreadableError("no images in the answer")
-        return Accepted(200, (UpstreamImage(ImageState.READY),) * images, settled=cost)
+            raise UnreadableError("no whole image in the answer")
+        settled, elsewhere = _cost(usage)
+        ready = (UpstreamImage(ImageState.READY),) * images
+        return Accepted(200, ready, settled=settled, elsewhere=elsewhere, cut=not whole)
+
+    def read_error(self, status: int, body: bytes) -> Refused | None:
+        """Read OpenRouter's envelope, which may come with a 200."""
+        return inside(status, body, {}, _ERRORS, key=self._settings.api_key)
 
     def extract(self, file: BinaryIO, index: int, sink: Sink) -> None:
         """Decode the image at `index`, counted as `read_reply` does, into `sink`."""
-        images = (value for path, value in values(file) if _is_image(path, value))
-        image = next(islice(images, index, None), None)
-        if image is None:
-            raise UnreadableError(f"no image {index} in the answer")
-        write_base64(image, sink)
+        extract(file, _IMAGES, index, sink)
 
 
-def _used(key: Any) -> Decimal:
+def _model(item: Any) -> Any:
+    """Return an item whose id is an author and a slug, and leads nowhere else as a path."""
+    author, _, slug = name_of(item, "id").partition("/")
+    if not slug or {author, *slug.split("/")} & {"", ".", ".."}:
+        raise UnreadableError("a model without author and slug")
+    return item
+
+
+def _used(key: Any) -> Used:
     usage, elsewhere = cost_of(member(key, "usage")), cost_of(key.get("byok_usage", 0))
     if usage is None or elsewhere is None:
         raise UnreadableError("a usage that is no amount")
-    return usage + elsewhere
+    return Used(usage, elsewhere)
 
 
-def _is_image(path: str, value: Any) -> bool:
-    return path == "data.[].b64_json" and isinstance(value, str) and bool(value)
+def _cost(usage: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
+    """Return what a call cost here and elsewhere: the owner's own key at a model provider pays that provider's price.
+
+    `usage.cost` is then OpenRouter's own fee, which is 0 for most.
+    """
+    cost, upstream = cost_of(usage.get(_COST)), cost_of(usage.get(_UPSTREAM_COST))
+    if usage.get(_OWN_KEY) is True or (cost == 0 and upstream):
+        return cost or Decimal(0), upstream
+    return cost, Decimal(0)
 
 
 def _generation_id(headers: Mapping[str, str]) -> str | None:

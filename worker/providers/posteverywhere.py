@@ -1,8 +1,7 @@
 """PostEverywhere's wire (API v1): the answer is a media id, whose state is then asked for; a link may never come."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -10,14 +9,15 @@ from shared.lifecycle import ImageState, Outcome
 from worker.providers.amount import amount_of, cost_of
 from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
+    MOST_READ,
     Accepted,
     AccountFacts,
-    Again,
-    Candidate,
     FindBy,
-    Found,
+    Listed,
+    Page,
     PaidCall,
     Refused,
+    RetryRule,
     UnreadableError,
     UpstreamImage,
     WireSettings,
@@ -28,28 +28,28 @@ from worker.providers.contract import (
     readable,
     text_of,
 )
+from worker.providers.listed import id_of, offset_page, rows_of, time_of
 from worker.providers.receipt import receipt
-from worker.providers.refusals import NAMED, Row, moment, unreadable
+from worker.providers.refusals import NAMED, RefusalRule, unreadable
 
 _TITLE: Final = "PostEverywhere"
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    Row(400, None, "provider_rejected", _NO, Again.NEVER),
-    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
-    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
-    Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(404, NAMED, "not_found", _NO, Again.NEVER),
-    Row(409, None, "provider_rejected", _NO, Again.NEVER),
-    Row(415, None, "provider_rejected", _NO, Again.NEVER),
-    Row(422, None, "provider_rejected", _NO, Again.NEVER),
-    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
+    RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
+    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(404, NAMED, "not_found", _NO, RetryRule.NEVER),
+    RefusalRule(409, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(415, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
     # 500 and 503 say nothing about whether the image was made and its credits taken.
-    Row(500, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
-    Row(503, None, "provider_error", Outcome.UNKNOWN, Again.AFTER),
+    RefusalRule(500, None, "provider_error", Outcome.UNKNOWN, RetryRule.AFTER),
+    RefusalRule(503, None, "provider_error", Outcome.UNKNOWN, RetryRule.AFTER),
 )
-_ASKING_ERRORS: Final = (Row(404, "not_found", GONE, _NO, Again.NEVER), *_ERRORS)
+_ASKING_ERRORS: Final = (RefusalRule(404, "not_found", GONE, _NO, RetryRule.NEVER), *_ERRORS)
 _PAGE: Final = 100
-_MOST_PAGES: Final = 5  # of one look-up
 _STATES: Final = {"processing": ImageState.PROCESSING, "ready": ImageState.READY, "failed": ImageState.FAILED}
 
 
@@ -59,6 +59,7 @@ class PostEverywhere:
     poll_batch: ClassVar[int] = 100
     submit_batch: ClassVar[int] = 2
     find_by: ClassVar[FindBy] = "time"
+    most_pages: ClassVar[int] = 10  # of the 60 requests a minute
     inline: ClassVar[bool] = False
 
     def __init__(self, settings: WireSettings) -> None:
@@ -89,21 +90,14 @@ class PostEverywhere:
             if image.state is ImageState.PROCESSING or image.link is not None
         }
 
-    async def find(self, _call: PaidCall | None, since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
-        """List the media made since; rows show no prompt, so a single one is evidence and several are not."""
-        found: dict[str, Candidate] = {}
-        complete, whole = False, True
-        for page in range(_MOST_PAGES):
-            listed = await self._page(offset=page * _PAGE)
-            if isinstance(listed, Refused):
-                return listed
-            dated = readable(listed, lambda item: _made(_row(item)))
-            whole = whole and len(dated) == len(listed)
-            found.update({one.upstream_id: one for one in dated if one.made_at >= since})
-            complete = len(listed) < _PAGE or any(one.made_at < since for one in dated)
-            if complete:
-                break
-        return Found(tuple(found.values()), complete and whole)
+    async def page(self, following: str | None = None) -> Page | Refused:
+        """GET /media, newest first: rows show no prompt, and their size only once they are made."""
+        offset = int(following or 0)
+        listed = await self._rows(offset)
+        if isinstance(listed, Refused):
+            return listed
+        rows, pagination = listed
+        return offset_page(rows_of(rows, _made), pagination, offset)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /me: the credits that are left."""
@@ -119,10 +113,10 @@ class PostEverywhere:
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
-        page = await self._page()
-        return page if isinstance(page, Refused) else readable(page, _row)
+        listed = await self._rows(0)
+        return listed if isinstance(listed, Refused) else readable(listed[0], _row)
 
-    async def _page(self, *, offset: int = 0) -> list[Any] | Refused:
+    async def _rows(self, offset: int) -> tuple[list[Any], Any] | Refused:
         parameters = {"type": "image", "limit": _PAGE, "offset": offset}
         reply = await ask(self._settings, "/media", _ASKING_ERRORS, headers=self._headers, params=parameters)
         if isinstance(reply, Refused):
@@ -131,7 +125,7 @@ class PostEverywhere:
             data = member(read_json(reply.body), "data")
             # The documents call the rows `items`, the vendor's clients `media`.
             names = (name for name in ("items", "media") if isinstance(data, dict) and name in data)
-            return list_of(member(data, next(names, "items")))
+            return list_of(member(data, next(names, "items"))), data.get("pagination")
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -160,13 +154,15 @@ class PostEverywhere:
         with suppress(UnreadableError):
             # Never `thumbnail_url`: it is not the picture that was paid for.
             return UpstreamImage(state, upstream_id, link=link_of(item.get("url"), self._settings.base_url))
+        # The link may come later than the state.
         if self._settings.media_without_url == "succeed":
-            return UpstreamImage(ImageState.UPSTREAM_ONLY, upstream_id)
+            return UpstreamImage(ImageState.UPSTREAM_ONLY, upstream_id, sure=False)
         return UpstreamImage(
             ImageState.FAILED,
             upstream_id,
             error_code="result_not_downloadable",
             error="PostEverywhere gives no link to this picture; it lies in its media library",
+            sure=False,
         )
 
 
@@ -176,7 +172,8 @@ def _accepted(status: int, answer: Any) -> Accepted:
     if not isinstance(data, dict):
         raise UnreadableError("no media id in the answer")
     ids = data.get("media_ids")
-    listed = readable(ids, text_of) if isinstance(ids, list) else ()
+    given = ids if isinstance(ids, list) else []
+    listed = readable(given, text_of, most=MOST_READ)
     found = dict.fromkeys(listed or [text_of(data.get("media_id"))])
     images = tuple(UpstreamImage(ImageState.PROCESSING, upstream_id) for upstream_id in found)
     return Accepted(
@@ -185,6 +182,7 @@ def _accepted(status: int, answer: Any) -> Accepted:
         upstream_id=images[0].upstream_id,
         settled=cost_of(data.get("credits_used")),
         remaining=amount_of(data.get("credits_remaining")),
+        left_out=max(len(given) - len(images), 0),
     )
 
 
@@ -200,10 +198,13 @@ def _facts(profile: Any) -> AccountFacts:
     )
 
 
-def _made(row: tuple[str, Any]) -> Candidate:
-    upstream_id, item = row
-    made_at = moment(member(item, "created_at"))
-    return Candidate(upstream_id, made_at, width=_pixels(item.get("width")), height=_pixels(item.get("height")))
+def _made(item: dict[str, Any]) -> Listed:
+    return Listed(
+        id_of(item.get("media_id") or item.get("id")),
+        time_of(item.get("created_at")),
+        width=_pixels(item.get("width")),
+        height=_pixels(item.get("height")),
+    )
 
 
 def _pixels(value: Any) -> int | None:

@@ -2,17 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from pydantic import SecretStr
 
-from worker.paid_post import Lost, NotSent, Reply
 from worker.providers.contract import Accepted, InlineWire, Refused, UnreadableError, read_json
-from worker.providers.refusals import Row, refused, unread, unreadable, without_answer
+from worker.providers.inline_answer import beginning
+from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
+from worker.transport.paid_post import Lost, NotSent, PaidReply
+
+_ERROR_BYTES: Final = 256 * 1024  # an answer that is longer is no error's envelope
 
 
 def receipt(
-    result: Reply | NotSent | Lost, read: Callable[[int, Any], Accepted], table: Sequence[Row], *, key: SecretStr
+    result: PaidReply | NotSent | Lost,
+    read: Callable[[int, Any], Accepted],
+    table: Sequence[RefusalRule],
+    *,
+    key: SecretStr,
 ) -> Accepted | Refused:
     """Return what was bought, or why not. `read(status, answer)` raises `UnreadableError` where it finds no images.
 
@@ -22,22 +29,28 @@ def receipt(
         return without_answer(result)
     if result.status is not None and 200 <= result.status < 300:
         try:
-            return replace(read(result.status, read_json(result.body)), whole=isinstance(result, Reply))
+            return replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
         except UnreadableError as error:
-            return unreadable(result, error) if isinstance(result, Reply) else without_answer(result)
+            headers = result.headers if isinstance(result, PaidReply) else {}
+            if (told := inside(result.status, result.body, headers, table, key=key)) is None:
+                told = unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result)
+            return replace(told, body=result.body)
     return without_answer(result) if isinstance(result, Lost) else refused(result, table, key=key)
 
 
 def kept(answer: Accepted | Refused, wire: InlineWire, file: BinaryIO) -> Accepted | Refused:
     """Return what was bought by an inline call, from what its `submit` returned and what its sink was given.
 
-    A success that broke off is read all the same: if its JSON is whole, it is a receipt.
+    A success that broke off is read all the same: the images that are whole in it are bought. One that holds an error
+    in place of images is that error.
     """
     if answer.http_status is None or not 200 <= answer.http_status < 300:
         return answer
     try:
         read = wire.read_reply(file)
     except UnreadableError as error:
+        if (told := wire.read_error(answer.http_status, beginning(file, _ERROR_BYTES))) is not None:
+            return told
         return answer if isinstance(answer, Refused) else unread(answer.http_status, error)
     came = answer if isinstance(answer, Accepted) else Accepted(answer.http_status, (), whole=False)
     return replace(read, http_status=came.http_status, upstream_id=came.upstream_id, whole=came.whole)

@@ -6,35 +6,48 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from shared.lifecycle import Outcome
-from worker.fetch import retry_after_seconds
-from worker.paid_post import Lost, NotSent, Reply
-from worker.providers.contract import LONGEST_WAIT_SECONDS, Again, Refused, UnreadableError, read_json
+from worker.providers.contract import LONGEST_WAIT_SECONDS, Refused, RetryRule, UnreadableError, read_json
+from worker.providers.wording import MESSAGE_CHARS, line_of, web_address
+from worker.transport.download import retry_after_seconds
+from worker.transport.paid_post import Lost, NotSent, PaidReply
 
-_MESSAGE_CHARS: Final = 500
+_CODE_CHARS: Final = 100
 _EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
 _MILLISECONDS_FROM: Final = 100_000_000_000  # beyond it, a moment in milliseconds
+_STATUS: Final = re.compile(r"[45][0-9]{2}")
 _SECONDS: Final = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+_OWN_STATUS: Final = range(400, 600)
+# Words of the five documents that can mean nothing else than their status.
+_PLAIN_WORDS: Final = {
+    "unauthorized": 401,
+    "authentication_failed": 401,
+    "insufficient_credits": 402,
+    "insufficient_balance": 402,
+    "payment_required": 402,
+    "too_many_requests": 429,
+    "rate_limited": 429,
+    "rate_limit_exceeded": 429,
+}
+_NOT_BOUGHT: Final = frozenset({401, 402, 429})
 
 
 NAMED: Final = "*"
-"""In a `Row`: any code, but there must be one, so that a gateway's own page is not taken for the provider's word."""
+"""In a `RefusalRule`: any code, but there must be one: a gateway's own page is not the provider's word."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RefusalRule:
     """One line of a provider's error table; `upstream` None matches every answer of that status, `NAMED` any code."""
 
     status: int
     upstream: str | None
     code: str
     outcome: Outcome
-    again: Again
+    again: RetryRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +61,13 @@ class ErrorBody:
     after_seconds: float | None = None
 
 
-def refused(reply: Reply, table: Sequence[Row], *, key: SecretStr) -> Refused:
+def refused(reply: PaidReply, table: Sequence[RefusalRule], *, key: SecretStr) -> Refused:
     """Classify an error answer by `table`, first match; what no row names may have been bought.
 
     The message is the provider's, cut, and without our API `key` should it quote it.
     """
-    body = _error_body(reply)
-    row = next((row for row in table if _matches(row, reply.status, body.code)), None) or _unlisted(reply.status)
+    body = _error_body(reply, key)
+    row = _row(table, reply.status, body.code)
     again, code = _again(row, body)
     named = f" {body.code}" if body.code else ""
     message = f"HTTP {reply.status}{named}: {body.message or 'no message'}"
@@ -62,36 +75,89 @@ def refused(reply: Reply, table: Sequence[Row], *, key: SecretStr) -> Refused:
         outcome=row.outcome,
         again=again,
         code=code,
-        message=message.replace(key.get_secret_value(), "<the API key>")[:_MESSAGE_CHARS],
+        message=message[:MESSAGE_CHARS],
         http_status=reply.status,
         after_seconds=body.after_seconds if body.after_seconds is not None else retry_after(reply.headers),
         action_url=body.action_url,
     )
 
 
-def _matches(row: Row, status: int, code: str | None) -> bool:
+def inside(
+    status: int, content: bytes, headers: Mapping[str, str], table: Sequence[RefusalRule], *, key: SecretStr
+) -> Refused | None:
+    """Return the refusal in the body of a success, in the provider's own words; None where the body holds no error.
+
+    Whether it was bought is not known, unless the body itself names what can mean nothing else: 401, 402 or 429.
+    """
+    try:
+        body = read_json(content)
+    except UnreadableError:
+        return None
+    if not isinstance(body, dict) or not _tells_error(body):
+        return None
+    said = _told(body, key)
+    own = _own_status(body, said.code)
+    row = _row(table, own, said.code) if own in _NOT_BOUGHT else None
+    named = " ".join(dict.fromkeys(str(part) for part in (own, said.code) if part is not None))
+    message = f"HTTP {status} with an error inside: {named or 'no code'}: {said.message or 'no message'}"
+    outcome, again, code = Outcome.UNKNOWN, RetryRule.AFTER, "provider_error"
+    if row is not None and row.outcome is Outcome.REJECTED:
+        outcome, (again, code) = row.outcome, _again(row, said)
+    return Refused(
+        outcome=outcome,
+        again=again,
+        code=code,
+        message=message[:MESSAGE_CHARS],
+        http_status=status,
+        after_seconds=said.after_seconds if said.after_seconds is not None else retry_after(headers),
+        action_url=said.action_url,
+    )
+
+
+def _tells_error(body: Mapping[str, Any]) -> bool:
+    """Tell an error's envelope: `error` filled, `success` false, or Bloom's flat one with a status that is an error."""
+    error = body.get("error")
+    told = bool(error) if isinstance(error, dict | str) else False
+    return told or body.get("success") is False or (body.get("status") in _OWN_STATUS and "code" in body)
+
+
+def _own_status(body: Mapping[str, Any], code: str | None) -> int | None:
+    """Return the HTTP status that a body names itself, as a number or by a word that stands for one."""
+    error = _object(body.get("error")) or body
+    given = (error.get("status"), error.get("http_status"), error.get("code"))
+    numbers = (int(one) for one in given if isinstance(one, int) or (isinstance(one, str) and _STATUS.fullmatch(one)))
+    named = next((number for number in numbers if number in _OWN_STATUS), None)
+    return named if named is not None else _PLAIN_WORDS.get((code or "").casefold())
+
+
+def _row(table: Sequence[RefusalRule], status: int | None, code: str | None) -> RefusalRule:
+    found = (row for row in table if status is not None and _matches(row, status, code))
+    return next(found, None) or _unlisted(status or 0)
+
+
+def _matches(row: RefusalRule, status: int, code: str | None) -> bool:
     return row.status == status and (row.upstream in {None, code} or (row.upstream == NAMED and code is not None))
 
 
-def _again(row: Row, body: ErrorBody) -> tuple[Again, str]:
+def _again(row: RefusalRule, body: ErrorBody) -> tuple[RetryRule, str]:
     """Let the provider's own hint set when to try again; whether it was bought is not its to say."""
-    hinted = {None: row.again, True: Again.AFTER, False: Again.NEVER}[body.retryable]
-    if row.again is Again.RESUME or hinted is row.again:
+    hinted = {None: row.again, True: RetryRule.AFTER, False: RetryRule.NEVER}[body.retryable]
+    if row.again is RetryRule.RESUME or hinted is row.again:
         return row.again, row.code
     # The code says what becomes of the job, so a hint that changes that changes the code.
-    turned = "provider_unavailable" if hinted is Again.AFTER else "provider_rejected"
+    turned = "provider_unavailable" if hinted is RetryRule.AFTER else "provider_rejected"
     return hinted, turned if row.outcome is Outcome.REJECTED else row.code
 
 
 def without_answer(result: NotSent | Lost) -> Refused:
     """Say what a call that brought no whole answer means."""
     if isinstance(result, NotSent):
-        return Refused(Outcome.NOT_SENT, Again.AFTER, "provider_unreachable", result.reason)
+        return Refused(Outcome.NOT_SENT, RetryRule.AFTER, "provider_unreachable", result.reason)
     code = "answer_lost" if result.status is None else "answer_unreadable"
-    return Refused(Outcome.UNKNOWN, Again.AFTER, code, result.reason, http_status=result.status)
+    return Refused(Outcome.UNKNOWN, RetryRule.AFTER, code, result.reason, http_status=result.status)
 
 
-def unreadable(reply: Reply, error: UnreadableError) -> Refused:
+def unreadable(reply: PaidReply, error: UnreadableError) -> Refused:
     """Say what a success that cannot be read means: it may well have been bought."""
     return unread(reply.status, error)
 
@@ -99,7 +165,7 @@ def unreadable(reply: Reply, error: UnreadableError) -> Refused:
 def unread(status: int, error: UnreadableError) -> Refused:
     """Say the same of a success that was kept and has only its `status` left here."""
     message = f"HTTP {status}, but {error}"
-    return Refused(Outcome.UNKNOWN, Again.AFTER, "answer_unreadable", message, http_status=status)
+    return Refused(Outcome.UNKNOWN, RetryRule.AFTER, "answer_unreadable", message, http_status=status)
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
@@ -128,18 +194,18 @@ def moment(text: Any) -> datetime:
         raise UnreadableError("a time that is not ISO 8601") from None
 
 
-def _unlisted(status: int) -> Row:
+def _unlisted(status: int) -> RefusalRule:
     """Return what an answer means that no document names: it may have been bought.
 
     A redirect or an unknown path will meet every job alike: the account pauses instead of holding them one by one.
     """
     if 300 <= status < 400 or status in {404, 405}:
-        return Row(status, None, "account_address_wrong", Outcome.UNKNOWN, Again.RESUME)
-    again = Again.AFTER if status >= 500 or status == 408 else Again.NEVER
-    return Row(status, None, "provider_error", Outcome.UNKNOWN, again)
+        return RefusalRule(status, None, "account_address_wrong", Outcome.UNKNOWN, RetryRule.RESUME)
+    again = RetryRule.AFTER if status >= 500 or status == 408 else RetryRule.NEVER
+    return RefusalRule(status, None, "provider_error", Outcome.UNKNOWN, again)
 
 
-def _error_body(reply: Reply) -> ErrorBody:
+def _error_body(reply: PaidReply, key: SecretStr) -> ErrorBody:
     """Read the envelopes in use: flat, or nested in `error`, which may also be plain text."""
     if 300 <= reply.status < 400:
         return ErrorBody(message="a redirect, which is never followed; check the account's base URL")
@@ -149,25 +215,30 @@ def _error_body(reply: Reply) -> ErrorBody:
         return ErrorBody(message=str(fault))
     if not isinstance(body, dict):
         return ErrorBody(message="an error that is not an object")
+    return _told(body, key)
+
+
+def _told(body: Mapping[str, Any], key: SecretStr) -> ErrorBody:
     nested = body.get("error")
     error = nested if isinstance(nested, dict) else {"message": nested, **body}
     data = error.get("data")
     hint = _object(error.get("availability")) or error
     return ErrorBody(
-        code=_kind(error) or line_of(error.get("code")),
-        message=line_of(error.get("message")),
-        action_url=_web_address(data.get("action_url") if isinstance(data, dict) else None),
+        code=_kind(error, key) or line_of(error.get("code"), key, most=_CODE_CHARS),
+        message=line_of(error.get("message"), key),
+        action_url=web_address(data.get("action_url") if isinstance(data, dict) else None, key),
         retryable=hint["retryable"] if isinstance(hint.get("retryable"), bool) else None,
         after_seconds=_wait_in(hint),
     )
 
 
-def _kind(error: Mapping[str, Any]) -> str | None:
+def _kind(error: Mapping[str, Any], key: SecretStr) -> str | None:
     """Return OpenRouter's own word, which stands in `metadata` or beside it, where `code` repeats the HTTP status."""
     metadata = _object(error.get("metadata"))
     if "reasons" in metadata or "flagged_input" in metadata:
         return "moderation"
-    return line_of(metadata.get("error_type")) or line_of(error.get("error_type"))
+    words = (line_of(word, key, most=_CODE_CHARS) for word in (metadata.get("error_type"), error.get("error_type")))
+    return next(filter(None, words), None)
 
 
 def _wait_in(hint: Mapping[str, Any]) -> float | None:
@@ -184,18 +255,3 @@ def _seconds(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value < _EPOCH_FROM:
         return None
     return min(float(value), LONGEST_WAIT_SECONDS)
-
-
-def line_of(value: Any) -> str | None:
-    """Return text or a number as one printable line of a message's length; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return _UNPRINTABLE.sub(" ", str(value)).strip()[:_MESSAGE_CHARS] or None
-
-
-def _web_address(value: Any) -> str | None:
-    line = line_of(value)
-    try:
-        return line if line and urlsplit(line).scheme in {"http", "https"} else None
-    except ValueError:
-        return None

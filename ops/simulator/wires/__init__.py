@@ -1,6 +1,6 @@
 """The providers that the simulator speaks for: one package each, listed here."""
 
-from ops.simulator.exchange import Wire
+from ops.simulator.exchange import SimulatedWire
 from ops.simulator.wires.banatie import BanatieWire
 from ops.simulator.wires.bloom import BloomWire
 from ops.simulator.wires.getimg import GetimgWire
@@ -9,7 +9,7 @@ from ops.simulator.wires.posteverywhere import PostEverywhereWire
 from ops.simulator.world import World
 
 
-def wires_of(world: World) -> tuple[Wire, ...]:
+def wires_of(world: World) -> tuple[SimulatedWire, ...]:
     """Return every wire, sharing ``world``."""
     return (
         BloomWire(world),

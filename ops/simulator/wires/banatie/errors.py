@@ -1,6 +1,6 @@
 """Banatie's errors: codes and statuses of its API reference."""
 
-from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.replies import RefusalError, SimulatedReply
 
 _MESSAGES: dict[str, tuple[int, str]] = {
     "VALIDATION_ERROR": (400, "Invalid parameters"),
@@ -26,14 +26,14 @@ _USUAL = {
 }
 
 
-def error_reply(code: str, message: str = "", status: int = 0) -> Reply:
+def error_reply(code: str, message: str = "", status: int = 0) -> SimulatedReply:
     """Return ``{success: false, error: {message, code}}``."""
     known_status, known_message = _MESSAGES.get(code, (status, "Request failed"))
     error = {"message": message or known_message, "code": code}
-    return Reply.json(status or known_status, {"success": False, "error": error})
+    return SimulatedReply.json(status or known_status, {"success": False, "error": error})
 
 
-def usual_reply(status: int, code: str | None) -> Reply:
+def usual_reply(status: int, code: str | None) -> SimulatedReply:
     """Return the error that Banatie would most likely send with ``status``."""
     return error_reply(code or _USUAL.get(status, "INTERNAL_ERROR"), status=status)
 

@@ -6,20 +6,22 @@ from typing import Any
 
 from ops.simulator.clock import iso
 from ops.simulator.draws import digest, uuid4_like
-from ops.simulator.gallery import Picture
+from ops.simulator.gallery import DrawnPicture
 
 STATUSES = ("pending", "processing", "success", "failed")
 
 
 @dataclass(slots=True)
-class Generation:
+class BanatieGeneration:
     """One generation: pending until ``started`` and processing until ``ready`` (Unix seconds).
 
     ``failure`` is the message that it ends with, ``seconds`` its simulated length, ``image`` the id of its picture,
-    which stays the same when it is run again, ``runs`` how often it was.
+    which stays the same when it is run again, ``runs`` how often it was. ``number`` counts the generations; ``skew`` is
+    how many real seconds the provider's clock was ahead when this one was created.
     """
 
     id: str
+    number: int
     key: str
     prompt: str
     original: str
@@ -37,6 +39,7 @@ class Generation:
     seconds: float
     failure: str | None
     runs: int = 0
+    skew: float = 0.0
 
     def status_at(self, now: float) -> str:
         """Return pending, processing, success or failed."""
@@ -60,8 +63,8 @@ class Generation:
             "status": status,
             "outputImageId": self.image if status == "success" else None,
             "processingTimeMs": round(self.seconds * 1000) if ended else None,
-            "createdAt": iso(self.created),
-            "updatedAt": iso(self.ready if ended else self.updated),
+            "createdAt": iso(self.created + self.skew),
+            "updatedAt": iso((self.ready if ended else self.updated) + self.skew),
         }
 
     def full_json(self, now: float, output: dict[str, Any] | None) -> dict[str, Any]:
@@ -82,15 +85,27 @@ class Generation:
         return {**row, "meta": self.meta} if meta else row
 
 
+def stranger_json(now: float, status: str) -> dict[str, Any]:
+    """Return a list row of another's generation of which nothing else is known."""
+    unknown = ("prompt", "originalPrompt", "autoEnhance", "aspectRatio", "outputImageId", "processingTimeMs")
+    return {"id": "", **dict.fromkeys(unknown), "status": status, "createdAt": iso(now)}
+
+
 class Projects:
     """All generations by key, each of which is a project, in the order in which they were created."""
 
     def __init__(self) -> None:
-        self._by_key: dict[str, dict[str, Generation]] = {}
-        self._by_image: dict[tuple[str, str], Generation] = {}
+        self._by_key: dict[str, dict[str, BanatieGeneration]] = {}
+        self._by_image: dict[tuple[str, str], BanatieGeneration] = {}
         self._keys: dict[str, str] = {}
+        self._last = 0
 
-    def add(self, generation: Generation) -> None:
+    def next_number(self) -> int:
+        """Return the number of the next generation."""
+        self._last += 1
+        return self._last
+
+    def add(self, generation: BanatieGeneration) -> None:
         """Put a generation into its project, in place of the one with its id."""
         key = generation.key
         self._by_key.setdefault(key, {})[generation.id] = generation
@@ -102,19 +117,19 @@ class Projects:
         """Return the key whose project has this name."""
         return self._keys.get(name)
 
-    def owned(self, key: str, generation_id: str) -> Generation | None:
+    def owned(self, key: str, generation_id: str) -> BanatieGeneration | None:
         """Return the generation with this id if it belongs to ``key``."""
         return self._by_key.get(key, {}).get(generation_id)
 
-    def newest(self, key: str) -> Iterator[Generation]:
+    def newest(self, key: str) -> Iterator[BanatieGeneration]:
         """Return the generations of ``key``, newest first."""
         return iter(reversed(self._by_key.get(key, {}).values()))
 
-    def with_image(self, key: str, name: str) -> Generation | None:
+    def with_image(self, key: str, name: str) -> BanatieGeneration | None:
         """Return the generation whose image has this id or ``@alias``."""
         return self._by_image.get((key, name))
 
-    def remove(self, generation: Generation) -> None:
+    def remove(self, generation: BanatieGeneration) -> None:
         """Delete a generation; an image with an alias outlives it."""
         self._by_key[generation.key].pop(generation.id)
         if generation.alias is None:
@@ -127,7 +142,8 @@ class Projects:
     def load(self, state: dict[str, Any]) -> None:
         """Take over what ``dump`` returned."""
         for row in state["generations"]:
-            self.add(Generation(**row))
+            self.add(BanatieGeneration(**row))
+            self._last = max(self._last, row["number"])
 
     def reset(self) -> None:
         """Forget all generations."""
@@ -146,7 +162,7 @@ def project_name(key: str) -> str:
     return f"project-{digest(key).hex()[:8]}"
 
 
-def image_json(picture: Picture, url: str, size: int) -> dict[str, Any]:
+def image_json(picture: DrawnPicture, url: str, size: int) -> dict[str, Any]:
     """Return ``outputImage``; ``size`` is in bytes."""
     return {
         "id": picture.id,

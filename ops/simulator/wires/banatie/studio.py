@@ -2,14 +2,15 @@
 
 from decimal import Decimal
 
+from ops.simulator.config import BanatieSettings
 from ops.simulator.draws import between, uuid4_like
 from ops.simulator.exchange import Exchange
-from ops.simulator.gallery import Picture
+from ops.simulator.gallery import DrawnPicture
 from ops.simulator.marks import defect_in
 from ops.simulator.pictures import Sketch, size_for
 from ops.simulator.sale import Charge
 from ops.simulator.wires.banatie.errors import refuse
-from ops.simulator.wires.banatie.generations import Generation
+from ops.simulator.wires.banatie.generations import BanatieGeneration
 from ops.simulator.wires.banatie.submission import BanatieSubmission
 from ops.simulator.world import World
 
@@ -26,13 +27,17 @@ class Studio:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._settings = world.config.banatie
 
-    def create(self, wanted: BanatieSubmission, key: str, generation_id: str) -> Generation:
+    @property
+    def _settings(self) -> BanatieSettings:
+        return self._world.config.banatie
+
+    def create(self, wanted: BanatieSubmission, key: str, generation_id: str, number: int) -> BanatieGeneration:
         """Return a generation that has not been run."""
         now = self._world.clock.now()
-        return Generation(
+        return BanatieGeneration(
             id=generation_id,
+            number=number,
             key=key,
             prompt=wanted.prompt,
             original=wanted.original,
@@ -49,9 +54,10 @@ class Studio:
             ready=now,
             seconds=0,
             failure=None,
+            skew=self._settings.clock_seconds,
         )
 
-    def run(self, exchange: Exchange, generation: Generation, marks: frozenset[str]) -> None:
+    def run(self, exchange: Exchange, generation: BanatieGeneration, marks: frozenset[str]) -> None:
         """Start drawing, for the first time or again; raises ``RefusalError`` with a 402 for who has to pay first."""
         world, account = self._world, exchange.require_account()
         submission = f"{generation.id}/{generation.runs}" if generation.runs else generation.id
@@ -66,6 +72,6 @@ class Studio:
         size = size_for(generation.ratio, world.config.pixels)
         words = (generation.prompt, generation.template, generation.ratio)
         sketch = Sketch(world.config.seed, *words, generation.runs, *size, self._settings.image_format)
-        picture = Picture(generation.image, "banatie", generation.key, submission, sketch, generation.updated)
+        picture = DrawnPicture(generation.image, "banatie", generation.key, submission, sketch, generation.updated)
         picture.defect = defect_in(marks)
         world.gallery.add(picture)

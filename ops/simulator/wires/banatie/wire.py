@@ -7,15 +7,27 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
+from ops.simulator.bill import BillLine
 from ops.simulator.clock import iso
+from ops.simulator.config import BanatieSettings
 from ops.simulator.draws import uuid4_like
-from ops.simulator.exchange import Exchange, Operation
-from ops.simulator.gallery import Picture
+from ops.simulator.exchange import Exchange, Operation, Success
+from ops.simulator.files import download
+from ops.simulator.gallery import DrawnPicture
+from ops.simulator.lists import Lists
 from ops.simulator.marks import marks_in
-from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.replies import RefusalError, SimulatedReply
 from ops.simulator.windows import rate_headers, retry_after
 from ops.simulator.wires.banatie.errors import error_reply, refuse, usual_reply
-from ops.simulator.wires.banatie.generations import STATUSES, Generation, Projects, image_json, project_id, project_name
+from ops.simulator.wires.banatie.generations import (
+    STATUSES,
+    BanatieGeneration,
+    Projects,
+    image_json,
+    project_id,
+    project_name,
+    stranger_json,
+)
 from ops.simulator.wires.banatie.studio import Studio
 from ops.simulator.wires.banatie.submission import (
     enhanced,
@@ -28,6 +40,7 @@ from ops.simulator.world import World
 
 _API = "/banatie/api/v1"
 _CDN = "/banatie/cdn"
+_SUCCESS = Success(201, (("data", "id"),))
 _ORGANIZATION = "simulated"
 
 
@@ -38,15 +51,19 @@ class BanatieWire:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._settings = world.config.banatie
+        self._lists = Lists(world, self.name)
         self._projects = Projects()
         self._studio = Studio(world)
+
+    @property
+    def _settings(self) -> BanatieSettings:
+        return self._world.config.banatie
 
     def operations(self) -> Sequence[Operation]:
         """Return everything that this wire answers."""
         one = f"{_API}/generations/{{id}}"
         return (
-            Operation("POST", f"{_API}/generations", "submit", self._submit, pays=True),
+            Operation("POST", f"{_API}/generations", "submit", self._submit, pays=True, success=_SUCCESS),
             Operation("POST", f"{one}/regenerate", "regenerate", self._regenerate, pays=True),
             Operation("PUT", one, "update", self._update, pays=True),
             Operation("GET", one, "poll", self._get),
@@ -66,8 +83,12 @@ class BanatieWire:
         return operation.route
 
     def picture_of(self, exchange: Exchange) -> str | None:
-        """Return the id of the picture behind a CDN path, which may name it by alias."""
-        generation = self._behind(exchange)
+        """Return the id of the picture of a generation, or behind a CDN path, which may name it by alias."""
+        params, key = exchange.path_params, exchange.account.key if exchange.account else ""
+        if "project" in params:
+            generation = self._behind(exchange)
+        else:
+            generation = self._projects.owned(key, params.get("id", "").lower())
         return generation.image if generation else None
 
     def admit(self, exchange: Exchange) -> None:
@@ -88,15 +109,20 @@ class BanatieWire:
                 reply.headers["retry-after"] = retry_after(full, self._world.clock.now())
             raise RefusalError(reply)
 
-    def refusal(self, status: int, exchange: Exchange, code: str | None = None) -> Reply:  # noqa: ARG002 - no links here
+    def refusal(self, status: int, exchange: Exchange, code: str | None = None) -> SimulatedReply:  # noqa: ARG002 - no links here
         """Return Banatie's error of that status."""
         return usual_reply(status, code)
 
-    def decorate(self, exchange: Exchange, reply: Reply) -> None:
+    def id_of(self, line: BillLine) -> str:
+        """Return the generation's id, whichever of its runs the line is for."""
+        return line.submission_id.partition("/")[0]
+
+    def decorate(self, exchange: Exchange, reply: SimulatedReply) -> None:
         """Add the ``X-RateLimit-*`` headers."""
         window = self._world.accounts.tightest(exchange.require_account())
         if window is not None:
-            reply.headers.update(rate_headers(window, self._world.clock.now(), self._settings.rate_reset))
+            unit, skew = self._settings.rate_reset, self._world.skew(self.name)
+            reply.headers.update(rate_headers(window, self._world.clock.now(), unit, skew))
 
     def dump(self) -> dict[str, Any]:
         """Return all generations."""
@@ -110,7 +136,7 @@ class BanatieWire:
         """Forget all generations."""
         self._projects.reset()
 
-    async def _submit(self, exchange: Exchange) -> Reply:
+    async def _submit(self, exchange: Exchange) -> SimulatedReply:
         account, world = exchange.require_account(), self._world
         wanted = parse_submission(exchange.body)
         for reference in wanted.references:
@@ -121,29 +147,29 @@ class BanatieWire:
             raise refuse("ALIAS_CONFLICT")
         repetition = world.occurrence(self.name, account.key, exchange.body_sha256)
         root = (world.config.seed, self.name, account.key, exchange.body_sha256, repetition)
-        generation = self._studio.create(wanted, account.key, uuid4_like(*root))
+        generation = self._studio.create(wanted, account.key, uuid4_like(*root), self._projects.next_number())
         self._studio.run(exchange, generation, exchange.marks)
         self._projects.add(generation)
         return await self._started(exchange, generation, 201)
 
-    async def _started(self, exchange: Exchange, generation: Generation, status: int) -> Reply:
+    async def _started(self, exchange: Exchange, generation: BanatieGeneration, status: int) -> SimulatedReply:
         """Answer at once, or when the image is made; only then does the answer carry it."""
         clock = self._world.clock
         if self._settings.answer == "early":
-            return Reply.json(status, {"success": True, "data": generation.created_json(clock.now())})
+            return SimulatedReply.json(status, {"success": True, "data": generation.created_json(clock.now())})
         await clock.sleep_until(generation.ready)
         if generation.failure and self._settings.failure_status != status:
             return error_reply("GENERATION_FAILED", generation.failure)
         full = await self._full(exchange, generation)
-        return Reply.json(status, {"success": True, "data": {**full, "flowId": generation.flow}})
+        return SimulatedReply.json(status, {"success": True, "data": {**full, "flowId": generation.flow}})
 
-    async def _regenerate(self, exchange: Exchange) -> Reply:
+    async def _regenerate(self, exchange: Exchange) -> SimulatedReply:
         generation = self._owned(exchange)
         generation.runs += 1
         self._studio.run(exchange, generation, marks_in(generation.original))
         return await self._started(exchange, generation, 200)
 
-    async def _update(self, exchange: Exchange) -> Reply:
+    async def _update(self, exchange: Exchange) -> SimulatedReply:
         generation, document = self._owned(exchange), read_object(exchange.body)
         draft = replace(generation, updated=self._world.clock.now())
         if "prompt" in document:
@@ -160,12 +186,16 @@ class BanatieWire:
         self._projects.add(draft)
         if again:
             return await self._started(exchange, draft, 200)
-        return Reply.json(200, {"success": True, "data": await self._full(exchange, draft)})
+        return SimulatedReply.json(200, {"success": True, "data": await self._full(exchange, draft)})
 
-    async def _get(self, exchange: Exchange) -> Reply:
-        return Reply.json(200, {"success": True, "data": await self._full(exchange, self._owned(exchange))})
+    async def _get(self, exchange: Exchange) -> SimulatedReply:
+        row = self._echoed(await self._full(exchange, self._owned(exchange)))
+        return SimulatedReply.json(200, {"success": True, "data": row})
 
-    async def _list(self, exchange: Exchange) -> Reply:
+    def _echoed(self, row: dict[str, Any]) -> dict[str, Any]:
+        return self._lists.echoed(row, "prompt", "originalPrompt")
+
+    async def _list(self, exchange: Exchange) -> SimulatedReply:
         query, now, key = exchange.query, self._world.clock.now(), exchange.require_account().key
         status, flow = query.get("status"), exchange.path_params.get("flow") or query.get("flowId")
         if status is not None and status not in STATUSES:
@@ -173,26 +203,27 @@ class BanatieWire:
         limit, offset = _number(exchange, "limit", 20, 1, 100), _number(exchange, "offset", 0, 0, 10**9)
         found = [
             item
-            for item in self._projects.newest(key)
+            for item in self._lists.shown(self._projects.newest(key))
             if status in {None, item.status_at(now)} and flow in {None, item.flow}
         ]
-        page = islice(found, offset, offset + limit)
-        rows = [item.row_json(now, meta=self._settings.list_meta) for item in page]
+        page = islice(found, offset, offset + self._lists.page_size(limit))
+        rows = [self._echoed(item.row_json(now, meta=self._settings.list_meta)) for item in page]
         pages = {"limit": limit, "offset": offset, "total": len(found), "hasMore": offset + len(rows) < len(found)}
-        return Reply.json(200, {"success": True, "data": rows, "pagination": pages})
+        rows = self._lists.mixed(rows, stranger_json(now, status or "success"), "createdAt")
+        return SimulatedReply.json(200, {"success": True, "data": rows, "pagination": pages})
 
-    async def _delete(self, exchange: Exchange) -> Reply:
+    async def _delete(self, exchange: Exchange) -> SimulatedReply:
         generation = self._owned(exchange)
         self._projects.remove(generation)
         if generation.alias is None:
             self._world.gallery.remove(generation.image)
-        return Reply.json(200, {"success": True, "message": "Generation deleted"})
+        return SimulatedReply.json(200, {"success": True, "message": "Generation deleted"})
 
-    async def _image(self, exchange: Exchange) -> Reply:
+    async def _image(self, exchange: Exchange) -> SimulatedReply:
         key = exchange.require_account().key
         generation = self._projects.with_image(key, exchange.path_params["image"])
-        picture = self._finished(generation)
-        if generation is None or picture is None:
+        picture = self._finished(generation, self._world.clock.now())
+        if generation is None or picture is None or self._lists.lags(generation) or exchange.hides():
             return error_reply("IMAGE_NOT_FOUND")
         described = await self._described(exchange, picture)
         more = {
@@ -203,39 +234,40 @@ class BanatieWire:
             "alias": generation.alias,
             "focalPoint": None,
             "meta": generation.meta,
-            "createdAt": iso(generation.ready),
+            "createdAt": iso(generation.ready + generation.skew),
         }
-        return Reply.json(200, {"success": True, "data": {**described, **more}})
+        return SimulatedReply.json(200, {"success": True, "data": {**described, **more}})
 
-    async def _download(self, exchange: Exchange) -> Reply:
-        picture = self._finished(self._behind(exchange))
-        if picture is None:
+    async def _download(self, exchange: Exchange) -> SimulatedReply:
+        picture = self._finished(self._behind(exchange), self._world.clock.now())
+        if picture is None or exchange.hides():
             return error_reply("IMAGE_NOT_FOUND")
-        picture.downloads += 1
-        return Reply(200, await self._world.gallery.file(picture), picture.content_type)
+        return await download(self._world, exchange, picture)
 
-    async def _full(self, exchange: Exchange, generation: Generation) -> dict[str, Any]:
-        picture = self._finished(generation)
+    async def _full(self, exchange: Exchange, generation: BanatieGeneration) -> dict[str, Any]:
+        # One moment for all fields: a generation that ends between two readings would be a success without a picture.
+        now = self._world.clock.now()
+        picture = self._finished(generation, now)
         output = await self._described(exchange, picture) if picture else None
-        return generation.full_json(self._world.clock.now(), output)
+        return generation.full_json(now, output)
 
-    async def _described(self, exchange: Exchange, picture: Picture) -> dict[str, Any]:
+    async def _described(self, exchange: Exchange, picture: DrawnPicture) -> dict[str, Any]:
         url = f"{exchange.base_url}{_CDN}/{_ORGANIZATION}/{project_name(picture.key)}/img/{picture.id}"
         return image_json(picture, url, len(await self._world.gallery.file(picture)))
 
-    def _owned(self, exchange: Exchange) -> Generation:
+    def _owned(self, exchange: Exchange) -> BanatieGeneration:
         generation = self._projects.owned(exchange.require_account().key, exchange.path_params["id"].lower())
-        if generation is None:
+        if generation is None or self._lists.lags(generation) or exchange.hides():
             raise refuse("GENERATION_NOT_FOUND")
         return generation
 
-    def _behind(self, exchange: Exchange) -> Generation | None:
+    def _behind(self, exchange: Exchange) -> BanatieGeneration | None:
         params = exchange.path_params
         key = self._projects.key_of(params["project"])
         return None if key is None else self._projects.with_image(key, params["image"])
 
-    def _finished(self, generation: Generation | None) -> Picture | None:
-        if generation is None or generation.status_at(self._world.clock.now()) != "success":
+    def _finished(self, generation: BanatieGeneration | None, now: float) -> DrawnPicture | None:
+        if generation is None or generation.status_at(now) != "success":
             return None
         return self._world.gallery.get(generation.image)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.replies import RefusalError, SimulatedReply
 
 _MESSAGES: dict[str, tuple[int, str]] = {
     "SESSION_MISSING_BRAND_IMAGE": (400, "Brand session is not fully onboarded"),
@@ -38,10 +38,12 @@ class BloomErrors:
     def __init__(self, envelope: str) -> None:
         self._envelope = envelope
 
-    def reply(self, code: str, *, status: int = 0, message: str = "", data: Any = None, base_url: str = "") -> Reply:
+    def reply(
+        self, code: str, *, status: int = 0, message: str = "", data: Any = None, base_url: str = ""
+    ) -> SimulatedReply:
         """Return the error ``code``; both 402s carry ``data.action_url``."""
         defined = code in _MESSAGES
-        known_status, known_message = _MESSAGES.get(code) or _UNLISTED.get(code) or (status, "Request failed")
+        known_status, known_message = _MESSAGES.get(code) or _UNLISTED.get(code) or (status or 500, "Request failed")
         status = status or known_status
         error: dict[str, Any] = {
             "defined": defined,
@@ -55,10 +57,10 @@ class BloomErrors:
             error["data"] = data
         if self._envelope == "nested":
             error.pop("defined")
-            return Reply.json(status, {"error": error})
-        return Reply.json(status, error)
+            return SimulatedReply.json(status, {"error": error})
+        return SimulatedReply.json(status, error)
 
-    def usual(self, status: int, code: str | None, base_url: str) -> Reply:
+    def usual(self, status: int, code: str | None, base_url: str) -> SimulatedReply:
         """Return the error that Bloom would most likely send with ``status``."""
         unlisted = {number: name for name, (number, _) in _UNLISTED.items()}
         chosen = code or _USUAL.get(status) or unlisted.get(status, "INTERNAL_SERVER_ERROR")

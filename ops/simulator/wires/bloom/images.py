@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ops.simulator.clock import iso
-from ops.simulator.gallery import Picture
-from ops.simulator.wires.bloom.brands import WORKSPACE_NAME
+from ops.simulator.gallery import DrawnPicture
+from ops.simulator.wires.bloom.brands import READY_BRAND, WORKSPACE_NAME
 
 TERMINAL = {"completed", "failed"}
 
@@ -16,11 +16,12 @@ class BloomImage:
     """One image of one submission.
 
     It is pending until ``started`` and generating until ``ready`` (Unix seconds); nothing runs meanwhile.
-    ``fails`` makes it end as failed, with ``reason`` or without.
+    ``fails`` makes it end as failed, with ``reason`` or without. ``skew`` is how many real seconds the provider's clock
+    was ahead when the image was created.
     """
 
     id: str
-    sequence: int
+    number: int
     key: str
     brand: str
     group: str | None
@@ -29,6 +30,7 @@ class BloomImage:
     ready: float
     fails: bool
     reason: str | None
+    skew: float = 0.0
 
     def status_at(self, now: float) -> str:
         """Return pending, generating, completed or failed."""
@@ -39,7 +41,31 @@ class BloomImage:
         return "failed" if self.fails else "completed"
 
 
-def image_json(image: BloomImage, picture: Picture, now: float, url: str) -> dict[str, Any]:
+def stranger_json(now: float, brand: str | None) -> dict[str, Any]:
+    """Return a list row of another's image, with null wherever Bloom's document allows it."""
+    nullable = (
+        "failureReason",
+        "prompt",
+        "description",
+        "aspectRatio",
+        "width",
+        "height",
+        "variantGroupId",
+        "workspaceId",
+    )
+    return {
+        "id": "",
+        "source": "generated",
+        "status": "completed",
+        **dict.fromkeys(nullable),
+        "actionType": "generation",
+        "workspaceName": WORKSPACE_NAME,
+        "createdAt": iso(now),
+        "brandSessionId": brand or READY_BRAND,
+    }
+
+
+def image_json(image: BloomImage, picture: DrawnPicture, now: float, url: str) -> dict[str, Any]:
     """Return all fifteen fields of ``GET /images/{id}``, null until known."""
     status, sketch = image.status_at(now), picture.sketch
     done = status == "completed"
@@ -58,7 +84,7 @@ def image_json(image: BloomImage, picture: Picture, now: float, url: str) -> dic
         "variantGroupId": image.group,
         "workspaceId": None,
         "workspaceName": WORKSPACE_NAME,
-        "createdAt": iso(image.created),
+        "createdAt": iso(image.created + image.skew),
     }
 
 
@@ -70,7 +96,7 @@ class Shelf:
         self._by_key: dict[str, dict[str, BloomImage]] = {}
         self._last = 0
 
-    def next_sequence(self) -> int:
+    def next_number(self) -> int:
         """Return the place of the next image in its lists."""
         self._last += 1
         return self._last
@@ -102,7 +128,7 @@ class Shelf:
         if ids is None:
             return reversed(self._by_key.get(key, {}).values())
         owned = (self.owned(key, image_id) for image_id in ids)
-        return sorted((image for image in owned if image), key=lambda image: -image.sequence)
+        return sorted((image for image in owned if image), key=lambda image: -image.number)
 
     def dump(self) -> dict[str, Any]:
         """Return the shelf as JSON."""
@@ -121,12 +147,12 @@ class Shelf:
 
 
 def cut_page(
-    newest: Iterable[BloomImage], wanted: Callable[[BloomImage], bool], before: int | None, limit: int
+    images: Iterable[BloomImage], wanted: Callable[[BloomImage], bool], limit: int
 ) -> tuple[list[BloomImage], bool]:
-    """Return up to ``limit`` of the images older than ``before``, and whether there are more."""
+    """Return up to ``limit`` of the images that are wanted, and whether there are more."""
     found: list[BloomImage] = []
-    for image in newest:
-        if (before is None or image.sequence < before) and wanted(image):
+    for image in images:
+        if wanted(image):
             if len(found) == limit:
                 return found, True
             found.append(image)

@@ -29,14 +29,14 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A valid list request; ``ids`` is ``None`` without that filter."""
+    """A valid list request; ``ids`` is ``None`` without that filter, ``after`` the place of the last row shown."""
 
     ids: frozenset[str] | None
     brand: str | None
     workspace: str | None
     filters: dict[str, str]
     limit: int
-    before: int | None
+    after: int | None
     signed_urls: bool
 
     def wants(self, image: BloomImage, now: float) -> bool:
@@ -73,7 +73,7 @@ def parse_listing(query: QueryParams, errors: BloomErrors) -> Listing:
         workspace=query.get("workspaceId"),
         filters=filters,
         limit=_number(query, "limit", 50, 100, errors),
-        before=_cursor(query, errors),
+        after=_cursor(query, errors),
         signed_urls=_flag(query, "includeUrls", errors),
     )
 
@@ -86,16 +86,16 @@ def parse_ids(query: QueryParams, errors: BloomErrors) -> frozenset[str]:
     return frozenset(ids)
 
 
-def cursor_after(image: BloomImage) -> str:
-    """Return the opaque cursor of the page after ``image``."""
-    return base64.urlsafe_b64encode(f"before:{image.sequence}".encode()).decode()
+def cursor_after(place: int) -> str:
+    """Return the opaque cursor of the page after the row at ``place``."""
+    return base64.urlsafe_b64encode(f"after:{place}".encode()).decode()
 
 
 def _cursor(query: QueryParams, errors: BloomErrors) -> int | None:
     if not query.get("cursor"):
         return None
     try:
-        return int(base64.urlsafe_b64decode(query["cursor"]).decode().removeprefix("before:"))
+        return int(base64.urlsafe_b64decode(query["cursor"]).decode().removeprefix("after:"))
     except (ValueError, binascii.Error):
         raise errors.invalid("cursor", "is not one that this server gave out") from None
 

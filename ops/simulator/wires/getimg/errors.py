@@ -1,6 +1,6 @@
 """getimg's errors. The statuses are documented, the body is not: this is the pair of its video failures."""
 
-from ops.simulator.replies import Reply
+from ops.simulator.replies import SimulatedReply
 
 _USUAL: dict[int, tuple[str, str]] = {
     400: ("invalid_request", "The request is invalid"),
@@ -15,7 +15,7 @@ _USUAL: dict[int, tuple[str, str]] = {
 }
 
 
-def error_reply(status: int, code: str | None = None, message: str | None = None) -> Reply:
+def error_reply(status: int, code: str | None = None, message: str | None = None) -> SimulatedReply:
     """Return ``{"error": {"code": ..., "message": ...}}`` with what is usual for ``status``."""
     usual_code, usual_message = _USUAL.get(status, ("internal_error", "Internal server error"))
-    return Reply.json(status, {"error": {"code": code or usual_code, "message": message or usual_message}})
+    return SimulatedReply.json(status, {"error": {"code": code or usual_code, "message": message or usual_message}})

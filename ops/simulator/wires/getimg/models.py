@@ -12,7 +12,7 @@ _COMMON_RATIOS = ("1:1", "16:9", "9:16", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class GetimgModel:
     """One model; ``prices``: USD per image by resolution. The first ratio and resolution are the defaults."""
 
     id: str
@@ -53,15 +53,15 @@ class Model:
 MODELS = {
     model.id: model
     for model in (
-        Model(
+        GetimgModel(
             "seedream-5-lite",
             "Seedream 5 Lite",
             _COMMON_RATIOS,
             {"2K": Decimal("0.035"), "1K": Decimal("0.035"), "4K": Decimal("0.035")},
             14,
         ),
-        Model("sim-draft", "Simulated draft", ("1:1", "16:9", "9:16"), {"1K": Decimal("0.01")}, 0),
-        Model(
+        GetimgModel("sim-draft", "Simulated draft", ("1:1", "16:9", "9:16"), {"1K": Decimal("0.01")}, 0),
+        GetimgModel(
             "sim-photo",
             "Simulated photo",
             _COMMON_RATIOS,

@@ -9,7 +9,7 @@ from typing import Any
 
 from ops.simulator.replies import RefusalError
 from ops.simulator.wires.getimg.errors import error_reply
-from ops.simulator.wires.getimg.models import MODELS, Model
+from ops.simulator.wires.getimg.models import MODELS, GetimgModel
 
 MOST_PROMPT = 4096
 MOST_BODY = 25 * 1024 * 1024
@@ -22,7 +22,7 @@ _INLINE = ("data:image/png;base64,", "data:image/jpeg;base64,", "data:image/webp
 class GetimgSubmission:
     """A valid request."""
 
-    model: Model
+    model: GetimgModel
     prompt: str
     ratio: str
     resolution: str
@@ -67,7 +67,7 @@ def _one_of(document: dict[str, Any], name: str, allowed: tuple[str, ...], defau
     return str(value)
 
 
-def _check_references(images: Any, model: Model) -> None:
+def _check_references(images: Any, model: GetimgModel) -> None:
     if not isinstance(images, list):
         raise _invalid("images must be an array")
     if len(images) > model.most_references:

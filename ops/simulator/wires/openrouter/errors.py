@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.replies import RefusalError, SimulatedReply
 
 _USUAL: dict[int, tuple[str, str]] = {
     400: ("invalid_request", "Invalid request parameters"),
@@ -43,8 +43,12 @@ class OpenRouterErrors:
         message: str | None = None,
         metadata: dict[str, Any] | None = None,
         retry_seconds: float | None = None,
-    ) -> Reply:
-        """Return the error; ``retry_seconds`` says that a 404 or 503 is worth another try after that long."""
+    ) -> SimulatedReply:
+        """Return the error; a ``status`` of 0 is that of its type.
+
+        ``retry_seconds`` says that a 404 or 503 is worth another try after that long.
+        """
+        status = status or _status_of(error_type)
         usual_type, usual_message = _USUAL.get(status, ("unmapped", "Provider returned error"))
         kind = error_type or usual_type
         error: dict[str, Any] = {"code": status, "message": message or usual_message}
@@ -58,7 +62,7 @@ class OpenRouterErrors:
         if self._availability and status in _WITH_AVAILABILITY:
             retryable = _WITH_AVAILABILITY[status] or retry_seconds is not None
             error["availability"] = {"code": kind, "retryable": retryable, "retry_after": retry_seconds}
-        return Reply.json(status, {"error": error})
+        return SimulatedReply.json(status, {"error": error})
 
     def refuse(self, status: int, error_type: str | None = None, message: str | None = None) -> RefusalError:
         """Return the exception that answers with this error."""
@@ -79,3 +83,7 @@ class OpenRouterErrors:
         }
         message = "Your chosen model requires moderation and your input was flagged"
         return RefusalError(self.reply(403, "content_policy_violation", message, metadata))
+
+
+def _status_of(error_type: str | None) -> int:
+    return next((status for status, (kind, _) in _USUAL.items() if kind == error_type), 500)

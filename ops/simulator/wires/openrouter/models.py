@@ -15,7 +15,7 @@ _RASTER = ("png", "jpeg", "webp")
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class OpenRouterModel:
     """One model at one provider.
 
     ``prices``: USD per image by resolution, the first being the default; ``token_price``: USD per prompt token. The
@@ -94,8 +94,10 @@ def _tiers(one: str, two: str, four: str) -> dict[str, Decimal]:
 MODELS = {
     model.id: model
     for model in (
-        Model("bytedance-seed/seedream-4.5", "Seedream 4.5", "Bytedance", "bytedance", _tiers("0.05", "0.05", "0.05")),
-        Model(
+        OpenRouterModel(
+            "bytedance-seed/seedream-4.5", "Seedream 4.5", "Bytedance", "bytedance", _tiers("0.05", "0.05", "0.05")
+        ),
+        OpenRouterModel(
             "openai/gpt-image-1",
             "GPT Image 1",
             "OpenAI",
@@ -105,7 +107,7 @@ MODELS = {
             transparent=True,
             streams=True,
         ),
-        Model(
+        OpenRouterModel(
             "google/gemini-2.5-flash-image",
             "Gemini 2.5 Flash Image",
             "Google AI Studio",
@@ -115,7 +117,7 @@ MODELS = {
             most_images=1,
             most_references=3,
         ),
-        Model(
+        OpenRouterModel(
             "black-forest-labs/flux.2-pro",
             "FLUX.2 Pro",
             "Black Forest Labs",
@@ -124,7 +126,7 @@ MODELS = {
             most_images=1,
             passthrough=("steps", "guidance"),
         ),
-        Model(
+        OpenRouterModel(
             "sim/photo",
             "Simulated photo",
             "Simulator",
@@ -134,7 +136,11 @@ MODELS = {
             ratios=_EXTENDED,
             transparent=True,
         ),
-        Model("sim/single", "Simulated single", "Simulator", "simulator", {"1K": Decimal("0.01")}, most_images=1),
-        Model("sim/vector", "Simulated vector", "Simulator", "simulator", {"1K": Decimal("0.02")}, formats=("svg",)),
+        OpenRouterModel(
+            "sim/single", "Simulated single", "Simulator", "simulator", {"1K": Decimal("0.01")}, most_images=1
+        ),
+        OpenRouterModel(
+            "sim/vector", "Simulated vector", "Simulator", "simulator", {"1K": Decimal("0.02")}, formats=("svg",)
+        ),
     )
 }

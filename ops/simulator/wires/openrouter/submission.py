@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from ops.simulator.wires.openrouter.errors import OpenRouterErrors
-from ops.simulator.wires.openrouter.models import MODELS, Model
+from ops.simulator.wires.openrouter.models import MODELS, OpenRouterModel
 
 _ENUMS: dict[str, tuple[str, ...]] = {
     "aspect_ratio": (
@@ -32,7 +32,7 @@ _ROUTING = {"only", "order", "ignore", "sort", "allow_fallbacks", "options"}
 class OpenRouterSubmission:
     """A valid request; ``ratio`` is "width:height", ``seed`` the caller's own if there is one."""
 
-    model: Model
+    model: OpenRouterModel
     prompt: str
     count: int
     ratio: str
@@ -110,7 +110,7 @@ def _check_values(document: dict[str, Any], errors: OpenRouterErrors) -> None:
             raise errors.invalid(f"{name}: expected another type")
 
 
-def _check_references(references: list[Any], model: Model, errors: OpenRouterErrors) -> None:
+def _check_references(references: list[Any], model: OpenRouterModel, errors: OpenRouterErrors) -> None:
     if len(references) > model.most_references:
         raise errors.invalid(f"input_references: this model takes at most {model.most_references}")
     for number, item in enumerate(references):
@@ -120,7 +120,7 @@ def _check_references(references: list[Any], model: Model, errors: OpenRouterErr
             raise errors.invalid(f"input_references[{number}]: expected an image_url with an http(s) or data URL")
 
 
-def _check_routing(wanted: dict[str, Any], model: Model, errors: OpenRouterErrors) -> None:
+def _check_routing(wanted: dict[str, Any], model: OpenRouterModel, errors: OpenRouterErrors) -> None:
     unknown = set(wanted) - _ROUTING
     if unknown:
         raise errors.invalid(f"provider.{min(unknown)}: unrecognized")
@@ -133,7 +133,7 @@ def _check_routing(wanted: dict[str, Any], model: Model, errors: OpenRouterError
         raise errors.invalid(f"provider.options.{model.provider_slug}.{min(refused)}: not accepted by this endpoint")
 
 
-def _dimensions(document: dict[str, Any], model: Model, errors: OpenRouterErrors) -> tuple[str, str]:
+def _dimensions(document: dict[str, Any], model: OpenRouterModel, errors: OpenRouterErrors) -> tuple[str, str]:
     """Return ratio and resolution; pixels in ``size`` are authoritative, a tier there is a resolution."""
     ratio, resolution, size = document.get("aspect_ratio"), document.get("resolution"), document.get("size")
     pixels = _PIXELS.fullmatch(size or "")
@@ -157,7 +157,7 @@ def _value(ratio: str) -> Fraction | None:
     return Fraction(across) / Fraction(down)
 
 
-def _clamped(ratio: str | None, model: Model) -> str:
+def _clamped(ratio: str | None, model: OpenRouterModel) -> str:
     """Return the nearest ratio that the model has: providers clamp to their subset."""
     if ratio in model.ratios:
         return ratio
@@ -167,7 +167,7 @@ def _clamped(ratio: str | None, model: Model) -> str:
     return min(model.ratios, key=lambda known: abs((_value(known) or value) - value))
 
 
-def _supported(tier: str | None, model: Model) -> str:
+def _supported(tier: str | None, model: OpenRouterModel) -> str:
     if tier is None:
         return next(iter(model.prices))
     return tier if tier in model.prices else max(model.prices, key=lambda name: _TIERS[name])

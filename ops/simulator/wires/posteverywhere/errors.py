@@ -5,7 +5,7 @@ from typing import Any
 from ops.simulator.clock import iso
 from ops.simulator.draws import digest
 from ops.simulator.exchange import Exchange
-from ops.simulator.replies import RefusalError, Reply
+from ops.simulator.replies import RefusalError, SimulatedReply
 
 _MESSAGES: dict[str, tuple[int, str]] = {
     "validation_error": (400, "The request is invalid"),
@@ -37,14 +37,18 @@ _TRANSIENT = (429, 500)
 
 
 class Envelope:
-    """Wraps data and errors as every answer does; ``retryable`` adds that field to errors."""
+    """Wraps data and errors as every answer does; ``retryable`` adds that field to errors.
 
-    def __init__(self, *, retryable: bool) -> None:
+    ``skew`` is how many real seconds the provider's clock is ahead of true time.
+    """
+
+    def __init__(self, *, retryable: bool, skew: float) -> None:
         self._retryable = retryable
+        self._skew = skew
 
-    def data(self, status: int, data: Any, exchange: Exchange) -> Reply:
+    def data(self, status: int, data: Any, exchange: Exchange) -> SimulatedReply:
         """Return ``{data, error: null, meta}``."""
-        return Reply.json(status, {"data": data, "error": None, "meta": _meta(exchange)})
+        return SimulatedReply.json(status, {"data": data, "error": None, "meta": self._meta(exchange)})
 
     def error(
         self,
@@ -54,18 +58,18 @@ class Envelope:
         status: int = 0,
         message: str = "",
         details: dict[str, Any] | None = None,
-    ) -> Reply:
+    ) -> SimulatedReply:
         """Return ``{data: null, error, meta}`` for ``code``."""
-        known_status, known_message = _MESSAGES.get(code, (status, "Request failed"))
+        known_status, known_message = _MESSAGES.get(code, (status or 500, "Request failed"))
         status = status or known_status
         error: dict[str, Any] = {"message": message or known_message, "code": code}
         if self._retryable:
             error["retryable"] = status == _TRANSIENT[0] or status >= _TRANSIENT[1]
         if details:
             error["details"] = details
-        return Reply.json(status, {"data": None, "error": error, "meta": _meta(exchange)})
+        return SimulatedReply.json(status, {"data": None, "error": error, "meta": self._meta(exchange)})
 
-    def usual(self, status: int, code: str | None, exchange: Exchange) -> Reply:
+    def usual(self, status: int, code: str | None, exchange: Exchange) -> SimulatedReply:
         """Return the error that PostEverywhere would most likely send with ``status``."""
         return self.error(code or _USUAL.get(status, "internal_error"), exchange, status=status)
 
@@ -75,7 +79,6 @@ class Envelope:
         """Return the exception that answers with ``code``."""
         return RefusalError(self.error(code, exchange, message=message, details=details))
 
-
-def _meta(exchange: Exchange) -> dict[str, str]:
-    request = digest("request", exchange.id, exchange.path).hex()[:8]
-    return {"request_id": request, "timestamp": iso(exchange.time)}
+    def _meta(self, exchange: Exchange) -> dict[str, str]:
+        request = digest("request", exchange.id, exchange.path).hex()[:8]
+        return {"request_id": request, "timestamp": iso(exchange.time + self._skew)}

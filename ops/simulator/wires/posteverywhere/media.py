@@ -5,18 +5,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ops.simulator.clock import iso
-from ops.simulator.gallery import Picture
+from ops.simulator.gallery import DrawnPicture
 
 
 @dataclass(slots=True)
 class Media:
-    """One image in the library: processing until ``ready`` (Unix seconds), then ready, or failed if it ``fails``."""
+    """One image in the library: processing until ``ready`` (Unix seconds), then ready, or failed if it ``fails``.
+
+    ``number`` counts the images of the library; ``skew`` is how many real seconds the provider's clock was ahead when
+    the image was made.
+    """
 
     id: str
+    number: int
     key: str
     created: float
     ready: float
     fails: bool
+    skew: float = 0.0
 
     def status_at(self, now: float) -> str:
         """Return processing, ready or failed."""
@@ -25,7 +31,7 @@ class Media:
         return "failed" if self.fails else "ready"
 
 
-def media_json(media: Media, picture: Picture, now: float, size: int | None, status_field: str) -> dict[str, Any]:
+def media_json(media: Media, picture: DrawnPicture, now: float, size: int | None, status_field: str) -> dict[str, Any]:
     """Return the fields of a list row; ``size`` is in bytes, those of a file that is not ready are null."""
     status = media.status_at(now)
     done = status == "ready"
@@ -39,8 +45,14 @@ def media_json(media: Media, picture: Picture, now: float, size: int | None, sta
         "width": picture.sketch.width if done else None,
         "height": picture.sketch.height if done else None,
         "duration": None,
-        "created_at": iso(media.created),
+        "created_at": iso(media.created + media.skew),
     }
+
+
+def stranger_json(now: float, status_field: str) -> dict[str, Any]:
+    """Return a list row of another's image of which nothing else is known."""
+    unknown = ("filename", "content_type", "size", "width", "height", "duration")
+    return {"media_id": "", status_field: "ready", "type": "image", **dict.fromkeys(unknown), "created_at": iso(now)}
 
 
 class Library:
@@ -48,6 +60,12 @@ class Library:
 
     def __init__(self) -> None:
         self._by_key: dict[str, dict[str, Media]] = {}
+        self._last = 0
+
+    def next_number(self) -> int:
+        """Return the number of the next image."""
+        self._last += 1
+        return self._last
 
     def add(self, media: Media) -> None:
         """Put an image into its owner's library."""
@@ -77,6 +95,7 @@ class Library:
         """Take over what ``dump`` returned."""
         for row in state["media"]:
             self.add(Media(**row))
+            self._last = max(self._last, row["number"])
 
     def reset(self) -> None:
         """Forget all images."""

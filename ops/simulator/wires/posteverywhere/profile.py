@@ -3,13 +3,13 @@
 from decimal import Decimal
 from typing import Any
 
-from ops.simulator.accounts import Account
+from ops.simulator.accounts import SimulatedAccount
 from ops.simulator.draws import uuid4_like
 
 _EPOCH = "2026-01-01T00:00:00.000Z"
 
 
-def profile_json(account: Account, spent: Decimal) -> dict[str, Any]:
+def profile_json(account: SimulatedAccount, spent: Decimal) -> dict[str, Any]:
     """Return the profile; ``spent`` are the credits used, and limit minus used is what is left."""
     entitled = not account.terms.payment_required
     scopes = ["read", "write"] if account.terms.forbidden else ["read", "write", "ai"]

@@ -1,7 +1,6 @@
 """Acme's wire: submit, then ask for one picture at a time."""
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from shared.lifecycle import ImageState, Outcome
@@ -9,11 +8,10 @@ from worker.providers.asking import ask
 from worker.providers.contract import (
     Accepted,
     AccountFacts,
-    Again,
     FindBy,
-    Found,
     PaidCall,
     Refused,
+    RetryRule,
     UnreadableError,
     UpstreamImage,
     WireSettings,
@@ -23,16 +21,16 @@ from worker.providers.contract import (
     text_of,
 )
 from worker.providers.receipt import receipt
-from worker.providers.refusals import Row, unreadable
+from worker.providers.refusals import RefusalRule, unreadable
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    Row(400, None, "provider_rejected", _NO, Again.NEVER),
-    Row(401, None, "account_unauthorized", _NO, Again.RESUME),
-    Row(402, None, "account_out_of_credit", _NO, Again.RESUME),
-    Row(403, None, "account_forbidden", _NO, Again.RESUME),
-    Row(422, None, "provider_rejected", _NO, Again.NEVER),
-    Row(429, None, "rate_limited", _NO, Again.AFTER),
+    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
+    RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
+    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
 )
 _STATES: Final = {"pending": ImageState.PENDING, "success": ImageState.READY, "failed": ImageState.FAILED}
 
@@ -63,9 +61,6 @@ class Acme:
             return {upstream_id: self._image(member(read_json(reply.body), "data"), upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
-
-    async def find(self, _call: PaidCall | None, _since: datetime, _owned: Collection[str] = ()) -> Found | Refused:
-        return Found((), complete=False)
 
     async def account(self) -> AccountFacts | Refused:
         return AccountFacts(None)

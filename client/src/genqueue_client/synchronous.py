@@ -1,0 +1,246 @@
+"""The client for programs without an event loop."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from genqueue_client import calls
+from genqueue_client.calls import Call, Reference, Rows, Upload
+from genqueue_client.documents import Added, BatchFacts, BatchLine, JobFacts, JobLine, added, batch_line, job_line, page
+from genqueue_client.errors import NotEndedError, UnreachableError
+
+
+class Job(JobFacts):
+    """A job, and what can be done with it. `wait` and `refresh` bring it up to date in place."""
+
+    def __init__(self, client: Client, document: dict[str, Any]) -> None:
+        super().__init__(document)
+        self._client = client
+
+    def refresh(self) -> Job:
+        """Ask for its state now."""
+        self.document = self._client.document(calls.job(self.id))
+        return self
+
+    def wait(self, timeout: float = 600.0) -> Job:
+        """Wait until it has ended or is held, at most `timeout` seconds; raises `NotEndedError`."""
+        end = time.monotonic() + timeout
+        while not (self.ended or self.held):
+            left = end - time.monotonic()
+            if left <= 0:
+                raise NotEndedError(f"{self!r} has not ended within {timeout:g} s")
+            self.document = self._client.document(calls.job(self.id, min(left, calls.LONGEST_WAIT)))
+        return self
+
+    def cancel(self) -> Job:
+        """Cancel it: free if nothing is bought yet; else it is followed, and its images are kept."""
+        self._client.document(calls.cancel(self.id))
+        return self.refresh()
+
+
+class Batch(BatchFacts):
+    """A batch, and what can be done with it."""
+
+    def __init__(self, client: Client, document: dict[str, Any]) -> None:
+        super().__init__(document)
+        self._client = client
+
+    def refresh(self) -> Batch:
+        """Ask for its counts now."""
+        self.document = self._client.document(calls.batch(self.name))
+        return self
+
+    def wait(self, timeout: float = 86_400.0) -> Batch:
+        """Wait until every job has ended or is held, at most `timeout` seconds; raises `NotEndedError`."""
+        end = time.monotonic() + timeout
+        while not self.settled:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise NotEndedError(f"{self!r} has not settled within {timeout:g} s")
+            self.document = self._client.document(calls.batch(self.name, min(left, calls.LONGEST_WAIT)))
+        return self
+
+    def cancel(self) -> Batch:
+        """Cancel every job that has not ended."""
+        self._client.document(calls.cancel_batch(self.name))
+        return self.refresh()
+
+
+class Client:
+    """A connection to genqueue's HTTP API at `url`; `token` is none in a trial.
+
+    A request waits `timeout` seconds for an answer, and is tried `tries` times: after a lost connection, a 429 or a
+    5xx, with growing waits. `transport` replaces httpx's own. Use it as a context manager, or `close` it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        tries: int = 6,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._timeout = timeout
+        self._tries = tries
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def submit(
+        self,
+        *,
+        provider: str,
+        prompt: str,
+        custom_id: str | None = None,
+        batch: str | None = None,
+        model: str | None = None,
+        aspect_ratio: str | None = None,
+        size: str | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+        output_format: str | None = None,
+        references: Sequence[Reference] = (),
+        options: Mapping[str, Any] | None = None,
+        priority: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        wait: float = 0.0,
+    ) -> Job:
+        """Order one job, and wait up to `wait` seconds for its end. The same `custom_id` again is the same job.
+
+        Raises `RowsInvalidError`, `ConflictError`, `CapReachedError` and other `ApiError`s, and `UnreachableError`.
+        """
+        row = {name: value for name, value in locals().items() if name not in {"self", "references", "wait"}}
+        return Job(self, self.document(calls.submit(row, references, wait)))
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id; raises `NotFoundError`."""
+        return Job(self, self.document(calls.job(job_id)))
+
+    def read(self, job: Job, index: int = 0) -> bytes:
+        """Return the bytes of an image; raises `NotFoundError` if it is not stored."""
+        response = self.send(calls.image(job.id, index), follow=True)
+        calls.check(response)
+        return response.content
+
+    def batch(self, name: str) -> Batch:
+        """Return a batch; raises `NotFoundError`."""
+        return Batch(self, self.document(calls.batch(name)))
+
+    def batches(self) -> Iterator[BatchLine]:
+        """Yield every batch that the token may touch, oldest first."""
+        return map(batch_line, self._items("/v1/batches"))
+
+    def jobs(self, batch: str, *, state: str | None = None) -> Iterator[JobLine]:
+        """Yield the jobs of a batch, or those in one state, in the order they were added."""
+        return map(job_line, self._items("/v1/jobs", batch=batch, state=state))
+
+    def results(self, batch: str, *, links: bool = True) -> Iterator[dict[str, Any]]:
+        """Yield one row for each image of a batch; with `links`, each has a `url` that lives an hour.
+
+        A stream that breaks off is resumed; no row comes twice.
+        """
+        found, tries = calls.Results(), 0
+        while True:
+            call = calls.results(batch, found.after, links=links)
+            try:
+                with self._http.stream(call.method, call.path, params=call.params) as response:
+                    if not response.is_success:
+                        response.read()
+                    if response.is_success or calls.pause(tries + 1, response) is None or tries + 1 >= self._tries:
+                        calls.check(response)
+                        for line in response.iter_lines():
+                            yield from found.take(line)
+                            tries = 0
+                        yield from found.rest()
+                        return
+            except httpx.TransportError as error:
+                found.broke()
+                if tries + 1 >= self._tries:
+                    raise UnreachableError(
+                        f"the results broke off {tries + 1} times: {type(error).__name__}"
+                    ) from error
+            tries += 1
+            time.sleep(calls.pause(tries, None) or 0)
+
+    def upload(
+        self,
+        batch: str,
+        rows: str | os.PathLike[str] | bytes | Rows,
+        *,
+        provider: str | None = None,
+        content_type: str | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Added:
+        """Add a prompt file (its path or bytes), or rows, to a batch: all of them, or none.
+
+        `progress(sent, total)` is called with bytes as they go. Raises as `submit`.
+        """
+        prepared = calls.upload(batch, rows, provider=provider, content_type=content_type)
+        return added(calls.read(self.send(prepared.call, body=lambda: _told(prepared, progress))))
+
+    def document(self, call: Call) -> dict[str, Any]:
+        """Send a request and return its answer's document; raises `ApiError` and `UnreachableError`."""
+        return calls.read(self.send(call))
+
+    def send(
+        self, call: Call, *, follow: bool = False, body: Callable[[], Iterator[bytes]] | None = None
+    ) -> httpx.Response:
+        """Send a request until an answer is final or the tries are used up; raises `UnreachableError`."""
+        for tries in range(1, self._tries + 1):
+            response, lost = None, None
+            try:
+                response = self._http.request(
+                    call.method,
+                    call.path,
+                    params=call.params,
+                    json=call.json,
+                    content=body() if body else None,
+                    headers=call.headers,
+                    follow_redirects=follow,
+                    timeout=self._timeout + call.wait,
+                )
+            except httpx.TransportError as error:
+                lost = error
+            seconds = calls.pause(tries, response)
+            if response is not None and (seconds is None or tries == self._tries):
+                return response
+            if tries < self._tries:
+                time.sleep(seconds or 0)
+        raise UnreachableError(f"no answer after {self._tries} tries: {type(lost).__name__}") from lost
+
+    def _items(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
+        cursor = None
+        while True:
+            found = page(self.document(calls.listing(path, cursor, **filters)))
+            yield from found.items
+            if found.next_cursor is None:
+                return
+            cursor = found.next_cursor
+
+
+def _told(upload: Upload, progress: Callable[[int, int], object] | None) -> Iterator[bytes]:
+    sent, size = 0, upload.size
+    for piece in upload.pieces():
+        yield piece
+        sent += len(piece)
+        if progress is not None:
+            progress(sent, size)

@@ -1,0 +1,322 @@
+"""What a person decides about jobs: cancel, retry, resolve; each shown first by a dry run, which prints a confirmation.
+
+Whatever may pay a second time needs the scope `money:spend`, and the confirmation of a dry run: then exactly the jobs
+that were shown are acted on.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Depends, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from producer.api.access import Caller, needs
+from producer.api.jobs import batch_name
+from producer.api.paths import NAME
+from producer.api.problems import ProblemError
+from producer.api.shown import Amount, Shown, answer
+from producer.client.bulk import Done
+from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
+from producer.money import amount_in, parse_caps
+from shared import catalog
+from shared.db.jobs import bulk
+from shared.db.jobs.bulk import Target
+from shared.db.jobs.retry import BUY_AGAIN
+from shared.policies import OnUnknown
+from shared.tokens import Scope
+
+router = APIRouter(tags=["deciding"])
+_MOST_DEADLINE: Final = 10 * 365 * 86_400.0
+_PAID_BEFORE: Final = "bought before; `buy_again` pays a second time"
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """Whether to act or only to show, and what the caller was shown before."""
+
+    dry_run: Annotated[bool, Query(description="true: change nothing, and say what would happen")] = False
+    confirm: Annotated[
+        str | None, Query(max_length=100, description="`confirm` of a dry run: do exactly what it showed")
+    ] = None
+
+
+How = Annotated[_How, Depends(_How)]
+
+
+class FilterBody(BaseModel):
+    """Which jobs of a batch are meant; for one job, nothing."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    error_code: str | None = Field(None, max_length=100, pattern=r"^[a-z_]+$")
+
+
+class RetryBody(FilterBody):
+    """`buy_again`: also buy jobs that were bought before and can no longer be collected."""
+
+    buy_again: bool = False
+
+
+class ResolveBody(FilterBody):
+    """What becomes of held jobs whose answer was lost. `charged`: what the provider charged for each lost call."""
+
+    decision: Literal["resend", "fail"]
+    charged: str | None = Field(None, max_length=40, description="an amount such as 0.035; leave out if unknown")
+
+
+class Group(Shown):
+    """Jobs of one account with one reason, and what would happen to them."""
+
+    account: str
+    reason: str
+    act: str
+    jobs: int
+
+
+class Planned(Shown):
+    """A dry run. `confirm` stands for exactly these jobs in exactly this state."""
+
+    jobs: int
+    groups: list[Group]
+    left_alone: dict[str, int] = Field(description="reason -> jobs that match and would not change")
+    second_charge: dict[str, Amount] = Field(description="unit -> the most that could be paid a second time")
+    second_charge_unpriced: int = Field(description="calls of unknown price among them")
+    confirm: str
+
+
+class DoneShown(Shown):
+    """What was done, by act or by new state, and how many jobs had changed since they were looked at."""
+
+    done: dict[str, int]
+    changed_meanwhile: int
+
+
+class BatchTermsBody(BaseModel):
+    """New terms of a batch. `max_cost` by provider in its unit; an empty object removes every cap."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    on_unknown: OnUnknown | None = None
+    max_cost: dict[str, str] | None = Field(None, max_length=20)
+    priority: int | None = Field(None, ge=PRIORITY_MIN, le=PRIORITY_MAX)
+    deadline_seconds: float | None = Field(
+        None, gt=0, le=_MOST_DEADLINE, allow_inf_nan=False, description="from now; then its queued jobs buy nothing"
+    )
+
+
+class SteeredShown(Shown):
+    """Whether a batch is held now, and how many jobs that moved out of the line or back into it."""
+
+    name: str
+    held: bool
+    jobs: int
+
+
+class BatchTermsShown(Shown):
+    """The terms of a batch now."""
+
+    name: str
+    on_unknown: str
+    max_cost: dict[str, Amount]
+
+
+@dataclass(frozen=True, slots=True)
+class _Preview:
+    """What a dry run shows; `paying` are the jobs that may be paid for a second time."""
+
+    act: str
+    targets: Sequence[Target]
+    at: Any
+    left: Sequence[tuple[str, int]] = ()
+    paying: Sequence[Target] = ()
+
+    @property
+    def confirm(self) -> str:
+        return bulk.token(self.act, self.targets, self.at)
+
+    def shown(self) -> Planned:
+        charge = bulk.second_charge(self.paying)
+        groups = Counter((one.account, one.reason, one.act) for one in self.targets)
+        return Planned(
+            jobs=len(self.targets),
+            groups=[Group(account=a, reason=r, act=act, jobs=n) for (a, r, act), n in sorted(groups.items())],
+            left_alone=dict(self.left),
+            second_charge=charge.amounts,
+            second_charge_unpriced=charge.unpriced,
+            confirm=self.confirm,
+        )
+
+    def require(self, caller: Caller, confirm: str | None) -> None:
+        """Raise `ProblemError` unless the caller may do exactly this; counts a second charge against its cap."""
+        if confirm is not None and not bulk.is_of(confirm, self.act, self.targets):
+            how = bulk.difference(confirm, self.targets) or "that is no confirmation of a dry run"
+            raise ProblemError("changed_meanwhile", how)
+        if not self.paying:
+            return
+        if not caller.token.allows(Scope.MONEY_SPEND):
+            raise ProblemError("scope_missing", f"this may pay twice, and needs the scope {Scope.MONEY_SPEND}")
+        if confirm is None:
+            raise ProblemError("confirmation_required")
+        caller.client.spend_again(caller.token, self.paying)
+
+
+@router.post("/v1/jobs/{job_id}:cancel", responses={200: {"model": DoneShown | Planned}})
+def cancel_job(caller: Annotated[Caller, needs(Scope.JOBS_WRITE)], job_id: UUID, how: How) -> Response:
+    """Cancel a job: free if nothing is bought yet; else its purchase is followed, stored, and it ends as cancelled."""
+    caller.job(job_id)
+    return _cancel(caller, {"job": job_id}, how)
+
+
+@router.post("/v1/batches/{name}:cancel", responses={200: {"model": DoneShown | Planned}})
+def cancel_batch(
+    caller: Annotated[Caller, needs(Scope.JOBS_WRITE)],
+    name: str,
+    how: How,
+    body: Annotated[FilterBody | None, Body()] = None,
+) -> Response:
+    """Cancel every job of a batch that has not ended."""
+    which = {"batch": batch_name(caller, name), "code": body.error_code if body else None}
+    return _cancel(caller, which, how)
+
+
+@router.post("/v1/jobs/{job_id}:retry", responses={200: {"model": DoneShown | Planned}})
+def retry_job(
+    caller: Annotated[Caller, needs(Scope.JOBS_WRITE)],
+    job_id: UUID,
+    how: How,
+    body: Annotated[RetryBody | None, Body()] = None,
+) -> Response:
+    """Try a failed job again: a bought one is collected, free; one that is not bought is bought."""
+    caller.job(job_id)
+    return _retry(caller, {"job": job_id}, body or RetryBody(), how)
+
+
+@router.post("/v1/batches/{name}:retry", responses={200: {"model": DoneShown | Planned}})
+def retry_batch(
+    caller: Annotated[Caller, needs(Scope.JOBS_WRITE)],
+    name: str,
+    how: How,
+    body: Annotated[RetryBody | None, Body()] = None,
+) -> Response:
+    """Try every failed job of a batch again, or those with one error code."""
+    wanted = body or RetryBody()
+    which = {"batch": batch_name(caller, name), "code": wanted.error_code}
+    return _retry(caller, which, wanted, how)
+
+
+@router.post("/v1/jobs/{job_id}:resolve", responses={200: {"model": DoneShown | Planned}})
+def resolve_job(
+    caller: Annotated[Caller, needs(Scope.OPS)],
+    job_id: UUID,
+    body: Annotated[ResolveBody, Body()],
+    how: How,
+) -> Response:
+    """End a held job whose answer was lost, after a look at the provider's own history."""
+    caller.job(job_id)
+    return _resolve(caller, {"job": job_id}, body, how)
+
+
+@router.post("/v1/batches/{name}:resolve", responses={200: {"model": DoneShown | Planned}})
+def resolve_batch(
+    caller: Annotated[Caller, needs(Scope.OPS)],
+    name: str,
+    body: Annotated[ResolveBody, Body()],
+    how: How,
+) -> Response:
+    """End every held job of a batch whose answer was lost, or those with one error code."""
+    which = {"batch": batch_name(caller, name), "code": body.error_code}
+    return _resolve(caller, which, body, how)
+
+
+@router.post("/v1/batches/{name}:hold", responses={200: {"model": SteeredShown}})
+def hold_batch(caller: Annotated[Caller, needs(Scope.JOBS_WRITE)], name: str) -> Response:
+    """Buy nothing more for a batch until it is released; what was bought already is collected."""
+    batch = batch_name(caller, name)
+    return answer(SteeredShown(name=batch, held=True, jobs=caller.client.hold(batch)))
+
+
+@router.post("/v1/batches/{name}:release", responses={200: {"model": SteeredShown}})
+def release_batch(caller: Annotated[Caller, needs(Scope.JOBS_WRITE)], name: str) -> Response:
+    """Let a held batch go on."""
+    batch = batch_name(caller, name)
+    return answer(SteeredShown(name=batch, held=False, jobs=caller.client.release(batch)))
+
+
+@router.patch(f"/v1/batches/{{name:{NAME}}}", responses={200: {"model": BatchTermsShown}})
+def change_batch(
+    caller: Annotated[Caller, needs(Scope.JOBS_WRITE)], name: str, body: Annotated[BatchTermsBody, Body()]
+) -> Response:
+    """Change the priority or the deadline of a batch, what it may spend, and what happens to its lost calls.
+
+    `max_cost` and `on_unknown` need `money:spend` too: `resend` may pay a second time for each lost call.
+    """
+    batch = batch_name(caller, name)
+    if (body.max_cost, body.on_unknown) != (None, None) and not caller.token.allows(Scope.MONEY_SPEND):
+        raise ProblemError("scope_missing", f"max_cost and on_unknown need the scope {Scope.MONEY_SPEND}")
+    if body.priority is not None:
+        caller.client.set_priority(batch, body.priority)
+    if body.deadline_seconds is not None:
+        caller.client.set_deadline(batch, body.deadline_seconds)
+    if body.max_cost is not None:
+        texts = [f"{provider}={amount}" for provider, amount in body.max_cost.items()]
+        parse_caps(texts, providers=catalog.names())
+        caller.client.cap(batch, texts)
+    if body.on_unknown is not None:
+        caller.client.set_policy(batch, body.on_unknown)
+    facts = caller.client.batch(batch)
+    return answer(BatchTermsShown(name=batch, on_unknown=facts.row["on_unknown"], max_cost=facts.caps))
+
+
+def _cancel(caller: Caller, which: dict[str, Any], how: _How) -> Response:
+    plan = caller.client.plan_cancel(**which)
+    preview = _Preview(plan.act, plan.targets, plan.at, plan.left)
+    if how.dry_run:
+        return answer(preview.shown())
+    preview.require(caller, how.confirm)
+    return _told(caller.client.carry_out_cancel(plan))
+
+
+def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: _How) -> Response:
+    plan = caller.client.plan_retry(**which)
+    targets = plan.of(buy_again=body.buy_again)
+    left = len(plan.targets) - len(targets)
+    paying = [one for one in targets if one.act == BUY_AGAIN]
+    preview = _Preview("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], paying)
+    if how.dry_run:
+        return answer(preview.shown())
+    preview.require(caller, how.confirm)
+    return _told(caller.client.carry_out_retry(plan, buy_again=body.buy_again))
+
+
+def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: _How) -> Response:
+    resend = body.decision == "resend"
+    charged = _charged(body.charged)
+    try:
+        wanted = caller.client.plan_resolve(resend=resend, charged=charged, **which)
+    except ValueError as error:
+        raise ProblemError("request_invalid", str(error)) from None
+    plan = wanted.plan
+    preview = _Preview(plan.act, plan.targets, plan.at, plan.left, plan.targets if resend else ())
+    if how.dry_run:
+        return answer(preview.shown())
+    if not plan.targets:
+        raise ProblemError("not_held", "no held job matches")
+    preview.require(caller, how.confirm)
+    return _told(caller.client.carry_out_resolve(wanted))
+
+
+def _charged(given: str | None) -> Decimal | None:
+    amount = None if given is None else amount_in(given)
+    if given is not None and amount is None:
+        raise ProblemError("request_invalid", "charged must be an amount such as 0.035, in the account's unit")
+    return amount
+
+
+def _told(done: Done) -> Response:
+    jobs = {name: count for name, count in done.jobs.items() if count}
+    return answer(DoneShown(done=jobs, changed_meanwhile=done.moved_on))

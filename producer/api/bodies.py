@@ -1,0 +1,84 @@
+"""Request bodies: one JSON object, read strictly; or a prompt file, streamed to the disk."""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Depends, Request
+
+from producer.api.problems import ProblemError
+from producer.prompts import Format
+from producer.prompts.strict_json import RowJsonError, parse
+
+MOST_JSON_BYTES: Final = 16 * 2**20
+"""Bytes of one JSON body: a job whose references lie inside it as data."""
+MOST_UPLOAD_BYTES: Final = 256 * 2**20
+"""Bytes of an uploaded prompt file: some million rows."""
+_UPLOADS: Final = 2
+_BUFFER_BYTES: Final = 2**20
+_Result = TypeVar("_Result")
+_FORMATS: Final[dict[str, Format]] = {
+    "text/csv": "csv",
+    "application/x-ndjson": "jsonl",
+    "application/jsonl": "jsonl",
+    "text/plain": "txt",
+}
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    if _media_type(request) not in {"application/json", ""}:
+        raise ProblemError("media_type_unsupported", "send application/json")
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_JSON_BYTES:
+            raise ProblemError("body_too_large", f"at most {MOST_JSON_BYTES:,} bytes")
+    try:
+        found = parse(body.decode("utf-8")) if body.strip() else {}
+    except UnicodeDecodeError:
+        raise ProblemError("bad_request", "the body is not UTF-8") from None
+    except RowJsonError as error:
+        raise ProblemError("bad_request", f"the body {error}") from None
+    if not isinstance(found, dict):
+        raise ProblemError("bad_request", "the body is not a JSON object")
+    return found
+
+
+JSON_OBJECT: Final[Any] = Depends(_json_object)
+"""A dependency: the request's body as one JSON object; an empty body is an empty object."""
+
+
+@asynccontextmanager
+async def uploaded(request: Request) -> AsyncIterator[tuple[Path, Format]]:
+    """Stream the body to a file of this process alone, and yield it with its format; it is deleted at the end."""
+    file_format = _FORMATS.get(_media_type(request))
+    if file_format is None:
+        raise ProblemError("media_type_unsupported", f"send {', '.join(_FORMATS)}")
+    with tempfile.NamedTemporaryFile(prefix="genqueue-upload-", buffering=_BUFFER_BYTES) as file:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > MOST_UPLOAD_BYTES:
+                raise ProblemError("body_too_large", f"at most {MOST_UPLOAD_BYTES:,} bytes; send it in parts")
+            file.write(part)
+        file.flush()
+        yield Path(file.name), file_format
+
+
+async def in_turn(request: Request, work: Callable[[], _Result]) -> _Result:
+    """Do the work of an upload in a thread, two of them at once in a process.
+
+    Their checks take all of a core, and small requests must not wait for a thread.
+    """
+    limiter = request.app.state.uploads
+    if limiter is None:
+        limiter = request.app.state.uploads = anyio.CapacityLimiter(_UPLOADS)
+    return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

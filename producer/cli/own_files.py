@@ -1,0 +1,65 @@
+"""The options that take people's own files as they are: their columns, and prompts composed of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from producer.cli.session import ExitCode, fail
+from producer.prompts import RowRules, Template, TemplateError
+
+KeepColumns = Annotated[
+    bool, typer.Option("--keep-columns", help="carry columns of your own along, into results; providers never see them")
+]
+Keep = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="carry this column along, even one named as ours (size, model); repeatable"),
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(metavar="TEMPLATE", help="compose each prompt of columns: 'a photo of {title}, {colour}'"),
+]
+CustomId = Annotated[str | None, typer.Option(metavar="TEMPLATE", help="compose each custom_id of columns: '{sku}'")]
+
+Model = Annotated[str | None, typer.Option(help="model of rows that name none")]
+Encoding = Annotated[
+    str | None, typer.Option(help="what the file was saved in, such as cp1252; default: UTF-8, or its byte order mark")
+]
+Sample = Annotated[int | None, typer.Option(min=1, metavar="N", help="take only the first N rows; all are checked")]
+
+
+def batch_name(file: str, batch: str | None) -> str:
+    """Return the batch's name: as given, else the file's name without its extension."""
+    if file == "-" and batch is None:
+        fail("standard input has no name: name the batch with --batch NAME", ExitCode.WRONG_INPUT)
+    return batch or Path(file).stem
+
+
+def rules_of(
+    *,
+    keep_columns: bool,
+    keep: Sequence[str] | None,
+    prompt: str | None,
+    custom_id: str | None,
+    model: str | None,
+    sample: int | None,
+    encoding: str | None,
+) -> RowRules:
+    """Return the rules that the options ask for; end the command if a template is none."""
+    return RowRules(
+        model=model,
+        sample=sample,
+        encoding=encoding,
+        keep_columns=keep_columns,
+        keep=frozenset(keep or ()),
+        prompt=_template("--prompt", prompt),
+        custom_id=_template("--custom-id", custom_id),
+    )
+
+
+def _template(option: str, text: str | None) -> Template | None:
+    try:
+        return Template(text) if text is not None else None
+    except TemplateError as error:
+        fail(f"{option} {error}", ExitCode.WRONG_INPUT)

@@ -1,0 +1,95 @@
+"""A producer's connection to the database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from types import TracebackType
+from typing import Self
+
+from pydantic import SecretStr
+
+from shared.db import schema
+from shared.db.audit import Actor, AuditEntry
+from shared.db.engine import Connection, open_engine, transaction
+from shared.db.jobs import inbox
+from shared.db.jobs.bulk import Which
+from shared.db.payments.offers import RecentOffers
+from shared.db.read import pages
+from shared.settings import Settings, load
+
+
+class NoSuchBatchError(LookupError):
+    """There is no batch of that name."""
+
+    def __init__(self, name: str, *, arriving: bool = False) -> None:
+        what = "its rows wait for a worker to check them" if arriving else "`genqueue batches` lists them"
+        super().__init__(f"there is no batch {name!r}; {what}")
+
+
+class Connected:
+    """The base of every part of a `Client`: its settings, and connections in a transaction."""
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        actor: Actor | None = None,
+        connections: int = 2,
+        offers_seconds: float = 0,
+    ) -> None:
+        self.settings = settings or load()
+        self.actor = actor or Actor.of_process("sdk")
+        self._offers = RecentOffers(offers_seconds)
+        url = SecretStr(database_url) if database_url else self.settings.database_url
+        self._engine = open_engine(
+            url,
+            application="genqueue producer",
+            pool_size=connections,
+            schema=self.settings.database_schema,
+            each_transaction=True,
+        )
+        try:
+            schema.check(self._engine)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def acting_as(self, actor: Actor) -> Self:
+        """Return a client on the same connections whose commands are audited as `actor`'s; close only the first."""
+        other = copy(self)
+        other.actor = actor
+        return other
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        with transaction(self._engine) as connection:
+            yield connection
+
+    def _entry(self, act: str, which: Which, terms: str = "") -> AuditEntry:
+        return AuditEntry(
+            actor=self.actor,
+            act=act,
+            terms=terms,
+            batch=which.batch,
+            account=which.account,
+            error_code=which.code,
+            job=which.job,
+        )
+
+    def _require(self, connection: Connection, batch: str | None) -> None:
+        if batch is not None and not pages.batch_exists(connection, batch):
+            arriving = inbox.is_here(connection) and inbox.has(connection, batch)
+            raise NoSuchBatchError(batch, arriving=arriving)

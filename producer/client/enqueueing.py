@@ -1,0 +1,226 @@
+"""The part of a `Client` that adds jobs, or plans their addition."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+from uuid import UUID
+
+from producer.client.batches import Batches
+from producer.money import parse_caps
+from producer.ordering import Costs, charge, charge_one
+from producer.plan import BatchPlan
+from producer.plan import plan as planned
+from producer.prompts import Format, LineFault, PreparedFile, RowRules, read, read_rows
+from shared import catalog
+from shared.db.engine import Connection
+from shared.db.jobs.dealing import waiting_account
+from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue
+from shared.db.jobs.revisions import revised
+from shared.db.payments.offer_check import OfferCheck
+from shared.db.read import job as read_job
+from shared.db.read.job import JobFacts
+from shared.db.tokens import Token
+from shared.policies import OnUnknown
+
+_NO_RULES: Final = RowRules()
+
+
+class InvalidRowsError(Exception):
+    """Some rows are wrong; nothing was enqueued. `faults` holds the first thousand of `count`."""
+
+    def __init__(self, faults: list[LineFault], count: int) -> None:
+        self.faults = faults
+        self.count = count
+        first = faults[0]
+        super().__init__(f"{count} fault(s), the first in row {first.line}, {first.field}: {first.message}")
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedJob:
+    """The job of one row; `is_new` is false if the same row was there before."""
+
+    facts: JobFacts
+    is_new: bool
+
+    @property
+    def id(self) -> UUID:
+        """The job's id."""
+        found: UUID = self.facts.job["id"]
+        return found
+
+
+class Enqueueing(Batches):
+    """Rows and prompt files on their way into a batch."""
+
+    def enqueue(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        batch: str,
+        provider: str | None = None,
+        on_unknown: OnUnknown | None = None,
+        max_cost: Sequence[str] = (),
+        rules: RowRules = _NO_RULES,
+    ) -> Enqueued:
+        """Add `rows` (keys as the columns of a prompt file) to `batch`; all of them, or none.
+
+        The same rows under the same batch name add nothing the second time. `on_unknown` and `max_cost` (such as
+        "getimg=10.00") apply to the batch from now on; see `BatchTerms`. A row's `metadata` is an object of your own
+        facts, which its results carry; `rules` carry unknown keys there. Raises `InvalidRowsError` with every fault,
+        `CapError`, and `EnqueueConflictError` if a custom_id already stands for another request.
+        """
+        with read_rows(rows, default_provider=provider, providers=catalog.names(), rules=rules) as prepared:
+            return self.enqueue_prepared(prepared, batch=batch, on_unknown=on_unknown, max_cost=max_cost)
+
+    def enqueue_file(  # noqa: PLR0913 - one option each
+        self,
+        source: Path | str,
+        *,
+        batch: str,
+        provider: str | None = None,
+        format: Format = "auto",  # noqa: A002 - the name that the command line uses
+        stdin: BinaryIO | None = None,
+        local_files: bool = False,
+        on_unknown: OnUnknown | None = None,
+        max_cost: Sequence[str] = (),
+        rules: RowRules = _NO_RULES,
+        changed: bool = False,
+        token: Token | None = None,
+    ) -> Enqueued:
+        """Add a prompt file, read once and checked whole; raises as `enqueue`, and `PromptFileError`.
+
+        With `local_files`, references may name files beside it, for providers that accept images inline. With
+        `changed`, a row whose custom_id stands for another request is added as a new revision, such as `hero@2`.
+        """
+        with read(
+            source,
+            format=format,
+            default_provider=provider,
+            providers=catalog.names(),
+            stdin=stdin,
+            local_files=local_files,
+            rules=rules,
+        ) as prepared:
+            terms: dict[str, Any] = {"on_unknown": on_unknown, "max_cost": max_cost, "token": token}
+            return self.enqueue_prepared(prepared, batch=batch, changed=changed, **terms)
+
+    def enqueue_prepared(
+        self,
+        prepared: PreparedFile,
+        *,
+        batch: str,
+        on_unknown: OnUnknown | None = None,
+        max_cost: Sequence[str] = (),
+        changed: bool = False,
+        token: Token | None = None,
+    ) -> Enqueued:
+        """Add rows that were already read and checked; raises as `enqueue`.
+
+        New rows count against the cap of a `token`; raises `TokenCapError` if they do not fit.
+        """
+        if prepared.fault_count:
+            raise InvalidRowsError(prepared.faults, prepared.fault_count)
+        caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
+        terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps)
+        with self._connection() as connection:
+            added = self._add(connection, prepared, batch, terms, changed=changed)
+            if token is not None and added.added:
+                charge(connection, token, prepared, added.batch_id, self._costs(connection))
+            if on_unknown is not None and added.policy_changed:
+                self._note_policy(connection, batch, on_unknown)
+        if caps is not None:
+            self._let_go(batch)
+        if on_unknown is not None and added.policy_changed:
+            self._look_anew(batch, on_unknown)
+        return added
+
+    def enqueue_one(
+        self, row: Mapping[str, Any], *, batch: str, provider: str | None = None, token: Token | None = None
+    ) -> EnqueuedJob:
+        """Add one row to `batch` and return its job, also if it is there already; raises as `enqueue_prepared`.
+
+        Give it a custom_id: without one, the row is another job each time.
+        """
+        with read_rows([row], default_provider=provider, providers=catalog.names()) as prepared:
+            if prepared.fault_count:
+                raise InvalidRowsError(prepared.faults, prepared.fault_count)
+            terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds)
+            (only,) = prepared.rows()
+            with self._connection() as connection:
+                added = self._add(connection, prepared, batch, terms)
+                facts = read_job.new_job(connection, added.batch_id, only.custom_id)
+                if not added.added:
+                    facts = read_job.job(connection, facts.job["id"]) or facts
+                elif token is not None:
+                    charge_one(connection, token, only, facts.job["account"], self._costs(connection))
+                return EnqueuedJob(facts, added.added > 0)
+
+    def _costs(self, connection: Connection) -> Costs:
+        return Costs(self.settings, self._offers.load(connection))
+
+    def _add(
+        self,
+        connection: Connection,
+        prepared: PreparedFile,
+        batch: str,
+        terms: BatchTerms,
+        *,
+        changed: bool = False,
+    ) -> Enqueued:
+        check = OfferCheck(connection, self._offers)
+        jobs: Iterable[NewJob] = (
+            NewJob(
+                row.custom_id,
+                row.provider,
+                row.request.decode(),
+                row.fingerprint,
+                row.priority,
+                row.metadata.decode(),
+            )
+            for row in check.passing(prepared.rows())
+        )
+        if changed:
+            jobs = revised(connection, batch, jobs)
+        known = [waiting_account(name) for name in prepared.providers]
+        added = enqueue(connection, batch, jobs, known, terms)
+        _raise_if_wrong(check)  # the rollback removes the added rows
+        return added
+
+    def plan(  # noqa: PLR0913 - one option each
+        self,
+        source: Path | str,
+        *,
+        batch: str,
+        provider: str | None = None,
+        format: Format = "auto",  # noqa: A002 - the name that the command line uses
+        local_files: bool = False,
+        max_cost: Sequence[str] = (),
+        rules: RowRules = _NO_RULES,
+    ) -> BatchPlan:
+        """Return what `enqueue_file` would add and cost, how long it would take, and what is missing; changes nothing.
+
+        Raises as `enqueue_file`, but a custom_id that stands for another request is counted as a conflict.
+        """
+        with read(
+            source,
+            format=format,
+            default_provider=provider,
+            providers=catalog.names(),
+            local_files=local_files,
+            rules=rules,
+        ) as prepared:
+            if prepared.fault_count:
+                raise InvalidRowsError(prepared.faults, prepared.fault_count)
+            caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
+            with self._connection() as connection:
+                check = OfferCheck(connection)
+                deque(check.passing(prepared.rows()), maxlen=0)
+                _raise_if_wrong(check)
+                return planned(connection, prepared, batch=batch, settings=self.settings, max_cost=caps)
+
+
+def _raise_if_wrong(check: OfferCheck) -> None:
+    if check.faults.count:
+        raise InvalidRowsError(check.faults.kept, check.faults.count)

@@ -1,0 +1,93 @@
+"""The part of a `Client` that steers a batch that runs: hold and release, priority, deadline."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from producer.client.connection import Connected
+from shared.db import audit
+from shared.db.engine import Connection
+from shared.db.jobs import steering
+from shared.db.jobs.bulk import Which
+from shared.db.jobs.enqueue import wake
+from shared.db.jobs.steering import Changed
+
+PRIORITY_MIN: Final = -32_768
+PRIORITY_MAX: Final = 32_767
+
+
+class Steering(Connected):
+    """Whole batches that run."""
+
+    def hold(self, batch: str) -> int:
+        """Buy nothing more for `batch` until it is released; return how many queued jobs are on hold for it now.
+
+        What was bought already is collected. Raises `NoSuchBatchError`.
+        """
+        with self._connection() as connection:
+            self._require(connection, batch)
+            if steering.hold(connection, batch):
+                audit.note(connection, self._entry("hold", Which(batch=batch)), changed=1)
+        return self._until_none_is_left(partial(steering.park, batch=batch, actor="person"))
+
+    def release(self, batch: str) -> int:
+        """Let a held `batch` go on; return how many jobs are back in line. Raises `NoSuchBatchError`."""
+        with self._connection() as connection:
+            self._require(connection, batch)
+            was_held = steering.is_held(connection, batch)
+            steering.release(connection, batch)
+            if was_held:
+                audit.note(connection, self._entry("release", Which(batch=batch)), changed=1)
+        back = partial(steering.unpark, batch=batch, deadline_seconds=self.settings.deadline_seconds)
+        return self._until_none_is_left(back)
+
+    def is_held(self, batch: str) -> bool:
+        """Tell whether `batch` is held; raises `NoSuchBatchError`."""
+        with self._connection() as connection:
+            self._require(connection, batch)
+            return steering.is_held(connection, batch)
+
+    def set_priority(self, batch: str, priority: int) -> int:
+        """Buy the jobs of `batch` before those of lower priorities; return how many had not ended.
+
+        Raises `NoSuchBatchError`, and `ValueError` beyond -32,768 to 32,767.
+        """
+        if not PRIORITY_MIN <= priority <= PRIORITY_MAX:
+            raise ValueError(f"a priority is a whole number from {PRIORITY_MIN} to {PRIORITY_MAX}")
+        change = partial(steering.set_priority, batch=batch, priority=priority)
+        return self._page_by_page("priority", batch, str(priority), change)
+
+    def set_deadline(self, batch: str, seconds: float) -> int:
+        """Let queued jobs of `batch` buy nothing after `seconds` from now; return how many it applies to.
+
+        Raises `NoSuchBatchError`, and `ValueError` unless `seconds` is positive.
+        """
+        if not seconds > 0:
+            raise ValueError("a deadline is some time from now")
+        change = partial(steering.set_deadline, batch=batch, seconds=seconds)
+        return self._page_by_page("deadline", batch, f"{seconds:g} s", change)
+
+    def _until_none_is_left(self, some: Callable[[Connection], int]) -> int:
+        total = done = 0
+        while True:
+            with self._connection() as connection:
+                done = some(connection)
+                wake(connection)
+            total += done
+            if not done:
+                return total
+
+    def _page_by_page(self, act: str, batch: str, terms: str, change: Callable[..., Changed]) -> int:
+        total = 0
+        after: UUID | None = None
+        entry = self._entry(act, Which(batch=batch), terms)
+        while True:
+            with self._connection() as connection:
+                self._require(connection, batch)
+                changed = change(connection, after=after)
+                audit.note(connection, entry, changed=changed.jobs)
+                wake(connection)
+            total, after = total + changed.jobs, changed.after
+            if after is None:
+                return total

@@ -1,0 +1,66 @@
+"""What a token's order may cost: the new rows at the highest price that applies, counted under the token's cap."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from typing import Final
+from uuid import UUID
+
+from producer.prompts import PreparedFile, PreparedRow
+from shared import catalog
+from shared.catalog.offers import NO_OFFERS, Offers, price
+from shared.catalog.provider import NO_PRICES
+from shared.db import tokens
+from shared.db.engine import Connection
+from shared.db.jobs.arrived import arrived
+from shared.db.tokens import Token
+from shared.requests import GenerationRequest
+from shared.settings import Settings
+
+_CHUNK: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What bounds the cost of a row: the settings of accounts, and what providers offer to them."""
+
+    settings: Settings
+    offered: Mapping[str, Offers]
+
+    def most(self, row: PreparedRow, account: str) -> Decimal | None:
+        """Return the most that a row can cost at an account, in its unit; None where nothing bounds it."""
+        known = self.settings.accounts.get(account)
+        prices = known.prices if known else NO_PRICES
+        request = GenerationRequest.model_validate_json(row.request)
+        found = price(catalog.get(row.provider), request, prices, self.offered.get(account, NO_OFFERS))
+        return found.amount if found else None
+
+
+def charge_one(connection: Connection, token: Token, row: PreparedRow, account: str, costs: Costs) -> None:
+    """Count one new row against the token's cap; raises `TokenCapError`."""
+    if token.caps is not None:
+        tokens.spend(connection, token, {row.provider: costs.most(row, account)})
+
+
+def charge(connection: Connection, token: Token, prepared: PreparedFile, batch_id: UUID, costs: Costs) -> None:
+    """Count the rows that this transaction added against the token's cap; raises `TokenCapError`."""
+    if token.caps is None:
+        return
+    amounts: dict[str, Decimal | None] = {}
+    rows = iter(prepared.rows())
+    while chunk := list(islice(rows, _CHUNK)):
+        for provider, amount in _new(connection, batch_id, chunk, costs):
+            before = amounts.get(provider, Decimal(0))
+            amounts[provider] = None if before is None or amount is None else before + amount
+    tokens.spend(connection, token, amounts)
+
+
+def _new(
+    connection: Connection, batch_id: UUID, chunk: Sequence[PreparedRow], costs: Costs
+) -> Iterator[tuple[str, Decimal | None]]:
+    """Yield the provider and the highest cost of each new row."""
+    found = {one.custom_id: one for one in arrived(connection, batch_id, [row.custom_id for row in chunk])}
+    for row in chunk:
+        if found[row.custom_id].is_new:
+            yield row.provider, costs.most(row, found[row.custom_id].account)

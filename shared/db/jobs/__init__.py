@@ -1,0 +1,1 @@
+"""Jobs and their pictures: enqueued, claimed, moved, and ended by people."""

@@ -1,0 +1,273 @@
+"""The images of a job: which to poll, which to download, and the result of each."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.db import accounts
+from shared.db.jobs.transitions import Claim
+from shared.lifecycle import ImageState, JobState
+
+_OF = text("""
+SELECT job.id, job.epoch, job.state AS job_state, job.tries AS job_tries, job.batch_id,
+  job.collect_until <= now() AS given_up, image.index, image.upstream_id, image.state, image.link,
+  image.link_expires_at, CAST(extract(epoch FROM image.link_expires_at - now()) AS float8), image.tries,
+  image.error_code, image.error,
+  image.lacking_looks, CAST(coalesce(extract(epoch FROM now() - image.lacking_since), 0) AS float8),
+  to_char(coalesce(image.lacking_since, now()), 'HH24:MI:SS'),
+  coalesce(account.found_at >= image.lacking_since, false), image.short_sha256, image.refused_sha256,
+  coalesce(job.request ->> 'model', ''),
+  CAST(coalesce(extract(epoch FROM now() - submission.answered_at), 0) AS float8)
+FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
+  ON job.id = a.id AND job.epoch = a.epoch
+JOIN image ON image.job_id = job.id
+JOIN account ON account.name = image.account
+JOIN submission ON submission.id = image.submission_id
+WHERE job.claimed_by IS NOT NULL AND job.state = ANY(CAST(:states AS text[])) AND job.account = :account
+ORDER BY image.link_expires_at, job.id, image.index
+""")
+
+
+def _still_kept(code: str, note: str) -> tuple[str, str]:
+    """Return the SQL of a failure's code and note. A kept image stays kept, whatever fails later."""
+    kept = f"image.key IS NOT NULL AND {code} NOT IN ('result_unverified', 'result_too_large')"
+    told = f"concat_ws('; ', left({note}, 250), 'what came before is kept as ' || image.key)"
+    return f"CASE WHEN {kept} THEN 'result_unverified' ELSE {code} END", f"CASE WHEN {kept} THEN {told} ELSE {note} END"
+
+
+_CODE, _NOTE = _still_kept("a.code", "a.note")
+_CHANGE = text(f"""
+UPDATE image SET state = a.state, link = coalesce(a.link, image.link), tries = a.tries,
+  link_expires_at = CASE WHEN a.link IS NULL THEN image.link_expires_at ELSE a.expires END,
+  error_code = CASE WHEN a.state = 'failed' THEN {_CODE} ELSE a.code END,
+  error = CASE WHEN a.state = 'failed' THEN {_NOTE} ELSE a.note END,
+  short_sha256 = a.short, lacking_looks = a.looks,
+  lacking_since = CASE WHEN a.looks = 1 THEN now() WHEN a.looks > 1 THEN image.lacking_since END
+FROM unnest(
+  CAST(:jobs AS uuid[]), CAST(:epochs AS integer[]), CAST(:indexes AS integer[]), CAST(:states AS text[]),
+  CAST(:links AS text[]), CAST(:expires AS timestamptz[]), CAST(:tries AS integer[]), CAST(:codes AS text[]),
+  CAST(:notes AS text[]), CAST(:looks AS integer[]), CAST(:shorts AS bytea[])
+) AS a (job_id, epoch, index, state, link, expires, tries, code, note, looks, short), job
+WHERE image.job_id = a.job_id AND image.index = a.index AND image.state NOT IN ('stored', 'upstream_only', 'failed')
+  AND job.id = a.job_id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL
+""")
+_STORE = text("""
+UPDATE image SET state = 'stored', link = NULL, error_code = NULL, error = NULL, short_sha256 = NULL,
+  lacking_looks = 0, lacking_since = NULL, bucket = a.bucket, key = a.key,
+  sha256 = a.sha256, bytes = a.bytes, content_type = a.content_type, width = a.width, height = a.height,
+  stored_at = clock_timestamp()
+FROM unnest(
+  CAST(:job_ids AS uuid[]), CAST(:indexes AS integer[]), CAST(:bucket AS text[]), CAST(:key AS text[]),
+  CAST(:sha256 AS bytea[]), CAST(:bytes AS bigint[]), CAST(:content_type AS text[]), CAST(:width AS integer[]),
+  CAST(:height AS integer[])
+) AS a (job_id, index, bucket, key, sha256, bytes, content_type, width, height)
+WHERE image.job_id = a.job_id AND image.index = a.index AND image.state <> 'stored'
+""")
+# Jobs of which looks have found no image for this long, while no other image of their account was found either.
+_LACKING = text("""
+SELECT count(DISTINCT image.job_id) FROM image JOIN account ON account.name = image.account
+WHERE image.account = :account AND image.lacking_looks > 0 AND image.error_code = :code
+  AND image.lacking_looks >= :looks AND image.lacking_since <= now() - :seconds * interval '1 second'
+  AND coalesce(account.found_at < image.lacking_since, true)
+  AND image.state NOT IN ('stored', 'upstream_only', 'failed')
+""")
+# Bytes in the bucket are evidence too. Only the job's claimant may say that the image ends there.
+_KEEP = text("""
+UPDATE image SET bucket = :bucket, key = :key, sha256 = :sha256, bytes = :bytes, content_type = :content_type,
+  width = :width, height = :height, refused_sha256 = :sha256
+WHERE job_id = :job_id AND index = :index AND state NOT IN ('stored', 'upstream_only')
+""")
+_CODE, _NOTE = _still_kept("'never_finished'", "CAST(:note AS text)")
+_GIVE_UP = text(f"""
+UPDATE image SET state = 'failed', error_code = {_CODE}, error = {_NOTE}
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state NOT IN ('stored', 'upstream_only', 'failed')
+""")
+_BOUND = text("SELECT collect_until <= now() FROM job WHERE id = :job")
+_RESULTS = text("""
+SELECT job_id, index, state, error_code, error FROM image WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY index
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedImage:
+    """One image of a claimed job, as its row was at `read_at` (monotonic seconds)."""
+
+    claim: Claim
+    job_state: JobState
+    job_tries: int
+    batch_id: UUID
+    given_up: bool
+    """Whether the last bound for collecting the job has passed."""
+    index: int
+    upstream_id: str | None
+    state: ImageState
+    link: str | None
+    link_expires_at: datetime | None
+    link_seconds: float | None
+    """Seconds until the link expires, as of `read_at`. The link is tried even after that, because clocks differ."""
+    tries: int
+    error_code: str | None
+    error: str | None
+    lacking_looks: int
+    """How many looks in a row found it missing."""
+    lacking_seconds: float
+    """Since the first of these looks."""
+    lacking_clock: str
+    """When that was (UTC)."""
+    others_found: bool
+    """Whether another image of the account was found since."""
+    short_sha256: bytes | None
+    """The hash of the last body that was shorter than announced."""
+    refused_sha256: bytes | None
+    """The hash of the last bytes that came for it and did not pass the check."""
+    model: str
+    """The model that its job asked for; empty if it named none."""
+    age_seconds: float
+    """Since its purchase, as of `read_at`."""
+    read_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def link_left(self) -> float | None:
+        """Seconds that the link still lives; negative after its expiry, None if that is unknown."""
+        return None if self.link_seconds is None else self.link_seconds - (time.monotonic() - self.read_at)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """How far one image of a job has come."""
+
+    index: int
+    state: ImageState
+    error_code: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChange:
+    """The result of a poll or a failed download for one image; `stored` has its own function.
+
+    It says that an image will not come, or where to find it. Only the job's claimant may write it. Without a new
+    `link`, the known link stays.
+    """
+
+    claim: Claim
+    index: int
+    state: ImageState
+    link: str | None = None
+    link_expires_at: datetime | None = None
+    tries: int = 0
+    error_code: str | None = None
+    error: str | None = None
+    lacking_looks: int = 0
+    """The number of looks in a row that found it missing, not believed yet; 1 starts the count."""
+    short_sha256: bytes | None = None
+    """The hash of a body that was shorter than announced, to recognise it later."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """Where an image is stored and what it is; sizes in bytes and pixels, None if unknown."""
+
+    bucket: str
+    key: str
+    sha256: bytes
+    bytes: int
+    content_type: str
+    width: int | None
+    height: int | None
+
+
+def of_claims(
+    connection: Connection, *, account: str, claims: Sequence[Claim], states: Iterable[JobState]
+) -> list[ClaimedImage]:
+    """Return the images of the account's claimed jobs that are still in `states`, earliest link expiry first."""
+    parameters = {
+        "account": account,
+        "ids": [c.job_id for c in claims],
+        "epochs": [c.epoch for c in claims],
+        "states": [state.value for state in states],
+    }
+    return [_claimed(*row) for row in connection.execute(_OF, parameters)]
+
+
+def _claimed(job_id: UUID, epoch: int, job_state: str, *rest: Any) -> ClaimedImage:
+    tries, batch_id, given_up, index, upstream_id, state, *others = rest
+    claim = Claim(job_id, epoch)
+    return ClaimedImage(
+        claim, JobState(job_state), tries, batch_id, given_up, index, upstream_id, ImageState(state), *others
+    )
+
+
+def change(connection: Connection, changes: Sequence[ImageChange]) -> None:
+    """Write results for images that are not final yet, if their claims still hold."""
+    if not changes:
+        return
+    connection.execute(
+        _CHANGE,
+        {
+            "jobs": [c.claim.job_id for c in changes],
+            "epochs": [c.claim.epoch for c in changes],
+            "indexes": [c.index for c in changes],
+            "states": [c.state.value for c in changes],
+            "links": [c.link for c in changes],
+            "expires": [c.link_expires_at for c in changes],
+            "tries": [c.tries for c in changes],
+            "codes": [c.error_code for c in changes],
+            "notes": [c.error for c in changes],
+            "looks": [c.lacking_looks for c in changes],
+            "shorts": [c.short_sha256 for c in changes],
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image that is verified in the bucket."""
+
+    job_id: UUID
+    index: int
+    place: StoredObject
+
+
+def store(connection: Connection, stored: Sequence[StoredImage]) -> Sequence[None]:
+    """Record that images are verified in the bucket. This is evidence, so no epoch guards it."""
+    accounts.record_downloads(connection, [(one.job_id, one.index) for one in stored])
+    columns = {item.name: [getattr(one.place, item.name) for one in stored] for item in fields(StoredObject)}
+    parameters = {"job_ids": [one.job_id for one in stored], "indexes": [one.index for one in stored]}
+    connection.execute(_STORE, {**parameters, **columns})
+    return [None] * len(stored)
+
+
+def keep(connection: Connection, job_id: UUID, index: int, found: StoredObject) -> None:
+    """Record that an image's bytes lie unverified in the bucket. This is evidence, so no epoch guards it."""
+    accounts.record_downloads(connection, [(job_id, index)])
+    connection.execute(_KEEP, {"job_id": job_id, "index": index, **asdict(found)})
+
+
+def lacking_jobs(connection: Connection, account: str, *, code: str, looks: int, seconds: float) -> int:
+    """Count jobs with an image for which `looks` looks over `seconds` said `code` while no other image was found."""
+    parameters = {"account": account, "code": code, "looks": looks, "seconds": seconds}
+    return int(connection.execute(_LACKING, parameters).scalar_one())
+
+
+def give_up(connection: Connection, jobs: Iterable[UUID], note: str) -> None:
+    """End the images that never came, of jobs that this transaction has just ended. Their links stay known."""
+    connection.execute(_GIVE_UP, {"jobs": list(jobs), "note": note})
+
+
+def past_bound(connection: Connection, job_id: UUID) -> bool:
+    """Tell whether the last bound for collecting a job's images has passed."""
+    return bool(connection.execute(_BOUND, {"job": job_id}).scalar_one())
+
+
+def results(connection: Connection, jobs: Collection[UUID]) -> dict[UUID, list[ImageResult]]:
+    """Return how far each image of the jobs has come, by job and index."""
+    found: dict[UUID, list[ImageResult]] = {job: [] for job in jobs}
+    for job, index, state, code, note in connection.execute(_RESULTS, {"jobs": list(jobs)}):
+        found[job].append(ImageResult(index, ImageState(state), code, note))
+    return found

@@ -1,0 +1,248 @@
+"""The inbox: rows that the SQL function `enqueue` took in its caller's transaction, before anybody checked them.
+
+A worker checks each row with the words of every other door, and makes it a job under the id that its caller got. A bad
+row becomes a job that has failed; nothing is bought for it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+from shared import catalog
+from shared.db.jobs import policy
+from shared.db.jobs.dealing import Dealing, dealing, waiting_account
+from shared.db.jobs.enqueue import BatchTerms, EnqueueConflictError, NewJob, enqueue
+from shared.db.jobs.transitions import Claim, Move, move
+from shared.db.payments.offer_check import OfferCheck
+from shared.lifecycle import JobState
+from shared.policies import OnUnknown
+from shared.prompt_rows.faults import Faults
+from shared.prompt_rows.preparer import PreparedRow, RowPreparer
+
+INVALID: Final = "row_invalid"
+"""The code of a job whose row was wrong."""
+CHUNK: Final = 200
+"""Rows that one transaction takes."""
+_NOTE_CHARS: Final = 500
+_NOT_REQUEST: Final = frozenset({"custom_id", "provider", "priority", "metadata"})
+_CHARS: Final = 16_000_000
+_HERE = text("SELECT to_regclass('inbox') IS NOT NULL")
+# Steps from name to name along the index, however many rows wait under each.
+_BATCHES = text("""
+WITH RECURSIVE waiting (batch) AS (
+  (SELECT batch FROM inbox WHERE taken_at IS NULL ORDER BY batch LIMIT 1)
+  UNION ALL
+  SELECT (SELECT batch FROM inbox WHERE taken_at IS NULL AND batch > waiting.batch ORDER BY batch LIMIT 1)
+  FROM waiting WHERE waiting.batch IS NOT NULL
+) SELECT batch FROM waiting WHERE batch IS NOT NULL LIMIT 50
+""")
+# The lock of `enqueue` for this batch. Whoever enqueues a large file has it for minutes: then the rows wait.
+_TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('enqueue ' || :batch, 0))")
+_WAITING = text("""
+SELECT id, custom_id, request, options FROM (
+  SELECT *, sum(length(CAST(request AS text))) OVER (ORDER BY id) - length(CAST(request AS text)) AS before
+  FROM (SELECT * FROM inbox WHERE batch = :batch AND taken_at IS NULL ORDER BY id LIMIT :limit) AS first
+) AS sized WHERE before < :chars ORDER BY id
+""")
+_KNOWN = text("""
+SELECT job.custom_id, job.id, job.provider, job.fingerprint FROM job JOIN batch ON batch.id = job.batch_id
+WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[]))
+""")
+_WRONG = text("""
+INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, priority, fair_position,
+  state, due_at, deadline_at, collect_until)
+VALUES (:id, :batch, :custom_id, :account, :provider, CAST(:request AS jsonb), :fingerprint, 1, 0, 0, 'queued',
+  now(), now() + :deadline * interval '1 second', now() + :collect * interval '1 second')
+""")
+_TAKEN = text("""
+UPDATE inbox SET taken_at = clock_timestamp(), request = NULL, note = a.note
+FROM unnest(CAST(:ids AS uuid[]), CAST(:notes AS text[])) AS a (id, note) WHERE inbox.id = a.id
+""")
+_ASIDE = text("""
+UPDATE inbox SET taken_at = clock_timestamp(), request = NULL, note = :note
+WHERE id = (SELECT id FROM inbox WHERE batch = :batch AND taken_at IS NULL ORDER BY id LIMIT 1)
+""")
+# A row stays for a day after it was taken: a repeated call finds it, whatever its transaction can see.
+_PRUNE = text("""
+DELETE FROM inbox WHERE id = ANY(ARRAY(
+  SELECT id FROM inbox WHERE taken_at < now() - interval '1 day' ORDER BY taken_at LIMIT 5000))
+""")
+_FIND = text("""
+SELECT taken_at, note FROM inbox WHERE id = :id
+UNION ALL SELECT taken_at, note FROM inbox WHERE custom_id = :name
+UNION ALL SELECT inbox.taken_at, inbox.note
+  FROM unnest(CAST(:batches AS text[]), CAST(:custom_ids AS text[])) AS a (batch, custom_id)
+  JOIN inbox ON inbox.batch = a.batch AND inbox.custom_id = a.custom_id
+""")
+_HAS = text("SELECT EXISTS (SELECT FROM inbox WHERE batch = :batch AND taken_at IS NULL)")
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How long jobs have, in seconds: until they must be bought, and until what they bought must be stored."""
+
+    deadline_seconds: float
+    collect_seconds: float
+
+
+def is_here(connection: Connection) -> bool:
+    """Tell whether the database has an inbox; one of the schema before has none."""
+    return bool(connection.execute(_HERE).scalar_one())
+
+
+def batches(connection: Connection) -> list[str]:
+    """Return up to 50 batches for which rows wait."""
+    return list(connection.execute(_BATCHES).scalars())
+
+
+def has(connection: Connection, batch: str) -> bool:
+    """Tell whether rows of a batch wait to be checked."""
+    return bool(connection.execute(_HAS, {"batch": batch}).scalar_one())
+
+
+def said_of(connection: Connection, name: str) -> str | None:
+    """Return in words what became of a row, by its id, custom_id or BATCH/custom_id; None if there is none."""
+    slashes = [at for at, char in enumerate(name) if char == "/"]
+    parameters = {
+        "id": _uuid(name),
+        "name": name,
+        "batches": [name[:at] for at in slashes],
+        "custom_ids": [name[at + 1 :] for at in slashes],
+    }
+    rows = connection.execute(_FIND, parameters).all()
+    if any(row.taken_at is None for row in rows):
+        return "its row waits for a worker to check it"
+    return next((row.note for row in rows if row.note), None)
+
+
+def _uuid(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None
+
+
+def prune(connection: Connection) -> None:
+    """Remove what was taken more than a day ago, up to 5000 rows."""
+    connection.execute(_PRUNE)
+
+
+def take(connection: Connection, batch: str, times: Times, *, actor: str, rows: int = CHUNK) -> int:
+    """Check waiting rows of a batch and make jobs of them, in the caller's transaction; return how many.
+
+    At most `rows` of them, and none while somebody else enqueues into the batch.
+    """
+    if not connection.execute(_TURN, {"batch": batch}).scalar_one():
+        return 0
+    waiting = connection.execute(_WAITING, {"batch": batch, "limit": rows, "chars": _CHARS}).all()
+    if waiting:
+        notes = _Taking(connection, batch, times, actor).take(waiting)
+        connection.execute(_TAKEN, {"ids": [row.id for row in waiting], "notes": [notes.get(r.id) for r in waiting]})
+    return len(waiting)
+
+
+def set_first_aside(connection: Connection, batch: str) -> None:
+    """Take the first waiting row of a batch out of the inbox without a job: checking it fails by a defect of ours."""
+    connection.execute(_ASIDE, {"batch": batch, "note": "checking its row failed: nothing was bought for it"})
+
+
+def _job(job_id: UUID, row: PreparedRow) -> NewJob:
+    request, facts = row.request.decode(), row.metadata.decode()
+    return NewJob(row.custom_id, row.provider, request, row.fingerprint, row.priority, facts, job_id)
+
+
+class _Taking:
+    """One transaction's rows on their way from the inbox into a batch."""
+
+    def __init__(self, connection: Connection, batch: str, times: Times, actor: str) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._times = times
+        self._actor = actor
+        self._offers = OfferCheck(connection)
+
+    def take(self, waiting: Sequence[Row[Any]]) -> dict[UUID, str]:
+        """Make jobs of the rows; return the words for each that cannot be one, because its custom_id is taken."""
+        checked = {row.id: self._checked(row.request) for row in waiting}
+        notes = self._conflicts(waiting, checked)
+        new = [row for row in waiting if row.id not in notes]
+        good = {row.id: found for row in new if isinstance(found := checked[row.id], PreparedRow)}
+        jobs = (_job(job_id, one) for job_id, one in good.items())
+        accounts = [waiting_account(name) for name in sorted({row.request["provider"] for row in new})]
+        terms = self._terms([row.options for row in new])
+        added = enqueue(self._connection, self._batch, jobs, accounts, terms)
+        wrong = [(row, str(checked[row.id])) for row in new if row.id not in good]
+        self._fail(added.batch_id, wrong)
+        if added.policy_changed and terms.on_unknown:
+            held = policy.in_doubt(self._connection, self._batch)
+            policy.look_anew(self._connection, held, terms.on_unknown, actor=self._actor)
+        return notes
+
+    def _checked(self, request: dict[str, Any]) -> PreparedRow | str:
+        """Return the row as its provider can do it, or what is wrong with it."""
+        faults = Faults()
+        prepared = RowPreparer(None, catalog.names(), faults).prepare(1, dict(request))
+        if prepared:
+            for fault in self._offers.faults_of(prepared):
+                faults.add(1, *fault)
+        if prepared and not faults.count:
+            return prepared
+        return "; ".join(f"{fault.field}: {fault.message}" for fault in faults.kept)[:_NOTE_CHARS]
+
+    def _conflicts(self, waiting: Sequence[Row[Any]], checked: dict[UUID, PreparedRow | str]) -> dict[UUID, str]:
+        """Return the words for rows whose custom_id became a job through another door meanwhile."""
+        custom_ids = [row.custom_id for row in waiting]
+        found = self._connection.execute(_KNOWN, {"batch": self._batch, "custom_ids": custom_ids})
+        known = {job.custom_id: job for job in found}
+        notes = {}
+        for row in waiting:
+            if job := known.get(row.custom_id):
+                one = checked[row.id]
+                same = isinstance(one, PreparedRow) and (one.provider, one.fingerprint) == (
+                    job.provider,
+                    bytes(job.fingerprint),
+                )
+                conflict = str(EnqueueConflictError(self._batch, [row.custom_id]))
+                notes[row.id] = f"it is the job {job.id}, which another door enqueued first" if same else conflict
+        return notes
+
+    def _terms(self, options: Iterable[dict[str, Any]]) -> BatchTerms:
+        """Return what the rows ask for their batch; a later row overrides an earlier one."""
+        on_unknown: OnUnknown | None = None
+        most: dict[str, Decimal] = {}
+        for given in options:
+            on_unknown = given.get("on_unknown", on_unknown)
+            most |= {provider: Decimal(amount) for provider, amount in given.get("max_cost", {}).items()}
+        return BatchTerms(self._times.deadline_seconds, self._times.collect_seconds, on_unknown, most or None)
+
+    def _fail(self, batch_id: UUID, wrong: Sequence[tuple[Row[Any], str]]) -> None:
+        """End bad rows as failed jobs, so that whoever waits for one is told."""
+        if not wrong:
+            return
+        dealt = dealing(self._connection)
+        self._connection.execute(_WRONG, [self._values(batch_id, row, dealt) for row, _ in wrong])
+        moves = [
+            Move(Claim(row.id, 0), JobState.QUEUED, JobState.FAILED, code=INVALID, note=note) for row, note in wrong
+        ]
+        move(self._connection, moves, actor=self._actor)
+
+    def _values(self, batch_id: UUID, row: Row[Any], dealt: Dealing) -> dict[str, Any]:
+        given = {name: value for name, value in row.request.items() if name not in _NOT_REQUEST}
+        request = json.dumps(given, sort_keys=True)
+        return {
+            "id": row.id,
+            "batch": batch_id,
+            "custom_id": row.custom_id,
+            "account": dealt.account(row.request["provider"], 1),
+            "provider": row.request["provider"],
+            "request": request,
+            "fingerprint": hashlib.sha256(request.encode()).digest(),
+            "deadline": self._times.deadline_seconds,
+            "collect": self._times.collect_seconds,
+        }

@@ -1,0 +1,1 @@
+"""Paid calls whose answer is lost, and what their providers show of them."""

@@ -1,0 +1,140 @@
+"""Usage: compares what a key has used up, as its provider says, with the known costs of our own calls.
+
+The figure grows only by charges. If it grew by no more than the costs that the provider stated for our calls between
+two readings, nothing else was charged between them, so no lost call was.
+
+Costs at model providers, under the owner's own keys, are a separate figure and are judged separately. The sum of both
+could stay the same while one rose and the other fell, and the first figure alone never changes for such a call.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+_KEEP_DAYS: Final = 30
+_ROUNDING: Final = Decimal("0.000001")  # in USD; providers add up binary fractions, and no image costs this little
+_NOW = text("SELECT clock_timestamp()")
+_INSERT = text("""
+INSERT INTO usage_reading (account, key_id, asked_at, used, elsewhere)
+VALUES (:account, :key_id, :asked_at, :used, :elsewhere) RETURNING id
+""")
+_PRUNE = text("DELETE FROM usage_reading WHERE account = :account AND at < now() - :days * interval '1 day'")
+# `ours` are the calls whose cost is certainly in the second figure and not in the first. `loose` may be in it.
+_AROUND = text("""
+WITH lost AS (
+  SELECT account, key_id, opened_at, visible_by FROM submission WHERE id = :id
+), last AS (
+  SELECT r.at, r.asked_at - :lag * interval '1 second' AS shown, r.used, r.elsewhere
+  FROM usage_reading r JOIN lost USING (account, key_id) WHERE r.id = :reading AND r.asked_at >= lost.visible_by
+), told AS (
+  SELECT * FROM usage_reading WHERE elsewhere IS NOT NULL
+), first AS (
+  SELECT near.at, near.used, near.elsewhere FROM (
+    SELECT r.at, r.asked_at, r.used, r.elsewhere FROM told r JOIN lost USING (account, key_id)
+    WHERE r.at <= lost.opened_at ORDER BY r.at DESC LIMIT 2000
+  ) AS near, lost ORDER BY EXISTS (
+    -- What was under way at a reading is in neither sum: one that was taken while nothing was explains more.
+    SELECT 1 FROM submission s WHERE s.account = lost.account AND s.key_id = lost.key_id
+      AND s.opened_at BETWEEN near.at - interval '2 hours' AND near.at
+      AND (s.outcome IS NULL OR (s.outcome = 'accepted'
+        AND s.answered_at > near.asked_at - :lag * interval '1 second'))
+  ), near.at DESC LIMIT 1
+)
+SELECT last.used - first.used AS risen, calls.ours, last.elsewhere - first.elsewhere AS risen_elsewhere,
+  calls.elsewhere, calls.loose, calls.later, coalesce(readings.fell, false) AS fell
+FROM first, last, LATERAL (
+  SELECT coalesce(sum(s.settled) FILTER (WHERE known.shows), 0) AS ours,
+    coalesce(sum(s.elsewhere) FILTER (WHERE known.shows), 0) AS elsewhere,
+    count(*) FILTER (WHERE s.outcome IS NULL OR (s.outcome = 'accepted' AND s.answered_at >= last.shown)) AS loose,
+    count(*) FILTER (WHERE known.shows AND (s.settled > 0 OR s.elsewhere > 0) AND s.opened_at >= :over) AS later
+  FROM submission s JOIN lost USING (account, key_id), LATERAL (
+    SELECT s.outcome = 'accepted' AND s.cost_stated AND s.answered_at < last.shown AS shows
+  ) AS known WHERE s.opened_at > first.at
+) AS calls, LATERAL (
+  -- Two that were asked beside each other may be recorded in either order.
+  SELECT bool_or(EXISTS (
+    SELECT 1 FROM (
+      SELECT earlier.used, earlier.elsewhere FROM usage_reading earlier
+      WHERE earlier.account = later.account AND earlier.key_id = later.key_id AND earlier.id <> later.id
+        AND earlier.at <= later.asked_at ORDER BY earlier.at DESC LIMIT 1
+    ) AS before WHERE later.used < before.used OR later.elsewhere < before.elsewhere
+  )) AS fell
+  FROM usage_reading later JOIN lost USING (account, key_id) WHERE later.at > first.at AND later.at <= last.at
+) AS readings
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class UsageFigure:
+    """One reading of the figure, by its id."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """From before a lost call until after its charge would show. In the account's unit."""
+
+    unexplained: Decimal
+    """How much more the key used up than the calls whose cost its provider stated."""
+    loose: int
+    """Calls of ours that are under way or answered just now: they may be in the figure already."""
+    later: int = 0
+    """Calls of ours that began after the lost one was over and whose cost the figure shows: it is not frozen."""
+    fell: bool = False
+    """Whether a figure fell in between: a refund may hide a charge."""
+    elsewhere: Decimal = Decimal(0)
+    """The same as `unexplained` of what calls cost under the owner's own keys at model providers."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether only known costs were charged."""
+        explained = abs(self.unexplained) < _ROUNDING and abs(self.elsewhere) < _ROUNDING
+        return explained and not self.fell
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a figure rose by less than the calls of ours that it should hold."""
+        return self.unexplained < 0 or self.elsewhere < 0
+
+
+def now(connection: Connection) -> datetime:
+    """Return the moment, on the clock that everything is compared on: take it before the provider is asked."""
+    moment: datetime = connection.execute(_NOW).scalar_one()
+    return moment
+
+
+def record(
+    connection: Connection,
+    account: str,
+    used: Decimal,
+    *,
+    key_id: str,
+    asked_at: datetime,
+    elsewhere: Decimal = Decimal(0),
+) -> UsageFigure:
+    """Record what a provider that was asked at `asked_at` said that the key has used up, there and elsewhere."""
+    values = {"account": account, "key_id": key_id, "asked_at": asked_at, "used": used, "elsewhere": elsewhere}
+    reading = connection.execute(_INSERT, values).scalar_one()
+    connection.execute(_PRUNE, {"account": account, "days": _KEEP_DAYS})
+    return UsageFigure(reading)
+
+
+def growth(
+    connection: Connection, submission_id: UUID, reading: UsageFigure, *, over_at: datetime, lag_seconds: float
+) -> Growth | None:
+    """Return how the figure of its key grew around a lost call, up to `reading`.
+
+    None if the key was not read before the call, or if `reading` is too early for its charge to show. `over_at` is when
+    the call was over. A cost shows in the figure at most `lag_seconds` after the answer.
+    """
+    span = {"id": submission_id, "reading": reading.id, "lag": lag_seconds, "over": over_at}
+    row = connection.execute(_AROUND, span).one_or_none()
+    if row is None:
+        return None
+    elsewhere = row.risen_elsewhere - row.elsewhere
+    return Growth(row.risen - row.ours, row.loose, row.later, row.fell, elsewhere)

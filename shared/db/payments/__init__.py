@@ -1,0 +1,1 @@
+"""Attempts to pay: intents, answers, caps, and the ledger that accounts for them."""

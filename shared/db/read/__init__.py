@@ -1,0 +1,1 @@
+"""Queries of people and pages; nothing here writes."""

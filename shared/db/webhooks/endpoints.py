@@ -1,0 +1,160 @@
+"""Endpoints: made, listed, rotated, switched off and on, and removed by people.
+
+Raises `SchemaError` if the tables are missing, because code may be newer than the schema by one step.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.db.schema import SchemaError
+from shared.ids import new_id
+
+WEBHOOK: Final = "webhook"
+CELERY: Final = "celery"
+GONE: Final = "gone"
+"""The receiver said with 410 that it wants no more."""
+FAILING: Final = "failing"
+"""It failed for days, without one success."""
+_HAS: Final = text("SELECT to_regclass('delivery') IS NOT NULL")
+_COUNTED: Final = 1000
+_ADD = text("INSERT INTO endpoint (id, kind, url, types, batch_prefix) VALUES (:id, :kind, :url, :types, :prefix)")
+_COLUMNS: Final = """
+id, kind, url, types, batch_prefix, secret_version, rotated_at, created_at, failures, failing_since, held_until,
+disabled_at, disabled_code
+"""
+# Waiting deliveries may be many, so that they are counted up to a bound.
+_LIST = text(f"""
+SELECT {_COLUMNS},
+  (SELECT count(*) FROM (SELECT FROM delivery d WHERE d.endpoint_id = endpoint.id AND d.due_at IS NOT NULL
+    LIMIT {_COUNTED}) AS few) AS waiting,
+  (SELECT max(d.delivered_at) FROM (SELECT delivered_at FROM delivery WHERE endpoint_id = endpoint.id
+    ORDER BY created_at DESC LIMIT {_COUNTED}) AS d) AS delivered_at
+FROM endpoint WHERE kind = :kind ORDER BY created_at, id
+""")
+_FIND = text(f"""
+SELECT {_COLUMNS} FROM endpoint WHERE kind = :kind AND (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2
+""")
+_REMOVE = text("DELETE FROM endpoint WHERE id = :id")
+_ROTATE = text("""
+UPDATE endpoint SET secret_version = secret_version + 1, rotated_at = clock_timestamp() WHERE id = :id
+RETURNING secret_version
+""")
+_RESUME = text("""
+UPDATE endpoint SET disabled_at = NULL, disabled_code = NULL, failures = 0, failing_since = NULL, held_until = NULL
+WHERE id = :id
+""")
+_DISABLE = text("""
+UPDATE endpoint SET disabled_at = clock_timestamp(), disabled_code = :code WHERE id = :id AND disabled_at IS NULL
+RETURNING id
+""")
+_TELL_OTHERS = text("""
+INSERT INTO delivery (id, endpoint_id, event_key, type, data)
+SELECT gen_random_uuid(), id, 'disabled ' || CAST(:id AS text) || ' ' || clock_timestamp(), 'endpoint.disabled',
+  jsonb_build_object('endpoint', CAST(:id AS text), 'code', CAST(:code AS text))
+FROM endpoint WHERE disabled_at IS NULL AND kind = 'webhook' AND 'endpoint.disabled' = ANY(types)
+""")
+
+
+_OFF = text("""
+SELECT CAST(id AS text) AS id, disabled_at, disabled_code FROM endpoint WHERE disabled_at IS NOT NULL
+ORDER BY disabled_at LIMIT 20
+""")
+
+
+class NoSuchEndpointError(LookupError):
+    """No endpoint, or more than one, has that id or URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    """One endpoint as it is stored."""
+
+    id: UUID
+    kind: str
+    url: str
+    types: tuple[str, ...]
+    batch_prefix: str
+    secret_version: int
+    rotated_at: datetime | None
+    created_at: datetime
+    failures: int
+    failing_since: datetime | None
+    held_until: datetime | None
+    disabled_at: datetime | None
+    disabled_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOff:
+    """An endpoint that is switched off: its id, since when, and why (`gone` or `failing`)."""
+
+    id: str
+    since: datetime
+    code: str
+
+
+def switched_off(connection: Connection) -> tuple[EndpointOff, ...]:
+    """Return up to twenty endpoints that are switched off, the oldest first."""
+    if not is_here(connection):
+        return ()
+    return tuple(EndpointOff(*row) for row in connection.execute(_OFF))
+
+
+def is_here(connection: Connection) -> bool:
+    """Tell whether the database has the tables."""
+    return bool(connection.execute(_HAS).scalar_one())
+
+
+def add(connection: Connection, url: str, types: Collection[str], *, prefix: str = "", kind: str = WEBHOOK) -> UUID:
+    """Make an endpoint that is told `types` of batches whose names begin with `prefix`, and return its id."""
+    if not is_here(connection):
+        raise SchemaError("the database has no table for webhooks: run `genqueue migrate`")
+    endpoint = new_id()
+    parameters = {"id": endpoint, "kind": kind, "url": url, "types": list(types), "prefix": prefix}
+    connection.execute(_ADD, parameters)
+    return endpoint
+
+
+def listing(connection: Connection, kind: str = WEBHOOK) -> list[Mapping[str, Any]]:
+    """Return every endpoint, oldest first, with how many deliveries wait (at most 1000) and the last success."""
+    if not is_here(connection):
+        return []
+    return [dict(row) for row in connection.execute(_LIST, {"kind": kind}).mappings()]
+
+
+def find(connection: Connection, name: str) -> EndpointRow:
+    """Return the endpoint with this id, beginning of an id, or URL; raises `NoSuchEndpointError`."""
+    beginning = name.lower() + "%" if name and set(name.lower()) <= set("0123456789abcdef-") else ""
+    rows = connection.execute(_FIND, {"kind": WEBHOOK, "beginning": beginning, "name": name}).mappings().all()
+    if len(rows) != 1:
+        what = "several endpoints have" if rows else "no endpoint has"
+        raise NoSuchEndpointError(f"{what} the id or URL {name[:80]!r}: `genqueue webhook list` shows them")
+    return EndpointRow(**{**rows[0], "types": tuple(rows[0]["types"])})
+
+
+def remove(connection: Connection, endpoint: UUID) -> None:
+    """Delete an endpoint with its deliveries."""
+    connection.execute(_REMOVE, {"id": endpoint})
+
+
+def rotate(connection: Connection, endpoint: UUID) -> int:
+    """Give an endpoint its next secret, and return the secret's version."""
+    return int(connection.execute(_ROTATE, {"id": endpoint}).scalar_one())
+
+
+def resume(connection: Connection, endpoint: UUID) -> None:
+    """Switch an endpoint on again: what waited is sent."""
+    connection.execute(_RESUME, {"id": endpoint})
+
+
+def disable(connection: Connection, endpoint: UUID, code: str) -> bool:
+    """Switch an endpoint off and tell the others; False if it is off already."""
+    if connection.execute(_DISABLE, {"id": endpoint, "code": code}).one_or_none() is None:
+        return False
+    connection.execute(_TELL_OTHERS, {"id": endpoint, "code": code})
+    return True

@@ -1,0 +1,59 @@
+"""Jobs whose caller named who is told of them: a Celery task on the caller's own broker."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.db.webhooks import endpoints
+
+_TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('genqueue endpoint ' || :url, 0))")
+_KNOWN = text("SELECT id FROM endpoint WHERE kind = 'celery' AND url = :url")
+_NAME = text("""
+INSERT INTO job_notify (job_id, endpoint_id)
+SELECT job.id, :endpoint FROM job JOIN batch ON batch.id = job.batch_id
+WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[]))
+ON CONFLICT (job_id) DO NOTHING
+""")
+# A job may have ended before its caller named anybody; its end is told under the key that a trigger would give it.
+_TELL_ENDED = text("""
+INSERT INTO delivery (id, endpoint_id, event_key, type, job_id, data)
+SELECT gen_random_uuid(), job_notify.endpoint_id, 'event ' || e.id, 'job.' || job.state, job.id, jsonb_strip_nulls(
+  jsonb_build_object('job_id', job.id, 'batch', batch.name, 'custom_id', job.custom_id, 'provider', job.provider,
+    'account', job.account, 'state', job.state, 'error_code', job.error_code, 'images_asked', job.images,
+    'images_stored', (SELECT count(*) FROM image WHERE image.job_id = job.id AND image.state = 'stored')))
+FROM job JOIN batch ON batch.id = job.batch_id JOIN job_notify ON job_notify.job_id = job.id
+JOIN LATERAL (SELECT id FROM job_event WHERE job_event.job_id = job.id AND to_state = job.state
+  AND from_state <> to_state ORDER BY id DESC LIMIT 1) AS e ON true
+WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[])) AND job.finished_at IS NOT NULL
+ON CONFLICT (endpoint_id, event_key) DO NOTHING
+""")
+_REFUSE = text("""
+INSERT INTO delivery (id, endpoint_id, event_key, type, data)
+VALUES (gen_random_uuid(), :endpoint, 'refused ' || :message, 'message.refused', CAST(:data AS jsonb))
+ON CONFLICT (endpoint_id, event_key) DO NOTHING
+""")
+
+
+def celery_endpoint(connection: Connection, address: str) -> UUID:
+    """Return the endpoint for a task on a caller's broker, made where it is new."""
+    connection.execute(_TURN, {"url": address})
+    known: UUID | None = connection.execute(_KNOWN, {"url": address}).scalar_one_or_none()
+    return known or endpoints.add(connection, address, (), kind=endpoints.CELERY)
+
+
+def name_for_jobs(connection: Connection, batch: str, custom_ids: Sequence[str], endpoint: UUID) -> None:
+    """Have an endpoint told of these jobs: of what happens from now on, and of an end that is there already.
+
+    A job that has somebody keeps that one.
+    """
+    given: dict[str, Any] = {"batch": batch, "custom_ids": list(custom_ids)}
+    connection.execute(_NAME, {**given, "endpoint": endpoint})
+    connection.execute(_TELL_ENDED, given)
+
+
+def tell_refused(connection: Connection, endpoint: UUID, message_id: str, data: Mapping[str, Any]) -> None:
+    """Tell an endpoint once that a message of its caller was refused."""
+    connection.execute(_REFUSE, {"endpoint": endpoint, "message": message_id, "data": json.dumps(data)})

@@ -1,0 +1,80 @@
+"""The columns (or keys) a prompt file may have, and what to suggest for one it may not."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from functools import cache, lru_cache
+from typing import Final
+
+from shared import catalog
+from shared.catalog import Parameter
+from shared.prompt_rows.faults import shown
+from shared.requests import GenerationRequest
+
+OPTION_PREFIX: Final = "options."
+KNOWN: Final = frozenset({*GenerationRequest.model_fields, "custom_id", "provider", "priority", "metadata"})
+_NAMED: Final = 10  # unknown names shown for one row; a hostile row can hold a hundred thousand
+_ORDER: Final = (
+    "prompt, custom_id, provider, model, aspect_ratio, size, n, seed, output_format, references, priority, "
+    "options.NAME, metadata, meta.NAME"
+)
+_UNKNOWN: Final = "is not a known column"
+_REMEDY: Final = "--keep-columns carries such columns along, into the results"
+
+
+def unknown_faults(names: Iterable[str], is_known: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+    """Yield (name, message) for each name that is near one of ours, at most ten, and one for all others together."""
+    unknown = [name for name in names if not is_known(name)]
+    near = {name: advice for name in unknown[:_NAMED] if (advice := _advice(name[:80])) != _UNKNOWN}
+    yield from ((name or "(no name)", advice) for name, advice in near.items())
+    others = [name for name in unknown if name not in near]
+    if len(others) == 1:
+        yield others[0], f"is not a known column; {_REMEDY}; known: {_ORDER}"
+    elif others:
+        named = ", ".join(shown(name) for name in others[:_NAMED])
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        yield "columns", f"{named}{more} are not known columns; {_REMEDY}; known: {_ORDER}"
+
+
+def is_option(name: str) -> bool:
+    """Say whether a column is `options.NAME`."""
+    return name.startswith(OPTION_PREFIX) and name != OPTION_PREFIX
+
+
+@cache
+def text_options() -> frozenset[str]:
+    """Return the columns `options.NAME` that hold text at every provider that has them: 512 stays the text 512."""
+    types: dict[str, set[str]] = {}
+    for parameter in _parameters():
+        types.setdefault(parameter.field, set()).add(parameter.type)
+    return frozenset(field for field, found in types.items() if is_option(field) and found <= {"text", "uuid"})
+
+
+def _parameters() -> Iterator[Parameter]:
+    for provider in map(catalog.get, catalog.names()):
+        for parameter in provider.parameters:
+            yield from parameter.flat()
+
+
+def is_column(name: str) -> bool:
+    """Say whether a column is one of ours."""
+    return name in KNOWN or is_option(name)
+
+
+@lru_cache(maxsize=256)
+def _advice(name: str) -> str:
+    if not name:
+        return "a column has no name"
+    by_wire: dict[str, list[str]] = {}
+    for parameter in _parameters():
+        fields = by_wire.setdefault(parameter.wire, [])
+        if parameter.field not in fields:
+            fields.append(parameter.field)
+    options = [field for fields in by_wire.values() for field in fields if is_option(field)]
+    near = by_wire.get(name) or get_close_matches(name.lower(), [*sorted(KNOWN), *options], n=1)
+    return f"is not a known column; did you mean {' or '.join(near)}? {_REMEDY}" if near else _UNKNOWN
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once, as safe to print."""
+    return [shown(name) for name, times in Counter(names).items() if times > 1]

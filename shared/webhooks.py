@@ -1,0 +1,87 @@
+"""Webhooks as pure data and functions: event types, the schedule of tries, secrets and signatures.
+
+The format is that of Standard Webhooks 1.0.0 (https://www.standardwebhooks.com): the header `webhook-signature` signs
+`id.timestamp.body` with HMAC-SHA256, once for each secret that is valid now.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from random import Random
+from typing import Final
+from uuid import UUID
+
+from pydantic import SecretStr
+
+SCHEDULE: Final = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
+"""Seconds before each of the ten tries, from the try before: 75.6 hours in all. Source: the Standard Webhooks spec."""
+JITTER: Final = 0.2
+"""The share by which each wait is made longer or shorter by chance, so that failed deliveries do not come together."""
+OVERLAP: Final = timedelta(hours=24)
+"""After a rotation, the old secret signs too for this long."""
+DISABLE_AFTER: Final = timedelta(days=5)
+"""An endpoint that failed for this long, with no success, is switched off."""
+FAILURES_BEFORE_PROBES: Final = 10
+"""After this many failures in a row, one delivery at a time probes the endpoint; the others wait, unspent."""
+
+JOB_ENDS: Final = ("job.succeeded", "job.failed", "job.cancelled")
+TYPES: Final = (
+    *JOB_ENDS,
+    "job.held",
+    "batch.settled",
+    "account.paused",
+    "account.resumed",
+    "cap.reached",
+    "endpoint.disabled",
+)
+FEW: Final = tuple(one for one in TYPES if one not in JOB_ENDS)
+"""What an endpoint is told unless told otherwise: a batch of 100,000 jobs is then a few events."""
+TEST: Final = "webhook.test"
+
+
+def parse_types(given: Iterable[str]) -> tuple[str, ...]:
+    """Return the event types that names and patterns such as `job.*` stand for; raises `ValueError` for an unknown."""
+    found: list[str] = []
+    for name in given:
+        beginning = name.removesuffix("*")
+        some = [one for one in TYPES if one == name or (name.endswith("*") and one.startswith(beginning))]
+        if not some:
+            raise ValueError(f"no event is called {name[:40]!r}; known: {', '.join(TYPES)}")
+        found += [one for one in some if one not in found]
+    return tuple(found)
+
+
+def wait_before(tries: int, *, random: Random, schedule: tuple[float, ...] = SCHEDULE) -> float | None:
+    """Return the seconds until the next try after `tries` tries, with jitter; None if there is none."""
+    if tries >= len(schedule):
+        return None
+    return schedule[tries] * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def secret(master: SecretStr, endpoint: UUID, version: int) -> SecretStr:
+    """Return the secret of an endpoint, `whsec_...`, derived from the master key: the database holds none."""
+    key = hmac.digest(master.get_secret_value().encode(), f"{endpoint}:{version}".encode(), "sha256")
+    return SecretStr("whsec_" + base64.b64encode(key).decode())
+
+
+def secrets_in_force(
+    master: SecretStr, endpoint: UUID, version: int, *, rotated_at: datetime | None, now: datetime
+) -> list[SecretStr]:
+    """Return the secrets that sign at `now`: the present one, and the one before it for a day after a rotation."""
+    versions = [version]
+    if rotated_at is not None and now - rotated_at < OVERLAP and version > 1:
+        versions.append(version - 1)
+    return [secret(master, endpoint, one) for one in versions]
+
+
+def signature(secrets: Iterable[SecretStr], message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the value of `webhook-signature`: one `v1,<base64>` for each secret."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return " ".join(f"v1,{_sign(one, signed)}" for one in secrets)
+
+
+def _sign(one: SecretStr, signed: bytes) -> str:
+    key = base64.b64decode(one.get_secret_value().removeprefix("whsec_"))
+    return base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()

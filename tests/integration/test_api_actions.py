@@ -1,0 +1,143 @@
+"""What a token may decide over HTTP: shown first, done exactly as shown, and never paid twice by oversight."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+from httpx import Client as Http
+
+from producer import Actor, Client
+from shared.db.engine import Engine
+from shared.settings import load
+from shared.tokens import Scope
+from tests.integration.test_api import refused
+from tests.support import held, rows
+from tests.support.api import HARBOUR, bearer, serving
+
+SPENDER = (Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.OPS, Scope.MONEY_SPEND)
+DRY = {"dry_run": "true"}
+
+
+@pytest.fixture
+def alice(database_url: str) -> Iterator[Client]:
+    with Client(settings=load(database_url=database_url), actor=Actor("alice", "test"), connections=8) as opened:
+        yield opened
+
+
+@pytest.fixture
+def http(alice: Client) -> Iterator[Http]:
+    with serving(alice) as opened:
+        opened.headers.update(bearer(alice, *SPENDER, name="spender"))
+        yield opened
+
+
+def test_cancelling_is_shown_then_done_and_doing_it_again_changes_nothing(http: Http, alice: Client) -> None:
+    job = http.post("/v1/jobs", json=HARBOUR).json()["id"]
+    planned = http.post(f"/v1/jobs/{job}:cancel", params=DRY).json()
+    assert (planned["jobs"], planned["second_charge"]) == (1, {})
+    assert alice.totals("shop") == {"queued": 1}
+    done = http.post(f"/v1/jobs/{job}:cancel", params={"confirm": planned["confirm"]})
+    assert done.json() == {"done": {"cancelled": 1}, "changed_meanwhile": 0}
+    assert http.post(f"/v1/jobs/{job}:cancel").json()["done"] == {}
+    line = alice.audited(1)[0]
+    assert (line["actor"].split()[0], line["door"], line["act"]) == ("spender", "api", "cancel")
+
+
+def test_a_whole_batch_is_cancelled(http: Http, alice: Client) -> None:
+    for name in ("a", "b"):
+        http.post("/v1/jobs", json={**HARBOUR, "custom_id": name})
+    assert http.post("/v1/batches/shop:cancel").json()["done"] == {"cancelled": 2}
+    refused(http.post("/v1/batches/other:cancel"), 404, "no_such_batch")
+
+
+def test_a_confirmation_stands_for_the_jobs_that_were_shown(http: Http, alice: Client, engine: Engine) -> None:
+    held.held(engine, 2)
+    body = {"decision": "fail"}
+    shown = http.post("/v1/batches/b:resolve", params=DRY, json=body).json()
+    assert shown["groups"] == [{"account": "bloom", "reason": "answer_lost", "act": "give_up", "jobs": 2}]
+    held.held(engine, 1)
+    late = http.post("/v1/batches/b:resolve", params={"confirm": shown["confirm"]}, json=body)
+    assert "it showed 2" in refused(late, 409, "changed_meanwhile")["detail"]
+    wrong = http.post("/v1/batches/b:resolve", params={"confirm": "yes"}, json=body)
+    refused(wrong, 409, "changed_meanwhile")
+    assert http.post("/v1/batches/b:resolve", json=body).json()["done"] == {"failed": 3}
+
+
+def test_what_may_pay_twice_needs_a_scope_a_confirmation_and_room_under_the_cap(alice: Client, engine: Engine) -> None:
+    held.held(engine, 2, price=Decimal("1.50"))
+    body = {"decision": "resend"}
+    with serving(alice) as http:
+        operator = bearer(alice, Scope.OPS, name="operator")
+        shown = http.post("/v1/batches/b:resolve", params=DRY, json=body, headers=operator).json()
+        assert shown["second_charge"] == {"credit of bloom": "3"}
+        confirmed = {"confirm": shown["confirm"]}
+        refused(http.post("/v1/batches/b:resolve", params=confirmed, json=body, headers=operator), 403, "scope_missing")
+        poor = bearer(alice, *SPENDER, caps={"bloom": Decimal(2)}, name="poor")
+        refused(http.post("/v1/batches/b:resolve", json=body, headers=poor), 409, "confirmation_required")
+        refused(http.post("/v1/batches/b:resolve", params=confirmed, json=body, headers=poor), 402, "token_cap_reached")
+        assert alice.totals("b") == {"in_doubt": 2}
+        rich = bearer(alice, *SPENDER, caps={"bloom": Decimal(3)}, name="rich")
+        done = http.post("/v1/batches/b:resolve", params=confirmed, json=body, headers=rich)
+        assert done.json()["done"] == {"queued": 2}
+
+
+def test_a_job_that_is_not_held_cannot_be_resolved(http: Http) -> None:
+    job = http.post("/v1/jobs", json=HARBOUR).json()["id"]
+    refused(http.post(f"/v1/jobs/{job}:resolve", json={"decision": "fail"}), 409, "not_held")
+    amount = {"decision": "fail", "charged": "a lot"}
+    refused(http.post(f"/v1/jobs/{job}:resolve", json=amount), 422, "request_invalid")
+    refused(http.post(f"/v1/jobs/{job}:resolve", json={"decision": "buy"}), 422, "request_invalid")
+
+
+def test_a_failed_job_is_retried_and_bought_again_only_on_demand(http: Http, alice: Client, engine: Engine) -> None:
+    held.failed(engine, 2)
+    shown = http.post("/v1/batches/b:retry", params=DRY).json()
+    assert (shown["jobs"], list(shown["left_alone"].values())) == (0, [2])
+    again = {"buy_again": True}
+    refused(http.post("/v1/batches/b:retry", json=again), 409, "confirmation_required")
+    shown = http.post("/v1/batches/b:retry", params=DRY, json=again).json()
+    assert shown["second_charge"] == {"credit of bloom": "4"}
+    done = http.post("/v1/batches/b:retry", params={"confirm": shown["confirm"]}, json=again)
+    assert done.json()["done"] == {"queued": 2}
+    (line,) = [row for row in alice.audited() if row["act"] == "retry"]
+    assert (line["terms"], line["worst_cost"]) == ("--buy-again", {"credit of bloom": Decimal(4)})
+
+
+def test_the_terms_of_a_batch_are_changed_by_whoever_may_spend(http: Http, alice: Client) -> None:
+    http.post("/v1/jobs", json=HARBOUR)
+    changed = http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "5.00"}, "on_unknown": "resend"})
+    assert changed.json() == {"name": "shop", "on_unknown": "resend", "max_cost": {"bloom": "5"}}
+    refused(http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "lots"}}), 422, "cap_invalid")
+    refused(http.patch("/v1/batches/shop", json={"on_unknown": "pay"}), 422, "request_invalid")
+    backend = bearer(alice)
+    refused(http.patch("/v1/batches/shop", json={"max_cost": {}}, headers=backend), 403, "scope_missing")
+    assert http.patch("/v1/batches/shop", json={"priority": 5, "deadline_seconds": 60}, headers=backend).is_success
+    assert http.patch("/v1/batches/shop", json={"max_cost": {}}).json()["max_cost"] == {}
+
+
+def test_a_batch_is_held_and_released(http: Http, alice: Client) -> None:
+    http.post("/v1/jobs", json=HARBOUR)
+    assert http.post("/v1/batches/shop:hold").json() == {"name": "shop", "held": True, "jobs": 1}
+    assert http.get("/v1/batches/shop").json()["held"]
+    assert alice.totals("shop") == {"on_hold": 1}
+    assert http.post("/v1/batches/shop:release").json()["jobs"] == 1
+    assert not http.get("/v1/batches/shop").json()["held"]
+    refused(http.post("/v1/batches/other:hold"), 404, "no_such_batch")
+
+
+def test_the_story_of_a_job_has_every_event_and_no_link(http: Http, engine: Engine, alice: Client) -> None:
+    rows.transferring(engine)
+    (job,) = rows.rows(engine, "SELECT id FROM job")
+    story = http.get(f"/v1/jobs/{job.id}/story").json()
+    assert story["job"]["state"] == "transferring"
+    assert [one["to_state"] for one in story["events"]]
+    assert all("link" not in image for image in story["images"])
+    assert story["waits"] is not None
+
+
+def test_a_plan_of_a_file_adds_nothing(http: Http, alice: Client) -> None:
+    csv = b"custom_id,provider,prompt,n\na,bloom,one,2\n"
+    kind = {"content-type": "text/csv"}
+    plan = http.post("/v1/batches/shop/rows", params=DRY, content=csv, headers=kind).json()
+    assert (plan["new"], plan["totals"][0]["high"]) == (1, "2")
+    assert alice.batches() == []

@@ -1,0 +1,328 @@
+"""What runs for each job, tick or page touches as many pages of memory at 200,000 jobs as at 20,000.
+
+Before each statement runs, PostgreSQL is asked to run it with a count of the buffers it touches, and to forget it.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Connection, event, text
+
+from ops.stack import Endpoints
+from shared.db import accounts, folding, workers
+from shared.db.engine import Engine, open_engine, transaction
+from shared.db.jobs import bulk, claims, retry, steering
+from shared.db.jobs.bulk import Which
+from shared.db.jobs.cancel import cancel
+from shared.db.jobs.transitions import Claim, Move, move, release
+from shared.db.payments import caps, drift, intents, spending, submissions
+from shared.db.payments.intents import PaymentTerms
+from shared.db.payments.submissions import Answer
+from shared.db.read import batch_page, by_metadata, counts, details, ending, held, pages, waits
+from shared.db.read.batch_page import Filter
+from shared.db.read.pages import FinishedCursor
+from shared.db.read.status import status
+from shared.db.read.story import story
+from shared.ids import new_id
+from shared.lifecycle import JobState, Outcome, Stage
+from tests.support import rows
+from tests.support.counted import add_up
+
+SMALL, LARGE = 20_000, 200_000
+# One level more of each index is no growth. A selection by a hundred ids goes down its index some twenty times.
+MOST, LEVELS, LEVELS_BY_IDS = 1.5, 8, 24
+_BY_IDS = "job.id = ANY(CAST(%(ids)s AS uuid[])) AND job.id > %(after)s"
+_MEASURED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE", "(SELECT")
+_UNMEASURED = ("set_config", "pg_advisory", "pg_try_advisory")
+# Ids in the order of numbers, as ids of jobs are in the order of time.
+_REQUEST = '{"n": 1, "prompt": "a harbour"}'
+_OF_TEN = ("queued", "queued", "queued", "on hold", "failed", *["succeeded"] * 5)
+_JOBS = text("""
+INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, state, on_hold,
+  fair_position, due_at, deadline_at, collect_until, error_code, finished_at)
+SELECT CAST(lpad(to_hex(number), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(number), 12, '0') AS uuid), batch.id,
+  'row-' || number, 'bloom', 'bloom', CAST(:request AS jsonb), '', 1,
+  CASE of_ten WHEN 'on hold' THEN 'queued' ELSE of_ten END, of_ten = 'on hold', number,
+  CASE WHEN of_ten = 'on hold' THEN now() + interval '1 day' WHEN of_ten = 'queued' THEN now() END,
+  now() + interval '1 day', now() + interval '7 days',
+  CASE of_ten WHEN 'on hold' THEN 'batch_cap_reached' WHEN 'failed' THEN 'provider_rejected' END,
+  CASE WHEN of_ten IN ('failed', 'succeeded') THEN now() END
+FROM batch, (SELECT number, (CAST(:of_ten AS text[]))[1 + number % 10] AS of_ten
+  FROM generate_series(CAST(:first AS integer), :last) AS number) AS numbered
+WHERE batch.name = 'b'
+""")
+_CALLS = text("""
+INSERT INTO submission (id, job_id, epoch, batch_id, account, key_id, sender, sender_lock, opened_at, send_by,
+  visible_by, outcome, answered_at, upstream_id, reserved, settled, unit)
+SELECT id, id, 1, batch_id, account, 'k', 'w', 1, now() - interval '2 hours', now(), now(), 'accepted', now(),
+  'up-' || custom_id, 2, 2, 'credit' FROM job WHERE state = 'succeeded' AND id BETWEEN :low AND :high
+""")
+_IMAGES = text("""
+INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, bucket, key, sha256, stored_at)
+SELECT job_id, 0, id, account, upstream_id, 'stored', 'b', CAST(id AS text), '', now() FROM submission
+WHERE job_id BETWEEN :low AND :high
+""")
+_LEDGER = text("""
+INSERT INTO ledger (at, submission_id, job_id, account, kind, unit, settled)
+SELECT opened_at, id, job_id, account, 'settle', unit, settled FROM submission WHERE job_id BETWEEN :low AND :high
+""")
+Scenario = Callable[[Connection], object]
+
+
+def grow(engine: Engine, first: int, last: int) -> None:
+    ids = {"low": _id(first), "high": _id(last)}
+    with transaction(engine) as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'"))
+        connection.execute(_JOBS, {"of_ten": list(_OF_TEN), "first": first, "last": last, "request": _REQUEST})
+        connection.execute(_CALLS, ids)
+        add_up(connection)
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # foreign keys that hold anyway
+        connection.execute(_IMAGES, ids)
+        connection.execute(_LEDGER, ids)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("SET statement_timeout = 0"))
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+@pytest.fixture
+def superuser(endpoints: Endpoints, database_url: str) -> Iterator[Engine]:
+    """One who may put foreign keys out of force: checking 400,000 of them would take most of the test."""
+    url = endpoints.admin_url.rpartition("/")[0] + "/" + database_url.rpartition("/")[2]
+    opened = open_engine(SecretStr(url), application="tests", pool_size=1)
+    yield opened
+    opened.dispose()
+
+
+def _id(number: int) -> str:
+    return f"{number:08x}-0000-7000-8000-{number:012x}"
+
+
+def a_few_of_each(engine: Engine) -> None:
+    """Work that is due in each stage, as many however large the tables are."""
+    with transaction(engine) as connection:
+        accounts.register(connection, [rows.account_row("bloom", concurrency=1000)])
+    rows.add(engine, [rows.new_job(f"due-{number}") for number in range(60)], caps={"bloom": Decimal(10**9)})
+    rows.rows(engine, "UPDATE account SET daily_cap = 1000000000")
+    opened = rows.open_intents(engine, rows.claim(engine, count=40))
+    for number, intent in enumerate(opened):
+        if number % 4 == 0:
+            step = Move(intent.claim, JobState.SUBMITTING, JobState.IN_DOUBT, 0, code="answer_lost")
+            rows.settle(engine, intent, Answer(Outcome.UNKNOWN), step)
+        elif number % 4 == 1:
+            rows.settle(engine, intent, rows.accepted(), Move(intent.claim, JobState.SUBMITTING, JobState.PENDING, 0))
+        elif number % 4 == 2:
+            step = Move(intent.claim, JobState.SUBMITTING, JobState.TRANSFERRING, 0)
+            rows.settle(engine, intent, rows.accepted(), step)
+
+
+def pay(connection: Connection) -> None:
+    """The whole road of a few jobs: claimed, begun, paid for, answered, ended."""
+    wanted = claims.claim(connection, Stage.SUBMIT, "bloom", count=3, worker="a", lease_seconds=60).together
+    claims.begin(connection, "bloom", wanted, states=(JobState.QUEUED,), worker="a")
+    terms = PaymentTerms(
+        price=lambda _request, _count: Decimal(2),
+        allow_unknown_price=False,
+        send_within_seconds=20,
+        lease_seconds=60,
+        quiet_seconds=60,
+    )
+    asked = {claim: new_id() for claim in wanted}
+    opened = intents.open_intents(connection, "bloom", asked, sender=rows.SENDER, terms=terms)
+    assert len(opened) == 3
+    for intent in opened:
+        submissions.record(connection, intent.submission_id, rows.accepted())
+        move(connection, [Move(intent.claim, JobState.SUBMITTING, JobState.TRANSFERRING, 60)], actor="a")
+        release(connection, [intent.claim], states=(JobState.TRANSFERRING,))
+        move(connection, [Move(intent.claim, JobState.TRANSFERRING, JobState.SUCCEEDED)], actor="a")
+
+
+def tick(connection: Connection) -> None:
+    accounts.lock(connection, "bloom", wait=True)
+    workers.heartbeat(connection, name="w", lock_key=1, slots=4, stuck_seconds=0)
+    workers.live_slots(connection)
+    workers.release_dead(connection, "w")
+    claims.in_hand(connection, "bloom")
+    claims.paying(connection)
+    claims.past_deadline(connection)
+    claims.abandoned(connection, grace_seconds=3600)
+    accounts.mark_served(connection, ["bloom"])
+    accounts.unserved(connection)
+
+
+def claim_each_stage(connection: Connection) -> None:
+    for stage in Stage:
+        assert claims.claim(connection, stage, "bloom", count=8, worker="a", lease_seconds=60).together
+
+
+def find(connection: Connection) -> None:
+    for name in (_id(7), _id(7)[:7], "row-7", "b/row-7", "no such job"):
+        pages.find_jobs(connection, name)
+
+
+def look_at_pages(connection: Connection) -> None:
+    for state in (None, "queued", "on_hold", "failed", "checking", "in_doubt", "transferring"):
+        assert pages.jobs(connection, "b", state=state, limit=50)
+    assert pages.batches(connection, limit=50)
+    assert pages.finished(connection, FinishedCursor(datetime(2020, 1, 1, tzinfo=UTC), bulk.NIL), limit=50)
+    assert pages.results(connection, "b", limit=50).rows
+
+
+def look_at_the_dashboard(connection: Connection) -> None:
+    head = batch_page.head(connection, "b")
+    assert head is not None
+    spending.bill_of(connection, head.id)
+    spending.days(connection)
+    pages.newest_batches(connection, limit=40)
+    held.held(connection)
+    assert pages.newest_failures(connection, limit=200)
+    for which in (
+        Filter(metadata=("sku", "7")),
+        Filter(),
+        Filter("failed"),
+        Filter(code="provider_rejected"),
+        Filter(word="row-7"),
+        Filter(word="?"),
+    ):
+        batch_page.jobs(connection, head.id, which)
+
+
+def count(connection: Connection) -> None:
+    for batch in (None, "b"):
+        counts.by_state(connection, batch)
+        counts.by_error(connection, batch)
+        spending.bill(connection, batch)
+
+
+def let_go(connection: Connection) -> None:
+    caps.release_affordable(connection, "bloom", "bloom")
+    caps.release_priced(connection, ["bloom"])
+    caps.in_line(connection, "bloom", batch_of(connection))
+
+
+def batch_of(connection: Connection) -> Any:
+    return connection.execute(text("SELECT id FROM batch")).scalar_one()
+
+
+def retry_some(connection: Connection) -> None:
+    for some in bulk.chunks(bulk.page(connection, Which(batch="b"), (JobState.FAILED,), limit=100)):
+        plan = retry.plan(connection, polled=["bloom"], ids=some)
+        assert len(retry.as_shown(connection, plan.targets, polled=["bloom"]).targets) == 100
+
+
+def one_claim(connection: Connection) -> Claim:
+    return claims.claim(connection, Stage.SUBMIT, "bloom", count=1, worker="a", lease_seconds=60).together[0]
+
+
+def list_jobs(connection: Connection) -> None:
+    """What `jobs`, `images` and the end of a batch read of a page of jobs."""
+    ids = [row["id"] for row in pages.jobs(connection, "b", state="queued", limit=50)]
+    assert len(details.of_jobs(connection, ids)) == len(waits.of_jobs(connection, ids)) == 50
+    assert ending.of_batch(connection, "b").reasons
+    assert pages.metadata_keys(connection, "b", limit=50).after
+    by_metadata.jobs(connection, {"sku": "7"}, batch="b", limit=50)
+
+
+def steer(connection: Connection) -> None:
+    assert steering.set_priority(connection, "b", 1).jobs == steering.CHUNK
+    assert steering.set_deadline(connection, "b", 3600).jobs == steering.CHUNK
+    assert steering.hold(connection, "b")
+    assert steering.park(connection, "b", actor="person") == steering.CHUNK
+    assert steering.release(connection, "b")
+    assert steering.unpark(connection, "b", deadline_seconds=3600) == steering.CHUNK
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "lists": list_jobs,
+    "steer": steer,
+    "pay": pay,
+    "tick": tick,
+    "claims": claim_each_stage,
+    "find": find,
+    "pages": look_at_pages,
+    "dashboard": look_at_the_dashboard,
+    "counts": count,
+    "caps": let_go,
+    "retry": retry_some,
+    "story": lambda connection: story(connection, pages.find_jobs(connection, "row-7")[0]),
+    "waits": lambda connection: waits.of_batch(connection, "b"),
+    "status": status,
+    "cancel": lambda connection: cancel(connection, batch="b", actor="person"),
+    "balance": lambda connection: drift.record(connection, "bloom", Decimal(7)),
+    "fold": folding.fold,
+    "fail": lambda connection: move(
+        connection, [Move(one_claim(connection), JobState.QUEUED, JobState.FAILED, code="x")], actor="a"
+    ),
+}
+
+
+def buffers(plan: dict[str, Any]) -> int:
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+@pytest.fixture
+def measured(engine: Engine) -> Iterator[dict[str, int]]:
+    """Statement -> the most buffers that one execution of it touched."""
+    found: dict[str, int] = {}
+
+    def measure(
+        connection: Connection,
+        _cursor: Any,
+        statement: str,
+        parameters: Any,
+        _context: Any,
+        _many: bool,  # noqa: FBT001
+    ) -> None:
+        plain = statement.strip()
+        if not plain.startswith(_MEASURED) or any(word in plain for word in _UNMEASURED):
+            return
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        with driver.cursor() as cursor:
+            cursor.execute("SAVEPOINT measured")
+            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+            told = cursor.fetchone()[0]
+            cursor.execute("ROLLBACK TO SAVEPOINT measured")
+        plan = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
+        found[plain] = max(found.get(plain, 0), buffers(plan))
+
+    event.listen(engine, "before_cursor_execute", measure)
+    yield found
+    event.remove(engine, "before_cursor_execute", measure)
+
+
+def walk(engine: Engine, measured: dict[str, int]) -> dict[str, int]:
+    """Run every scenario four times, and return the least of the last three: now and then a page of an index splits."""
+    least: dict[str, int] = {}
+    for number in range(4):
+        measured.clear()
+        for scenario in SCENARIOS.values():
+            with engine.connect() as connection, connection.begin() as begun:
+                scenario(connection)
+                begun.rollback()
+        if number:
+            least = {statement: min(touched, least.get(statement, touched)) for statement, touched in measured.items()}
+    return least
+
+
+def test_no_statement_of_a_job_a_tick_or_a_page_touches_more_in_a_larger_database(
+    engine: Engine, superuser: Engine, measured: dict[str, int]
+) -> None:
+    a_few_of_each(engine)
+    grow(superuser, 1, SMALL)
+    before = walk(engine, measured)
+    grow(superuser, SMALL + 1, LARGE)
+    after = walk(engine, measured)
+    assert len(before) > 50
+    assert before.keys() == after.keys()
+    grown = {
+        statement: (before[statement], touched)
+        for statement, touched in after.items()
+        if touched
+        > max(MOST * before[statement], before[statement] + (LEVELS_BY_IDS if _BY_IDS in statement else LEVELS))
+    }
+    assert {statement[:60]: count for statement, count in grown.items()} == {}

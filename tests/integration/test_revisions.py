@@ -1,0 +1,92 @@
+"""Edited rows, samples and repeats: what is bought anew, what is not, and what a person is told before they pay."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from producer import Client
+from producer.prompts import RowRules
+from shared.db.engine import Engine, transaction
+from shared.db.jobs.enqueue import EnqueueConflictError
+from shared.db.jobs.transitions import Move, move
+from shared.lifecycle import JobState
+from tests.support import rows
+from tests.support.command import Ran, genqueue
+
+Run = Callable[..., Ran]
+FILE = "custom_id,prompt\na,a mug\nb,a bowl\nc,a vase\n"
+EDITED = FILE.replace("a bowl", "a blue bowl")
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path) -> Run:
+    return lambda *arguments: genqueue(*arguments, env={"GENQUEUE_DATABASE_URL": database_url}, cwd=tmp_path)
+
+
+@pytest.fixture
+def add(client: Client, tmp_path: Path) -> Callable[..., int]:
+    def added(content: str, **more: object) -> int:
+        (tmp_path / "rows.csv").write_text(content)
+        return client.enqueue_file(tmp_path / "rows.csv", batch="b", provider="bloom", **more).added  # type: ignore[arg-type]
+
+    return added
+
+
+def ids(client: Client) -> list[str]:
+    return [row["custom_id"] for row in client.jobs("b")]
+
+
+def test_an_edited_row_is_a_new_revision_and_the_same_file_again_adds_nothing(
+    client: Client, add: Callable[..., int]
+) -> None:
+    assert add(FILE) == 3
+    with pytest.raises(EnqueueConflictError, match="--changed"):
+        add(EDITED)
+    assert [add(EDITED, changed=True), add(EDITED, changed=True)] == [1, 0]
+    assert ids(client) == ["a", "b", "c", "b@2"]
+    assert add(FILE, changed=True) == 0, "what was asked for before is not bought again"
+    assert add(EDITED.replace("blue", "red"), changed=True) == 1
+    assert ids(client)[-1] == "b@3"
+
+
+def test_a_sample_is_the_first_rows_and_the_whole_file_adds_the_rest(client: Client, add: Callable[..., int]) -> None:
+    assert add(FILE, rules=RowRules(sample=2)) == 2
+    assert ids(client) == ["a", "b"]
+    assert add(FILE) == 1
+
+
+def test_a_fault_behind_the_sample_is_still_a_fault(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text(FILE + "d,\n")
+    ran = run("enqueue", "bad.csv", "--provider", "bloom", "--sample", "1")
+    assert ran.code == 2
+    assert "line 5, prompt" in ran.err
+
+
+def test_a_model_for_rows_that_name_none_suits_a_text_file(run: Run, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "mugs.txt").write_text("a red mug\na blue mug\n")
+    assert run("enqueue", "mugs.txt", "--provider", "getimg", "--model", "seedream-5-lite").code == 0
+    story = client.story(client.find_job("mugs/row-000001"))
+    assert story["job"]["request"]["model"] == "seedream-5-lite"
+
+
+def test_a_plan_says_that_another_batch_holds_the_same_rows(run: Run, add: Callable[..., int]) -> None:
+    add(FILE)
+    ran = run("plan", "rows.csv", "--provider", "bloom", "--batch", "again")
+    assert "3 of these rows are in batch b already" in ran.out
+    assert "--batch b adds only what is new" in ran.out
+    assert "already" not in run("plan", "rows.csv", "--provider", "bloom", "--batch", "b").out
+
+
+def test_a_retry_says_what_it_costs_at_most_and_what_was_refused(engine: Engine, client: Client, run: Run) -> None:
+    client.enqueue([{"provider": "bloom", "prompt": "x", "custom_id": "a", "n": 3}], batch="b")
+    (claim,) = rows.claim(engine)
+    with transaction(engine) as connection:
+        step = Move(claim, JobState.QUEUED, JobState.FAILED, code="content_refused", note="no")
+        assert move(connection, [step], actor="a")
+    shown = run("retry", "--batch", "b", "--dry-run").out
+    assert "at most 3 credit of bloom to pay" in shown
+    assert "1 of these were refused for what they ask" in shown
+    ran = run("retry", "b/a")
+    assert "at most 3 credit of bloom to pay" in ran.err
+    assert client.totals("b") == {"queued": 1}

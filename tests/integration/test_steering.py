@@ -1,0 +1,127 @@
+"""A batch that runs is steered: a hold stops its purchases at once, and a priority or a deadline changes in place."""
+
+from collections.abc import Callable
+
+import pytest
+
+from producer import Client
+from producer.client import NoSuchBatchError
+from shared.db.engine import Engine, transaction
+from shared.db.jobs import claims, steering
+from shared.db.payments import caps
+from shared.db.read import waits
+from shared.lifecycle import JobState
+from tests.support import rows
+from tests.support.command import Ran, genqueue
+from tests.support.drain import drain
+from tests.support.outcome import BLOOM, ended
+from worker.runtime import Runtime
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(database_url: str) -> Run:
+    return lambda *arguments: genqueue(*arguments, env={"GENQUEUE_DATABASE_URL": database_url})
+
+
+def test_a_held_batch_buys_nothing_until_it_is_released_and_others_go_on(client: Client, runtime: Runtime) -> None:
+    client.enqueue([BLOOM, {**BLOOM, "n": 2}], batch="held")
+    assert client.hold("held") == 2
+    client.enqueue([{**BLOOM, "prompt": "late", "custom_id": "late"}], batch="held")
+    client.enqueue([BLOOM], batch="other")
+    drain(runtime, lambda: ended(client, "other")() and client.totals("held") == {"on_hold": 3})
+    assert client.bill("held") == []
+    assert client.release("held") == 3
+    drain(runtime, ended(client, "held"))
+    assert client.totals("held") == {"succeeded": 3}
+
+
+def test_a_job_that_a_worker_has_in_hand_when_the_hold_comes_is_not_paid_for(engine: Engine, client: Client) -> None:
+    rows.add(engine, [rows.new_job("claimed"), rows.new_job("line")], batch="b")
+    claimed = rows.claim(engine, count=1)
+    assert client.hold("b") == 1
+    assert rows.open_intents(engine, claimed) == []
+    found = rows.rows(engine, "SELECT on_hold, error_code, claimed_by FROM job")
+    assert [tuple(row) for row in found] == [(True, steering.HELD, None)] * 2
+
+
+def test_what_was_bought_before_a_hold_goes_on_to_its_end(engine: Engine, client: Client) -> None:
+    claim = rows.transferring(engine)
+    assert client.hold("b") == 0
+    assert rows.job(engine, claim.job_id).state == JobState.TRANSFERRING
+    with transaction(engine) as connection:
+        assert not rows.job(engine, claim.job_id).on_hold
+        assert waits.of_job(connection, claim.job_id) is not None
+
+
+def test_no_deadline_passes_and_no_worker_releases_jobs_of_a_held_batch(engine: Engine, client: Client) -> None:
+    rows.add(engine, [rows.new_job("a")], batch="b", deadline=60)
+    client.hold("b")
+    rows.rows(
+        engine, "UPDATE job SET created_at = created_at - interval '9 days', due_at = due_at - interval '9 years'"
+    )
+    with transaction(engine) as connection:
+        assert claims.past_deadline(connection) == []
+        assert caps.release_affordable(connection, "bloom", "bloom") == 0
+    assert client.set_deadline("b", 5) == 0
+    assert client.release("b") == 1
+    (job,) = rows.rows(engine, "SELECT deadline_at - now() AS left, error_code, on_hold FROM job")
+    assert 0 < job.left.total_seconds() <= client.settings.deadline_seconds
+    assert (job.error_code, job.on_hold) == (None, False)
+
+
+def test_a_hold_and_a_release_twice_change_nothing_the_second_time(client: Client, run: Run) -> None:
+    client.enqueue([BLOOM], batch="b")
+    assert [client.hold("b"), client.hold("b"), client.release("b"), client.release("b")] == [1, 0, 1, 0]
+    assert [row["act"] for row in client.audited()] == ["release", "hold"]
+    for command in (
+        ("hold", "nowhere"),
+        ("release", "nowhere"),
+        ("priority", "nowhere", "1"),
+        ("deadline", "nowhere", "1h"),
+    ):
+        assert run(*command).code == 2
+    with pytest.raises(NoSuchBatchError):
+        client.is_held("nowhere")
+
+
+def test_more_jobs_than_one_transaction_changes_are_steered_too(
+    engine: Engine, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "CHUNK", 3)
+    rows.add(engine, [rows.new_job(f"c{number}") for number in range(10)], batch="b")
+    assert client.set_priority("b", 7) == 10
+    assert client.set_deadline("b", 60) == 10
+    assert client.hold("b") == 10
+    assert client.release("b") == 10
+    assert [tuple(row) for row in rows.rows(engine, "SELECT DISTINCT priority, on_hold FROM job")] == [(7, False)]
+    assert [(row["act"], row["changed"]) for row in client.audited()][-2:] == [("deadline", 10), ("priority", 10)]
+
+
+def test_a_raised_priority_is_bought_first(engine: Engine, run: Run) -> None:
+    rows.add(engine, [rows.new_job("early")], batch="early")
+    rows.add(engine, [rows.new_job("urgent")], batch="urgent")
+    assert "priority 5 for 1 jobs" in run("priority", "urgent", "5").err
+    (claim,) = rows.claim(engine, count=1)
+    assert rows.job(engine, claim.job_id).custom_id == "urgent"
+    assert run("priority", "urgent", "40000").code == 2
+
+
+def test_a_deadline_from_now_is_given_as_a_time(engine: Engine, run: Run) -> None:
+    rows.add(engine, [rows.new_job("a")], batch="b")
+    assert "1 queued jobs buy nothing after 1 h 30 min from now" in run("deadline", "b", "90min").err
+    (job,) = rows.rows(engine, "SELECT deadline_at - now() AS left FROM job")
+    assert 5300 < job.left.total_seconds() <= 5400
+    for wrong in ("soon", "0h", "5", "1w"):
+        assert run("deadline", "b", wrong).code == 2
+
+
+def test_a_held_batch_says_so_and_how_it_goes_on(client: Client, run: Run) -> None:
+    client.enqueue([{**BLOOM, "custom_id": "a"}], batch="b")
+    run("hold", "b")
+    assert "`genqueue release b`" in run("explain", "b/a").out
+    watched = run("watch", "b")
+    assert watched.code == 3
+    assert "1 on hold: a person holds its batch (batch_held)" in watched.err
+    assert "genqueue release b" in watched.err

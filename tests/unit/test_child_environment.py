@@ -1,0 +1,31 @@
+"""Which variables a child of the supervisor gets: what it needs, and no secret of another."""
+
+from ops.stack.child_environment import API, FLOWER, SIMULATOR, WORKER, reduced
+
+SECRETS = {
+    "GENQUEUE_BLOOM_API_KEY": "key", "GENQUEUE_ACCOUNTS__TWO__API_KEY": "key", "GENQUEUE_DATABASE_URL": "password",
+    "GENQUEUE_BROKER_URL": "password", "AWS_SECRET_ACCESS_KEY": "secret", "FLOWER_BASIC_AUTH": "u:p",
+    "GITHUB_TOKEN": "token", "PGPASSWORD": "password",
+}  # fmt: skip
+ORDINARY = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "PYTHONPATH": "/src"}
+
+
+def secrets_of(needs: tuple[str, ...]) -> set[str]:
+    given = reduced({**SECRETS, **ORDINARY}, needs)
+    assert given.items() >= ORDINARY.items()
+    return given.keys() - ORDINARY.keys()
+
+
+def test_a_simulator_gets_no_secret_and_flower_the_brokers_alone() -> None:
+    assert secrets_of(SIMULATOR) == set()
+    assert secrets_of(FLOWER) == {"GENQUEUE_BROKER_URL", "FLOWER_BASIC_AUTH"}
+
+
+def test_a_worker_gets_its_accounts_and_servers_and_nobody_elses_secrets() -> None:
+    assert SECRETS.keys() - secrets_of(WORKER) == {"FLOWER_BASIC_AUTH", "GITHUB_TOKEN"}
+    assert "https_proxy" in reduced({"https_proxy": "http://p"}, WORKER)
+
+
+def test_the_api_gets_the_database_and_the_bucket_and_no_providers_key() -> None:
+    assert secrets_of(API) == {"GENQUEUE_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"}
+    assert "GENQUEUE_OPENROUTER_PRICES" in reduced({"GENQUEUE_OPENROUTER_PRICES": "a=1"}, API)

@@ -1,0 +1,152 @@
+"""Readings of a list: every row once, to the list's own end or far enough back, and every doubt about that noted."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, cast
+
+import anyio
+import pytest
+
+from shared.lifecycle import Outcome
+from tests.support.listings import ASKED, at
+from worker.lost_calls.listing import Enough, ListReading, read
+from worker.providers.contract import Listed, ListWire, Page, Refused, RetryRule
+from worker.providers.listed import offset_page
+
+
+class Pages:
+    """A wire that gives pages by what is asked for, and counts."""
+
+    most_pages = 5
+
+    def __init__(self, give: Any) -> None:
+        self.asked: list[str | None] = []
+        self._give = give
+
+    async def page(self, following: str | None = None) -> Page | Refused:
+        self.asked.append(following)
+        page: Page | Refused = self._give(following)
+        return page
+
+
+def by_offset(rows: Sequence[Listed], *, limit: int = 3, pagination: Any = lambda _seen: None) -> Pages:
+    """A list by offset whose pages hold at most `limit` rows."""
+
+    def give(following: str | None) -> Page:
+        offset = int(following or 0)
+        shown = tuple(rows[offset : offset + limit])
+        return offset_page(shown, pagination(offset + len(shown)), offset)
+
+    return Pages(give)
+
+
+def names(rows: Sequence[Listed]) -> list[str | None]:
+    return [row.upstream_id for row in rows]
+
+
+def newest_first(count: int) -> list[Listed]:
+    return [Listed(f"r{number}", at(-number)) for number in range(count)]
+
+
+def never(_rows: Sequence[Listed]) -> bool:
+    return False
+
+
+def reading(wire: Pages, enough: Enough = never) -> Any:
+    async def work() -> ListReading | Refused:
+        return await read(cast("ListWire", wire), enough, asked_at=ASKED)
+
+    return anyio.run(work)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 8])
+def test_a_list_that_says_nothing_of_its_end_is_read_until_a_page_brings_nothing_new(count: int) -> None:
+    found = reading(by_offset(newest_first(count)))
+    assert names(found.rows) == names(newest_first(count))
+    assert (found.ended, found.fault, found.disorder) == (True, None, None)
+
+
+def test_a_page_shorter_than_asked_for_is_not_the_end() -> None:
+    wire = by_offset(newest_first(5), limit=2, pagination=lambda seen: {"hasMore": seen < 5, "total": 5})
+    assert names(reading(wire).rows) == ["r0", "r1", "r2", "r3", "r4"]
+    assert wire.asked == [None, "1", "2", "3"]
+
+
+def test_a_list_that_says_that_it_ends_is_asked_no_further() -> None:
+    wire = by_offset(newest_first(2), pagination=lambda _seen: {"hasMore": False, "total": 2})
+    assert reading(wire).ended
+    assert wire.asked == [None]
+
+
+@pytest.mark.parametrize("said", [{"hasMore": True}, {"hasMore": False, "total": 99}])
+def test_a_list_that_promises_more_and_brings_nothing_new_has_not_ended(said: Any) -> None:
+    found = reading(by_offset(newest_first(4), pagination=lambda _seen: said))
+    assert (found.ended, found.fault) == (False, "its pagination does not end")
+
+
+def test_a_cursor_that_leads_back_has_not_ended() -> None:
+    found = reading(Pages(lambda _following: Page((Listed("a", at(0)),), more=True, following="again")))
+    assert (found.ended, found.fault) == (False, "its pagination does not end")
+
+
+def test_a_row_that_was_removed_while_pages_were_read_is_noticed() -> None:
+    rows = newest_first(7)
+
+    def give(following: str | None) -> Page:
+        offset = int(following or 0)
+        shown = rows[1:] if offset else rows
+        return offset_page(tuple(shown[offset : offset + 3]), None, offset)
+
+    assert reading(Pages(give)).fault == "its rows moved while it was read"
+
+
+def test_a_row_that_was_added_while_pages_were_read_is_no_fault() -> None:
+    rows = newest_first(7)
+
+    def give(following: str | None) -> Page:
+        offset = int(following or 0)
+        shown = [Listed("new", at(5)), *rows] if offset else rows
+        return offset_page(tuple(shown[offset : offset + 3]), None, offset)
+
+    found = reading(Pages(give))
+    assert (found.fault, found.ended) == (None, True)
+    assert set(names(found.rows)) >= set(names(rows))
+
+
+def test_reading_stops_where_enough_is_read_and_only_in_the_order_of_time() -> None:
+    def back(rows: Sequence[Listed]) -> bool:
+        return any(row.made_at is not None and row.made_at < at(-2) for row in rows)
+
+    wire = by_offset(newest_first(30))
+    found = reading(wire, back)
+    assert (len(wire.asked), found.ended, found.reaches(at(-2))) == (2, False, True)
+    assert not found.reaches(at(-20))
+    one_old_row = [Listed("old", at(-9999)), *newest_first(30)]
+    wire = by_offset(one_old_row)
+    found = reading(wire, back)
+    assert len(wire.asked) == Pages.most_pages
+    assert not found.reaches(at(-2))
+    assert found.disorder is not None
+
+
+def test_reading_has_a_bound() -> None:
+    wire = by_offset(newest_first(100))
+    assert not reading(wire).ended
+    assert len(wire.asked) == Pages.most_pages
+
+
+def test_a_page_that_is_refused_refuses_the_reading() -> None:
+    refusal = Refused(Outcome.REJECTED, RetryRule.AFTER, "rate_limited", "slow")
+    assert reading(Pages(lambda _following: refusal)) == refusal
+
+
+def test_rows_without_ids_are_never_taken_for_one_another() -> None:
+    rows = [Listed(None, at(0)), Listed(None, at(-1))]
+    assert len(reading(by_offset(rows, pagination=lambda _seen: {"hasMore": False})).rows) == 2
+
+
+def test_rows_of_one_second_may_stand_in_either_order() -> None:
+    rows = (Listed("a", at(0)), Listed("b", at(0) + timedelta(milliseconds=900)))
+    assert ListReading(rows, ASKED, ended=True, pages=2).disorder is None
+    later = (Listed("a", at(0)), Listed("b", at(1.5)), Listed("c", at(0)))
+    assert ListReading(later, ASKED, ended=True, pages=2).disorder is not None

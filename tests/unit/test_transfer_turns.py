@@ -1,0 +1,112 @@
+"""Whose turn it is to copy: no account takes the share of another, and a slow host has one lane."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from worker.transport.transfer_turns import TransferTurns
+
+
+class Copies:
+    """Copies that begin when they get a turn, and end when a test says so."""
+
+    def __init__(self, turns: TransferTurns) -> None:
+        self.turns = turns
+        self.running: list[str] = []
+        self.ends: list[tuple[str, anyio.Event]] = []
+
+    async def copy(self, account: str) -> None:
+        async with self.turns.turn(account):
+            self.running.append(account)
+            over = anyio.Event()
+            self.ends.append((account, over))
+            await over.wait()
+            self.running.remove(account)
+
+    async def end_one(self, account: str) -> None:
+        found = next(one for one in self.ends if one[0] == account)
+        self.ends.remove(found)
+        found[1].set()
+        await anyio.wait_all_tasks_blocked()
+
+
+def run(work: Callable[[Copies, Callable[[str, int], Awaitable[None]]], Awaitable[None]]) -> None:
+    async def live() -> None:
+        copies = Copies(TransferTurns(8, {"slow", "other", "third", "fourth"}))
+        async with anyio.create_task_group() as group:
+
+            async def begin(account: str, count: int) -> None:
+                for _ in range(count):
+                    group.start_soon(copies.copy, account)
+                await anyio.wait_all_tasks_blocked()
+
+            await work(copies, begin)
+            group.cancel_scope.cancel()
+
+    anyio.run(live)
+
+
+def test_accounts_that_never_end_leave_each_other_one_its_share() -> None:
+    async def work(copies: Copies, begin: Callable[[str, int], Awaitable[None]]) -> None:
+        await begin("slow", 100)
+        assert copies.running.count("slow") == 5  # its share of one, and the four that are nobody's
+        await begin("other", 100)
+        assert copies.running.count("other") == 1
+        await begin("third", 1)
+        await begin("fourth", 1)
+        assert copies.running.count("third") == copies.running.count("fourth") == 1
+        assert copies.turns.available == 0
+
+    run(work)
+
+
+def test_a_slot_that_becomes_free_goes_to_the_first_that_may_have_it() -> None:
+    async def work(copies: Copies, begin: Callable[[str, int], Awaitable[None]]) -> None:
+        await begin("slow", 6)
+        await begin("other", 2)
+        await copies.end_one("slow")
+        assert (copies.running.count("slow"), copies.running.count("other")) == (5, 1)
+        await copies.end_one("slow")
+        assert (copies.running.count("slow"), copies.running.count("other")) == (4, 2)
+        await copies.end_one("other")
+        await copies.end_one("other")
+        for _ in range(4):
+            await copies.end_one("slow")
+        assert copies.turns.available == 8
+
+    run(work)
+
+
+def test_a_copy_that_is_cancelled_while_it_waits_keeps_no_slot() -> None:
+    async def work(copies: Copies, begin: Callable[[str, int], Awaitable[None]]) -> None:
+        await begin("slow", 5)
+        with anyio.move_on_after(0.01):
+            await copies.copy("slow")
+        for _ in range(5):
+            await copies.end_one("slow")
+        assert copies.turns.available == 8
+
+    run(work)
+
+
+def test_the_slow_lane_has_one_slot_and_a_host_leaves_it_by_being_quick_or_after_a_while() -> None:
+    now = [0.0]
+    turns = TransferTurns(8, {"one"}, clock=lambda: now[0])
+
+    async def work() -> None:
+        async with turns.slow_lane() as first, turns.slow_lane() as second:
+            assert (first, second) == (True, False)
+            async with turns.slow_lane() as third:
+                assert not third
+        async with turns.slow_lane() as again:
+            assert again
+
+    anyio.run(work)
+    turns.found_slow("images.example")
+    assert turns.is_slow("images.example")
+    assert not turns.is_slow("other.example")
+    now[0] = 601.0
+    assert not turns.is_slow("images.example")
+    turns.found_slow("images.example")
+    turns.found_quick("images.example")
+    assert not turns.is_slow("images.example")

@@ -1,0 +1,108 @@
+"""A reading of a provider's own list: every row that it showed, and whether the reading can be trusted."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Final, Self
+
+from worker.providers.contract import Listed, ListWire, Page, Refused
+
+_JITTER: Final = timedelta(seconds=1)  # rows of the same moment may be in either order
+
+Enough = Callable[[Sequence[Listed]], bool]
+"""Tells whether rows, in the order of the list, reach back far enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListReading:
+    """The rows of a list, in its own order, each once. `asked_at` is on our clock, before the first request.
+
+    `ended`: the list's own pagination said that there are no more rows. `fault`: why rows may be missing in between.
+    """
+
+    rows: tuple[Listed, ...]
+    asked_at: datetime
+    ended: bool
+    fault: str | None = None
+    pages: int = 1
+
+    @property
+    def is_newest_first(self) -> bool:
+        """Whether no row is older than the next one."""
+        return is_newest_first(self.rows)
+
+    @property
+    def disorder(self) -> str | None:
+        """Why its order proves nothing. A list of one page needs no order."""
+        whole = self.ended and (self.pages == 1 or is_newest_first(self.rows[::-1]))
+        return None if whole or self.is_newest_first else "it is not in the order of time"
+
+    def reaches(self, moment: datetime) -> bool:
+        """Tell whether every row made since `moment`, by the provider's clock, was read."""
+        if self.ended:
+            return True
+        return self.is_newest_first and any(made < moment - _JITTER for made in times(self.rows))
+
+    def without(self, upstream_ids: Iterable[str]) -> Self:
+        """Return the reading without the rows that a look by id reported as gone."""
+        gone = set(upstream_ids)
+        return replace(self, rows=tuple(row for row in self.rows if row.upstream_id not in gone))
+
+    def with_references(self, references: Mapping[str, str | None]) -> Self:
+        """Return the reading with the references that looks by id found."""
+        rows = (
+            replace(row, reference=references[row.upstream_id or ""]) if row.upstream_id in references else row
+            for row in self.rows
+        )
+        return replace(self, rows=tuple(rows))
+
+
+def times(rows: Iterable[Listed]) -> list[datetime]:
+    """Return the times of the rows that have a time."""
+    return [row.made_at for row in rows if row.made_at is not None]
+
+
+def is_newest_first(rows: Sequence[Listed]) -> bool:
+    """Tell whether the rows with a time are ordered by time, the newest first."""
+    return all(newer >= older - _JITTER for newer, older in pairwise(times(rows)))
+
+
+async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListReading | Refused:
+    """Read the list page by page, until it ends, until `enough` of it is read in order, or to the wire's bound."""
+    rows: list[Listed] = []
+    known: set[str] = set()
+    pages, fault, page = 0, None, Page((), following=None)
+    while pages < wire.most_pages:
+        answer = await wire.page(page.following)
+        if isinstance(answer, Refused):
+            return answer
+        pages += 1
+        fresh = _fresh(answer, known)
+        if page.overlaps and answer.rows and len(fresh) == len(answer.rows):
+            fault = fault or "its rows moved while it was read"
+        page = answer
+        rows += fresh
+        known.update(row.upstream_id for row in fresh if row.upstream_id)
+        if ended := _is_last(page, fresh):
+            return ListReading(tuple(rows), asked_at, ended, fault, pages)
+        if not fresh or page.following is None:
+            return ListReading(tuple(rows), asked_at, ended=False, fault="its pagination does not end", pages=pages)
+        if is_newest_first(rows) and enough(rows):
+            break
+    return ListReading(tuple(rows), asked_at, ended=False, fault=fault, pages=pages)
+
+
+def _fresh(page: Page, known: set[str]) -> list[Listed]:
+    seen = set(known)
+    fresh = []
+    for row in page.rows:
+        if row.upstream_id is None or row.upstream_id not in seen:
+            fresh.append(row)
+            seen.add(row.upstream_id or "")
+    return fresh
+
+
+def _is_last(page: Page, fresh: Sequence[Listed]) -> bool:
+    """Tell whether the list has ended: its pagination says so, or it says nothing and the page has no new row."""
+    return page.more is False or (page.more is None and not fresh)

@@ -1,0 +1,276 @@
+"""Look-up: judges what a provider's own list says about a lost call. It writes nothing.
+
+A reading proves that nothing was bought only if it also shows a presence: a purchase of ours that was made after the
+lost call was over. `docs/safeguards.md` lists each condition with its test.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any, Final
+
+from shared.catalog.parameter import is_uuid
+from shared.db.lost_calls.lost_calls import LostCall, OtherCall, Purchase
+from worker.lost_calls.listing import ListReading
+from worker.lost_calls.provider_clock import ProviderClock, clock_of, placed
+from worker.next_step import PATIENCE_SECONDS
+from worker.providers.contract import FindBy, Listed, same_words, similar_words
+
+_SHAPE_TOLERANCE: Final = 0.05  # sizes are rounded to what a model can draw
+_SHAPELESS_SECONDS: Final = 3600.0
+_LOOK_AGAIN_SECONDS: Final = 60.0
+_BEING_OWNED_SECONDS: Final = 15.0  # another call's purchase will be recorded within moments
+NEAR: Final = timedelta(minutes=10)
+"""Purchases of ours this close to a lost call, before or after it, must be in the list too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The lost call bought exactly these images.
+
+    `unowned` also carry its reference, but exceed the number of images that it asked for.
+    """
+
+    upstream_ids: tuple[str, ...]
+    unowned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotBought:
+    """The provider's list or figures would have shown a purchase of this call, and show none."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The reading does not settle the call: a person must."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """The reading shows nothing of the call and no later purchase of ours, so it proves nothing yet."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Another call may still claim what the list shows. Look again in `seconds`."""
+
+    seconds: float
+
+
+NOT_LISTED: Final = NotBought(
+    "nothing was bought: the provider's list shows later purchases of ours, and none by this call"
+)
+Judgement = Adopt | NotBought | Unclear | Lacking | Later
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A reading of a list, and what the database knows about its images at the time of the judgement.
+
+    `owned`: ids that belong to a call of ours. `purchases`: images that the provider itself said it made for us.
+    `gone`: purchases that the list lacks and that a look by id reported as gone.
+    `in_the_air_since`: when the oldest call without an answer began. Both times in seconds.
+    """
+
+    reading: ListReading
+    find_by: FindBy
+    owned: Collection[str] = ()
+    purchases: Mapping[str, Purchase] = field(default_factory=dict)
+    gone: Collection[str] = ()
+    in_the_air_since: datetime | None = None
+    slack_seconds: float = 0.0
+    quiet_seconds: float = 0.0
+
+    @cached_property
+    def clock(self) -> ProviderClock:
+        """The provider's clock, derived from our own rows."""
+        return clock_of(self.reading.rows, self.purchases, slack_seconds=self.slack_seconds)
+
+    @cached_property
+    def listed(self) -> frozenset[str]:
+        """The ids in the list."""
+        return frozenset(row.upstream_id for row in self.reading.rows if row.upstream_id)
+
+    @cached_property
+    def shows_references(self) -> bool:
+        """Whether a purchase of ours carries its reference, so that an image without one is somebody else's."""
+        return any(
+            row.reference == str(bought.submission_id)
+            for row in self.reading.rows
+            if (bought := self.purchases.get(row.upstream_id or "")) is not None
+        )
+
+    def presence(self, lost_call: LostCall) -> Purchase | None:
+        """Return the newest purchase in the list that began after the lost call was over, else None."""
+        later = (one for one in _same_account(self.purchases) if one.opened_at >= lost_call.over_at)
+        return max((one for one in later if one.upstream_id in self.listed), key=_opened_at, default=None)
+
+    def hidden(self, lost_call: LostCall) -> list[Purchase]:
+        """Return the purchases near the lost call that are missing from the list."""
+        begin, end = lost_call.opened_at - NEAR, lost_call.until + NEAR
+        settled = self.reading.asked_at - timedelta(seconds=self.quiet_seconds)
+        known = self.listed | set(self.gone)
+        return [
+            one
+            for one in _same_account(self.purchases)
+            if begin <= one.opened_at <= end and one.answered_at <= settled and one.upstream_id not in known
+        ]
+
+
+def _same_account(purchases: Mapping[str, Purchase]) -> Iterable[Purchase]:
+    return (one for one in purchases.values() if one.same_account)
+
+
+def _opened_at(one: Purchase) -> datetime:
+    return one.opened_at
+
+
+def judge(lost_call: LostCall, seen: Seen, *, rivals: Sequence[OtherCall]) -> Judgement:
+    """Judge to whom the unowned images in the list belong; never guess."""
+    if referred := _referred(lost_call, seen):
+        wanted = max(len(lost_call.missing), 1)
+        return Adopt(tuple(referred[:wanted]), tuple(referred[wanted:]))
+    suspects, late = _unowned(lost_call, seen, rivals)
+    if seen.find_by == "prompt":
+        rivals = [rival for rival in rivals if same_words(rival.prompt, lost_call.request.get("prompt"))]
+    if seen.find_by != "reference" and (unsettled := [rival.quiet_in for rival in rivals if rival.quiet_in > 0]):
+        return Later(max(unsettled))
+    if found := _adoption(lost_call, seen, suspects, rivals):
+        return found
+    return _others(lost_call, seen, suspects, late) or _absence(lost_call, seen)
+
+
+def _referred(lost_call: LostCall, seen: Seen) -> list[str]:
+    """Return the rows that carry this call's reference. They count at any time and under any prompt."""
+    ours = str(lost_call.submission_id)
+    rows = [row for row in seen.reading.rows if row.reference == ours and row.upstream_id not in seen.owned]
+    return [row.upstream_id for row in rows if row.upstream_id]
+
+
+def _unowned(lost_call: LostCall, seen: Seen, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
+    """Return the unowned rows that the lost call may have made: those of its time, and later ones."""
+    begin, end = seen.clock.earliest(lost_call.opened_at), seen.clock.latest(lost_call.until)
+    suspects: list[Listed] = []
+    late: list[Listed] = []
+    for row, earliest, latest in placed(seen.reading):
+        if not _may_be(row, lost_call, seen, rivals) or (latest is not None and latest < begin):
+            continue
+        (late if earliest is not None and earliest > end else suspects).append(row)
+    if seen.find_by == "reference":
+        # The provider may accept a delayed request late. Then only the reference tells to which call a row belongs.
+        return suspects, [row for row in late if row.reference is None]
+    return suspects, [row for row in late if seen.find_by == "time" or similar_words(row.prompt, _prompt(lost_call))]
+
+
+def _prompt(lost_call: LostCall) -> Any:
+    return lost_call.request.get("prompt")
+
+
+def _may_be(row: Listed, lost_call: LostCall, seen: Seen, rivals: Sequence[OtherCall]) -> bool:
+    """Tell whether a row may belong to the lost call, regardless of its time."""
+    if row.upstream_id is not None and row.upstream_id in seen.owned:
+        return False
+    if is_uuid(row.reference):
+        return False  # another call's: rows with our reference were handled before
+    if seen.find_by == "reference":
+        return row.reference is None or not seen.shows_references
+    theirs = any(same_words(row.prompt, rival.prompt) for rival in rivals)
+    return not theirs or same_words(row.prompt, _prompt(lost_call)) or seen.find_by == "time"
+
+
+def _adoption(
+    lost_call: LostCall, seen: Seen, suspects: Sequence[Listed], rivals: Sequence[OtherCall]
+) -> Judgement | None:
+    if seen.find_by == "prompt":
+        same = [row for row in suspects if row.upstream_id and same_words(row.prompt, _prompt(lost_call))]
+        return _dealt(lost_call, same, rivals) if same else None
+    if seen.find_by == "time" and suspects:
+        return _only_one(lost_call, suspects, rivals)
+    return None
+
+
+def _dealt(lost_call: LostCall, same: Sequence[Listed], rivals: Sequence[OtherCall]) -> Judgement:
+    """Share the images of one prompt among the lost calls that asked for it, if these asked for the same.
+
+    Some of the calls may have bought nothing, and it does not matter which. But if a person has settled one of them,
+    that person may have seen its image.
+    """
+    calls, wanted = 1 + len(rivals), len(lost_call.missing)
+    if any((rival.fingerprint, rival.wanted) != (lost_call.fingerprint, wanted) for rival in rivals):
+        return Unclear(f"{calls} lost calls with this prompt asked for different things")
+    all_bought = len(same) == wanted * calls
+    some_bought = wanted > 0 and len(same) % wanted == 0 and len(same) < wanted * calls
+    if not all_bought and (not some_bought or any(rival.settled_by_hand for rival in rivals)):
+        return Unclear(
+            f"the provider made {len(same)} pictures of this prompt; {calls} lost calls asked for {wanted} each"
+        )
+    in_order = sorted(same, key=lambda one: (one.made_at is None, one.made_at, one.upstream_id))
+    return Adopt(tuple(str(one.upstream_id) for one in in_order[:wanted]))
+
+
+def _only_one(lost_call: LostCall, suspects: Sequence[Listed], rivals: Sequence[OtherCall]) -> Judgement:
+    """Adopt an image by its time alone only if one call is in doubt, one image is unowned, and its shape fits."""
+    one = suspects[0]
+    if rivals or len(suspects) != 1 or len(lost_call.missing) != 1 or one.upstream_id is None or one.made_at is None:
+        return Unclear(
+            f"{1 + len(rivals)} lost calls, {len(suspects)} pictures that nobody owns, and no prompt to go by"
+        )
+    if not (one.width and one.height) and lost_call.quiet_in > -_SHAPELESS_SECONDS:
+        return Later(_LOOK_AGAIN_SECONDS)  # it is still being made
+    if not _fits(one, lost_call.request.get("aspect_ratio")):
+        return Unclear("one picture was made at that time, but not known to be of the shape that was asked for")
+    return Adopt((one.upstream_id,))
+
+
+def _fits(one: Listed, ratio: Any) -> bool:
+    if not one.width or not one.height:
+        return False
+    wide, _, high = str(ratio or "1:1").partition(":")
+    try:
+        asked = float(wide) / float(high)
+    except (ValueError, ZeroDivisionError):
+        return False
+    return abs(one.width / one.height / asked - 1) <= _SHAPE_TOLERANCE
+
+
+def _others(lost_call: LostCall, seen: Seen, suspects: Sequence[Listed], late: Sequence[Listed]) -> Judgement | None:
+    """Name the unowned images that may still belong to this call, and so forbid an absence."""
+    if not suspects and not late:
+        return None
+    in_the_air = seen.in_the_air_since
+    may_be_owned = in_the_air is not None and all(
+        row.made_at is not None and row.made_at >= seen.clock.earliest(in_the_air) for row in (*suspects, *late)
+    )
+    patience = PATIENCE_SECONDS if may_be_owned else _BEING_OWNED_SECONDS
+    if lost_call.quiet_in > -patience and (may_be_owned or not suspects):
+        return Later(_BEING_OWNED_SECONDS)
+    if unread := sum(row.upstream_id is None or row.made_at is None for row in suspects):
+        return Unclear(f"{unread} rows of the provider's list cannot be read, and may be this call's")
+    if suspects:
+        return Unclear(f"{len(suspects)} pictures of that time belong to no call of ours, and may be this call's")
+    return Unclear("a picture that may be this call's was made after it was over")
+
+
+def _absence(lost_call: LostCall, seen: Seen) -> Judgement:
+    """Judge whether a list without a trace of the call would have shown one."""
+    reading = seen.reading
+    presence = seen.presence(lost_call)
+    if presence is None:
+        return Lacking(
+            "the provider's list shows nothing of this call; no purchase of ours that was made after it is in the list "
+            "yet, so that proves nothing; it is read again when the account's next purchase settles"
+        )
+    if fault := reading.fault or reading.disorder:
+        return Unclear(f"the provider's list shows nothing of this call, but {fault}")
+    if not reading.reaches(seen.clock.earliest(lost_call.opened_at)):
+        return Unclear("the provider's list is too long to be read back to this call")
+    if hidden := seen.hidden(lost_call):
+        return Unclear(f"the provider's list shows nothing of this call, nor {len(hidden)} purchases of ours near it")
+    return NOT_LISTED

@@ -1,0 +1,73 @@
+"""Decides where a job goes next. A stage loads rows, asks the provider, calls a decision here, and writes the result.
+
+Each function is pure. It takes the known facts and returns a `Move`, or a `LookAgain` that only postpones the next
+look. It reads no clock, no database and no network. Every transition that a worker makes is decided in this folder.
+"""
+
+from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key
+from worker.next_step.copying import after_copying, goes_back, is_open
+from worker.next_step.inputs import CopyWait, DecisionInputs, LookAgain
+from worker.next_step.look import MISSING_LOOKS, after_look, after_refused_look, copied_here
+from worker.next_step.lost_call import (
+    LONGEST_LOOK_WAIT,
+    NOT_BOUGHT,
+    PATIENCE_SECONDS,
+    adopted,
+    after_evidence,
+    after_refused_question,
+    after_unbought,
+    hold,
+    sender_runs,
+    unlisted,
+    unserved,
+    without_presence,
+)
+from worker.next_step.payment import (
+    NO_KEY_SECONDS,
+    UNAVAILABLE,
+    UNREADABLE,
+    after_purchase,
+    after_refusal,
+    first_expiry,
+    lost,
+    refused_wait,
+)
+
+__all__ = [
+    "ABANDONED",
+    "LONGEST_LOOK_WAIT",
+    "MISSING_LOOKS",
+    "NOT_BOUGHT",
+    "NO_KEY_SECONDS",
+    "PATIENCE_SECONDS",
+    "POISON",
+    "UNAVAILABLE",
+    "UNREADABLE",
+    "CopyWait",
+    "DecisionInputs",
+    "LookAgain",
+    "abandoned",
+    "adopted",
+    "after_copying",
+    "after_evidence",
+    "after_look",
+    "after_purchase",
+    "after_refusal",
+    "after_refused_look",
+    "after_refused_question",
+    "after_unbought",
+    "copied_here",
+    "first_expiry",
+    "goes_back",
+    "hold",
+    "is_open",
+    "lost",
+    "overdue",
+    "poisoned",
+    "refused_wait",
+    "sender_runs",
+    "unlisted",
+    "unserved",
+    "without_key",
+    "without_presence",
+]

@@ -1,0 +1,78 @@
+"""The policy that decisions use, and the two results that are not a move."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+
+from shared.backoff import delay
+from shared.moves import Claim
+from shared.settings import Settings
+from worker.next_step.learned import LearnedTime
+from worker.providers.contract import FindBy
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionInputs:
+    """The part of a worker's settings and of its account's provider that decisions use. Times are in seconds."""
+
+    settings: Settings
+    random: Random
+    title: str
+    """The provider's name for people."""
+    find_by: FindBy
+    can_look: bool
+    """Whether the provider can be asked for an image later."""
+    inline: bool
+    """Whether answers carry their images: a late answer then arrives in our own bucket."""
+    slack_seconds: float
+    """How far the provider's clock may differ from ours."""
+    transfer_lease: float
+    times: Mapping[str, LearnedTime] = field(default_factory=dict)
+    """What is known of how long the account's models take, by model; the model without a name is empty."""
+
+    @property
+    def recheck_seconds(self) -> float:
+        """Until the next look at a held job: sooner if its answer may still arrive in our own bucket."""
+        settings = self.settings
+        return (
+            min(settings.sweep_seconds, settings.held_recheck_seconds) if self.inline else settings.held_recheck_seconds
+        )
+
+    def backoff(self, tries: int) -> float:
+        """Return the seconds until a retry after `tries` failures."""
+        first, most = self.settings.retry_first_seconds, self.settings.retry_max_seconds
+        return delay(tries, first_seconds=first, max_seconds=most, random=self.random)
+
+    def until_look(self, tries: int, *, at_most: float = 0.0) -> float:
+        """Return the seconds until an image is asked for again, after `tries` looks."""
+        first, most = self.settings.poll_first_seconds, max(self.settings.poll_max_seconds, at_most)
+        return delay(tries, first_seconds=first, max_seconds=most, random=self.random)
+
+    def until_likely(self, model: str, age: float, *, tries: int) -> float:
+        """Return the seconds until a look is likely to find the images of a job bought `age` seconds ago.
+
+        Without knowledge of the model, the waits grow with the number of looks, `tries`.
+        """
+        learned = self.times.get(model)
+        wait = learned.until_likely(age, at_most=self.settings.poll_max_seconds) if learned else None
+        if wait is not None:
+            return wait
+        return self.until_look(tries) if tries else self.settings.poll_first_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Nothing is decided: the job stays as it is, and a worker looks again after `seconds`."""
+
+    claim: Claim
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CopyWait:
+    """An image waits to be copied: its job is due again after `seconds`, for the reason in `code` and `note`."""
+
+    seconds: float
+    code: str
+    note: str
+    tries: int

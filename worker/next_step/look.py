@@ -1,0 +1,76 @@
+"""Decides about a job after its provider was asked for its images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from shared.lifecycle import ImageState, JobState
+from shared.moves import Claim, Move
+from worker.next_step.inputs import DecisionInputs
+from worker.next_step.known import LookedJob, LookedPicture
+from worker.next_step.payment import first_expiry
+from worker.providers.contract import Refused, RetryRule
+
+MISSING_LOOKS: Final = 5
+"""The least number of looks in a row that must find an image missing before that is believed."""
+_LOOK_FAILED: Final = "look_failed"
+_NOTE_CHARS: Final = 500
+_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
+
+
+def after_look(policy: DecisionInputs, job: LookedJob, pictures: Sequence[LookedPicture]) -> Move:
+    """Decide after a look that covered every image of `job`."""
+    claim, before = job.claim, job.job_state
+    open_ones = [picture for picture in pictures if picture.state in _OPEN]
+    if not open_ones or _may_be_gone(pictures, open_ones):
+        return _copied_or_failed(claim, before, pictures)
+    tries = job.job_tries + 1
+    drawing = any(picture.state is not ImageState.PENDING for picture in pictures)
+    after = JobState.PROCESSING if drawing else before
+    step = Move(claim, before, after, _until_next_look(policy, job, open_ones), tries=tries, needs_claim=True)
+    lacking = next((picture for picture in open_ones if picture.lacking_looks), None)
+    return replace(step, code=lacking.error_code, note=lacking.error) if lacking else step
+
+
+def _may_be_gone(pictures: Sequence[LookedPicture], open_ones: Sequence[LookedPicture]) -> bool:
+    """Tell whether every missing image may be gone: then the ready images do not wait for them."""
+    some_are_ready = any(picture.state is ImageState.READY for picture in pictures)
+    return some_are_ready and all(picture.lacking_looks >= MISSING_LOOKS for picture in open_ones)
+
+
+def _copied_or_failed(claim: Claim, before: JobState, pictures: Sequence[LookedPicture]) -> Move:
+    if any(picture.state is not ImageState.FAILED for picture in pictures):
+        ends = first_expiry(pictures)
+        return Move(claim, before, JobState.TRANSFERRING, 0, link_expires_at=ends, needs_claim=True)
+    first = pictures[0]
+    return Move(claim, before, JobState.FAILED, code=first.error_code, note=first.error, needs_claim=True)
+
+
+def copied_here(policy: DecisionInputs, step: Move) -> Move:
+    """Return a move to `transferring` with which the worker that looked keeps the job, to copy its images now."""
+    return replace(step, due_seconds=policy.transfer_lease, keep_claim=True)
+
+
+def _until_next_look(policy: DecisionInputs, job: LookedJob, open_ones: Sequence[LookedPicture]) -> float:
+    """Return the seconds until the next look. While images are missing, they grow to a fifth of `believe_seconds`."""
+    looks = min((picture.lacking_looks for picture in open_ones), default=0)
+    if looks:
+        return policy.until_look(2 * looks, at_most=policy.settings.believe_seconds / 5)
+    return policy.until_likely(job.model, job.age_seconds, tries=job.job_tries + 1)
+
+
+def after_refused_look(
+    policy: DecisionInputs, claim: Claim, before: JobState, refused: Refused, *, tries: int, at_most: float
+) -> Move:
+    """Postpone a look that the provider refused, by at most `at_most` seconds if it names a time. No try is spent."""
+    note = f"{policy.title} was asked for this image: {refused.code}: {refused.message}"[:_NOTE_CHARS]
+    wait = _refused_look_wait(policy, refused, at_most)
+    return Move(claim, before, before, wait, code=_LOOK_FAILED, note=note, tries=tries, needs_claim=True)
+
+
+def _refused_look_wait(policy: DecisionInputs, refused: Refused, at_most: float) -> float:
+    if refused.again is RetryRule.RESUME:
+        return policy.settings.retry_max_seconds
+    if refused.again is RetryRule.AFTER and refused.after_seconds is not None:
+        return min(refused.after_seconds, at_most)
+    return policy.until_look(1)

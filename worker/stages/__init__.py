@@ -1,0 +1,1 @@
+"""The stages of a job, one file per stage, and their shared parts."""

@@ -1,0 +1,243 @@
+"""Copies one image: link, spool, check, bucket, row. The result is a value."""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from io import BytesIO
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from shared.backoff import delay
+from shared.db.jobs import images
+from shared.db.jobs.images import ClaimedImage, ImageChange, StoredImage, StoredObject
+from shared.db.jobs.transitions import renew
+from shared.lifecycle import ImageState
+from worker import imagecheck
+from worker.evidence.inline_answers import extract
+from worker.evidence.replies import parse_link
+from worker.imagecheck import ImageError, ImageFacts, TooManyPixels
+from worker.next_step import CopyWait
+from worker.runtime import Runtime
+from worker.served_accounts import ServedAccount
+from worker.stages.failed_copy import follow_failure, is_renewable, retry_later
+from worker.transport.download import Fetched, TooSlow
+from worker.transport.spool import SpoolError, TransferError
+from worker.transport.storage import StorageError, key_for
+
+_log = structlog.get_logger(__name__)
+_MOST_PATIENCE: Final = 3600.0
+_URGENT_SECONDS: Final = 120.0
+
+
+async def copy_image(runtime: Runtime, account: ServedAccount, image: ClaimedImage) -> CopyWait | None:
+    """Copy one image to the bucket or find out why not; writes its row, and returns None once the image is final."""
+    host = _host(image)
+    try:
+        if runtime.transfers.is_slow(host):
+            return await _copy_slowly(runtime, account, image, host)
+        async with runtime.transfers.turn(account.name):
+            if await _is_still_ours(runtime, image):
+                await _copy(runtime, account, image)
+    except TooSlow as error:
+        runtime.transfers.found_slow(host)
+        return await follow_failure(runtime, account, image, error)
+    except (StorageError, SpoolError) as error:
+        # Our own fault, not the link's: no try of the image is spent.
+        return retry_later(runtime, image, error.code, str(error))
+    except TransferError as error:
+        return await follow_failure(runtime, account, image, error)
+    return None
+
+
+async def _copy_slowly(runtime: Runtime, account: ServedAccount, image: ClaimedImage, host: str) -> CopyWait | None:
+    """Copy an image of a host that was too slow, if no other such copy runs here; it takes nobody's slot.
+
+    An image whose link is about to end does not wait for the lane.
+    """
+    async with runtime.transfers.slow_lane() as free:
+        if not free and (image.link_left is None or image.link_left > _URGENT_SECONDS):
+            return retry_later(runtime, image, TooSlow.code, f"{host} was too slow: one copy at a time")
+        began = time.monotonic()
+        await _copy_and_keep_lease(runtime, account, image)
+        # It ended within the time in which no speed is asked for.
+        if time.monotonic() - began < runtime.fetcher.grace_seconds:
+            runtime.transfers.found_quick(host)
+    return None
+
+
+async def _copy_and_keep_lease(runtime: Runtime, account: ServedAccount, image: ClaimedImage) -> None:
+    fault: TransferError | None = None
+    async with anyio.create_task_group() as group:
+        group.start_soon(_keep_lease, runtime, image)
+        try:
+            await _copy(runtime, account, image, patient_seconds=_patience(runtime, image))
+        except TransferError as error:
+            fault = error  # raised in here, it would leave the group as another kind
+        group.cancel_scope.cancel()
+    if fault is not None:
+        raise fault
+
+
+def _patience(runtime: Runtime, image: ClaimedImage) -> float:
+    """Return the seconds that a slow download may take: the rest of the link's life, within bounds."""
+    left = _MOST_PATIENCE if image.link_left is None else image.link_left
+    return min(max(left, runtime.settings.fetch_timeout_seconds), _MOST_PATIENCE)
+
+
+async def _keep_lease(runtime: Runtime, image: ClaimedImage) -> None:
+    while True:
+        await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
+        await anyio.sleep(runtime.transfer_lease / 4)
+
+
+def _host(image: ClaimedImage) -> str:
+    """Return the host of the link; empty where there is none, or where it is a kept answer."""
+    with suppress(ValueError):
+        return urlsplit(image.link or "").hostname or ""
+    return ""
+
+
+async def _is_still_ours(runtime: Runtime, image: ClaimedImage) -> bool:
+    """Renew the lease of a job that has waited long for its turn; False where somebody else has it by now."""
+    waited = time.monotonic() - image.read_at
+    if waited < runtime.transfer_lease / 4:
+        return True
+    return await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
+
+
+async def _copy(
+    runtime: Runtime, account: ServedAccount, image: ClaimedImage, *, patient_seconds: float | None = None
+) -> None:
+    began = time.monotonic()
+    inside = parse_link(image.link or "")
+    fetched = await (extract(runtime, account, *inside) if inside else _fetch(runtime, image, patient_seconds))
+    # If the link may die, the worker holds the image and waits for the bucket.
+    can_wait_upstream = is_renewable(account, image) and image.link_expires_at is None
+    patience = 0.0 if can_wait_upstream else runtime.settings.store_wait_seconds
+    with fetched.spool:
+        try:
+            facts = await _check_in_thread(runtime, fetched)
+        except ImageError as error:
+            await _keep(runtime, image, fetched, error, patience=patience, fixed=inside is not None)
+            runtime.metrics.images_lost.labels(account.name, error.code).inc()
+            return
+        stored = await _put(runtime, image, fetched, facts, patience=patience)
+        await runtime.write_joined(images.store, StoredImage(image.claim.job_id, image.index, stored))
+        runtime.metrics.images_stored.labels(account.name).inc()
+        seconds = round(time.monotonic() - began, 3)
+        _log.info("stored", index=image.index, bytes=fetched.spool.length, seconds=seconds)
+
+
+async def _fetch(runtime: Runtime, image: ClaimedImage, patient_seconds: float | None) -> Fetched:
+    """Download the image. A body that came short twice in the same way is accepted if it is a whole image."""
+
+    async def is_whole(fetched: Fetched) -> bool:
+        if bytes.fromhex(fetched.spool.sha256) != image.short_sha256:
+            return False
+        with suppress(TransferError):
+            await _check_in_thread(runtime, fetched)
+            return True
+        return False
+
+    return await runtime.fetcher.fetch(image.link or "", take_short=is_whole, patient_seconds=patient_seconds)
+
+
+async def _keep(
+    runtime: Runtime, image: ClaimedImage, fetched: Fetched, error: ImageError, *, patience: float, fixed: bool
+) -> None:
+    """Keep refused bytes that begin as an image; raise `error` while another download may bring better ones.
+
+    They are kept at the first refusal, because the link may be dead at the next try. `fixed`: they come from a kept
+    answer, so they cannot change.
+    """
+    begins_as, code, note = error.begins_as, error.code, str(error)
+    if begins_as is not None:
+        facts = replace(begins_as, attached=True)
+        stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
+        await runtime.write(images.keep, image.claim.job_id, image.index, stored)
+        code = error.code if isinstance(error, TooManyPixels) else "result_unverified"
+        note = f"{note}; kept as {stored.key}"
+    # A page that asks the client to wait is the same each time, and the image may follow it.
+    same = begins_as is not None and bytes.fromhex(fetched.spool.sha256) == image.refused_sha256
+    tried_out = begins_as is not None and image.tries + 1 >= runtime.settings.fetch_tries
+    if not (fixed or same or tried_out) and error.retryable:
+        raise error
+    tries = image.tries + 1
+    final = ImageChange(image.claim, image.index, ImageState.FAILED, tries=tries, error_code=code, error=note[:500])
+    await runtime.write(images.change, [final])
+    _log.info("copy_refused", index=image.index, code=code, bytes=fetched.spool.length)
+
+
+async def _check_in_thread(runtime: Runtime, fetched: Fetched) -> ImageFacts:
+    return await runtime.in_thread(_check, runtime, fetched)
+
+
+def _check(runtime: Runtime, fetched: Fetched) -> ImageFacts:
+    settings = runtime.settings
+    file = fetched.spool.rewound() if fetched.spool.length else BytesIO()
+    return imagecheck.check(
+        file,
+        declared_type=fetched.content_type,
+        max_pixels=settings.max_image_pixels,
+        decode=settings.verify_decode,
+    )
+
+
+async def _put(
+    runtime: Runtime,
+    image: ClaimedImage,
+    fetched: Fetched,
+    facts: ImageFacts,
+    *,
+    patience: float,
+    verified: bool = True,
+) -> StoredObject:
+    """Put the object. While the bucket refuses, hold an image whose link may die for `patience` seconds."""
+    spool = fetched.spool
+    key = key_for(str(image.claim.job_id), image.index, spool.sha256, facts.extension, verified=verified)
+    put = partial(
+        runtime.storage.put,
+        key,
+        spool,
+        content_type=facts.content_type,
+        metadata={"genqueue-job": str(image.claim.job_id)},
+        attached=facts.attached,
+    )
+    give_up = time.monotonic() + patience
+    tries = 0
+    while True:
+        try:
+            await anyio.to_thread.run_sync(put, limiter=runtime.transfers_threads)
+        except StorageError as error:
+            runtime.bucket_refused(f"{error.code}: {error}")
+            job, said = str(image.claim.job_id), str(error)
+            _log.warning("bucket_refuses", code=error.code, said=said, job=job, index=image.index, tries=tries)
+            if time.monotonic() >= give_up:
+                raise
+            tries += 1
+            await _wait_for_bucket(runtime, image, tries)
+        else:
+            runtime.bucket_took()
+            return _stored(runtime, fetched, facts, key)
+
+
+async def _wait_for_bucket(runtime: Runtime, image: ClaimedImage, tries: int) -> None:
+    await anyio.sleep(delay(tries, first_seconds=0.5, max_seconds=15, random=runtime.random))
+    await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
+
+
+def _stored(runtime: Runtime, fetched: Fetched, facts: ImageFacts, key: str) -> StoredObject:
+    return StoredObject(
+        bucket=runtime.settings.s3_bucket,
+        key=key,
+        sha256=bytes.fromhex(fetched.spool.sha256),
+        bytes=fetched.spool.length,
+        content_type=facts.content_type,
+        width=facts.width,
+        height=facts.height,
+    )

@@ -1,0 +1,68 @@
+"""Records what looks show about their account as a whole."""
+
+from typing import Final
+
+import structlog
+
+from shared.db import accounts
+from shared.db.engine import Connection
+from worker.next_step import LONGEST_LOOK_WAIT
+from worker.providers.contract import Refused, RetryRule
+from worker.runtime import Runtime
+from worker.served_accounts import ServedAccount
+
+_log = structlog.get_logger(__name__)
+_MINUTE: Final = (
+    60.0  # the longest wait that a look's answer may impose on the next look, and on paid calls that share its windows
+)
+
+
+def record_looks(
+    runtime: Runtime,
+    account: ServedAccount,
+    connection: Connection,
+    *,
+    answered: bool,
+    found: bool,
+    refusal: Refused | None,
+) -> float:
+    """Record whether the account's looks are answered; slow it down or pause it if the provider asks for that.
+
+    `answered`: at least one request was answered. `found`: an answer showed an image of ours. Returns the longest wait
+    in seconds that a server may impose on the next look: a minute, or as long as looks have already failed.
+    """
+    if answered:
+        fresh = runtime.settings.believe_seconds / 100
+        accounts.record_look(connection, account.name, found=found, fresh_seconds=fresh)
+    if refusal is None:
+        return _MINUTE
+    _log.info("poll_refused", account=account.name, code=refusal.code, status=refusal.http_status)
+    if refusal.again is RetryRule.RESUME:
+        accounts.pause(
+            connection,
+            account.name,
+            code=refusal.code,
+            reason=refusal.message,
+            action_url=refusal.action_url,
+            probing=runtime.probing,
+        )
+    elif refusal.after_seconds is not None and any(window.scope == "all" for window in account.provider.windows):
+        accounts.slow_down(connection, account.name, min(refusal.after_seconds, _MINUTE))
+    failing = 0.0 if answered else _silence(connection, runtime, account, refusal)
+    return min(max(failing, _MINUTE), LONGEST_LOOK_WAIT)
+
+
+def _silence(connection: Connection, runtime: Runtime, account: ServedAccount, refusal: Refused) -> float:
+    """Return for how many seconds no look was answered; after too long, pause the account's purchases."""
+    seconds, since = accounts.record_failed_look(connection, account.name)
+    if seconds >= runtime.settings.looks_failing_seconds:
+        reason = f"no question about purchases was answered since {since} UTC; the last: {refusal.message}"
+        accounts.pause(
+            connection,
+            account.name,
+            code=accounts.LOOKS_FAILING,
+            reason=reason[:500],
+            action_url=None,
+            probing=runtime.probing,
+        )
+    return seconds

@@ -1,0 +1,251 @@
+"""Poll: asks a provider for many images at once, writes only changes, and copies what is ready at once."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import anyio
+import structlog
+
+from shared.db import rate_windows
+from shared.db.engine import Connection
+from shared.db.group_commit import RefusedError
+from shared.db.jobs import images
+from shared.db.jobs.enqueue import wake
+from shared.db.jobs.images import ClaimedImage, ImageChange
+from shared.db.jobs.transitions import move, release
+from shared.lifecycle import POLLED, ImageState, JobState, Outcome
+from shared.moves import Claim, Move
+from worker import next_step
+from worker.providers.contract import Refused, RetryRule, UpstreamImage
+from worker.runtime import Runtime
+from worker.served_accounts import ServedAccount
+from worker.stages import missing_images
+from worker.stages.look_health import record_looks
+from worker.stages.look_times import learn_times
+from worker.stages.transfer import transfer
+
+_log = structlog.get_logger(__name__)
+_TOO_LATE: Final = "the provider did not finish it within the last bound"
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
+_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
+
+
+@dataclass(slots=True)
+class Looks:
+    """The results of the requests of one poll."""
+
+    known: dict[str, UpstreamImage] = field(default_factory=dict)
+    vouching: set[str] = field(default_factory=set)
+    """Images whose own request, or a link, shows that they exist."""
+    refusals: list[Refused] = field(default_factory=list)
+    no_room_seconds: float | None = None
+    """Seconds until a rate window has room for the remaining requests."""
+
+    @property
+    def refusal(self) -> Refused | None:
+        """Why some images could not be asked for, if the provider said so."""
+        return self.refusals[0] if self.refusals else None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether some images could not be asked for."""
+        return bool(self.refusals) or self.no_room_seconds is not None
+
+    def add(self, page: Sequence[str], answer: Mapping[str, UpstreamImage]) -> None:
+        """Add the answer to the request for `page`."""
+        self.known.update(answer)
+        there = {one for one, found in answer.items() if missing_images.is_there(found)}
+        # A list may show rows whose own requests lead nowhere, so a row without a link proves nothing.
+        self.vouching |= there if len(page) == 1 else {one for one in there if answer[one].link}
+
+    def of(self, image: ClaimedImage) -> UpstreamImage | None:
+        """Return the result for an image; None if it could not be asked for."""
+        return self.known.get(image.upstream_id or "")
+
+
+async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
+    """Ask for every open image of the claimed jobs; jobs that could not be asked for go back with the reason."""
+    account = runtime.accounts.get(account_name)
+    if account is None or account.wire.poll_batch == 0:
+        wait = 2 * next_step.NO_KEY_SECONDS
+        await runtime.sql(release, claims, states=POLLED, account=account_name, due_seconds=wait)
+        return
+    found = await runtime.sql(images.of_claims, account=account_name, claims=claims, states=POLLED)
+    looks = await _ask_all(runtime, account, [one.upstream_id for one in found if _is_asked_for(one)])
+    jobs = list(_by_job(found).values())
+    room = runtime.transfers.available
+    try:
+        ready = await runtime.write(write_looks, runtime, account, looks, jobs, room=room)
+    except RefusedError:
+        # If PostgreSQL refuses one job's write, the other jobs' results must still be written.
+        await _write_each(runtime, account, looks, jobs)
+        return
+    if ready:
+        await transfer(runtime, account_name, ready)
+
+
+def _is_asked_for(image: ClaimedImage) -> bool:
+    return image.state in _OPEN
+
+
+def _by_job(found: Iterable[ClaimedImage]) -> dict[Claim, list[ClaimedImage]]:
+    jobs: dict[Claim, list[ClaimedImage]] = {}
+    for image in found:
+        jobs.setdefault(image.claim, []).append(image)
+    return jobs
+
+
+async def _write_each(
+    runtime: Runtime, account: ServedAccount, looks: Looks, jobs: Sequence[list[ClaimedImage]]
+) -> None:
+    """Commit each job's write by itself. A job whose write is refused is due again later; no worker died of it."""
+    for job in jobs:
+        try:
+            await runtime.write(write_looks, runtime, account, looks, [job])
+        except RefusedError as error:
+            _log.error("poll_not_recorded", error=str(error))
+            wait = runtime.settings.retry_max_seconds
+            await runtime.write(release, [job[0].claim], states=POLLED, due_seconds=wait, done=True)
+
+
+async def _ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[str | None]) -> Looks:
+    upstream_ids = [one for one in asked if one is not None]
+    looks = Looks()
+    size = account.wire.poll_batch
+    pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
+    await _ask_pages(runtime, account, pages, looks)
+    if not looks.stopped:
+        # An image missing from a page is not lost until its own GET says so.
+        missing = [[upstream_id] for upstream_id in upstream_ids if upstream_id not in looks.known]
+        await _ask_pages(runtime, account, missing, looks)
+    return looks
+
+
+async def _ask_pages(runtime: Runtime, account: ServedAccount, pages: Sequence[Sequence[str]], looks: Looks) -> None:
+    if not pages:
+        return
+    granted, wait = await runtime.sql(rate_windows.grant, account.name, "poll", len(pages))
+    async with anyio.create_task_group() as group:
+        for page in pages[:granted]:
+            group.start_soon(_ask_page, account, page, looks)
+    if granted < len(pages):
+        looks.no_room_seconds = wait
+
+
+async def _ask_page(account: ServedAccount, page: Sequence[str], looks: Looks) -> None:
+    try:
+        answer = await account.wire.poll(page)
+    except Exception as error:  # noqa: BLE001 - one page's defect must keep no job from its bound
+        _log.exception("wire_defect", account=account.name, images=len(page))
+        note = f"a defect in the wire ({type(error).__name__})"
+        answer = Refused(Outcome.REJECTED, RetryRule.NEVER, "provider_error", note)
+    if isinstance(answer, Refused):
+        looks.refusals.append(answer)
+    else:
+        looks.add(page, answer)
+
+
+def write_looks(
+    connection: Connection,
+    runtime: Runtime,
+    account: ServedAccount,
+    looks: Looks,
+    jobs: Sequence[Sequence[ClaimedImage]],
+    *,
+    room: int = 0,
+) -> list[Claim]:
+    """Write the looks' results for each job, and its next step.
+
+    Returns the claims of at most `room` jobs that this worker keeps, because it copies their images now.
+    """
+    # The account's row first, in the lock order of submit and dispatch.
+    answered, found = bool(looks.known), bool(looks.vouching)
+    at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=looks.refusal)
+    unknown = [job for job in jobs if _is_unknown(looks, job)]
+    learned = [(job, [_learned(runtime, one, looks) for one in job]) for job in jobs if not _is_unknown(looks, job)]
+    changes = [change for job, now in learned for change in _changes(job, now)]
+    images.change(connection, changes)
+    policy = runtime.decision_inputs(account)
+    moves = [next_step.after_look(policy, job[0], now) for job, now in learned]
+    learn_times(connection, runtime, account, [job[0] for job, _ in learned], moves)
+    put_off = _put_off(policy, looks.refusal, unknown, at_most)
+    shared = _shared_out(policy, moves, room)
+    moved = move(connection, [*shared, *put_off], actor=runtime.sender.name)
+    if any(step.after is JobState.TRANSFERRING and not step.keep_claim for step in shared):
+        wake(connection)
+    if unknown and looks.refusal is None:
+        seconds = looks.no_room_seconds or runtime.settings.poll_first_seconds
+        release(connection, [job[0].claim for job in unknown], states=POLLED, due_seconds=seconds)
+    missing_images.blame_account(connection, runtime, account, changes)
+    return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
+
+
+def _shared_out(policy: next_step.DecisionInputs, moves: Sequence[Move], room: int) -> list[Move]:
+    """Keep the claims of as many jobs to be copied as there is room for here, earliest expiry first.
+
+    Any worker takes the others. A job that waits for a message dies with its link.
+    """
+    ready = [step for step in moves if step.after is JobState.TRANSFERRING]
+    urgent = sorted(ready, key=lambda step: step.link_expires_at or _NEVER)[:room]
+    kept = {step.claim for step in urgent}
+    return [next_step.copied_here(policy, step) if step.claim in kept else step for step in moves]
+
+
+def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
+    """Tell whether a job must wait for another look; after its last bound none does."""
+    return not job[0].given_up and any(looks.of(one) is None for one in job if _is_asked_for(one))
+
+
+def _put_off(
+    policy: next_step.DecisionInputs, refusal: Refused | None, jobs: Sequence[Sequence[ClaimedImage]], at_most: float
+) -> list[Move]:
+    if refusal is None:
+        return []
+    put_off: Callable[..., Move] = partial(next_step.after_refused_look, policy, refused=refusal, at_most=at_most)
+    return [put_off(claim=job[0].claim, before=job[0].job_state, tries=job[0].job_tries) for job in jobs]
+
+
+def _changes(job: Sequence[ClaimedImage], learned: Sequence[ImageChange]) -> Iterable[ImageChange]:
+    for change, row in zip(learned, job, strict=True):
+        if change.state is not row.state or change.lacking_looks != row.lacking_looks:
+            yield change
+
+
+def _learned(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
+    """Return an image's new state. After the last bound, an unfinished image has failed."""
+    change = _found(runtime, image, looks)
+    if not (image.given_up and change.state in _OPEN):
+        return change
+    why = f"{_TOO_LATE}; {change.error_code}: {change.error}" if change.error_code else _TOO_LATE
+    return ImageChange(image.claim, image.index, ImageState.FAILED, error_code="never_finished", error=why[:500])
+
+
+def _found(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
+    found = looks.of(image) if _is_asked_for(image) else None
+    as_it_was = ImageChange(
+        image.claim,
+        image.index,
+        image.state,
+        link_expires_at=image.link_expires_at,
+        error_code=image.error_code,
+        error=image.error,
+        lacking_looks=image.lacking_looks,
+    )
+    if found is None:
+        return as_it_was
+    if not found.sure:
+        # Other images that this look found count too.
+        others = bool(looks.vouching - {image.upstream_id or ""})
+        return missing_images.after_look(runtime, as_it_was, found, image, others_found=others)
+    return ImageChange(
+        image.claim,
+        image.index,
+        found.state,
+        link=found.link,
+        link_expires_at=found.link_expires_at,
+        error_code=found.error_code,
+        error=found.error,
+    )

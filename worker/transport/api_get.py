@@ -1,0 +1,85 @@
+"""Reads a provider's API: polls and look-ups, free of charge and safe to repeat."""
+
+import ssl
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+import anyio
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from worker.transport.paid_post import Lost, PaidReply
+
+_REPLY_BYTES: Final = 16 * 1024 * 1024
+
+
+class ApiGet:
+    """GETs for one account over a pool of kept connections; `timeout_seconds` is the wall clock of one call.
+
+    The aiohttp transport costs a quarter of httpx's own. It may repeat a GET, so paid calls never use it. It follows no
+    redirect, so the API key stays with its host.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout_seconds: float,
+        connect_seconds: float,
+        connections: int = 20,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._timeout = httpx.Timeout(timeout_seconds, connect=connect_seconds).as_dict()
+        self._connections = connections
+        self._ssl_context = ssl_context or httpx.create_ssl_context()
+        self._transport: AiohttpTransport | None = None
+
+    async def get(self, url: str, *, headers: Mapping[str, str], params: Mapping[str, Any]) -> PaidReply | Lost:
+        """GET `url` and return the whole answer, or why there is none; raises only a cancellation."""
+        try:
+            request = httpx.Request(
+                "GET",
+                url,
+                # The transport passes compressed bodies on unchanged, and aiohttp would ask for them.
+                headers={**headers, "Accept": "application/json", "Accept-Encoding": "identity"},
+                params=params,
+                extensions={"timeout": self._timeout},
+            )
+            with anyio.fail_after(self._timeout_seconds):
+                response = await self._open().handle_async_request(request)
+                try:
+                    return await self._read(response)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            return Lost(f"no whole answer within {self._timeout_seconds:g} s")
+        except Exception as error:  # noqa: BLE001 - a read that failed is asked again, whatever its class
+            return Lost(f"the connection failed ({type(error).__name__})")
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._transport is not None:
+            await self._transport.aclose()
+            self._transport = None
+
+    @staticmethod
+    async def _read(response: httpx.Response) -> PaidReply | Lost:
+        body = bytearray()
+        async for chunk in response.stream:  # type: ignore[union-attr]
+            body += chunk
+            if len(body) > _REPLY_BYTES:
+                return Lost(f"the answer is longer than {_REPLY_BYTES} bytes", response.status_code)
+        return PaidReply.of(response, bytes(body), max_bytes=_REPLY_BYTES)
+
+    def _open(self) -> AiohttpTransport:
+        if self._transport is None:
+            self._transport = AiohttpTransport(verify=self._ssl_context, client=self._session)
+        return self._transport
+
+    def _session(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl_context),
+            trust_env=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )

@@ -1,0 +1,31 @@
+"""Bytes that are counted and hashed as they are written."""
+
+import base64
+import hashlib
+
+
+class Digested:
+    """The length and hash of the bytes written so far, in a spool or a kept answer."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._length = 0
+
+    @property
+    def length(self) -> int:
+        """Bytes written so far."""
+        return self._length
+
+    @property
+    def sha256(self) -> str:
+        """Their SHA-256, 64 lower-case hexadecimal digits."""
+        return self._hash.hexdigest()
+
+    @property
+    def sha256_base64(self) -> str:
+        """The same digest in the base64 form that S3 takes as `x-amz-checksum-sha256`."""
+        return base64.b64encode(self._hash.digest()).decode("ascii")
+
+    def _count(self, written: bytes | memoryview) -> None:
+        self._hash.update(written)
+        self._length += len(written)

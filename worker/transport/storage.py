@@ -1,0 +1,394 @@
+"""The bucket: stores results under keys that contain their hash, with that hash verified by S3 itself.
+
+    TransferError (worker.transport.spool)                                              code                    again?
+    `-- StorageError             S3 did not carry out a request
+        |-- StorageUnavailable   no connection, 5xx, or asked to slow down    storage_unavailable     yes
+        |-- StorageDamaged       S3 received other bytes than were sent       storage_damaged         yes
+        |-- StorageRefused       credentials, rights, bucket or region        storage_refused         no
+        `-- ObjectMissing        no object under that key                     storage_object_missing  no
+
+Every method blocks and is called from a thread. boto3 limits each connection and each silence, not a whole
+call, so the caller holds the wall-clock limit. Messages name the bucket, the endpoint and the setting; never
+a credential.
+"""
+
+# ruff: noqa: N818 - an error is named for what happened to the object
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+from urllib.parse import urlsplit
+
+from boto3.session import Session  # noqa: TID251 - this file is where S3 lives
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ResponseStreamingError,
+)
+from botocore.exceptions import ConnectionError as S3ConnectionError
+
+from worker.transport.object_stream import ObjectStream
+from worker.transport.spool import TransferError
+
+if TYPE_CHECKING:
+    from botocore.response import StreamingBody
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+_ATTEMPTS: Final = 3
+_BLOCK_BYTES: Final = 256 * 1024
+_LONGEST_LINK_SECONDS: Final = 7 * 24 * 3600
+_SERVER_ERROR: Final = 500
+_DEFAULT_REGION: Final = "us-east-1"
+_KEY_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_EXTENSION: Final = re.compile(r"[a-z0-9]{1,8}")
+
+
+class StorageError(TransferError):
+    """S3 did not carry out a request."""
+
+    code = "storage_unavailable"
+    retryable = True
+
+
+class StorageUnavailable(StorageError):
+    """S3 could not be reached, failed, or asked for a slower pace."""
+
+
+class StorageDamaged(StorageError):
+    """S3 refused the object because its bytes are not those that the checksum names."""
+
+    code = "storage_damaged"
+
+
+class StorageRefused(StorageError):
+    """S3 refuses this until somebody changes a setting or a right."""
+
+    code = "storage_refused"
+    retryable = False
+
+
+class ObjectMissing(StorageError):
+    """The bucket exists and holds nothing under the key."""
+
+    code = "storage_object_missing"
+    retryable = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """S3's description of one object; `sha256` is hexadecimal, None if S3 keeps none; `length` is in bytes."""
+
+    length: int
+    content_type: str
+    sha256: str | None
+    metadata: Mapping[str, str]
+
+
+# Sources: the error codes of the S3 API reference; a HEAD reply has no body, so its code is the status.
+_REFUSALS: Final[tuple[tuple[str, type[StorageError], str], ...]] = (
+    ("NoSuchKey", ObjectMissing, "holds no such object"),
+    (
+        "BadDigest XAmzContentSHA256Mismatch IncompleteBody",
+        StorageDamaged,
+        "received other bytes than were sent",
+    ),
+    ("XAmzContentChecksumMismatch", StorageDamaged, "received other bytes than were sent"),
+    ("SlowDown RequestTimeout ThrottlingException 408 429", StorageUnavailable, "asks for a slower pace"),
+    ("NoSuchBucket 404", StorageRefused, "does not exist: create it, or correct GENQUEUE_S3_BUCKET"),
+    ("BucketAlreadyExists", StorageRefused, "belongs to another owner: choose another GENQUEUE_S3_BUCKET"),
+    ("PermanentRedirect 301", StorageRefused, "is in another region: correct GENQUEUE_S3_REGION"),
+    ("AuthorizationHeaderMalformed", StorageRefused, "is in another region: correct GENQUEUE_S3_REGION"),
+    ("RequestTimeTooSkewed", StorageRefused, "refuses this machine's clock: set it right"),
+)
+
+
+class Stored(Protocol):
+    """Bytes that are complete, with their length and hash: a spool, or an answer kept in a file."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+        ...
+
+    @property
+    def sha256_base64(self) -> str:
+        """Their SHA-256 in base64."""
+        ...
+
+    def rewound(self) -> BinaryIO:
+        """Return them as a seekable file at its beginning."""
+        ...
+
+
+class Storage:
+    """One bucket.
+
+    `endpoint_url` None means AWS; with an endpoint, path style is used. `access_key` and `secret_key` None
+    means boto3's own chain (environment, profile, instance role). `connect_seconds` and `read_seconds` limit
+    a connection attempt and a silence; each call is tried three times in all; `max_connections` is the size
+    of the connection pool.
+    """
+
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
+        self,
+        *,
+        bucket: str,
+        endpoint_url: str | None,
+        region: str,
+        access_key: str | None,
+        secret_key: str | None,
+        connect_seconds: float,
+        read_seconds: float,
+        max_connections: int,
+    ) -> None:
+        self._bucket = bucket
+        parts = urlsplit(endpoint_url) if endpoint_url else None
+        # Without any credentials that the URL may hold.
+        self._place = parts.netloc.rpartition("@")[2] if parts else "AWS"
+        config = Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if endpoint_url else "auto"},
+            # The checksum that matters is passed explicitly; boto3's default would hash each body again.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
+            max_pool_connections=max_connections,
+            tcp_keepalive=True,
+        )
+        # Its own session: boto3's default session is not safe for creating clients in several threads.
+        session = Session(aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region)
+        try:
+            with self._explained():
+                self._client: S3Client = session.client("s3", endpoint_url=endpoint_url or None, config=config)
+        except ValueError:
+            raise StorageRefused("GENQUEUE_S3_ENDPOINT_URL is not a URL such as https://s3.example.com") from None
+
+    def put(
+        self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
+    ) -> str | None:
+        """Store the spool's bytes under `key`, and return in base64 the SHA-256 that S3 states for them, if it does.
+
+        S3 itself compares the bytes with the spool's SHA-256. With `attached`, a browser that opens the object's URL
+        downloads it and never shows it. Repeating is harmless. Raises `StorageDamaged` if the hashes differ,
+        `StorageUnavailable` or `StorageRefused`.
+        """
+        body = spool.rewound()
+        with self._explained():
+            stored = self._client.put_object(
+                Bucket=self._bucket,
+                Key=key,
+                Body=body,
+                ContentLength=spool.length,
+                ContentType=content_type,
+                ChecksumSHA256=spool.sha256_base64,
+                Metadata=dict(metadata),
+                ContentDisposition="attachment" if attached else "inline",
+            )
+        return stored.get("ChecksumSHA256")
+
+    def begin_parts(self, key: str, *, content_type: str, metadata: Mapping[str, str]) -> str:
+        """Start a multipart object and return its upload's id; raises as `put` does."""
+        with self._explained():
+            begun = self._client.create_multipart_upload(
+                Bucket=self._bucket,
+                Key=key,
+                ContentType=content_type,
+                Metadata=dict(metadata),
+                ChecksumAlgorithm="SHA256",
+            )
+        return begun["UploadId"]
+
+    def put_part(self, key: str, upload: str, number: int, body: bytes) -> str:
+        """Store one part, at least 5 MiB unless it is the last, and return its name; raises as `put` does.
+
+        S3 itself compares it with its SHA-256.
+        """
+        sha256 = base64.b64encode(hashlib.sha256(body).digest()).decode("ascii")
+        with self._explained():
+            stored = self._client.upload_part(
+                Bucket=self._bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, ChecksumSHA256=sha256
+            )
+        return f"{stored['ETag']} {sha256}"
+
+    def end_parts(self, key: str, upload: str, parts: Sequence[str]) -> None:
+        """Make one object of `parts`, which `put_part` returned, numbered from 1; raises as `put` does."""
+        named = (part.split(" ") for part in parts)
+        listed: list[CompletedPartTypeDef] = [
+            {"PartNumber": number, "ETag": tag, "ChecksumSHA256": sha256}
+            for number, (tag, sha256) in enumerate(named, 1)
+        ]
+        with self._explained():
+            self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed}
+            )
+
+    def drop_parts(self, key: str, upload: str) -> None:
+        """Abort an upload; raises as `put` does."""
+        with self._explained():
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload)
+
+    def open(self, key: str) -> ObjectStream:
+        """Return the object as a stream that the caller closes; raises as `get_to` does, also while it is read."""
+        return ObjectStream(partial(self._body, key), self._explained)
+
+    def _body(self, key: str) -> "StreamingBody":
+        return self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
+
+    def delete(self, key: str) -> None:
+        """Remove the object if it exists. Raises `StorageUnavailable` or `StorageRefused`."""
+        with self._explained():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def head(self, key: str) -> ObjectFacts | None:
+        """Return what S3 knows of the object, None if the bucket holds none under `key`.
+
+        A missing bucket or a missing right to list is an error, never None, because a caller may take None as proof
+        that nothing was stored. Raises `StorageUnavailable` or `StorageRefused`.
+        """
+        with self._explained():
+            try:
+                found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+            except ClientError as error:
+                if _code(error) not in ("404", "NoSuchKey"):
+                    raise
+                # HEAD has no body, so a missing bucket answers the same bare 404.
+                self._client.head_bucket(Bucket=self._bucket)
+                return None
+        return ObjectFacts(
+            length=found["ContentLength"],
+            content_type=found["ContentType"],
+            sha256=_hexadecimal(found.get("ChecksumSHA256")),
+            metadata=found["Metadata"],
+        )
+
+    def get_to(self, key: str, file: BinaryIO) -> str:
+        """Copy the object into `file` and return the SHA-256 of what was copied, in hexadecimal.
+
+        Raises `ObjectMissing`, `StorageUnavailable` (also when the body ends early) or `StorageRefused`;
+        after an error `file` may hold a part.
+        """
+        digest = hashlib.sha256()
+        with self._explained():
+            body = self._client.get_object(Bucket=self._bucket, Key=key)["Body"]
+            try:
+                for block in body.iter_chunks(_BLOCK_BYTES):
+                    digest.update(block)
+                    file.write(block)
+            finally:
+                body.close()
+        return digest.hexdigest()
+
+    def presign(self, key: str, seconds: int) -> str:
+        """Return a URL that lets anybody read the object for `seconds`, up to S3's limit of seven days."""
+        if not 1 <= seconds <= _LONGEST_LINK_SECONDS:
+            raise ValueError(f"a link may last 1 to {_LONGEST_LINK_SECONDS} seconds, not {seconds}")
+        with self._explained():
+            return self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=seconds
+            )
+
+    def check(self) -> None:
+        """Return only if the bucket answers; raises `StorageUnavailable` or `StorageRefused`."""
+        with self._explained():
+            self._client.head_bucket(Bucket=self._bucket)
+
+    def create(self, region: str) -> None:
+        """Make the bucket in `region`, unless it is there and ours already.
+
+        Raises `StorageUnavailable` or `StorageRefused`, also where another owner has the name.
+        """
+        where: dict[str, Any] = {}
+        if region != _DEFAULT_REGION:  # which S3 refuses to be told
+            where = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        with self._explained():
+            try:
+                self._client.create_bucket(Bucket=self._bucket, **where)
+            except ClientError as error:
+                if _code(error) != "BucketAlreadyOwnedByYou":
+                    raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn boto3's errors into ours; from None, because theirs quote request parameters."""
+        try:
+            yield
+        except ClientError as error:
+            raise self._refusal(error) from None
+        except (S3ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError) as error:
+            raise StorageUnavailable(f"S3 at {self._place} does not answer ({type(error).__name__})") from None
+        except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError):
+            advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            raise StorageRefused(f"no S3 credentials: {advice}") from None
+        except RecursionError:  # botocore asks a bucket that answers a bare 301 for its region, without end
+            raise StorageRefused(f"S3 at {self._place} redirects: correct GENQUEUE_S3_REGION") from None
+        except NoRegionError:
+            raise StorageRefused("no S3 region: set GENQUEUE_S3_REGION") from None
+        except BotoCoreError as error:
+            raise StorageRefused(
+                f"the S3 settings are not usable ({type(error).__name__}): look at GENQUEUE_S3_BUCKET and "
+                "GENQUEUE_S3_ENDPOINT_URL"
+            ) from None
+
+    def _refusal(self, error: ClientError) -> StorageError:
+        code = _code(error)
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        where = f"bucket {self._bucket!r} at {self._place}"
+        for codes, kind, advice in _REFUSALS:
+            if code in codes.split():
+                return kind(f"{where} {advice}")
+        if status >= _SERVER_ERROR:
+            return StorageUnavailable(f"{where} is broken for now ({code})")
+        if status in (401, 403):
+            advice = "check AWS_ACCESS_KEY_ID and its rights to put, get and list"
+            return StorageRefused(f"{where} refuses these credentials ({code}): {advice}")
+        return StorageRefused(f"{where} refuses the request ({code})")
+
+
+def key_for(job_id: str, index: int, sha256: str, extension: str, *, verified: bool = True) -> str:
+    """Return the key of one image, `images/<job_id>/<index>-<sha256>.<extension>`.
+
+    An unverified image lies under `unverified/` instead. The same bytes always get the same key, so storing twice
+    changes nothing. Raises `ValueError` for a part that does not belong in a key.
+    """
+    if not _KEY_PART.fullmatch(job_id):
+        raise ValueError("job_id: letters, digits, - and _ only, up to 64")
+    if index < 0:
+        raise ValueError(f"index: {index} is negative")
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError("sha256: 64 lower-case hexadecimal digits are needed")
+    if not _EXTENSION.fullmatch(extension):
+        raise ValueError("extension: up to 8 lower-case letters and digits, without a dot")
+    return f"{'images' if verified else 'unverified'}/{job_id}/{index}-{sha256}.{extension}"
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "unknown")
+
+
+def _hexadecimal(checksum: str | None) -> str | None:
+    try:
+        # A multipart object's checksum has a suffix such as -2: it is no hash of the bytes.
+        return base64.b64decode(checksum, validate=True).hex() if checksum else None
+    except binascii.Error:
+        return None

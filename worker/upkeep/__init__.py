@@ -1,0 +1,1 @@
+"""Regular work of a worker for each account, free of charge."""

@@ -1,0 +1,73 @@
+"""Probe: finds out whether the cause of an account's pause is gone. A balance decides, else one paid call.
+
+After the pause, paid calls begin one at a time and double with each purchase. So a wrong guess costs one call.
+"""
+
+from typing import Final
+
+import anyio
+import structlog
+
+from shared.db import accounts, rate_windows
+from shared.db.accounts import Probe
+from shared.db.engine import Connection
+from shared.db.jobs.enqueue import wake
+from shared.db.payments import drift
+from worker.providers.contract import AccountFacts, Refused
+from worker.runtime import Runtime
+from worker.served_accounts import ServedAccount
+from worker.transport.paid_post import boot_clock
+
+_log = structlog.get_logger(__name__)
+_NO_CREDIT: Final = "account_out_of_credit"
+
+
+async def probe(runtime: Runtime) -> None:
+    """Probe every paused account when its probe is due, until cancelled."""
+    while True:
+        for account in runtime.accounts.values():
+            try:
+                await look(runtime, account)
+            except Exception as error:  # noqa: BLE001 - the next look asks again; the work must go on
+                _log.warning("probe_failed", account=account.name, error=type(error).__name__)
+        await anyio.sleep(runtime.settings.tick_seconds)
+
+
+async def look(runtime: Runtime, account: ServedAccount) -> None:
+    """Probe one account if its probe is due and nobody else does."""
+    due = await runtime.sql(accounts.probe, name=account.name, probing=runtime.probing)
+    if due is None:
+        return
+    granted, _wait = await runtime.sql(rate_windows.grant, account=account.name, kind="poll", wanted=1)
+    if not granted:
+        return
+    asked_at = boot_clock()
+    answer = await account.wire.account()
+    over = is_over(due, answer)
+    _log.info("probed", account=account.name, code=due.code, over=over)
+    await runtime.sql(_record, account.name, due, answer, over=over, asked_at=asked_at)
+
+
+def is_over(due: Probe, answer: AccountFacts | Refused) -> bool:
+    """Tell whether paid calls may begin again: the account answers and has what the refused call needed.
+
+    If a provider shows no balance, one paid call must find out.
+    """
+    if isinstance(answer, Refused):
+        return False
+    if due.code != _NO_CREDIT or answer.balance is None:
+        return True
+    return answer.balance >= due.balance_needed if due.balance_needed else answer.balance > 0
+
+
+def _record(
+    connection: Connection, name: str, due: Probe, answer: AccountFacts | Refused, *, over: bool, asked_at: float
+) -> None:
+    if isinstance(answer, AccountFacts):
+        accounts.record_survey(connection, name, balance=answer.balance, notes="; ".join(answer.notes) or None)
+        if answer.balance is not None:
+            drift.record(connection, name, answer.balance, asked_seconds=boot_clock() - asked_at)
+    # Waiting looks and downloads will show the end of the pause. If none waits, one paid call must find out.
+    over = over and not accounts.waiting_work_will_tell(connection, name, due.code)
+    if over and accounts.resume(connection, name, ended=due.code):
+        wake(connection)
