@@ -48,6 +48,8 @@ _SETTINGS: Final[dict[str, Any]] = {
         "visibility_timeout": 300,
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
+        # A worker that dies or loses its connection leaves kombu's lock behind. Until it expires, nothing is restored.
+        "unacked_mutex_expire": 10,
         "socket_timeout": 3,
         "socket_connect_timeout": 3,
         "socket_keepalive": True,

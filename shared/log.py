@@ -20,6 +20,8 @@ MOST: Final = 5
 _SPARING_SECONDS: Final = 60.0
 _MOST_CAUSES: Final = 1000
 _CAUSE: Final = ("event", "account", "code", "kind", "error", "stage", "sqlstate")
+_PROCESSORS: Final[list[structlog.typing.Processor]] = []
+"""One list for the whole process: a logger keeps the list that it first used, and would miss a later `configure`."""
 _CHATTY: Final = ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "aiohttp", "asyncio", "PIL")
 _QUERY: Final = re.compile(r"\?[^\s\"'<>\\?]*=[^\s\"'<>\\]*")
 _PASSWORD: Final = re.compile(r"(://[^\s\"'/@:]*):[^\s\"'/]*@")
@@ -36,8 +38,9 @@ def configure(level: str, style: Literal["auto", "json", "text"]) -> None:
     ]
     if not text:
         common.append(structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)))
+    _PROCESSORS[:] = [*common, Sparing(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter]
     structlog.configure(
-        processors=[*common, Sparing(), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=_PROCESSORS,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         cache_logger_on_first_use=True,

@@ -1,11 +1,13 @@
 """Fixtures of every tier: one real stack a run, a fresh database and a fresh simulator a test."""
 
 import functools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings as hypothesis_settings
 
@@ -13,6 +15,7 @@ from ops.simulator import Simulator, SimulatorConfig
 from ops.stack import Endpoints, Home, Stack, services
 from ops.stack.servers import postgres_in
 from producer import Client
+from shared import log
 from shared.settings import Settings
 from tests.support.drain import runtime_for, settings_for
 from tests.support.servers import Databases
@@ -56,6 +59,28 @@ def _service_models_are_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(JSONFileLoader, "load_file", lambda _self, path: once(path))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_logs() -> None:
+    """Keep structlog's default from drawing each traceback with all its variables: that takes seconds."""
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    log._PROCESSORS[:] = [structlog.processors.add_log_level, plain]
+    structlog.configure(processors=log._PROCESSORS)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before(_plain_logs: None) -> Iterator[None]:
+    """Undo what a test, or a command that it runs here, set up: loggers live as long as their modules."""
+    root, configured, processors = logging.getLogger(), structlog.get_config(), list(log._PROCESSORS)
+    loggers = [root, *map(logging.getLogger, log._CHATTY)]
+    levels, handlers = [logger.level for logger in loggers], list(root.handlers)
+    yield
+    root.handlers[:] = handlers
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    log._PROCESSORS[:] = processors
+    structlog.configure(**{**configured, "processors": log._PROCESSORS})
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from producer.client import is_settled
 from shared.db import migrating
 from shared.db.engine import open_engine
 from shared.db.roles import grant
+from shared.db.workers import ALIVE_SECONDS
 from shared.settings import load
 from tests.e2e.spawning import COMMAND, IMPORTS, worker_environment
 from worker.transport.storage import Storage
@@ -38,6 +39,8 @@ class Site:
     storage: Storage
     settings: dict[str, str] = field(default_factory=dict)
     workers: dict[str, ServerProcess] = field(default_factory=dict)
+    killed: set[str] = field(default_factory=set)
+    """Names, in the table, of workers that were killed: for a while they look alive."""
 
     def environment(self) -> dict[str, str]:
         """Return what each worker is told; its spool lies in this home, where no other test's evidence is."""
@@ -53,6 +56,8 @@ class Site:
 
     def stop_workers(self) -> None:
         """Kill what still runs and forget it: a test that wants a clean stop asks for one itself."""
+        with contextlib.suppress(psycopg.Error):  # the database may be away; then no worker ticks
+            self.killed |= {name for (name,) in self.sql("SELECT name FROM worker")}
         for name in self.workers:
             with contextlib.suppress(KeyError):
                 child = self.stack._children.pop(name)
@@ -79,8 +84,14 @@ class Site:
         return value
 
     def await_ticking(self, count: int) -> None:
-        """Wait until so many workers tick."""
-        self.until(lambda: self.client.live_workers() >= count, 60)
+        """Wait until so many workers tick that were not killed."""
+        self.until(lambda: len(self.ticking()) >= count, 60)
+
+    def ticking(self) -> set[str]:
+        """Return the names, in the table, of the workers that tick."""
+        alive = "SELECT name FROM worker WHERE last_tick_at > now() - make_interval(secs => %s)"
+        rows = self.sql(alive, ALIVE_SECONDS)
+        return {name for (name,) in rows} - self.killed
 
     def await_paid(self, count: int) -> None:
         """Wait until the simulator has accepted so many paid requests."""

@@ -1,5 +1,6 @@
 """Forged and garbled messages, sent through the real broker to a real worker: they pay nothing and end nobody."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -19,6 +20,13 @@ TASK = "worker.submit"
 
 def send(app: Celery, *args: Any, task: str = TASK, queue: Stage = Stage.SUBMIT, **options: Any) -> None:
     app.send_task(task, args=args, kwargs=options, queue=queue.value, ignore_result=True)
+
+
+def answers(address: str) -> bool:
+    """Return whether the worker's metrics are there: a worker ticks a little before."""
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"http://{address}/metrics", timeout=10).is_success
+    return False
 
 
 def rejected(address: str) -> int:
@@ -62,6 +70,7 @@ def test_forged_and_garbled_messages_pay_nothing_and_end_no_worker(empty_site: S
     address = f"127.0.0.1:{free_port(set())}"
     worker = site.start_worker("worker-1", GENQUEUE_LOG_FORMAT="json", GENQUEUE_METRICS_ADDRESS=address)
     site.await_ticking(1)
+    site.until(lambda: answers(address), 60)
     before = rejected(address)
     forged: list[tuple[Any, ...]] = [
         ("getimg", [[job, claim.epoch]]),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from kombu.exceptions import OperationalError
+from kombu.transport.redis import Mutex
 from pydantic import SecretStr
 from redis import Redis
 
@@ -136,3 +137,12 @@ def test_workers_verify_the_certificate_by_default(front: TlsFront) -> None:
     refused = pytest.raises(OperationalError, match="CERTIFICATE_VERIFY_FAILED")
     with create_app(url) as app, app.connection_for_write() as connection, refused:
         connection.ensure_connection(max_retries=1, timeout=5)
+
+
+def test_a_lock_that_a_dead_worker_left_stops_restoring_for_seconds_alone(endpoints: Endpoints, admin: "Redis") -> None:
+    app = create_app(SecretStr(endpoints.broker_url))
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        key, seconds = (getattr(channel, f"unacked_mutex_{what}") for what in ("key", "expire"))
+        with Mutex(admin, key, seconds):
+            assert 0 < admin.pttl(key) <= 10_000
+    app.close()

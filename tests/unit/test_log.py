@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,18 +13,6 @@ from shared import log
 SECRET = "planted-secret"
 SIGNED = "https://api.example/v2/downloads/req-1/0?exp=1790000000&sig=5ignature"
 STYLES = pytest.mark.parametrize("style", ["json", "text"])
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    names = [None, *log._CHATTY]
-    levels, handlers = [logging.getLogger(name).level for name in names], list(root.handlers)
-    yield
-    root.handlers[:] = handlers
-    for name, level in zip(names, levels, strict=True):
-        logging.getLogger(name).setLevel(level)
-    structlog.reset_defaults()
 
 
 def fail(key: str) -> None:
@@ -118,3 +105,17 @@ def test_a_warning_of_one_cause_is_told_five_times_a_minute_and_an_error_always(
     now[0] = 61.0
     assert told("warning", code="a") == {"event": "bucket_refuses", "code": "a", "unsaid": 3}
     assert told("warning", code="a") == {"event": "bucket_refuses", "code": "a"}
+
+
+def test_a_logger_that_has_written_follows_the_next_configuration(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("info", "json")
+    logger = structlog.get_logger("a")
+    logger.info("first")
+    log.configure("info", "text")
+    logger.info("second")
+    with structlog.testing.capture_logs() as logs:
+        logger.info("third")
+    first, second = capsys.readouterr().err.splitlines()
+    assert json.loads(first)["event"] == "first"
+    assert not second.startswith("{")
+    assert [line["event"] for line in logs] == ["third"]
