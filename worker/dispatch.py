@@ -82,7 +82,6 @@ class Dispatcher:
         self._ticking_since = float("inf")
         self._pruned_at = 0.0
         self._folded_at = 0.0
-        self._has_inbox = False
         self._releasing: set[str] = set()
         """Accounts with more jobs on hold to put back in line at the next tick."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -129,7 +128,6 @@ class Dispatcher:
 
     def _admit(self) -> None:
         with transaction(self._runtime.engine) as connection:
-            self._has_inbox = inbox.is_here(connection)
             if held := purpose.settle(connection, self._runtime.purpose):
                 _log.warning("trial_leftovers_held", jobs=held)
             accounts.register(connection, (account.row for account in self._runtime.accounts.values()))
@@ -142,10 +140,8 @@ class Dispatcher:
     def _load_times(self, connection: Connection) -> None:
         """Load what all workers have learned of how long models take."""
         runtime = self._runtime
-        runtime.learns = model_times.is_here(connection)
-        if runtime.learns:
-            for account, known in model_times.load(connection, runtime.accounts).items():
-                runtime.learn(account, known)
+        for account, known in model_times.load(connection, runtime.accounts).items():
+            runtime.learn(account, known)
 
     def tick(self) -> None:
         """Ask once which stages have due jobs, claim them, and send messages about them."""
@@ -200,8 +196,6 @@ class Dispatcher:
 
     def _take_in(self) -> None:
         """Make jobs of the rows that came by SQL; a batch that somebody else enqueues into waits for the next tick."""
-        if not self._has_inbox:
-            return
         with transaction(self._runtime.engine) as connection:
             waiting = inbox.batches(connection)
         settings = self._runtime.settings
@@ -331,8 +325,7 @@ class Dispatcher:
         """
         me = self._runtime.sender.name
         end_abandoned(connection, me)
-        if self._has_inbox:
-            inbox.prune(connection)
+        inbox.prune(connection)
         accounts.mark_served(connection, self._runtime.accounts)
         parcels = []
         for name in accounts.unserved(connection):

@@ -73,8 +73,6 @@ class Runtime:
     """By account, the last reading of its provider's list (`worker.lost_calls.read_list.Looked`)."""
     times: Mapping[str, Mapping[str, LearnedTime]] = field(default_factory=dict)
     """By account and model, how long jobs took lately. It is replaced, never changed: several threads read it."""
-    learns: bool = False
-    """Whether the database keeps what is learned; that of the schema before does not."""
     seen_open: dict[UUID, float] = field(default_factory=dict)
     """By job, its age in seconds at the last look of this process, which found it open."""
     committer: Committer = field(init=False)

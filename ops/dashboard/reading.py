@@ -212,8 +212,6 @@ def _failures(connection: Connection) -> FailureFacts:
 
 
 def _learned(connection: Connection) -> list[LearnedTime]:
-    if not model_times.is_here(connection):
-        return []
     known = model_times.everything(connection)
     return [_learned_of(*key, sorted(later for _, later in spans)) for key, spans in sorted(known.items()) if spans]
 

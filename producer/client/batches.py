@@ -142,7 +142,7 @@ class Batches(Connected):
     def _arriving(self, batch: str) -> bool:
         """Tell whether rows that came by SQL still wait to become jobs of a batch."""
         with self._connection() as connection:
-            return inbox.is_here(connection) and inbox.has(connection, batch)
+            return inbox.has(connection, batch)
 
     def cap(self, batch: str, max_cost: Sequence[str]) -> dict[str, Decimal]:
         """Set caps of `batch` and retry jobs that waited for room; an empty sequence removes all caps.

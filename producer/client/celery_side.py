@@ -61,8 +61,6 @@ class CelerySide(Enqueueing):
     def claim_events(self, beginning: str) -> list[Claimed]:
         """Claim due events for the addresses that begin so."""
         with self._connection() as connection:
-            if not endpoints.is_here(connection):
-                return []
             kind, each = endpoints.CELERY, _AT_ONCE
             return deliveries.claim(connection, kind=kind, most=_AT_ONCE, each=each, beginning=beginning)
 

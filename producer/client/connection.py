@@ -91,5 +91,4 @@ class Connected:
 
     def _require(self, connection: Connection, batch: str | None) -> None:
         if batch is not None and not pages.batch_exists(connection, batch):
-            arriving = inbox.is_here(connection) and inbox.has(connection, batch)
-            raise NoSuchBatchError(batch, arriving=arriving)
+            raise NoSuchBatchError(batch, arriving=inbox.has(connection, batch))

@@ -68,7 +68,7 @@ class Jobs(Connected):
         """
         with self._connection() as connection:
             found = pages.find_jobs(connection, name)
-            said = inbox.said_of(connection, name) if not found and inbox.is_here(connection) else None
+            said = inbox.said_of(connection, name) if not found else None
         if said:
             raise NoSuchJobError(f"there is no job {name[:80]!r}: {said}")
         if not found:

@@ -14,8 +14,6 @@ from shared.db.jobs.bulk import BulkPlan, Target
 from shared.db.leaving import doomed, erase
 from shared.db.leaving import prune as pruning
 from shared.db.leaving.prune import PruneCursor, PruneOutlook
-from shared.db.payments import rolled_up
-from shared.db.schema import SchemaError
 from shared.retention import STATES, parse_retention
 
 _BUSY_SECONDS: Final = 0.2
@@ -62,7 +60,6 @@ class Leaving(Bulk):
         named.
         """
         with self._connection() as connection:
-            _require_tables(connection)
             return erase.plan(connection, self._which(connection, batch, None, None, job), results=results)
 
     def carry_out_erase(self, plan: BulkPlan) -> Done:
@@ -84,7 +81,6 @@ class Leaving(Bulk):
         for _ in range(_TRIES):
             try:
                 with self._connection() as connection:
-                    _require_tables(connection)
                     if pruning.turn(connection):
                         return work(connection)
             except DatabaseUnavailableError as error:
@@ -92,8 +88,3 @@ class Leaving(Bulk):
                     raise
             time.sleep(_BUSY_SECONDS)
         raise BusyError("workers prune, or hold the same rows, for longer than usual: run the same command again")
-
-
-def _require_tables(connection: Connection) -> None:
-    if not rolled_up.is_there(connection):
-        raise SchemaError("the database's schema is from before rows could leave: run `genqueue migrate`")

@@ -1,7 +1,4 @@
-"""Tokens in the database: made, found by what a caller presents, rotated, revoked, and bounded in what they order.
-
-Raises `SchemaError` everywhere if the tables are missing, because code may be newer than the schema by one step.
-"""
+"""Tokens in the database: made, found by what a caller presents, rotated, revoked, and bounded in what they order."""
 
 import hmac
 import json
@@ -14,10 +11,8 @@ from typing import Final
 from pydantic import SecretStr
 from sqlalchemy import Connection, RowMapping, TextClause, text
 
-from shared.db.schema import SchemaError
 from shared.tokens import Scope, new_token, token_hash, token_id
 
-_HAS_TABLES: Final = text("SELECT to_regclass('token_spending') IS NOT NULL")
 _CREATE: Final = text("""
 INSERT INTO token (id, secret_hash, name, scopes, batch_prefix, caps, posts_per_second, purse, expires_at)
 VALUES (:id, :hash, :name, :scopes, :batch_prefix, CAST(:caps AS jsonb), :posts_per_second, coalesce(:purse, :id),
@@ -114,7 +109,6 @@ class Token:
 
 def create(connection: Connection, terms: TokenTerms, *, purse: str | None = None) -> tuple[str, SecretStr]:
     """Make a token and return its id and the token itself, which cannot be read again."""
-    _require_tables(connection)
     named, secret = new_token()
     connection.execute(
         _CREATE,
@@ -138,7 +132,6 @@ def find(connection: Connection, presented: str) -> Token | None:
     named = token_id(presented)
     if named is None:
         return None
-    _require_tables(connection)
     row = connection.execute(_BY_ID, {"id": named}).mappings().one_or_none()
     if row is None or not hmac.compare_digest(row["secret_hash"], token_hash(presented)):
         return None
@@ -152,7 +145,6 @@ def used(connection: Connection, token: Token) -> None:
 
 def live(connection: Connection, name: str) -> Token:
     """Return the live token of an id, or of a name that only one has; raises `NoSuchTokenError`."""
-    _require_tables(connection)
     found = [_token(row) for row in connection.execute(_LIVE, {"name": name}).mappings()]
     if not found:
         raise NoSuchTokenError(f"there is no live token {name[:80]!r}; `genqueue token list` lists them")
@@ -163,7 +155,6 @@ def live(connection: Connection, name: str) -> Token:
 
 def listing(connection: Connection) -> list[Token]:
     """Return the newest thousand tokens, dead ones included, newest first."""
-    _require_tables(connection)
     return [_token(row) for row in connection.execute(_LIST).mappings()]
 
 
@@ -217,11 +208,6 @@ def _require_room(caps: Mapping[str, Decimal], provider: str, amount: Decimal | 
     if amount and before + amount > cap:
         said = f"{before:f} of {cap:f} are ordered within 24 hours, and this needs up to {amount:f}"
         raise TokenCapError("token_cap_reached", f"the token has a cap at {provider}: {said}")
-
-
-def _require_tables(connection: Connection) -> None:
-    if not connection.execute(_HAS_TABLES).scalar_one():
-        raise SchemaError("the database's schema is from before tokens: run `genqueue migrate`")
 
 
 def _token(row: RowMapping) -> Token:

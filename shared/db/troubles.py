@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
-from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, text
 
 from shared.waiting import Trouble
 
 FRESH_SECONDS: Final = 60.0
 """A worker repeats a trouble that goes on every few seconds; one that was last said longer ago is over."""
 
-_HAS: Final = text("SELECT to_regclass('trouble') IS NOT NULL")
-_there: Final[WeakSet[Engine]] = WeakSet()
 _SAY = text("""
 INSERT INTO trouble (worker, kind, said) SELECT :worker, a.kind, a.said
 FROM unnest(CAST(:kinds AS text[]), CAST(:said AS text[])) AS a (kind, said)
@@ -30,8 +27,6 @@ FROM trouble WHERE seen_at > now() - :fresh * interval '1 second' GROUP BY kind 
 
 def record(connection: Connection, worker: str, said: Mapping[str, str]) -> None:
     """Record the troubles of one worker, kind -> words; whatever it had besides is over."""
-    if not _is_there(connection):
-        return
     parameters = {"worker": worker, "kinds": list(said), "said": list(said.values())}
     connection.execute(_OVER, parameters)
     if said:
@@ -40,14 +35,5 @@ def record(connection: Connection, worker: str, said: Mapping[str, str]) -> None
 
 def listing(connection: Connection) -> tuple[Trouble, ...]:
     """Return each kind of trouble that a worker has now, with the newest words and the number of workers."""
-    if not _is_there(connection):
-        return ()
     rows: Iterable[Any] = connection.execute(_LIST, {"fresh": FRESH_SECONDS})
     return tuple(Trouble(row.kind, row.said, row.since, row.workers) for row in rows)
-
-
-def _is_there(connection: Connection) -> bool:
-    """Tell whether the database has the table; a migration may bring it while this process runs."""
-    if connection.engine not in _there and connection.execute(_HAS).scalar_one():
-        _there.add(connection.engine)
-    return connection.engine in _there

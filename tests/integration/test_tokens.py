@@ -7,12 +7,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
 
 from producer import Actor, Client
 from shared.db import tokens
 from shared.db.engine import Engine, transaction
-from shared.db.schema import SchemaError
 from shared.db.tokens import NoSuchTokenError, Token, TokenCapError, TokenTerms
 from shared.settings import load
 from shared.tokens import BACKEND, Scope
@@ -185,13 +183,6 @@ def test_each_change_of_a_token_is_in_the_audit(alice: Client) -> None:
         ("alice", "token", f"create {first} shop: jobs:write jobs:read results:read; bloom=10"),
     ]
     assert secret.get_secret_value()[12:] not in str(alice.audited())
-
-
-def test_a_schema_from_before_tokens_is_told_to_migrate(alice: Client, engine: Engine) -> None:
-    with transaction(engine) as connection:
-        connection.execute(text("DROP TABLE token_spending"))
-    with pytest.raises(SchemaError, match="run `genqueue migrate`"):
-        alice.tokens()
 
 
 def test_the_commands_make_list_rotate_and_revoke(database_url: str, engine: Engine) -> None:

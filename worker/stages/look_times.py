@@ -31,7 +31,7 @@ def learn_times(
             _remember(runtime, job)
         elif step.after is JobState.TRANSFERRING:
             found.setdefault(job.model, []).append((_last_open(runtime, job), job.age_seconds))
-    if found and runtime.learns:
+    if found:
         runtime.learn(account.name, model_times.learn(connection, account.name, found))
 
 

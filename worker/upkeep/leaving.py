@@ -11,7 +11,6 @@ from shared.db.engine import Connection
 from shared.db.leaving import doomed
 from shared.db.leaving import prune as pruning
 from shared.db.leaving.prune import PruneCursor
-from shared.db.payments import rolled_up
 from shared.retention import Retention, parse_retention
 from worker.runtime import Runtime
 from worker.transport.storage import ObjectMissing, StorageError
@@ -77,7 +76,7 @@ async def _deleted(runtime: Runtime, key: str) -> bool:
 
 def _prune_some(cursor: PruneCursor, retention: Retention, connection: Connection) -> int | None:
     """Prune the next jobs; None if another process prunes."""
-    if not rolled_up.is_there(connection) or not pruning.turn(connection):
+    if not pruning.turn(connection):
         return None
     return pruning.prune_jobs(connection, cursor, retention)
 

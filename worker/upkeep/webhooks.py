@@ -64,7 +64,6 @@ class WebhookSender:
     _session: aiohttp.ClientSession | None = None
     _pruned_at: float = float("-inf")
     _told_at: float = float("-inf")
-    _has_tables: bool = False
 
     async def run(self) -> None:
         """Look every second."""
@@ -79,9 +78,6 @@ class WebhookSender:
 
     async def look(self, group: TaskGroup) -> bool:
         """Tell of settled batches and begin to send what is due; True if there may be more at once."""
-        if not self._has_tables and not await self.runtime.sql(endpoints.is_here):
-            return False
-        self._has_tables = True
         news = await self._tell_settled()
         await self._prune()
         free = _AT_ONCE - self._busy.total()

@@ -32,7 +32,6 @@ CHUNK: Final = 200
 _NOTE_CHARS: Final = 500
 _NOT_REQUEST: Final = frozenset({"custom_id", "provider", "priority", "metadata"})
 _CHARS: Final = 16_000_000
-_HERE = text("SELECT to_regclass('inbox') IS NOT NULL")
 # Steps from name to name along the index, however many rows wait under each.
 _BATCHES = text("""
 WITH RECURSIVE waiting (batch) AS (
@@ -89,11 +88,6 @@ class Times:
 
     deadline_seconds: float
     collect_seconds: float
-
-
-def is_here(connection: Connection) -> bool:
-    """Tell whether the database has an inbox; one of the schema before has none."""
-    return bool(connection.execute(_HERE).scalar_one())
 
 
 def batches(connection: Connection) -> list[str]:

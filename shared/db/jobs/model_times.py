@@ -10,7 +10,6 @@ MOST: Final = 64
 Span = tuple[float, float]
 """Seconds from the purchase: the last look that found a job open, and the first that found it ready."""
 
-_HERE = text("SELECT to_regclass('model_time') IS NOT NULL")
 _LOAD = text("SELECT account, model, sooner, later FROM model_time WHERE account = ANY(CAST(:accounts AS text[]))")
 _EVERY = text("SELECT account, model, sooner, later FROM model_time")
 _LEARN = text(f"""
@@ -19,11 +18,6 @@ ON CONFLICT (account, model) DO UPDATE SET sooner = (excluded.sooner || known.so
   later = (excluded.later || known.later)[1:{MOST}], learned_at = clock_timestamp()
 RETURNING sooner, later
 """)
-
-
-def is_here(connection: Connection) -> bool:
-    """Tell whether the database has the table; one of the schema before has none."""
-    return bool(connection.execute(_HERE).scalar_one())
 
 
 def load(connection: Connection, accounts: Iterable[str]) -> dict[str, dict[str, list[Span]]]:

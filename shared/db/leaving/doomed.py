@@ -5,8 +5,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from shared.db.payments import rolled_up
-
 MOST_DAYS: Final = 1
 """Days: the longest wait between two tries."""
 _DOOM = text("""
@@ -31,8 +29,6 @@ def doom(connection: Connection, keys: Sequence[str]) -> None:
 
 def take(connection: Connection, limit: int) -> Sequence[str]:
     """Return keys that are due, postponed so that nobody else takes them now."""
-    if not rolled_up.is_there(connection):
-        return ()
     found: Any = connection.execute(_TAKE, {"limit": limit}).scalars()
     return list(found)
 
@@ -49,7 +45,5 @@ def failed(connection: Connection, key: str, code: str) -> None:
 
 def waiting(connection: Connection) -> tuple[int, str | None]:
     """Return how many still wait for deletion, and why one of them could not be deleted yet."""
-    if not rolled_up.is_there(connection):
-        return 0, None
     count, code = connection.execute(_WAITING).one()
     return count, code

@@ -11,8 +11,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.payments.rolled_up import RollingStatement
-
 _PARTS: Final = """(
   SELECT * FROM spending WHERE {kept} UNION ALL SELECT * FROM spending_delta WHERE {pending}
 ) AS part"""
@@ -81,10 +79,10 @@ FROM {
 GROUP BY part.day, account.name, part.account, part.unit HAVING sum(calls) > 0 ORDER BY part.day DESC, part.account
 """)
 # A batch that has left is known by the name that it had, unless another has that name now.
-_NAMED = RollingStatement("""
+_NAMED = text("""
 SELECT batch_id FROM (
   SELECT id AS batch_id, 0 AS rank, created_at AS at FROM batch WHERE name = :name
-  UNION ALL SELECT batch_id, 1, left_at FROM {past_batch} WHERE past_batch.name = :name AND left_at IS NOT NULL
+  UNION ALL SELECT batch_id, 1, left_at FROM past_batch WHERE past_batch.name = :name AND left_at IS NOT NULL
 ) AS named ORDER BY rank, at DESC LIMIT 1
 """)
 
@@ -116,13 +114,13 @@ def bill(connection: Connection, batch: str | None = None) -> list[dict[str, Any
     """
     if batch is None:
         return [row._asdict() for row in connection.execute(_BILL_OF_ALL)]
-    named = {"batch": _NAMED.execute(connection, {"name": batch}).scalar_one_or_none()}
+    named = {"batch": connection.execute(_NAMED, {"name": batch}).scalar_one_or_none()}
     return [row._asdict() for row in connection.execute(_BILL_OF_BATCH, named)]
 
 
 def is_billed(connection: Connection, batch: str) -> bool:
     """Tell whether there is a batch of that name, or was one that has left."""
-    return _NAMED.execute(connection, {"name": batch}).one_or_none() is not None
+    return connection.execute(_NAMED, {"name": batch}).one_or_none() is not None
 
 
 def bill_of(connection: Connection, batch: UUID) -> list[dict[str, Any]]:

@@ -10,11 +10,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from shared.db.payments import drift
 from shared.db.payments.drift import BalanceSpan, FigureVerdict
-from shared.db.payments.rolled_up import RollingStatement
 
 _ROUNDING: Final = Decimal("0.000001")  # providers add up binary fractions
 _EDGE_SECONDS: Final = 900.0
@@ -40,8 +39,8 @@ _TOUCHES = """
 _EDGE = "(SELECT :edge * interval '1 second' AS width) AS edge"
 # The first purchases may have left by now.
 _FIRST: Final = """least((SELECT min(opened_at) FROM submission WHERE submission.account = {account}),
-  (SELECT min(first_opened_at) FROM {{ledger_day}} WHERE ledger_day.account = {account}))"""
-_DAYS = RollingStatement(f"""
+  (SELECT min(first_opened_at) FROM ledger_day WHERE ledger_day.account = {account}))"""
+_DAYS = text(f"""
 WITH newest AS (
   SELECT DISTINCT ON (account, day) account, day, key_id, asked_at, cost FROM cost_reading
   WHERE day > (now() AT TIME ZONE 'UTC')::date - :days ORDER BY account, day, at DESC
@@ -83,10 +82,10 @@ FROM spans JOIN account ON account.name = spans.account, LATERAL (
 """
 
 
-def _usage(figure: str, amount: str) -> RollingStatement:
+def _usage(figure: str, amount: str) -> TextClause:
     spans = {"start": "spans.begins", "end": "spans.ends"}
     parts = {"sums": _SUMS.format(amount=amount), "touches": _TOUCHES.format(**spans), "place": _PLACE.format(**spans)}
-    return RollingStatement(_USAGE.format(figure=figure, edge=_EDGE, **parts))
+    return text(_USAGE.format(figure=figure, edge=_EDGE, **parts))
 
 
 _USED = _usage("used", "s.settled")
@@ -162,10 +161,8 @@ def judge(difference: Decimal, *, less: Decimal, more: Decimal, is_open: bool) -
     return FigureVerdict.MORE if difference > 0 else FigureVerdict.LESS
 
 
-def _rows(
-    connection: Connection, statement: RollingStatement, parameters: Mapping[str, Any], name: str
-) -> Iterator[Figure]:
-    for row in statement.execute(connection, parameters):
+def _rows(connection: Connection, statement: TextClause, parameters: Mapping[str, Any], name: str) -> Iterator[Figure]:
+    for row in connection.execute(statement, parameters):
         yield Figure(
             row.account,
             f"{name} {row.day}" if row.day else name,

@@ -1,7 +1,4 @@
-"""Endpoints: made, listed, rotated, switched off and on, and removed by people.
-
-Raises `SchemaError` if the tables are missing, because code may be newer than the schema by one step.
-"""
+"""Endpoints: made, listed, rotated, switched off and on, and removed by people."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.schema import SchemaError
 from shared.ids import new_id
 
 WEBHOOK: Final = "webhook"
@@ -20,7 +16,6 @@ GONE: Final = "gone"
 """The receiver said with 410 that it wants no more."""
 FAILING: Final = "failing"
 """It failed for days, without one success."""
-_HAS: Final = text("SELECT to_regclass('delivery') IS NOT NULL")
 _COUNTED: Final = 1000
 _ADD = text("INSERT INTO endpoint (id, kind, url, types, batch_prefix) VALUES (:id, :kind, :url, :types, :prefix)")
 _COLUMNS: Final = """
@@ -100,20 +95,11 @@ class EndpointOff:
 
 def switched_off(connection: Connection) -> tuple[EndpointOff, ...]:
     """Return up to twenty endpoints that are switched off, the oldest first."""
-    if not is_here(connection):
-        return ()
     return tuple(EndpointOff(*row) for row in connection.execute(_OFF))
-
-
-def is_here(connection: Connection) -> bool:
-    """Tell whether the database has the tables."""
-    return bool(connection.execute(_HAS).scalar_one())
 
 
 def add(connection: Connection, url: str, types: Collection[str], *, prefix: str = "", kind: str = WEBHOOK) -> UUID:
     """Make an endpoint that is told `types` of batches whose names begin with `prefix`, and return its id."""
-    if not is_here(connection):
-        raise SchemaError("the database has no table for webhooks: run `genqueue migrate`")
     endpoint = new_id()
     parameters = {"id": endpoint, "kind": kind, "url": url, "types": list(types), "prefix": prefix}
     connection.execute(_ADD, parameters)
@@ -122,8 +108,6 @@ def add(connection: Connection, url: str, types: Collection[str], *, prefix: str
 
 def listing(connection: Connection, kind: str = WEBHOOK) -> list[Mapping[str, Any]]:
     """Return every endpoint, oldest first, with how many deliveries wait (at most 1000) and the last success."""
-    if not is_here(connection):
-        return []
     return [dict(row) for row in connection.execute(_LIST, {"kind": kind}).mappings()]
 
 
