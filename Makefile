@@ -5,6 +5,8 @@ BIN := .venv/bin
 UV := .boot/bin/uv
 # What the lock names is what is installed, from no index or link that this machine adds; certificates are the system's.
 UV_ENV := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS UV_SYSTEM_CERTS=1 VIRTUAL_ENV=.venv
+# Where it is set, each of the hundreds of processes that tests start compiles every module again, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test unit contract integration e2e chaos-short tests-in-process tests-of-processes
 .PHONY: alerts browser test-postgres lowest compose-test poolers rabbitmq chaos mutants bench check prod-check fmt
