@@ -111,7 +111,13 @@ class GenerationRequest(BaseModel):
     `faults_of` words it. What one provider can do is the catalog's business.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        hide_input_in_errors=True,
+        defer_build=True,  # most commands read no request
+    )
 
     prompt: Annotated[str, Field(min_length=1, max_length=PROMPT_MAX_CHARS, repr=False), _Word]
     model: Annotated[str, Field(min_length=1, max_length=200), _Word] | None = None

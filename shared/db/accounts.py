@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-import structlog
 from sqlalchemy import Connection, text
 
 from shared.account_settings import RateWindow
 from shared.backoff import LONGEST_WAIT_SECONDS
+from shared.late_log import LateLogger
 
-_log = structlog.get_logger(__name__)
+_log = LateLogger(__name__)
 BY_HAND: Final = "paused_by_hand"
 LOOKS_FAILING: Final = "looks_failing"
 ADDRESS_WRONG: Final = "account_address_wrong"

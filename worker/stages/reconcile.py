@@ -20,8 +20,7 @@ from shared.db.lost_calls import lost_calls, unowned
 from shared.db.lost_calls.lost_calls import LostCall
 from shared.db.lost_calls.usage import UsageFigure
 from shared.db.payments import submissions
-from shared.db.payments.submissions import Answer
-from shared.db.rows import Submission
+from shared.db.payments.answers import Answer, NewestSubmission
 from shared.lifecycle import ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from worker import next_step
@@ -49,7 +48,7 @@ class _Case:
     runtime: Runtime
     account: ServedAccount
     claim: Claim
-    submission: Submission
+    submission: NewestSubmission
     call: LostCall
 
     @property
@@ -134,7 +133,7 @@ def _lose(
     account: ServedAccount | None,
     claim: Claim,
     state: JobState,
-    submission: Submission,
+    submission: NewestSubmission,
 ) -> None:
     """Put a job in doubt whose sender has not answered."""
     note = f"worker {submission.sender} was paying and has not answered since"
@@ -153,7 +152,7 @@ def _doubt(
     runtime: Runtime,
     account: ServedAccount | None,
     claim: Claim,
-    submission: Submission,
+    submission: NewestSubmission,
 ) -> None:
     """Put a job in doubt whose sender recorded an unknown outcome but could not move the job."""
     policy, shows_in = _policy(runtime, account), submissions.shows_in(connection, submission.id)
@@ -168,7 +167,9 @@ def _policy(runtime: Runtime, account: ServedAccount | None) -> next_step.Decisi
     return None if account is None else runtime.decision_inputs(account)
 
 
-def _follow(connection: Connection, runtime: Runtime, claim: Claim, state: JobState, submission: Submission) -> None:
+def _follow(
+    connection: Connection, runtime: Runtime, claim: Claim, state: JobState, submission: NewestSubmission
+) -> None:
     """Decide by a known answer."""
     pictures = images.results(connection, [claim.job_id])[claim.job_id]
     account = runtime.accounts.get(submission.account)
@@ -178,7 +179,7 @@ def _follow(connection: Connection, runtime: Runtime, claim: Claim, state: JobSt
     submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
 
 
-def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, submission: Submission) -> None:
+def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, submission: NewestSubmission) -> None:
     """Leave the look to a worker that has the account's key; if none has it, hold the job."""
     call = lost_calls.of_submission(connection, submission.id, slack_seconds=0)
     if call is not None and submission.account in accounts.unserved(connection):
@@ -188,7 +189,7 @@ def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, sub
 
 
 def _wait_for_provider(
-    connection: Connection, runtime: Runtime, account: ServedAccount, claim: Claim, submission: Submission
+    connection: Connection, runtime: Runtime, account: ServedAccount, claim: Claim, submission: NewestSubmission
 ) -> LostCall | None:
     """Return the lost call if its provider would show its purchase by now; else postpone the look or hold the job."""
     call = _lost_call(connection, account, submission.id)

@@ -4,15 +4,15 @@ from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
-import structlog
 from sqlalchemy import Connection, text
 
+from shared.late_log import LateLogger
 from shared.lifecycle import JobState
 from shared.moves import Claim, Move
 
 __all__ = ["Claim", "Move", "move", "release", "renew"]
 
-_log = structlog.get_logger(__name__)
+_log = LateLogger(__name__)
 PERSON: Final = "person"
 """The actor of what people command; their own program tells them."""
 _NAMED: Final = 5
