@@ -35,7 +35,7 @@ _RECONCILE_CLAIMS: Final = 200
 _PRUNE_SECONDS: Final = 60.0
 _FOLD_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = 1.0
-_LEAST_SECONDS: Final = 0.1  # the least time between two ticks
+_LEAST_SECONDS: Final = 0.25  # the least time between two ticks: what arrives meanwhile shares their statements
 _ABANDONED_SECONDS: Final = 3600.0  # normally a poll or transfer ends a job after its bound; here none did
 RELEASABLE: Final = {
     Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: the paying worker ends that lease itself

@@ -14,12 +14,12 @@ from shared.db import audit
 from shared.db.engine import Connection
 from shared.db.jobs import bulk, inbox, policy, resolve, steering
 from shared.db.jobs.bulk import Which
-from shared.db.jobs.enqueue import wake
 from shared.db.jobs.policy import HeldByPolicy
 from shared.db.payments.caps import CHUNK, of_batch, release_batch, set_for
 from shared.db.read import counts, ending, pages
 from shared.db.read.ending import BatchEnding
 from shared.db.read.pages import BatchCursor, Row
+from shared.db.waking import wake
 from shared.policies import OnUnknown
 
 _POLL_SECONDS: Final = 0.5

@@ -10,8 +10,8 @@ from shared.db import audit
 from shared.db.engine import Connection
 from shared.db.jobs import steering
 from shared.db.jobs.bulk import Which
-from shared.db.jobs.enqueue import wake
 from shared.db.jobs.steering import Changed
+from shared.db.waking import wake
 
 PRIORITY_MIN: Final = -32_768
 PRIORITY_MAX: Final = 32_767

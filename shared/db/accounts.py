@@ -21,7 +21,6 @@ UNREACHABLE: Final = "results_unreachable"
 JOBS_BEFORE_UNREACHABLE: Final = 5
 """The number of different jobs whose downloads failed in a row that stops an account's purchases."""
 
-_KNOWN = text("SELECT name FROM account WHERE name = ANY(CAST(:names AS text[]))")
 _ENSURE = text("""
 INSERT INTO account (name, provider, unit, concurrency, windows)
 VALUES (:name, :provider, :unit, :concurrency, :windows) ON CONFLICT (name) DO NOTHING
@@ -193,10 +192,8 @@ class LockedAccount:
 
 def ensure(connection: Connection, rows: Iterable[AccountRow]) -> None:
     """Make sure that the accounts exist, so that jobs can wait for them before any worker has run."""
-    wanted = {row.name: row for row in rows}
-    known = set(connection.execute(_KNOWN, {"names": list(wanted)}).scalars())
-    for name in sorted(wanted.keys() - known):  # the same order for all, or two producers deadlock
-        connection.execute(_ENSURE, wanted[name].parameters())
+    for row in sorted(rows, key=lambda row: row.name):  # the same order for all, or two producers deadlock
+        connection.execute(_ENSURE, row.parameters())
 
 
 def register(connection: Connection, rows: Iterable[AccountRow]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import psycopg
 
 from shared.db.engine import Engine, plain_connection
-from shared.db.jobs.enqueue import WAKE_CHANNEL
+from shared.db.waking import WAKE_CHANNEL
 
 
 class Listener:

@@ -9,9 +9,9 @@ import anyio.to_thread
 import structlog
 
 from shared.db.engine import Connection
-from shared.db.jobs.enqueue import wake
 from shared.db.payments import submissions
 from shared.db.payments.submissions import Answer
+from shared.db.waking import wake
 from shared.lifecycle import Outcome
 from worker.evidence.committer import NotCommittedError
 from worker.evidence.evidence_files import key_of

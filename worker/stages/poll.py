@@ -13,9 +13,9 @@ from shared.db import rate_windows
 from shared.db.engine import Connection
 from shared.db.group_commit import RefusedError
 from shared.db.jobs import images
-from shared.db.jobs.enqueue import wake
 from shared.db.jobs.images import ClaimedImage, ImageChange
 from shared.db.jobs.transitions import move, release
+from shared.db.waking import wake
 from shared.lifecycle import POLLED, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from worker import next_step

@@ -11,8 +11,8 @@ import structlog
 from shared.db import accounts, rate_windows
 from shared.db.accounts import Probe
 from shared.db.engine import Connection
-from shared.db.jobs.enqueue import wake
 from shared.db.payments import drift
+from shared.db.waking import wake
 from worker.providers.contract import AccountFacts, Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount

@@ -15,12 +15,12 @@ import structlog
 
 from shared.catalog.parameter import is_uuid
 from shared.db.engine import Connection
-from shared.db.jobs.enqueue import wake
 from shared.db.lost_calls import lost_calls, unowned, usage
 from shared.db.lost_calls.lost_calls import Purchase
 from shared.db.lost_calls.unowned import SweepSpan
 from shared.db.payments import submissions
 from shared.db.payments.submissions import Answer
+from shared.db.waking import wake
 from shared.lifecycle import ImageState, Outcome
 from worker.lost_calls.listing import ListReading, read
 from worker.lost_calls.provider_clock import ProviderClock, clock_of

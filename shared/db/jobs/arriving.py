@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from shared.db.waking import WAKE_CHANNEL
 from shared.ids import new_id
 
 CHUNK_ROWS: Final = 2_000
@@ -47,7 +48,8 @@ WITH arriving AS MATERIALIZED (
   RETURNING id
 )
 SELECT ARRAY(SELECT custom_id FROM conflict ORDER BY position) AS conflicts, (SELECT count(*) FROM added) AS added,
-  coalesce((SELECT jsonb_agg(jsonb_build_array(account, priority, start)) FROM line), '[]') AS starts
+  coalesce((SELECT jsonb_agg(jsonb_build_array(account, priority, start)) FROM line), '[]') AS starts,
+  pg_notify(:channel, '')
 """)
 # A row that was there already has another id, and keeps its metadata.
 _ADD_METADATA = text("""
@@ -100,6 +102,7 @@ class Arrivals:
             _ADD,
             {
                 "batch": self.batch_id,
+                "channel": WAKE_CHANNEL,
                 "deadline": self.deadline_seconds,
                 "collect": self.collect_seconds,
                 "requests": f"[{','.join(row.request for row, _ in rows)}]",

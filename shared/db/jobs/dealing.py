@@ -13,10 +13,10 @@ from shared import catalog
 from shared.account_settings import RateWindow
 from shared.db.accounts import AccountRow
 
-_SERVED = text("""
-SELECT provider, coalesce(array_agg(name ORDER BY name) FILTER (WHERE paused_at IS NULL),
-  array_agg(name ORDER BY name)) AS names
-FROM account WHERE seen_at > now() - interval '1 day' GROUP BY provider
+_ACCOUNTS = text("""
+SELECT provider, coalesce(array_agg(name ORDER BY name) FILTER (WHERE served AND paused_at IS NULL),
+  array_agg(name ORDER BY name) FILTER (WHERE served)) AS served, array_agg(name) AS known
+FROM (SELECT *, coalesce(seen_at > now() - interval '1 day', false) AS served FROM account) account GROUP BY provider
 """)
 
 
@@ -25,6 +25,8 @@ class Dealing:
     """The accounts that take a provider's new jobs now, by provider."""
 
     served: Mapping[str, Sequence[str]]
+    known: frozenset[str]
+    """Every account that is there, served or not."""
 
     def accounts(self, provider: str) -> Sequence[str]:
         """Return the accounts that a job of `provider` may go to, in rotation order."""
@@ -38,7 +40,9 @@ class Dealing:
 
 def dealing(connection: Connection) -> Dealing:
     """Return the rule by which jobs enqueued now are shared."""
-    return Dealing({row.provider: row.names for row in connection.execute(_SERVED)})
+    rows = connection.execute(_ACCOUNTS).all()
+    served = {row.provider: row.served for row in rows if row.served}
+    return Dealing(served, frozenset(name for row in rows for name in row.known))
 
 
 def waiting_account(provider: str) -> AccountRow:

@@ -12,31 +12,31 @@ from shared.db.accounts import AccountRow, ensure
 from shared.db.jobs.arriving import Arrivals, NewJob, in_chunks
 from shared.db.jobs.dealing import Dealing, dealing
 from shared.db.payments import caps
+from shared.db.waking import wake
 from shared.ids import new_id
 from shared.policies import OnUnknown
 
 __all__ = [
-    "WAKE_CHANNEL",
     "BatchTerms",
     "EnqueueConflictError",
     "Enqueued",
     "NewJob",
     "enqueue",
-    "wake",
 ]
 
-WAKE_CHANNEL = "genqueue_due"
-"""Dispatchers LISTEN here; a lost notice costs one tick."""
-
-_TURN_TO_ENQUEUE = text("SELECT pg_advisory_xact_lock(hashtextextended('enqueue ' || :name, 0))")
-_BATCH = text("""
-WITH added AS (INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT (name) DO NOTHING RETURNING id)
+# If the same batch is enqueued twice at once, the second waits for the first, however many rows that has.
+_LONG_WAITS = text("SELECT set_config('statement_timeout', '15min', true), set_config('lock_timeout', '15min', true)")
+_TURN_AND_BATCH = text("""
+WITH turn AS MATERIALIZED (
+  SELECT pg_advisory_xact_lock(hashtextextended('enqueue ' || :name, 0))
+), added AS (
+  INSERT INTO batch (id, name) SELECT :id, :name FROM turn ON CONFLICT (name) DO NOTHING RETURNING id
+)
 SELECT id FROM added UNION ALL SELECT id FROM batch WHERE name = :name
 """)
 _POLICY = text("UPDATE batch SET on_unknown = :on_unknown WHERE id = :batch AND on_unknown <> :on_unknown")
 _NAMED = 5
 _TURNS = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
-_NOTIFY = text(f"NOTIFY {WAKE_CHANNEL}")
 
 
 class EnqueueConflictError(Exception):
@@ -86,13 +86,12 @@ def enqueue(
 
     Raises `EnqueueConflictError` if a custom_id already stands for another request.
     """
-    # If the same batch is enqueued twice at once, the second waits here for the first, however many rows that has.
-    connection.execute(text("SET LOCAL statement_timeout = '15min'; SET LOCAL lock_timeout = '15min'"))
-    ensure(connection, accounts)
-    connection.execute(_TURN_TO_ENQUEUE, {"name": batch})
-    batch_id: UUID = connection.execute(_BATCH, {"id": new_id(), "name": batch}).scalar_one()
+    connection.execute(_LONG_WAITS)
+    batch_id = _turn(connection, batch)
+    dealt = dealing(connection)
+    ensure(connection, (row for row in accounts if row.name not in dealt.known))
     arrivals = Arrivals(batch_id, policy.deadline_seconds, policy.collect_seconds)
-    for chunk in in_chunks(_dealt(jobs, dealing(connection))):
+    for chunk in in_chunks(_dealt(jobs, dealt)):
         arrivals.add(connection, chunk)
         if arrivals.conflicts:
             raise EnqueueConflictError(batch, arrivals.conflicts)
@@ -102,13 +101,17 @@ def enqueue(
         changed = connection.execute(_POLICY, {"batch": batch_id, "on_unknown": policy.on_unknown}).rowcount
     if policy.caps is not None:
         caps.set_for(connection, batch, policy.caps)
-    wake(connection)
+    if not arrivals.given:
+        wake(connection)
     return Enqueued(batch_id, arrivals.given, arrivals.added, changed > 0)
 
 
-def wake(connection: Connection) -> None:
-    """Tell the dispatchers, once this transaction commits, that something is due."""
-    connection.execute(_NOTIFY)
+def _turn(connection: Connection, batch: str) -> UUID:
+    """Wait for this batch's turn to be enqueued into, and return its id; the turn ends with the transaction."""
+    named = {"id": new_id(), "name": batch}
+    found: UUID | None = connection.execute(_TURN_AND_BATCH, named).scalar()
+    # Somebody else made the batch while the statement waited: only a new statement sees it.
+    return found if found is not None else connection.execute(_TURN_AND_BATCH, named).scalar_one()
 
 
 def _dealt(jobs: Iterable[NewJob], dealt: Dealing) -> Iterator[tuple[NewJob, str]]:

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, text
 
 from shared.db.jobs import bulk, leftovers
 from shared.db.jobs.bulk import BulkPlan, SecondCharge, Target, Which
-from shared.db.jobs.enqueue import wake
 from shared.db.jobs.leftovers import NOT_A_LEFTOVER
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments import submissions
 from shared.db.payments.submissions import Answer
+from shared.db.waking import wake
 from shared.lifecycle import JobState, Outcome
 
 _HELD = text("SELECT epoch, state, on_hold, error_code FROM job WHERE id = :id FOR UPDATE")

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, text
 
 from shared.db.jobs import bulk
 from shared.db.jobs.bulk import EVERYTHING, Target, Which
-from shared.db.jobs.enqueue import wake
 from shared.db.jobs.inbox import INVALID
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.leaving.erase import NOT_ERASED
+from shared.db.waking import wake
 from shared.lifecycle import JobState
 
 # An image can be collected again, free, while its provider can be asked about it or its link lives. A job may already

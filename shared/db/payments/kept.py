@@ -7,9 +7,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.jobs.enqueue import wake
 from shared.db.payments import submissions
 from shared.db.payments.submissions import BoughtImage
+from shared.db.waking import wake
 from shared.lifecycle import JobState
 
 # Lock the account's row before the submission's, in the order of a settlement.

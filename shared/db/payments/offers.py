@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from shared.catalog.offers import NO_OFFERS, Offer, Offers, read
-from shared.db.jobs.enqueue import wake
 from shared.db.payments.caps import release_priced
+from shared.db.waking import wake
 
 FRESH_SECONDS: Final = 86_400.0
 """What was read longer ago says nothing any more: no row is refused by it, and no price is taken from it."""
