@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import structlog
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings as hypothesis_settings
 
 from ops.simulator import Simulator, SimulatorConfig
@@ -52,12 +53,18 @@ def _chosen_postgres(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _service_models_are_read_once() -> Iterator[None]:
-    """Each new S3 client reads and parses boto's description of S3, for a tenth of a second: once a run is enough."""
+def _what_never_changes_is_read_once() -> Iterator[None]:
+    """Hundreds of tests open a worker's connections: boto's description of S3 and the certificates are files."""
     read = JSONFileLoader.load_file
     once = functools.cache(lambda path: read(JSONFileLoader(), path))
+    services_of = Loader.list_available_services
+    names = functools.cache(lambda type_name: services_of(Loader(), type_name))
+    certificates = functools.cache(httpx.create_ssl_context)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(JSONFileLoader, "load_file", lambda _self, path: once(path))
+        patched.setattr(Loader, "list_available_services", lambda _self, type_name: names(type_name))
+        patched.setattr(httpx, "create_ssl_context", certificates)
+        patched.setattr("httpx._transports.default.create_ssl_context", certificates)
         yield
 
 
