@@ -21,7 +21,6 @@ from shared.db.read import job as read_job
 from shared.db.read.batch_page import Filter
 from shared.db.read.job import JobFacts, JobMark
 from shared.db.read.pages import Row
-from shared.db.read.story import story
 from shared.lifecycle import JobState
 
 _BUSY_SECONDS: Final = 0.05
@@ -97,6 +96,8 @@ class Jobs(Connected):
     def story(self, job_id: UUID) -> dict[str, Any]:
         """Return everything known of one job: its row, attempts to pay, images, ledger lines and events."""
         with self._connection() as connection:
+            from shared.db.read.story import story  # noqa: PLC0415 - the tables as classes take half a second to load
+
             return story(connection, job_id)
 
     def results(self, batch: str, *, after: UUID | None = None) -> Iterator[Row]:

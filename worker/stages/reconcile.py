@@ -6,7 +6,7 @@ usage figure. If none of them settles the call, the job is held for a person.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import structlog
@@ -20,7 +20,7 @@ from shared.db.lost_calls import lost_calls, unowned
 from shared.db.lost_calls.lost_calls import LostCall
 from shared.db.lost_calls.usage import UsageFigure
 from shared.db.payments import submissions
-from shared.db.payments.answers import Answer, NewestSubmission
+from shared.db.payments.submissions import Answer
 from shared.lifecycle import ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from worker import next_step
@@ -36,6 +36,9 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.image_indexes import assign_indexes
 
+if TYPE_CHECKING:
+    from shared.db.rows import Submission
+
 _log = structlog.get_logger(__name__)
 _LEASE_SECONDS: Final = 300.0  # one job's look-up, at thirty seconds a request
 _MAYBE_BOUGHT: Final = (JobState.SUBMITTING, JobState.IN_DOUBT)
@@ -48,7 +51,7 @@ class _Case:
     runtime: Runtime
     account: ServedAccount
     claim: Claim
-    submission: NewestSubmission
+    submission: "Submission"
     call: LostCall
 
     @property
@@ -133,7 +136,7 @@ def _lose(
     account: ServedAccount | None,
     claim: Claim,
     state: JobState,
-    submission: NewestSubmission,
+    submission: "Submission",
 ) -> None:
     """Put a job in doubt whose sender has not answered."""
     note = f"worker {submission.sender} was paying and has not answered since"
@@ -152,7 +155,7 @@ def _doubt(
     runtime: Runtime,
     account: ServedAccount | None,
     claim: Claim,
-    submission: NewestSubmission,
+    submission: "Submission",
 ) -> None:
     """Put a job in doubt whose sender recorded an unknown outcome but could not move the job."""
     policy, shows_in = _policy(runtime, account), submissions.shows_in(connection, submission.id)
@@ -167,9 +170,7 @@ def _policy(runtime: Runtime, account: ServedAccount | None) -> next_step.Decisi
     return None if account is None else runtime.decision_inputs(account)
 
 
-def _follow(
-    connection: Connection, runtime: Runtime, claim: Claim, state: JobState, submission: NewestSubmission
-) -> None:
+def _follow(connection: Connection, runtime: Runtime, claim: Claim, state: JobState, submission: "Submission") -> None:
     """Decide by a known answer."""
     pictures = images.results(connection, [claim.job_id])[claim.job_id]
     account = runtime.accounts.get(submission.account)
@@ -179,7 +180,7 @@ def _follow(
     submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
 
 
-def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, submission: NewestSubmission) -> None:
+def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, submission: "Submission") -> None:
     """Leave the look to a worker that has the account's key; if none has it, hold the job."""
     call = lost_calls.of_submission(connection, submission.id, slack_seconds=0)
     if call is not None and submission.account in accounts.unserved(connection):
@@ -189,7 +190,7 @@ def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, sub
 
 
 def _wait_for_provider(
-    connection: Connection, runtime: Runtime, account: ServedAccount, claim: Claim, submission: NewestSubmission
+    connection: Connection, runtime: Runtime, account: ServedAccount, claim: Claim, submission: "Submission"
 ) -> LostCall | None:
     """Return the lost call if its provider would show its purchase by now; else postpone the look or hold the job."""
     call = _lost_call(connection, account, submission.id)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
-from uuid import UUID
 
 from shared.lifecycle import ImageState, Outcome
 
@@ -55,15 +53,3 @@ class Answer:
         """Every upstream id that the answer names."""
         named = (self.upstream_id, *(image.upstream_id for image in (*self.images, *self.unowned)))
         return set(filter(None, named))
-
-
-class NewestSubmission(NamedTuple):
-    """The recorded state of a job's newest attempt to pay; `outcome` is None while it is open."""
-
-    id: UUID
-    account: str
-    sender: str
-    outcome: Outcome | None
-    error_code: str | None
-    error: str | None
-    kept_as: str | None

@@ -1,11 +1,14 @@
-"""What people ask of one job: its whole story."""
+"""What people ask of one job: its whole story, in three statements."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, cast, literal, null, select, text
+from sqlalchemy import union_all as union
 
 from shared.db.payments.spending import SPENT_TODAY
+from shared.db.rows import metadata
 
 _JOB = text(f"""
 SELECT job.*, batch.name AS batch, batch.on_unknown, batch.caps, now() AS now, account.paused_code,
@@ -14,10 +17,34 @@ SELECT job.*, batch.name AS batch, batch.on_unknown, batch.caps, now() AS now, a
 FROM job JOIN batch ON batch.id = job.batch_id JOIN account ON account.name = job.account
   LEFT JOIN job_metadata kept ON kept.job_id = job.id WHERE job.id = :id
 """)
-_SUBMISSIONS: Final = text("SELECT * FROM submission WHERE job_id = :id ORDER BY opened_at")
-_IMAGES: Final = text("SELECT * FROM image WHERE job_id = :id ORDER BY index")
-_LEDGER: Final = text("SELECT * FROM ledger WHERE job_id = :id ORDER BY id")
-_EVENTS: Final = text("SELECT * FROM job_event WHERE job_id = :id ORDER BY id")
+_SUBMISSION: Final = metadata.tables["submission"]
+_IMAGE: Final = metadata.tables["image"]
+_EVENT: Final = metadata.tables["job_event"]
+_LEDGER: Final = metadata.tables["ledger"]
+_OF_IMAGE: Final = "image."
+"""How the name of an image's column begins, in a row that has its attempt's columns too."""
+_PART: Final = "part"
+_ID: Final[Any] = bindparam("id")
+_ATTEMPTS: Final = (
+    select(*_SUBMISSION.c, *(column.label(_OF_IMAGE + column.name) for column in _IMAGE.c))
+    .join_from(_SUBMISSION, _IMAGE, _IMAGE.c.submission_id == _SUBMISSION.c.id, isouter=True)
+    .where(_SUBMISSION.c.job_id == _ID)
+    .order_by(_SUBMISSION.c.opened_at, _IMAGE.c.index)
+)
+
+
+def _shared_columns(of: Table, other: Table) -> list[ColumnElement[Any]]:
+    """Return the columns of both tables by name, as a row of the first: those of the second alone are null."""
+    names = [*of.c, *(column for column in other.c if column.name not in of.c)]
+    every = sorted(names, key=lambda column: column.name)
+    return [column if column.name in of.c else cast(null(), column.type).label(column.name) for column in every]
+
+
+def _rows(of: Table, other: Table) -> Any:
+    return select(literal(of.name).label(_PART), *_shared_columns(of, other)).where(of.c.job_id == _ID)
+
+
+_TIMELINE: Final = union(_rows(_EVENT, _LEDGER), _rows(_LEDGER, _EVENT)).order_by("id")
 
 
 def story(connection: Connection, job_id: UUID) -> dict[str, Any]:
@@ -29,11 +56,18 @@ def story(connection: Connection, job_id: UUID) -> dict[str, Any]:
     job = connection.execute(_JOB, by_id).mappings().one_or_none()
     if job is None:
         raise LookupError(f"there is no job {job_id}")
-    images = connection.execute(_IMAGES, by_id).mappings().all()  # before their attempts, so that each image has one
+    attempts = connection.execute(_ATTEMPTS, by_id).mappings().all()
+    timeline = connection.execute(_TIMELINE, by_id).mappings().all()
+    submissions = {row["id"]: _only(row, _SUBMISSION) for row in attempts}
+    images = [_only(row, _IMAGE, _OF_IMAGE) for row in attempts if row[f"{_OF_IMAGE}job_id"] is not None]
     return {
         "job": job,
-        "submissions": connection.execute(_SUBMISSIONS, by_id).mappings().all(),
-        "images": images,
-        "ledger": connection.execute(_LEDGER, by_id).mappings().all(),
-        "events": connection.execute(_EVENTS, by_id).mappings().all(),
+        "submissions": list(submissions.values()),
+        "images": sorted(images, key=lambda image: int(image["index"])),
+        "ledger": [_only(row, _LEDGER) for row in timeline if row[_PART] == _LEDGER.name],
+        "events": [_only(row, _EVENT) for row in timeline if row[_PART] == _EVENT.name],
     }
+
+
+def _only(row: RowMapping, table: Table, beginning: str = "") -> Mapping[str, Any]:
+    return {column.name: row[beginning + column.name] for column in table.c}

@@ -1,5 +1,8 @@
 """The rows as types, and the metadata that the migrations are compared with."""
 
+from typing import TypeVar
+
+from sqlalchemy import RowMapping
 from sqlmodel import SQLModel
 
 from shared.db.rows.leaving import DoomedObject, LedgerDay, PastBatch
@@ -72,7 +75,14 @@ __all__ = [
     "UnownedImage",
     "UsageReading",
     "Worker",
+    "as_noun",
     "metadata",
 ]
 
 metadata = SQLModel.metadata
+Noun = TypeVar("Noun", bound=SQLModel)
+
+
+def as_noun(kind: type[Noun], row: RowMapping) -> Noun:
+    """Return a whole row of a query as its class: with enums for states, and every column checked."""
+    return kind.model_validate(row)
