@@ -31,6 +31,7 @@ from worker.upkeep.balances import survey
 from worker.upkeep.high_water import keep_marks
 from worker.upkeep.leaving import leave
 from worker.upkeep.offers import read_offers
+from worker.upkeep.previews import show_candidates
 from worker.upkeep.probe import probe
 from worker.upkeep.sweep import sweep
 from worker.upkeep.watching import watch
@@ -39,7 +40,7 @@ from worker.upkeep.webhooks import tell as tell_endpoints
 _log = structlog.get_logger(__name__)
 _LOOKS: Final = (
     *(recommit_leftovers, recover_leftovers, survey, probe, sweep, read_offers, leave),
-    *(watch, tell_endpoints, keep_marks),
+    *(watch, tell_endpoints, keep_marks, show_candidates),
 )
 _CLOSE_SECONDS: Final = 30.0
 _FRAMES: Final = 4

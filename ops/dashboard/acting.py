@@ -17,13 +17,14 @@ from producer.client import AfterRestoreError, NoSuchBatchError
 from producer.money import CapError
 from shared.db.audit import Actor
 from shared.db.jobs import bulk
+from shared.db.jobs.choose import NotACandidateError
 from shared.db.jobs.resolve import NotHeldError
 
 DOOR: Final = "dashboard"
 """The name of this interface in the audit."""
 _PASSED_ON: Final = ("what", "job", "batch", "account", "code", "how", "charged", "provider", "amount", "policy",
-                     "reason", "back")  # fmt: skip
-_WRONG: Final = (WrongFormError, CapError, NoSuchBatchError, NotHeldError, AfterRestoreError)
+                     "reason", "picture", "back")  # fmt: skip
+_WRONG: Final = (WrongFormError, CapError, NoSuchBatchError, NotHeldError, NotACandidateError, AfterRestoreError)
 
 
 def propose(request: Request) -> Response:
@@ -31,7 +32,8 @@ def propose(request: Request) -> Response:
     person = of(request).require(request, Right.SEE)
     if isinstance(person, Response):
         return person
-    return _page(request, person, dict(request.query_params))
+    given = {name: " ".join(request.query_params.getlist(name)) for name in request.query_params}
+    return _page(request, person, given)
 
 
 async def carry_out(request: Request) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from ops.dashboard import choosing
 from ops.dashboard.proposals import Proposal, Wish, WrongFormError, command, counted
 from ops.dashboard.sessions import Right
 from producer import Client
@@ -274,6 +275,7 @@ class Act:
 
 
 ACTS: Final[Mapping[str, Act]] = {
+    "bought": Act(choosing.propose),
     "resolve": Act(_resolve, spends=lambda wish: wish.text("how") == "resend"),
     "retry": Act(_retry, spends=lambda wish: wish.text("how") == "buy-again"),
     "cancel": Act(_cancel),

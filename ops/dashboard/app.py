@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from ops.dashboard import acting, charts, downloads, live, new_batch, pages, pictures, signing_in, words
+from ops.dashboard import acting, charts, choosing, downloads, live, new_batch, pages, pictures, signing_in, words
 from ops.dashboard.drafts import Drafts
 from ops.dashboard.guard import Guard
 from ops.dashboard.page import Dashboard, problem
@@ -24,6 +24,7 @@ from ops.dashboard.reading import Reads
 from ops.dashboard.sessions import Sessions
 from ops.dashboard.thumbnails import Thumbnails
 from shared.db.engine import DatabaseUnavailableError
+from shared.db.lost_calls import candidates
 from shared.settings import Settings
 from worker.transport.storage import Storage, StorageError
 
@@ -111,6 +112,7 @@ def _routes() -> list[Route | Mount]:
         Route("/new/{draft}", new_batch.send, methods=["POST"]),
         Route("/live", live.stream),
         Route("/thumbnail/{job}/{name}", pictures.thumbnail),
+        Route("/preview/{name}", choosing.preview),
         Route("/original/{job}/{name}", pictures.original),
         Route("/sign-in", signing_in.form, methods=["GET"]),
         Route("/sign-in", signing_in.sign_in, methods=["POST"]),
@@ -129,7 +131,12 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= words.FILTERS
-    environment.globals |= {"chart": charts, "STATES": words.STATES}
+    environment.globals |= {
+        "chart": charts,
+        "STATES": words.STATES,
+        "preview_name": candidates.preview_name,
+        "MOST_TRIES": candidates.MOST_TRIES,
+    }
     return environment
 
 

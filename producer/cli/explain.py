@@ -55,6 +55,7 @@ def _lines(story: Mapping[str, Any]) -> list[str]:
     lines += [f"  metadata: {cell(json.dumps(job['metadata'], ensure_ascii=False))}"] if job["metadata"] else []
     lines += why(job)
     lines += kept(story)
+    lines += _candidates(story)
     lines += [f"{_clock(row['at'])}  {text}" for row, text in sorted(timeline(story), key=lambda pair: pair[0]["at"])]
     lines += [line for image in story["images"] for line in _image(image, job)]
     return lines + money(story)
@@ -102,6 +103,18 @@ def kept(story: Mapping[str, Any]) -> list[str]:
     lines = [f"  the answer is kept as {cell(attempt['kept_as'])}" for attempt in unread]
     if unread and story["job"]["state"] == JobState.IN_DOUBT:
         lines.append(f"  this reads it again, free: {cell(fill('genqueue look-again JOB', story['job']))}")
+    return lines
+
+
+def _candidates(story: Mapping[str, Any]) -> list[str]:
+    """Name the pictures at the provider that may be what the lost call bought, and the command that takes one."""
+    job = story["job"]
+    lines = [
+        f"  may be its picture: {cell(one['id'])}, made {one['made_at'] or '?'} UTC" for one in story["candidates"]
+    ]
+    if lines:
+        command = cell(fill("genqueue resolve JOB --bought ID", job))
+        lines.append(f"  compare them at the provider or on the dashboard; this collects one, free: {command}")
     return lines
 
 

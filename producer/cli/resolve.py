@@ -27,8 +27,16 @@ from producer.cli.session import ExitCode, client, errors, fail
 from producer.client import Client
 from producer.client.bulk import Resolve
 from producer.money import amount_in
+from shared.db.jobs.choose import NotACandidateError
 from shared.db.jobs.resolve import GIVE_UP, RESEND, SETTLE
 
+Bought = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ID", help="collect this picture of the provider's list, by its id there; repeatable"),
+]
+Charged = Annotated[
+    str | None, typer.Option(help="what the provider charged for each lost call; 0 = nothing; leave out if unknown")
+]
 _WHAT: Final = {RESEND: "sent again", GIVE_UP: "given up", SETTLE: "ended before: its open cost is settled"}
 _ENDED: Final = {
     "queued": "wait in line to be sent again",
@@ -48,10 +56,8 @@ def resolve(
     error_code: Code = None,
     resend: Annotated[bool, typer.Option("--resend", help="send the jobs again; this may pay a second time")] = False,
     give_up: Annotated[bool, typer.Option("--fail", help="end the jobs as failed")] = False,
-    charged: Annotated[
-        str | None,
-        typer.Option(help="what the provider charged for each lost call; 0 = nothing; leave out if unknown"),
-    ] = None,
+    bought: Bought = None,
+    charged: Charged = None,
     dry_run: DryRun = False,
     confirm: Confirm = None,
     yes: Yes = False,
@@ -69,11 +75,18 @@ def resolve(
 
     Example: genqueue resolve --batch spring --error-code answer_lost --resend
     --dry-run
+
+    With --bought, the job collects pictures that `genqueue explain JOB` names.
+
+    Example: genqueue resolve spring/row-000042 --bought 5c1f0a
     """
-    if resend == give_up:
-        fail("give either --resend or --fail", ExitCode.WRONG_INPUT)
+    if resend + give_up + bool(bought) != 1:
+        fail("give one of --resend, --fail and --bought", ExitCode.WRONG_INPUT)
     require_named(job, batch, account, error_code)
     amount = _amount(charged)
+    if bought:
+        _bought(context, PreviewTerms((), dry_run, confirm, yes), job, bought, amount)
+        return
     flags = ["--resend" if resend else "--fail", *(["--charged", charged] if charged is not None else [])]
     terms = PreviewTerms(words("resolve", job, batch, account, error_code, *flags), dry_run, confirm, yes)
     with client(context) as opened:
@@ -92,6 +105,20 @@ def resolve(
         except ValueError as error:
             fail(str(error), ExitCode.WRONG_INPUT)
         _many(opened, wanted, terms, batch)
+
+
+def _bought(
+    context: typer.Context, terms: PreviewTerms, job: str | None, pictures: list[str], charged: Decimal | None
+) -> None:
+    """Collect what a person found to be bought."""
+    if job is None or terms.dry_run or terms.confirm is not None:
+        fail("--bought is about one job, and is done at once: it costs nothing", ExitCode.WRONG_INPUT)
+    with client(context) as opened:
+        try:
+            state = opened.choose(opened.find_job(job), pictures, charged=charged)
+        except NotACandidateError as error:
+            fail(f"{error}; `genqueue explain {job}` lists them", ExitCode.WRONG_INPUT)
+    errors().print(f"{job} is {state}: it is collected, free")
 
 
 def _one(opened: Client, job: str, *, resend: bool, charged: Decimal | None) -> None:

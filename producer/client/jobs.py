@@ -10,10 +10,11 @@ from producer.client.bulk import terms_of_resolve
 from producer.client.connection import Connected, NoSuchBatchError
 from producer.money import is_amount
 from shared.db import audit
-from shared.db.jobs import accept, inbox
+from shared.db.jobs import accept, choose, inbox
 from shared.db.jobs.accept import Taken, UnverifiedImage
 from shared.db.jobs.bulk import NIL, Which
 from shared.db.jobs.cancel import Cancelled, cancel
+from shared.db.jobs.choose import OpenChoice
 from shared.db.jobs.resolve import resolve, second_charge
 from shared.db.payments import kept
 from shared.db.read import batch_page, by_metadata, pages
@@ -176,6 +177,24 @@ class Jobs(Connected):
             worst = second_charge(connection, job) if resend else audit.FREE
             audit.note(connection, entry, changed=1, worst=worst)
             return resolve(connection, job, resend=resend, charged=charged, actor="person")
+
+    def open_choice(self, job: UUID) -> OpenChoice:
+        """Return the pictures at the provider that a job's lost call may have bought; raises `NotHeldError`."""
+        with self._connection() as connection:
+            return choose.open_choice(connection, job)
+
+    def choose(self, job: UUID, pictures: Sequence[str], *, charged: Decimal | None = None) -> str:
+        """Take these pictures, by their ids at the provider, as what a job's lost call bought; return its new state.
+
+        The job collects them, free. `charged` is what the provider's history shows for the call; None: the price that
+        was set aside. Raises `NotHeldError`, `NotACandidateError`, and `ValueError` for an invalid amount.
+        """
+        if charged is not None and not is_amount(charged):
+            raise ValueError(f"not an amount: {charged!s:.40}")
+        terms = "--bought" if charged is None else f"--bought --charged {charged:f}"
+        with self._connection() as connection:
+            audit.note(connection, self._entry("resolve", Which(job=job), terms), changed=1)
+            return choose.choose(connection, job, pictures, charged=charged, actor="person")
 
     def look_again(self, job: UUID) -> JobState:
         """Make a job in doubt due for a look now, its kept answer included; return the job's state."""

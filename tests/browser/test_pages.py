@@ -1,21 +1,28 @@
 """Every page in a real browser: no complaint in its console, none of axe, at both widths and in both themes."""
 
+import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
+from PIL import Image
 
 from ops.dashboard.sessions import Right
 from producer import Client
 from shared.db import accounts
 from shared.db.engine import Engine, transaction
+from shared.db.lost_calls import candidates
+from shared.db.lost_calls.candidates import Candidate
 from tests.browser.conftest import Serve, Served, working
-from tests.support import held
+from tests.support import held, rows
 from tests.support.outcome import ended
 from tests.support.waiting import until
 from worker.runtime import Runtime
+from worker.transport.digested import InMemory
 
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)> \u202e a harbour"
 WINDOWS = [(width, theme) for width in (390, 1440) for theme in ("light", "dark")]
@@ -25,11 +32,14 @@ WINDOWS = [(width, theme) for width in (390, 1440) for theme in ("light", "dark"
 def busy(engine: Engine, client: Client, runtime: Runtime) -> dict[str, str]:
     """A batch of every end and two held jobs; returns the pages by their names."""
     prompts = [HOSTILE, "[sim:moderated] no", "[sim:corrupt] cut", *(f"a harbour {n}" for n in range(6))]
-    rows: list[dict[str, Any]] = [{"provider": "bloom", "prompt": prompt, "n": 2} for prompt in prompts]
-    client.enqueue([*rows, {"provider": "getimg", "model": "seedream-5-lite", "prompt": "x"}], batch="spring/<i>1</i>")
+    wanted: list[dict[str, Any]] = [{"provider": "bloom", "prompt": prompt, "n": 2} for prompt in prompts]
+    client.enqueue(
+        [*wanted, {"provider": "getimg", "model": "seedream-5-lite", "prompt": "x"}], batch="spring/<i>1</i>"
+    )
     with working(runtime, ended(client, "spring/<i>1</i>")):
         pass
     (job, *_) = held.held(engine, 2, account="getimg", batch="lost")
+    _compare(engine, runtime, job)
     with transaction(engine) as connection:
         accounts.pause(connection, "bloom", code="account_out_of_credit", reason="no credit", action_url=None)
     (failed,) = client.jobs("spring/<i>1</i>", state="failed", limit=1)
@@ -51,6 +61,20 @@ def busy(engine: Engine, client: Client, runtime: Runtime) -> dict[str, str]:
         "new": "/new",
         "nothing": "/job/none",
     }
+
+
+def _compare(engine: Engine, runtime: Runtime, job: UUID) -> None:
+    """Give a held job three candidates, the last one without a preview."""
+    call = rows.rows(engine, "SELECT id FROM submission WHERE job_id = :job", job=job)[0].id
+    found = [Candidate(f"img_{number}", datetime(2026, 5, 1, 12, number, tzinfo=UTC)) for number in range(3)]
+    with transaction(engine) as connection:
+        candidates.note(connection, "getimg", call, found)
+        for one, colour in zip(found[:2], ("#7aa874", "#a8745f"), strict=True):
+            file = io.BytesIO()
+            Image.new("RGB", (320, 240), colour).save(file, "WEBP")
+            key = candidates.preview_key("getimg", one.upstream_id)
+            runtime.storage.put(key, InMemory(file.getvalue()), content_type="image/webp", metadata={})
+            candidates.made(connection, "getimg", one.upstream_id, key)
 
 
 @pytest.fixture
@@ -143,6 +167,25 @@ def test_a_keyboard_alone_signs_in_decides_a_held_job_and_signs_out(
     page.wait_for_url("**/held")
     assert "1 in line again" in page.inner_text("[role=status]")
     assert client.totals("lost") == {"queued": 1, "in_doubt": 1}
+    assert busy
+
+
+def test_a_person_compares_candidates_and_takes_one(
+    busy: dict[str, str], served: Served, client: Client, engine: Engine
+) -> None:
+    viewer = served.viewer(390)
+    viewer.sign_in()
+    page = viewer.page
+    viewer.go("/held")
+    page.click("text=img_1")
+    page.click("text=It was bought, this is it…")
+    page.wait_for_selector("text=Chosen: img_1.")
+    assert viewer.faults() == []
+    page.click("text=It was bought: collect it")
+    page.wait_for_selector("text=the job is pending")
+    (image,) = rows.rows(engine, "SELECT upstream_id, state FROM image WHERE account = 'getimg' AND state = 'pending'")
+    assert image.upstream_id == "img_1"
+    assert client.totals("lost") == {"pending": 1, "in_doubt": 1}
     assert busy
 
 

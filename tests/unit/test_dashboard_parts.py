@@ -16,11 +16,12 @@ from PIL import Image
 
 from ops.dashboard import words
 from ops.dashboard.charts import Column, Segment, bar, columns
-from ops.dashboard.decoder import EDGE
 from ops.dashboard.reading import Shared
 from ops.dashboard.sessions import EVERYTHING, SESSION_SECONDS, Person, Sessions
-from ops.dashboard.thumbnails import Decoder, Thumbnails
+from ops.dashboard.thumbnails import Thumbnails
 from shared.lifecycle import ImageState, JobState
+from worker.thumbnails.decoder import Decoder
+from worker.thumbnails.process import EDGE
 from worker.transport.storage import Storage, StorageError
 
 

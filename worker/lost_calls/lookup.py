@@ -5,7 +5,7 @@ lost call was over. `docs/safeguards.md` lists each condition with its test.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -45,9 +45,10 @@ class NotBought:
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The reading does not settle the call: a person must."""
+    """The reading does not settle the call: a person must. `candidates`: the rows that may be this call's."""
 
     note: str
+    candidates: tuple[Listed, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +143,11 @@ def judge(lost_call: LostCall, seen: Seen, *, rivals: Sequence[OtherCall]) -> Ju
         rivals = [rival for rival in rivals if same_words(rival.prompt, lost_call.request.get("prompt"))]
     if seen.find_by != "reference" and (unsettled := [rival.quiet_in for rival in rivals if rival.quiet_in > 0]):
         return Later(max(unsettled))
-    if found := _adoption(lost_call, seen, suspects, rivals):
-        return found
-    return _others(lost_call, seen, suspects, late) or _absence(lost_call, seen)
+    found = _adoption(lost_call, seen, suspects, rivals) or _others(lost_call, seen, suspects, late)
+    judgement = found or _absence(lost_call, seen)
+    if isinstance(judgement, Unclear):
+        return replace(judgement, candidates=_likeliest_first(lost_call, [*suspects, *late]))
+    return judgement
 
 
 def _referred(lost_call: LostCall, seen: Seen) -> list[str]:
@@ -167,6 +170,12 @@ def _unowned(lost_call: LostCall, seen: Seen, rivals: Sequence[OtherCall]) -> tu
         # The provider may accept a delayed request late. Then only the reference tells to which call a row belongs.
         return suspects, [row for row in late if row.reference is None]
     return suspects, [row for row in late if seen.find_by == "time" or similar_words(row.prompt, _prompt(lost_call))]
+
+
+def _likeliest_first(lost_call: LostCall, rows: Sequence[Listed]) -> tuple[Listed, ...]:
+    """Put rows of this call's prompt before others, each in the order of the list."""
+    named = [row for row in rows if row.upstream_id is not None]
+    return tuple(sorted(named, key=lambda row: not same_words(row.prompt, _prompt(lost_call))))
 
 
 def _prompt(lost_call: LostCall) -> Any:

@@ -16,7 +16,8 @@ from shared.db import accounts
 from shared.db.engine import Connection
 from shared.db.jobs import images
 from shared.db.jobs.transitions import move, release, renew
-from shared.db.lost_calls import lost_calls, unowned
+from shared.db.lost_calls import candidates, lost_calls, unowned
+from shared.db.lost_calls.candidates import Candidate
 from shared.db.lost_calls.lost_calls import LostCall
 from shared.db.lost_calls.usage import UsageFigure
 from shared.db.payments import submissions
@@ -31,7 +32,7 @@ from worker.lost_calls import usage
 from worker.lost_calls.lookup import Adopt, Judgement, Lacking, Later, NotBought, Unclear, judge
 from worker.lost_calls.read_list import Looked, look, seen
 from worker.next_step import LookAgain
-from worker.providers.contract import Refused, UpstreamImage
+from worker.providers.contract import Listed, Refused, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.image_indexes import assign_indexes
@@ -92,7 +93,18 @@ async def _reconcile(runtime: Runtime, account_name: str, claim: Claim) -> None:
     if call is not None:
         by_usage = account.wire.find_by == "usage"
         found = await (usage.read(runtime, account) if by_usage else look(runtime, account, call))
-        await runtime.sql(follow_provider, runtime, account, claim, call.submission_id, found)
+        judgement = await runtime.sql(follow_provider, runtime, account, claim, call.submission_id, found)
+        if isinstance(judgement, Unclear) and judgement.candidates:
+            await _note_candidates(runtime, account_name, call.submission_id, judgement.candidates)
+
+
+async def _note_candidates(runtime: Runtime, account: str, submission_id: UUID, rows: Sequence[Listed]) -> None:
+    """Record what a person may compare. The decision is committed already, and nothing here can change it."""
+    found = [Candidate(row.upstream_id, row.made_at) for row in rows if row.upstream_id]
+    try:
+        await runtime.sql(candidates.note, account, submission_id, found)
+    except Exception as error:  # noqa: BLE001 - the person decides without them
+        _log.warning("candidates_not_noted", error=type(error).__name__)
 
 
 async def _read_own_bucket(runtime: Runtime, account: ServedAccount, claim: Claim) -> None:
@@ -233,19 +245,22 @@ def follow_provider(
     claim: Claim,
     submission_id: UUID,
     found: Looked | UsageFigure | Refused,
-) -> None:
-    """Adopt, release or hold, under the account's lock: two calls must not adopt the same image."""
+) -> Judgement | None:
+    """Adopt, release or hold, under the account's lock: two calls must not adopt the same image.
+
+    Returns the judgement that was followed; None without one.
+    """
     lost_calls.lock(connection, account.name)
     accounts.lock(connection, account.name, wait=True)
     submission = submissions.latest(connection, claim.job_id, lock=True)
     state = submissions.lock_claimed(connection, account.name, claim)
     call = _lost_call(connection, account, submission_id)
     if submission is None or submission.id != submission_id or state is not JobState.IN_DOUBT or call is None:
-        return
+        return None
     case = _Case(runtime, account, claim, submission, call)
     if isinstance(found, Refused):
         _write(connection, runtime, next_step.after_refused_question(case.policy, claim, submission, call, found))
-        return
+        return None
     judgement = _judge(connection, case, found)
     _log.info("looked_up", judgement=type(judgement).__name__)
     step = _judged(connection, case, judgement)
@@ -253,6 +268,7 @@ def follow_provider(
     if _sends_again(step):
         # An earlier attempt's purchase may be known by now: then the job collects that instead.
         submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
+    return judgement
 
 
 def _judge(connection: Connection, case: _Case, found: Looked | UsageFigure) -> Judgement:

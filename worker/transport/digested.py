@@ -2,6 +2,9 @@
 
 import base64
 import hashlib
+import io
+from dataclasses import dataclass
+from typing import BinaryIO
 
 
 class Digested:
@@ -29,3 +32,24 @@ class Digested:
     def _count(self, written: bytes | memoryview) -> None:
         self._hash.update(written)
         self._length += len(written)
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """A small object as a bucket takes it."""
+
+    body: bytes
+
+    @property
+    def length(self) -> int:
+        """Its bytes."""
+        return len(self.body)
+
+    @property
+    def sha256_base64(self) -> str:
+        """Its SHA-256 as S3 takes it."""
+        return base64.b64encode(hashlib.sha256(self.body).digest()).decode("ascii")
+
+    def rewound(self) -> BinaryIO:
+        """Return it as a file at its beginning."""
+        return io.BytesIO(self.body)

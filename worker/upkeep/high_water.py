@@ -3,15 +3,12 @@
 The mark lies in the spool directory, at most a second old, and in the bucket, at most half a minute old.
 """
 
-import base64
-import hashlib
 import io
 import json
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import anyio
@@ -20,6 +17,7 @@ import structlog
 from shared.db import restoration
 from shared.db.engine import Connection, transaction
 from shared.db.restoration import Mark, Restoration
+from worker.transport.digested import InMemory
 from worker.transport.storage import ObjectMissing, StorageError
 
 if TYPE_CHECKING:
@@ -30,24 +28,6 @@ _FILE_SECONDS: Final = 1.0
 _BUCKET_ROUNDS: Final = 30
 _ANSWER_SECONDS: Final = 5.0
 """A bucket that does not answer keeps no worker from starting; its mark is read again within half a minute."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Document:
-    """A mark as an object of the bucket."""
-
-    body: bytes
-
-    @property
-    def length(self) -> int:
-        return len(self.body)
-
-    @property
-    def sha256_base64(self) -> str:
-        return base64.b64encode(hashlib.sha256(self.body).digest()).decode("ascii")
-
-    def rewound(self) -> BinaryIO:
-        return io.BytesIO(self.body)
 
 
 def check(runtime: "Runtime") -> None:
@@ -139,7 +119,7 @@ def _from_bucket(runtime: "Runtime", lineage: UUID) -> list[Mark]:
 
 
 def _to_bucket(runtime: "Runtime", mark: Mark) -> None:
-    runtime.storage.put(_key(mark.lineage), _Document(_body(mark)), content_type="application/json", metadata={})
+    runtime.storage.put(_key(mark.lineage), InMemory(_body(mark)), content_type="application/json", metadata={})
 
 
 def _body(mark: Mark) -> bytes:

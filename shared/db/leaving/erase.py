@@ -15,6 +15,7 @@ from shared.db.jobs import bulk
 from shared.db.jobs.bulk import BulkPlan, Target, Which
 from shared.db.jobs.transitions import Claim
 from shared.db.leaving import doomed
+from shared.db.lost_calls import candidates
 from shared.lifecycle import JobState
 
 CODE: Final = "erased"
@@ -116,7 +117,7 @@ def _sorted(connection: Connection, which: Which) -> tuple[list[Claim], Counter[
 def _erase(connection: Connection, ids: Sequence[UUID], *, results: bool, actor: str) -> None:
     jobs: dict[str, Any] = {"ids": list(ids)}
     keys = connection.execute(_KEYS, {**jobs, "results": results}).scalars().all()
-    doomed.doom(connection, keys)
+    doomed.doom(connection, [*keys, *candidates.leave(connection, ids)])
     connection.execute(_REQUEST, {**jobs, "marker": MARKER})
     connection.execute(_METADATA, jobs)
     connection.execute(_SUBMISSION, jobs)

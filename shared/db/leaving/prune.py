@@ -1,6 +1,6 @@
 """Deletes rows of jobs that ended long ago, a few hundred at a time. Their money stays, to the last digit.
 
-The objects in the bucket belong to the user; this never deletes them.
+Results in the bucket belong to the user; this never deletes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,9 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.jobs import bulk
+from shared.db.leaving import doomed
 from shared.db.leaving.staying import CALLS, FLOORS, WHY
+from shared.db.lost_calls import candidates
 from shared.retention import Retention
 
 CHUNK: Final = 300
@@ -171,7 +173,8 @@ def prune_jobs(connection: Connection, cursor: PruneCursor, retention: Retention
 
 
 def _part(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Delete jobs with all their rows, after their money is rolled up."""
+    """Delete jobs with all their rows, after their money is rolled up. Only previews leave the bucket with them."""
+    doomed.doom(connection, candidates.leave(connection, ids))
     for statement in (_ROLL_UP, _COUNT, _REPORTED, *_DELETE):
         connection.execute(statement, {"ids": list(ids)})
 

@@ -15,7 +15,7 @@ from shared.db.read.pages import Row, parts
 
 PAGE_JOBS: Final = 24
 """Jobs of a page, unless told otherwise."""
-LOOKED_AT: Final = 10_000
+LOOKED_AT: Final = 5_000
 """Jobs that one page of a search looks at; the next page goes on behind them."""
 _NIL: Final = UUID(int=0)
 _HEAD = text(f"""

@@ -19,6 +19,7 @@ from shared.db.rows.people import AuditRow, TokenRow, TokenSpending
 from shared.db.rows.queue import (
     Account,
     Batch,
+    CandidateRow,
     Image,
     InboxRow,
     Job,
@@ -43,6 +44,7 @@ __all__ = [
     "Batch",
     "BatchNews",
     "BatchSettled",
+    "CandidateRow",
     "CostReading",
     "Delivery",
     "DoomedObject",

@@ -80,6 +80,27 @@ class UnownedImage(SQLModel, table=True):
     note: str = text_column()
 
 
+class CandidateRow(SQLModel, table=True):
+    """One picture in a provider's list that may be what a lost call bought; `due_at`: when its preview is tried."""
+
+    __tablename__ = "candidate"
+    __table_args__ = (
+        Index("candidate_due", "account", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("candidate_image", "account", "upstream_id"),
+    )
+
+    submission_id: UUID = Field(
+        sa_column=Column(Uuid, ForeignKey("submission.id", ondelete="CASCADE"), primary_key=True)
+    )
+    upstream_id: str = text_column(primary_key=True)
+    account: str = account_column()
+    made_at: datetime | None = time_column(nullable=True)
+    found_at: datetime = time_column()
+    due_at: datetime | None = time_column(nullable=True)
+    tries: int
+    key: str | None = text_column(nullable=True)
+
+
 class Batch(SQLModel, table=True):
     """One named bulk request."""
 

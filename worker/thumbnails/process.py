@@ -1,4 +1,4 @@
-"""The process that decodes images: `python -m ops.dashboard.decoder`. It holds no secret, and may die at any image.
+"""The process that decodes images: `python -m worker.thumbnails.process`. It holds no secret, and may die at any image.
 
 It reads an image's length (8 bytes, big-endian) and its bytes, and writes the length and bytes of a small WebP image;
 length 0 means that it makes none. It ends when its input ends.
