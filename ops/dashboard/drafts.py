@@ -20,7 +20,7 @@ SAMPLE: Final = 5
 """Rows of a sample that is sent first."""
 _SECONDS: Final = 1800.0
 _MOST_DRAFTS: Final = 32
-FORMATS: Final = ("auto", "csv", "jsonl", "txt")
+FORMATS: Final = ("auto", "csv", "jsonl", "txt", "xlsx")
 
 
 class DraftError(ValueError):
@@ -50,10 +50,12 @@ class DraftTerms:
         if not batch:
             raise DraftError("name the batch")
         suffix = Path(file_name).suffix.lower()
-        by_suffix = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt"}.get(suffix, "")
+        by_suffix = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt", ".xlsx": "xlsx"}.get(
+            suffix, ""
+        )
         chosen = given["format"] if given["format"] in FORMATS[1:] else by_suffix
         if not chosen:
-            raise DraftError("say how to read the file: CSV, JSON Lines, or text with one prompt a line")
+            raise DraftError("say how to read the file: CSV, JSON Lines, XLSX, or text with one prompt a line")
         return cls(**{**given, "batch": batch, "format": chosen})
 
     @property

@@ -17,7 +17,9 @@ from shared.policies import OnUnknown
 
 def enqueue(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(help="CSV with a header, JSON, JSON Lines, or .txt; -: standard input")],
+    file: Annotated[
+        str, typer.Argument(help="CSV or XLSX with a header, JSON, JSON Lines, or .txt; -: standard input")
+    ],
     provider: Annotated[str | None, typer.Option(help="provider of rows that name none")] = None,
     batch: Annotated[
         str | None, typer.Option(help="batch name; default: the file's name without its extension")

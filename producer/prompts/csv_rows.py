@@ -72,7 +72,16 @@ class _Text:
 
 def csv_rows(lines: Lines, faults: Faults, rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (first line, values by column) of each sound record that is not blank; the others become faults."""
-    records = _records(lines, faults)
+    yield from table_rows(_records(lines, faults), faults, rules)
+
+
+def table_rows(
+    records: Iterator[tuple[int, list[str] | None]], faults: Faults, rules: RowRules
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line, values by column) of each sound record that is not blank; the first record is the header.
+
+    Cells are None for a record that became a fault already.
+    """
     line, header = next(records, (0, None))
     if not header:
         return

@@ -6,34 +6,36 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Literal, Self
 
-from producer.prompts.csv_rows import csv_rows
+from producer.prompts.csv_rows import csv_rows, table_rows
 from producer.prompts.encodings import as_utf8
 from producer.prompts.json_rows import json_rows
 from producer.prompts.jsonl_rows import jsonl_rows
 from producer.prompts.lines import MAX_RECORD_BYTES, Lines
 from producer.prompts.spool import PromptSpool
 from producer.prompts.text_rows import text_rows
+from producer.prompts.workbook import WorkbookError, copied, is_workbook, workbook_rows
 from shared.prompt_rows.faults import Faults, LineFault, PromptFileError, shown
 from shared.prompt_rows.preparer import PreparedRow, RowPreparer
 from shared.prompt_rows.rules import RowRules
 
-Format = Literal["auto", "csv", "jsonl", "json", "txt"]
+Format = Literal["auto", "csv", "jsonl", "json", "txt", "xlsx"]
 _Parser = Callable[[Lines, Faults, RowRules], Iterator[tuple[int, dict[str, Any]]]]
 _PARSERS: Final[dict[str, _Parser]] = {"csv": csv_rows, "jsonl": jsonl_rows, "json": json_rows, "txt": text_rows}
 _BY_SUFFIX: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "txt"}
+_PreparerOf = Callable[[Faults], RowPreparer]
 _NO_RULES: Final = RowRules()
-_ZIP: Final = b"PK\x03\x04"
-_A_WORKBOOK: Final = "the file is a workbook (XLSX, ODS or another ZIP); save the sheet as CSV UTF-8"
 
 
 class PreparedFile:
     """What reading a prompt file gave; a context manager that deletes the temporary file at its end.
 
-    `format` is csv, jsonl, json or txt. `sha256` is that of the file's bytes, 64 hexadecimal digits. `count` counts
+    `format` is csv, jsonl, json, txt or xlsx. `sha256` is that of the file's bytes, 64 hexadecimal digits. `count`
+    counts
     the sound rows and `providers` counts them by provider. `faults` are the first thousand of `fault_count`.
     """
 
@@ -69,23 +71,36 @@ class PreparedFile:
             raise PromptFileError(f"the prompt file has {self.fault_count} faults; correct them first")
         return iter(self._spool)
 
-    def fill(self, lines: Lines, rules: RowRules, preparer_of: Callable[[Faults], RowPreparer]) -> None:
+    def fill(self, lines: Lines, rules: RowRules, preparer_of: _PreparerOf) -> None:
         """Read every line, once; `reader.read` calls this."""
         first = lines.first_with_text()
-        if first and first.data.startswith(_ZIP):
-            self._faults.add(1, "row", _A_WORKBOOK)
-        else:
-            preparer = preparer_of(self._faults)
-            for line, values in _PARSERS[self.format](lines, self._faults, rules):
-                row = preparer.prepare(line, values)
-                if row:
-                    self._keep(row)
+        self._prepare(_PARSERS[self.format](lines, self._faults, rules), preparer_of)
         self.sha256 = lines.digest_of_all()
         if not self.count and not self.fault_count:
             reason = "holds a header but no rows" if first and self.format == "csv" else "holds no prompts"
             self._faults.add(1, "row", f"the file {reason}")
 
-    def take(self, rows: Iterable[Mapping[str, Any]], preparer_of: Callable[[Faults], RowPreparer]) -> None:
+    def fill_from_workbook(self, file: BinaryIO, rules: RowRules, preparer_of: _PreparerOf, most_bytes: int) -> None:
+        """Read the first sheet of a workbook, once; `reader.read` calls this."""
+        try:
+            with copied(file) as (workbook, self.sha256):
+                records = workbook_rows(workbook, self._faults, most_bytes)
+                self._prepare(table_rows(records, self._faults, rules), preparer_of)
+        except WorkbookError as error:
+            self._faults.add(1, "row", str(error))
+        if not self.count and not self.fault_count:
+            self._faults.add(1, "row", "the first sheet holds a header but no rows, or nothing")
+
+    def _prepare(
+        self, rows: Iterator[tuple[int, dict[str, Any]]], preparer_of: Callable[[Faults], RowPreparer]
+    ) -> None:
+        preparer = preparer_of(self._faults)
+        for line, values in rows:
+            row = preparer.prepare(line, values)
+            if row:
+                self._keep(row)
+
+    def take(self, rows: Iterable[Mapping[str, Any]], preparer_of: _PreparerOf) -> None:
         """Check every row of a program, once; `reader.read_rows` calls this."""
         preparer = preparer_of(self._faults)
         for number, given in enumerate(rows, 1):
@@ -136,7 +151,8 @@ def read(  # noqa: PLR0913 - by keyword, each a choice of its own
 
     A row without a provider takes `default_provider`; `providers` are those allowed; `rules` say what becomes of
     columns that are not ours. A line, or a CSV record,
-    of more than `max_record_bytes` is a fault. With `local_files`, references may be paths, relative to the
+    of more than `max_record_bytes` is a fault. A workbook (XLSX) is known by its content, and read as its
+    first visible sheet. With `local_files`, references may be paths, relative to the
     file's folder (for standard input, the working directory), where the provider takes images inside a request:
     each file is read now and sent as it is now. Whoever writes the prompt file then reads files as this process:
     never pass it for a file from elsewhere. Memory is flat: a record with its local files, a few MB of spool,
@@ -152,17 +168,22 @@ def read(  # noqa: PLR0913 - by keyword, each a choice of its own
     beside = folder if local_files else None
     try:
         with _opened(source, stdin) as stream:
-            digest = hashlib.sha256()
-            text, recoded = as_utf8(stream, rules.encoding, digest.update)
-            lines = Lines(text, max_record_bytes, digest if recoded else None)
-            prepared = PreparedFile(_format(format, source, lines), rules.sample)
+
+            def preparer_of(faults: Faults) -> RowPreparer:
+                return RowPreparer(default_provider, providers, faults, beside, rules)
+
+            if format == "xlsx" or is_workbook(stream):
+                prepared = PreparedFile("xlsx", rules.sample)
+                fill = partial(prepared.fill_from_workbook, stream, rules, preparer_of, max_record_bytes)
+            else:
+                digest = hashlib.sha256()
+                text, recoded = as_utf8(stream, rules.encoding, digest.update)
+                lines = Lines(text, max_record_bytes, digest if recoded else None)
+                prepared = PreparedFile(_format(format, source, lines), rules.sample)
+                fill = partial(prepared.fill, lines, rules, preparer_of)
             with contextlib.ExitStack() as undo:
                 undo.callback(prepared.close)
-                prepared.fill(
-                    lines,
-                    rules,
-                    lambda faults: RowPreparer(default_provider, providers, faults, beside, rules),
-                )
+                fill()
                 undo.pop_all()
             return prepared
     except IsADirectoryError:

@@ -18,6 +18,7 @@ from shared.db.tokens import TokenTerms
 from shared.settings import Settings, load
 from shared.tokens import Scope
 from tests.support.browsing import OWN, Browser, browsing, signed_in
+from tests.support.workbooks import workbook
 
 ROWS = "custom_id,provider,model,prompt\n" + "".join(f"r{n},getimg,seedream-5-lite,a harbour {n}\n" for n in range(8))
 
@@ -33,11 +34,23 @@ def browser(engine: Engine, settings: Settings, tmp_path: Path) -> Iterator[Brow
         yield opened
 
 
-def drop(browser: Browser, text: str, **fields: str) -> Any:
+def drop(browser: Browser, text: str | bytes, **fields: str) -> Any:
     """Send a file as the page's script does."""
     params = {"file": "spring.csv", **fields}
     headers = {**OWN, "Content-Type": "application/octet-stream"}
     return browser.client.post("/new", params=params, content=text, headers=headers, follow_redirects=False)
+
+
+def test_a_workbook_is_planned_as_its_first_sheet_and_its_faults_name_its_rows(browser: Browser) -> None:
+    head = ("provider", "model", "prompt")
+    good = workbook({1: head, 4: ("getimg", "seedream-5-lite", "a harbour")})
+    page = browser.get(drop(browser, good, file="spring.xlsx").headers["location"]).text
+    assert "<strong>1</strong> new job for a new batch" in page
+    assert "genqueue enqueue FILE.xlsx --batch spring" in page
+    wrong = workbook({1: head, 4: ("nobody", "", "a harbour")})
+    page = browser.get(drop(browser, wrong, file="spring.xlsx").headers["location"]).text
+    assert "1 fault" in page
+    assert ">4</" in page
 
 
 def test_a_dropped_file_is_planned_then_sampled_then_sent_whole(browser: Browser, client: Client) -> None:
