@@ -36,7 +36,7 @@ class Connected:
         settings: Settings | None = None,
         actor: Actor | None = None,
         connections: int = 2,
-        offers_seconds: float = 0,
+        offers_seconds: float = 1,
     ) -> None:
         self.settings = settings or load()
         self.actor = actor or Actor.of_process("sdk")
