@@ -8,12 +8,12 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db import accounts
-from shared.db.jobs.enqueue import wake
 from shared.db.jobs.resolve import NotHeldError
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.lost_calls import candidates, lost_calls
 from shared.db.payments import submissions
 from shared.db.payments.submissions import Answer, BoughtImage
+from shared.db.waking import wake
 from shared.lifecycle import ImageState, JobState, Outcome
 
 CODE: Final = "answer_found"
