@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         description="at least 32 characters of chance, the same for workers and for `genqueue webhook`; each "
         "endpoint's secret is derived from it, so that the database holds none; empty = no webhooks",
     )
+    webhook_key_before: SecretStr = Field(
+        SecretStr(""),
+        description="the key before a new `GENQUEUE_WEBHOOK_KEY`: its secrets sign too until receivers know theirs of "
+        "the new one; empty = none",
+    )
 
     worker_slots: int = Field(
         16, ge=2, le=128, description="number of messages that one worker process handles at once"
@@ -320,7 +325,7 @@ class Settings(BaseSettings):
             broker_url.parse(value.get_secret_value())
         return value
 
-    @field_validator("webhook_key")
+    @field_validator("webhook_key", "webhook_key_before")
     @classmethod
     def _is_long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value()) < _WEBHOOK_KEY_CHARS:

@@ -79,7 +79,7 @@ class Config(BaseModel):
         )
 
     def _database_url(self, role: str, password: str) -> str:
-        return f"postgresql+psycopg://{role}:{password}@{LOOPBACK}:{self.ports['postgres']}/{DATABASE}"
+        return f"postgresql://{role}:{password}@{LOOPBACK}:{self.ports['postgres']}/{DATABASE}"
 
 
 def read_config(path: Path) -> Config | None:

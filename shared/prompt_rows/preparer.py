@@ -78,8 +78,8 @@ class RowPreparer:
         if request and isinstance(provider, str) and provider in self._providers:
             request = self._checked(request, self._providers[provider], found)
         if request is None or found:
-            for fault in found:
-                self._faults.add(line, *fault)
+            for field, message in found:
+                self._faults.add(line, field, message + self._rules.hint(field))
             return None
         body = request.canonical()
         kept = metadata.encoded(carried)

@@ -11,6 +11,8 @@ from shared.prompt_rows.columns import is_column
 from shared.prompt_rows.faults import shown
 
 META_PREFIX: Final = "meta."
+_OFTEN_THEIRS: Final = frozenset({"aspect_ratio", "model", "n", "output_format", "priority", "seed", "size"})
+"""Columns of genqueue's that a list of products may have with another meaning, such as a shirt's size."""
 _PARTS: Final = re.compile(r"\{\{|\}\}|\{([^{}|]+)(\|[^{}|]*)?\}|[{}]")
 # What an empty cell leaves behind, such as "mug, , on white": a doubled comma, a space before one, doubled spaces.
 _LEFT_BEHIND: Final = (
@@ -74,6 +76,11 @@ class RowRules:
     model: str | None = None
     encoding: str | None = None
     sample: int | None = None
+
+    def hint(self, field: str) -> str:
+        """Return what to add to a fault of `field` in a file with columns of its own; empty where nothing helps."""
+        theirs = self.keep_columns and field in _OFTEN_THEIRS
+        return f"; if this column means something else here: --keep {field}" if theirs else ""
 
     @cached_property
     def templates(self) -> Mapping[str, Template]:

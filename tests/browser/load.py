@@ -200,7 +200,7 @@ def _start(stack: Stack, ending: ExitStack) -> Measured:
     environment = {"PYTHONPATH": _ROOT, "GENQUEUE_DASHBOARD_TOKEN": _TOKEN}
     process = stack.spawn("dashboard", [sys.executable, "-m", "ops.cli", "dashboard", "--port", str(port)], environment)
     cookie = until(lambda: _signed_in(port), 60)
-    url = stack.endpoints.admin_url.replace("+psycopg", "")
+    url = stack.endpoints.admin_url
     watching = ending.enter_context(psycopg.connect(url, autocommit=True))
     return Measured(port, process.pid, str(cookie), watching)
 

@@ -148,7 +148,7 @@ class Site:
 
     def connect(self) -> "psycopg.Connection[Any]":
         """Return an autocommit connection to this site's database."""
-        url = self.stack.endpoints.admin_url.replace("+psycopg", "")
+        url = self.stack.endpoints.admin_url
         return psycopg.connect(url, autocommit=True, options="-c search_path=genqueue")
 
     @contextlib.contextmanager

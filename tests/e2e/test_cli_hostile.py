@@ -30,7 +30,7 @@ def run(env: dict[str, str], tmp_path: Path) -> Run:
 
 
 def jobs_in(database_url: str) -> int:
-    with psycopg.connect(database_url.replace("+psycopg", ""), options="-c search_path=genqueue") as connection:
+    with psycopg.connect(database_url, options="-c search_path=genqueue") as connection:
         row = connection.execute("SELECT count(*) FROM job").fetchone()
     assert row is not None
     return int(row[0])
@@ -234,9 +234,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(run: Run) -> None:
     ids=["newer", "older"],
 )
 def test_a_schema_that_is_not_ours_is_one_line(statement: str, word: str, run: Run, database_url: str) -> None:
-    with psycopg.connect(
-        database_url.replace("+psycopg", ""), autocommit=True, options="-c search_path=genqueue"
-    ) as connection:
+    with psycopg.connect(database_url, autocommit=True, options="-c search_path=genqueue") as connection:
         connection.execute(statement)
     ran = run("batches")
     assert (ran.code, len(ran.error_lines)) == (1, 1)

@@ -45,7 +45,7 @@ def shared_url(databases: Databases) -> Iterator[str]:
 
 
 def plain(url: str) -> "psycopg.Connection[Any]":
-    return psycopg.connect(url.replace("+psycopg", ""), autocommit=True, options="-c search_path=public")
+    return psycopg.connect(url, autocommit=True, options="-c search_path=public")
 
 
 def theirs(url: str) -> dict[str, list[Any]]:

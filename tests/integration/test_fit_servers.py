@@ -42,7 +42,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 def read_only(database_url: str, endpoints: Endpoints) -> str:
     """A database that takes no writes, as a standby takes none."""
     name = database_url.rpartition("/")[2]
-    with psycopg.connect(endpoints.admin_url.replace("+psycopg", ""), autocommit=True) as admin:
+    with psycopg.connect(endpoints.admin_url, autocommit=True) as admin:
         admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(sql.Identifier(name)))
     return database_url
 

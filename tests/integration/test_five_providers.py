@@ -165,9 +165,7 @@ def test_an_answer_whose_commit_was_lost_with_its_worker_is_found_again(
     with pytest.raises(BaseExceptionGroup):
         drain(dying, lambda: False, seconds=20)
     assert client.totals("b") == {"submitting": 1}
-    with psycopg.connect(
-        database_url.replace("+psycopg", ""), autocommit=True, options="-c search_path=genqueue"
-    ) as connection:
+    with psycopg.connect(database_url, autocommit=True, options="-c search_path=genqueue") as connection:
         connection.execute("UPDATE job SET due_at = now()")
     assert [row["state"] for row in finish(client, runtime)] == ["stored"] * 3
     assert simulated.counters()["paid_posts"] == {"openrouter": 1}

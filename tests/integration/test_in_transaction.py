@@ -29,7 +29,7 @@ WORK = "INSERT INTO public.orders VALUES (1)"
 def plain_url(database_url: str, engine: Engine) -> Iterator[str]:
     """The URL of an application that has a table of its own in the same database."""
     rows.rows(engine, "CREATE TABLE public.orders (id integer)")
-    yield database_url.replace("+psycopg", "")
+    yield database_url
     rows.rows(engine, "DROP TABLE public.orders")
 
 

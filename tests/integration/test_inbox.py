@@ -29,7 +29,7 @@ HANDED = "SELECT job_id, custom_id, added FROM genqueue.enqueue(%s, %s, %s)"
 @pytest.fixture
 def app(database_url: str) -> Iterator[Connection]:
     """A connection of an application: nothing of ours is on its path."""
-    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+    with psycopg.connect(database_url) as connection:
         yield connection
 
 
@@ -175,7 +175,7 @@ def test_an_open_transaction_stops_no_other_producer(
     app: Connection, database_url: str, runtime: Runtime, client: Client
 ) -> None:
     hand_in(app, row("mine"))
-    with psycopg.connect(database_url.replace("+psycopg", "")) as other:
+    with psycopg.connect(database_url) as other:
         other.execute("SET lock_timeout = '1s'")
         hand_in(other, row("theirs"))
     client.enqueue([row("by-file")], batch="shop")
@@ -198,7 +198,7 @@ def test_two_callers_with_the_same_row_get_the_same_job(database_url: str, runti
     meet = threading.Barrier(4)
 
     def call(_number: int) -> UUID:
-        with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+        with psycopg.connect(database_url) as connection:
             meet.wait(10)
             ((job_id, _, _),) = hand_in(connection, row("order-1"))
             return UUID(str(job_id))
@@ -212,7 +212,7 @@ def test_two_callers_with_the_same_row_get_the_same_job(database_url: str, runti
 def test_a_repeat_in_an_old_snapshot_gets_the_job_or_an_error_that_says_to_try_again(
     app: Connection, database_url: str, runtime: Runtime
 ) -> None:
-    with psycopg.connect(database_url.replace("+psycopg", "")) as old:
+    with psycopg.connect(database_url) as old:
         old.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         old.execute("SELECT 1 FROM pg_class")
         hand_in(app, row("order-1"))

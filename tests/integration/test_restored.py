@@ -45,7 +45,7 @@ def copied(endpoints: Endpoints, database_url: str) -> Iterator[Callable[[], str
     made: list[str] = []
 
     def admin(statement: str) -> None:
-        with psycopg.connect(endpoints.admin_url.replace("+psycopg", ""), autocommit=True) as connection:
+        with psycopg.connect(endpoints.admin_url, autocommit=True) as connection:
             connection.execute(statement.encode())
 
     def copy() -> str:

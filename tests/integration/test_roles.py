@@ -50,7 +50,7 @@ def role(databases: Databases, options: str = "") -> Iterator[str]:
 
 
 def as_role(url: str, name: str) -> str:
-    return f"postgresql+psycopg://{name}:{name}@{url.rpartition('@')[2]}"
+    return f"postgresql://{name}:{name}@{url.rpartition('@')[2]}"
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def named(engine: Engine, databases: Databases, database_url: str) -> Iterator[A
 
 def disown(databases: Databases, url: str, name: str) -> None:
     """Take from a role what it was granted in one database, so that it can be dropped."""
-    admin = databases.endpoints.admin_url.replace("+psycopg", "").rpartition("/")[0]
+    admin = databases.endpoints.admin_url.rpartition("/")[0]
     with psycopg.connect(f"{admin}/{url.rpartition('/')[2]}", autocommit=True) as connection:
         connection.execute(f"DROP OWNED BY {name}".encode())
 
@@ -290,7 +290,7 @@ def test_the_command_grants_and_refuses_what_is_no_kind(
 
 
 def _superuser(url: str) -> Any:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         return connection.execute("SELECT current_user, usesuper FROM pg_user WHERE usename = current_user").fetchone()
 
 

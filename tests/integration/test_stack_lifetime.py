@@ -81,7 +81,7 @@ def ready(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 def execute(home: Home, statement: str) -> list[Any]:
     with database_alone(home) as endpoints:
-        url = endpoints.owner_url.replace("+psycopg", "")
+        url = endpoints.owner_url
         with psycopg.connect(url, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
@@ -97,7 +97,7 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_finds_the_d
     assert len(owner.children) == 4
     execute(home, "CREATE TABLE kept AS SELECT 7 AS n")
     with database_alone(home) as endpoints:
-        url = endpoints.owner_url.replace("+psycopg", "")
+        url = endpoints.owner_url
     # A client stays connected, as a worker would.
     with psycopg.connect(url, autocommit=True):
         supervisor.kill()

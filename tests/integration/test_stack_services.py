@@ -32,7 +32,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def sql(endpoints: Endpoints, statement: str) -> list[Any]:
-    url = endpoints.owner_url.replace("+psycopg", "")
+    url = endpoints.owner_url
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
@@ -76,7 +76,7 @@ def test_no_repr_shows_a_secret(stack: Stack) -> None:
     )
     shown = f"{stack!r} {stack.endpoints!r} {config!r} {stack.home!r}"
     assert not [secret for secret in secrets if secret in shown]
-    assert "postgresql+psycopg://genqueue_app:***@127.0.0.1:" in shown
+    assert "postgresql://genqueue_app:***@127.0.0.1:" in shown
 
 
 def test_no_command_line_shows_a_secret(stack: Stack) -> None:
@@ -99,11 +99,7 @@ def test_what_holds_secrets_or_data_is_readable_by_the_owner_alone(stack: Stack)
 
 
 def test_every_service_listens_on_loopback_or_on_a_socket_in_the_home_only(stack: Stack) -> None:
-    ports = {
-        port
-        for url in stack.endpoints.environment().values()
-        if "//" in url and (port := urlsplit(url.replace("+psycopg", "")).port)
-    }
+    ports = {port for url in stack.endpoints.environment().values() if "//" in url and (port := urlsplit(url).port)}
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line]
     addresses = {
         address for address, _, port in (entry.partition(":") for entry in listening) if int(port, 16) in ports
@@ -153,7 +149,7 @@ def test_redis_keeps_its_data_and_its_socket_through_a_kill(stack: Stack) -> Non
 
 def test_postgres_keeps_what_was_committed_through_a_kill_with_clients_connected(stack: Stack) -> None:
     sql(stack.endpoints, "CREATE TABLE kept AS SELECT 7 AS n")
-    with psycopg.connect(stack.endpoints.owner_url.replace("+psycopg", ""), autocommit=True) as client:
+    with psycopg.connect(stack.endpoints.owner_url, autocommit=True) as client:
         client.execute("SELECT 1")
         stack.kill("postgres")
         stack.restart("postgres")

@@ -22,7 +22,7 @@ def trials(tmp_path: Path) -> dict[str, str]:
 
 
 def purpose(url: str) -> list[str]:
-    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+    with psycopg.connect(url) as connection:
         return [kind for (kind,) in connection.execute("SELECT kind FROM genqueue.purpose")]
 
 

@@ -54,7 +54,7 @@ WHERE b.id = s.batch_id AND b.name = 'spring'
 def old(databases: Databases) -> Iterator[Engine]:
     """The database as the old code left it."""
     with databases.fresh(migrated=False) as url:
-        with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(DUMP.read_text().encode())
         engine = open_engine(SecretStr(url), application="tests", pool_size=3)
         yield engine

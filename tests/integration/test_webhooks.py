@@ -39,12 +39,18 @@ def shop() -> Iterator[Receiver]:
 
 
 def send(
-    runtime: Runtime, until: Callable[[], bool], *, schedule: tuple[float, ...] = QUICK, seconds: float = 20
+    runtime: Runtime,
+    until: Callable[[], bool],
+    *,
+    schedule: tuple[float, ...] = QUICK,
+    seconds: float = 20,
+    key: SecretStr = KEY,
+    before: SecretStr | None = None,
 ) -> None:
     """Send what is due until `until()`; raises TimeoutError after `seconds`."""
 
     async def work() -> None:
-        sender = WebhookSender(runtime, KEY, schedule)
+        sender = WebhookSender(runtime, key, schedule, before)
         try:
             with anyio.fail_after(seconds):
                 async with anyio.create_task_group() as group:
@@ -344,6 +350,19 @@ def test_after_a_rotation_the_old_and_the_new_secret_verify(
     new = client.rotate_webhook(str(made.id)[:13])
     cancelled(client)
     send(runtime, over(engine))
+    for secret in (made.secret, new):
+        assert shop.got[0].verified(secret.get_secret_value())["type"] == "job.cancelled"
+
+
+def test_a_new_master_key_signs_beside_the_one_before_until_receivers_know_it(
+    settings: Settings, client: Client, engine: Engine, runtime: Runtime, shop: Receiver
+) -> None:
+    new_key = SecretStr("n" * 40)
+    made = add(client, shop, "job.cancelled")
+    with Client(settings=settings.model_copy(update={"webhook_key": new_key})) as renewed:
+        new = renewed.rotate_webhook(str(made.id))
+    cancelled(client)
+    send(runtime, over(engine), key=new_key, before=KEY)
     for secret in (made.secret, new):
         assert shop.got[0].verified(secret.get_secret_value())["type"] == "job.cancelled"
 

@@ -63,7 +63,7 @@ def _as_somebody(directory: Path) -> list[str]:
 
 def answers(url: str) -> bool:
     try:
-        psycopg.connect(url.replace("+psycopg", ""), connect_timeout=2).close()
+        psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError:
         return False
     return True
@@ -87,7 +87,7 @@ def test_producers_work_while_an_application_shares_their_pool(
     settings = settings_for(database_url, endpoints, simulated.url)
     through = settings.model_copy(update={"database_url": SecretStr(pooled)})
     now = "SELECT current_setting('search_path'), current_setting('statement_timeout')"
-    theirs = psycopg.connect(pooled.replace("+psycopg", ""), autocommit=True, prepare_threshold=None)
+    theirs = psycopg.connect(pooled, autocommit=True, prepare_threshold=None)
     before = theirs.execute(now).fetchone()
     with runtime_for(settings, endpoints) as runtime, Client(settings=through) as client, theirs:
         for number in range(8):  # a driver prepares what it has run five times

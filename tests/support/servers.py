@@ -136,11 +136,11 @@ class Databases:
     def _connect(self, name: str) -> "psycopg.Connection[Any]":
         """Return a superuser's connection: only one may put triggers out of force."""
         url = self.endpoints.admin_url.rpartition("/")[0] + f"/{name}"
-        return psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
+        return psycopg.connect(url, autocommit=True)
 
     def _admin(self, statement: LiteralString, *names: str) -> None:
         if not self._admins:
-            plain = self.endpoints.admin_url.replace("+psycopg", "")
+            plain = self.endpoints.admin_url
             self._admins.append(psycopg.connect(plain, autocommit=True))
         self._admins[0].execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 

@@ -56,6 +56,12 @@ def test_kept_columns_are_metadata_as_they_stand_and_empty_cells_are_absent() ->
     assert [row[1] for row in found] == [{"prompt": "a cat"}, {"prompt": "a dog"}]
 
 
+def test_a_fault_in_a_column_that_may_be_somebodys_own_names_the_option_that_keeps_it() -> None:
+    ((_, field, message),) = _faults("prompt,size\na shirt,XL\n", RowRules(keep_columns=True))
+    assert field == "size"
+    assert message.endswith("if this column means something else here: --keep size")
+
+
 def test_a_column_named_as_ours_is_kept_if_it_is_named() -> None:
     assert _jobs("prompt,size\na mug,XL\n", RowRules(keep=["size"])) == [
         ("row-000002", {"prompt": "a mug"}, {"size": "XL"})

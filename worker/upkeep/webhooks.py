@@ -45,7 +45,7 @@ async def tell(runtime: Runtime) -> None:
     """Send webhooks until cancelled. Without a master key nothing is sent, and what is due waits."""
     if not runtime.settings.webhook_key.get_secret_value():
         return
-    sender = WebhookSender(runtime, runtime.settings.webhook_key)
+    sender = WebhookSender(runtime, runtime.settings.webhook_key, before=runtime.settings.webhook_key_before)
     try:
         await sender.run()
     finally:
@@ -55,11 +55,12 @@ async def tell(runtime: Runtime) -> None:
 
 @dataclass(slots=True)
 class WebhookSender:
-    """Claims due deliveries and posts them. `schedule` is that of the tries, in seconds."""
+    """Claims due deliveries and posts them. `schedule` is that of the tries, in seconds; the key `before` signs too."""
 
     runtime: Runtime
     key: SecretStr
     schedule: tuple[float, ...] = SCHEDULE
+    before: SecretStr | None = None
     _busy: Counter[UUID] = field(default_factory=Counter)
     _session: aiohttp.ClientSession | None = None
     _pruned_at: float = float("-inf")
@@ -160,9 +161,13 @@ class WebhookSender:
     def _headers(self, one: Claimed, body: bytes) -> dict[str, str]:
         now = datetime.now(UTC)
         at = int(now.timestamp())
-        secrets = secrets_in_force(
-            self.key, one.endpoint_id, one.secret_version, rotated_at=one.rotated_at, now=one.now
-        )
+        version, rotated_at = one.secret_version, one.rotated_at
+        secrets = [
+            secret
+            for key in (self.key, self.before)
+            if key and key.get_secret_value()
+            for secret in secrets_in_force(key, one.endpoint_id, version, rotated_at=rotated_at, now=one.now)
+        ]
         return {
             "content-type": "application/json",
             "user-agent": USER_AGENT,

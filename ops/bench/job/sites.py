@@ -35,7 +35,7 @@ class Site:
     @property
     def admin_url(self) -> str:
         """The superuser's URL, which psycopg reads."""
-        return self.stack.endpoints.admin_url.replace("+psycopg", "")
+        return self.stack.endpoints.admin_url
 
     @property
     def broker_url(self) -> str:
@@ -88,7 +88,7 @@ def open_site() -> Iterator[Site]:
 
 
 def _count_statements(stack: Stack) -> None:
-    url = stack.endpoints.admin_url.replace("+psycopg", "")
+    url = stack.endpoints.admin_url
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
     stack.restart("postgres")
