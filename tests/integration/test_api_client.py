@@ -27,7 +27,8 @@ from genqueue_client import (
     verify_webhook,
 )
 from genqueue_client import Client as ApiClient
-from genqueue_client.calls import pause, reference, retry_after
+from genqueue_client.calls import reference
+from genqueue_client.tries import pause, retry_after
 from PIL import Image
 from pydantic import SecretStr
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from genqueue_client import calls
-from genqueue_client.calls import Call, Reference, Rows, Upload
+from genqueue_client.calls import Call, Progress, Reference, Rows
 from genqueue_client.documents import Added, BatchFacts, BatchLine, JobFacts, JobLine, added, batch_line, job_line, page
-from genqueue_client.errors import NotEndedError, UnreachableError
+from genqueue_client.tries import Patience, Tries
 
 
 class AsyncJob(JobFacts):
@@ -31,12 +30,9 @@ class AsyncJob(JobFacts):
 
     async def wait(self, timeout: float = 600.0) -> AsyncJob:  # noqa: ASYNC109 - named as in Client
         """Wait until it has ended or is held, at most `timeout` seconds; raises `NotEndedError`."""
-        end = time.monotonic() + timeout
+        patience = Patience(timeout)
         while not (self.ended or self.held):
-            left = end - time.monotonic()
-            if left <= 0:
-                raise NotEndedError(f"{self!r} has not ended within {timeout:g} s")
-            self.document = await self._client.document(calls.job(self.id, min(left, calls.LONGEST_WAIT)))
+            self.document = await self._client.document(calls.job(self.id, patience.left(self)))
         return self
 
     async def cancel(self) -> AsyncJob:
@@ -59,12 +55,9 @@ class AsyncBatch(BatchFacts):
 
     async def wait(self, timeout: float = 86_400.0) -> AsyncBatch:  # noqa: ASYNC109 - named as in Client
         """Wait until every job has ended or is held, at most `timeout` seconds; raises `NotEndedError`."""
-        end = time.monotonic() + timeout
+        patience = Patience(timeout)
         while not self.settled:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise NotEndedError(f"{self!r} has not settled within {timeout:g} s")
-            self.document = await self._client.document(calls.batch(self.name, min(left, calls.LONGEST_WAIT)))
+            self.document = await self._client.document(calls.batch(self.name, patience.left(self)))
         return self
 
     async def cancel(self) -> AsyncBatch:
@@ -161,30 +154,28 @@ class AsyncClient:
 
         A stream that breaks off is resumed; no row comes twice.
         """
-        found, tries = calls.Results(), 0
+        found, tries = calls.Results(), Tries(self._tries)
         while True:
             call = calls.results(batch, found.after, links=links)
+            seconds: float | None
             try:
                 async with self._http.stream(call.method, call.path, params=call.params) as response:
                     if not response.is_success:
                         await response.aread()
-                    if response.is_success or calls.pause(tries + 1, response) is None or tries + 1 >= self._tries:
+                    seconds = tries.answered(response)
+                    if seconds is None:
                         calls.check(response)
                         async for line in response.aiter_lines():
                             for row in found.take(line):
                                 yield row
-                            tries = 0
+                            tries.begin_anew()
                         for row in found.rest():
                             yield row
                         return
             except httpx.TransportError as error:
                 found.broke()
-                if tries + 1 >= self._tries:
-                    raise UnreachableError(
-                        f"the results broke off {tries + 1} times: {type(error).__name__}"
-                    ) from error
-            tries += 1
-            await asyncio.sleep(calls.pause(tries, None) or 0)
+                seconds = tries.lost(error)
+            await asyncio.sleep(seconds)
 
     async def upload(
         self,
@@ -193,14 +184,14 @@ class AsyncClient:
         *,
         provider: str | None = None,
         content_type: str | None = None,
-        progress: Callable[[int, int], object] | None = None,
+        progress: Progress | None = None,
     ) -> Added:
         """Add a prompt file (its path or bytes), or rows, to a batch: all of them, or none.
 
         `progress(sent, total)` is called with bytes as they go. Raises as `submit`.
         """
         prepared = calls.upload(batch, rows, provider=provider, content_type=content_type)
-        return added(calls.read(await self.send(prepared.call, body=lambda: _told(prepared, progress))))
+        return added(calls.read(await self.send(prepared.call, body=lambda: _awaited(prepared.pieces(progress)))))
 
     async def document(self, call: Call) -> dict[str, Any]:
         """Send a request and return its answer's document; raises `ApiError` and `UnreachableError`."""
@@ -210,8 +201,9 @@ class AsyncClient:
         self, call: Call, *, follow: bool = False, body: Callable[[], AsyncIterator[bytes]] | None = None
     ) -> httpx.Response:
         """Send a request until an answer is final or the tries are used up; raises `UnreachableError`."""
-        for tries in range(1, self._tries + 1):
-            response, lost = None, None
+        tries = Tries(self._tries)
+        while True:
+            seconds: float | None
             try:
                 response = await self._http.request(
                     call.method,
@@ -223,14 +215,12 @@ class AsyncClient:
                     follow_redirects=follow,
                     timeout=self._timeout + call.wait,
                 )
+                seconds = tries.answered(response)
+                if seconds is None:
+                    return response
             except httpx.TransportError as error:
-                lost = error
-            seconds = calls.pause(tries, response)
-            if response is not None and (seconds is None or tries == self._tries):
-                return response
-            if tries < self._tries:
-                await asyncio.sleep(seconds or 0)
-        raise UnreachableError(f"no answer after {self._tries} tries: {type(lost).__name__}") from lost
+                seconds = tries.lost(error)
+            await asyncio.sleep(seconds)
 
     async def _items(self, path: str, **filters: str | None) -> AsyncIterator[dict[str, Any]]:
         cursor = None
@@ -243,10 +233,6 @@ class AsyncClient:
             cursor = found.next_cursor
 
 
-async def _told(upload: Upload, progress: Callable[[int, int], object] | None) -> AsyncIterator[bytes]:
-    sent, size = 0, upload.size
-    for piece in upload.pieces():
+async def _awaited(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    for piece in pieces:
         yield piece
-        sent += len(piece)
-        if progress is not None:
-            progress(sent, size)

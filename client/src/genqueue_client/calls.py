@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import base64
-import email.utils
 import json
 import os
-import random
-import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union
@@ -18,17 +15,14 @@ from urllib.parse import quote
 import httpx
 
 from genqueue_client.errors import api_error
+from genqueue_client.tries import LONGEST_WAIT
 
 Reference = Union[str, bytes, "os.PathLike[str]"]
 """A reference image: a URL or provider's id, the bytes of an image, or a path."""
 Rows = Iterable[Mapping[str, Any]]
-LONGEST_WAIT = 55
-"""Seconds that one request lets the API wait; it allows 60."""
+Progress = Callable[[int, int], object]
+"""Told of an upload: the bytes that have gone, and all of them."""
 PIECE = 64 * 1024
-_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FIRST_SECONDS = 0.2
-_MOST_SECONDS = 20.0
-_LONGEST_RETRY_AFTER = 60.0
 _KINDS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
 _TYPES = {".csv": "text/csv", ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson", ".txt": "text/plain"}
 
@@ -117,8 +111,16 @@ class Upload:
         """Its length in bytes."""
         return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield it from the beginning."""
+    def pieces(self, progress: Progress | None = None) -> Iterator[bytes]:
+        """Yield it from the beginning; tell `progress` of each piece that has gone."""
+        sent, size = 0, self.size
+        for piece in self._read():
+            yield piece
+            sent += len(piece)
+            if progress is not None:
+                progress(sent, size)
+
+    def _read(self) -> Iterator[bytes]:
         if isinstance(self.source, bytes):
             yield from (self.source[at : at + PIECE] for at in range(0, len(self.source), PIECE))
             return
@@ -164,31 +166,6 @@ def check(response: httpx.Response) -> None:
     except ValueError:
         problem = {}
     raise api_error(response.status_code, problem if isinstance(problem, dict) else {})
-
-
-def pause(tries: int, response: httpx.Response | None) -> float | None:
-    """Return the seconds until the next try after `tries` tries, None if an answer is final.
-
-    Without an answer the connection was lost.
-    """
-    if response is not None and response.status_code not in _AGAIN:
-        return None
-    grown = min(_FIRST_SECONDS * 2.0 ** (tries - 1), _MOST_SECONDS) * random.uniform(0.5, 1.0)  # noqa: S311 - a wait
-    asked = retry_after(response.headers.get("retry-after")) if response is not None else 0.0
-    return max(grown, asked)
-
-
-def retry_after(value: str | None) -> float:
-    """Return the seconds of a Retry-After, a number or a date, at most a minute; 0 if there is none."""
-    if not value:
-        return 0.0
-    if value.strip().isdecimal():
-        return min(float(value), _LONGEST_RETRY_AFTER)
-    try:
-        seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError):
-        return 0.0
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 
 def _prefer(wait: float) -> dict[str, str]:

@@ -11,9 +11,9 @@ from typing import Any, Self
 import httpx
 
 from genqueue_client import calls
-from genqueue_client.calls import Call, Reference, Rows, Upload
+from genqueue_client.calls import Call, Progress, Reference, Rows
 from genqueue_client.documents import Added, BatchFacts, BatchLine, JobFacts, JobLine, added, batch_line, job_line, page
-from genqueue_client.errors import NotEndedError, UnreachableError
+from genqueue_client.tries import Patience, Tries
 
 
 class Job(JobFacts):
@@ -30,12 +30,9 @@ class Job(JobFacts):
 
     def wait(self, timeout: float = 600.0) -> Job:
         """Wait until it has ended or is held, at most `timeout` seconds; raises `NotEndedError`."""
-        end = time.monotonic() + timeout
+        patience = Patience(timeout)
         while not (self.ended or self.held):
-            left = end - time.monotonic()
-            if left <= 0:
-                raise NotEndedError(f"{self!r} has not ended within {timeout:g} s")
-            self.document = self._client.document(calls.job(self.id, min(left, calls.LONGEST_WAIT)))
+            self.document = self._client.document(calls.job(self.id, patience.left(self)))
         return self
 
     def cancel(self) -> Job:
@@ -58,12 +55,9 @@ class Batch(BatchFacts):
 
     def wait(self, timeout: float = 86_400.0) -> Batch:
         """Wait until every job has ended or is held, at most `timeout` seconds; raises `NotEndedError`."""
-        end = time.monotonic() + timeout
+        patience = Patience(timeout)
         while not self.settled:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise NotEndedError(f"{self!r} has not settled within {timeout:g} s")
-            self.document = self._client.document(calls.batch(self.name, min(left, calls.LONGEST_WAIT)))
+            self.document = self._client.document(calls.batch(self.name, patience.left(self)))
         return self
 
     def cancel(self) -> Batch:
@@ -158,28 +152,26 @@ class Client:
 
         A stream that breaks off is resumed; no row comes twice.
         """
-        found, tries = calls.Results(), 0
+        found, tries = calls.Results(), Tries(self._tries)
         while True:
             call = calls.results(batch, found.after, links=links)
+            seconds: float | None
             try:
                 with self._http.stream(call.method, call.path, params=call.params) as response:
                     if not response.is_success:
                         response.read()
-                    if response.is_success or calls.pause(tries + 1, response) is None or tries + 1 >= self._tries:
+                    seconds = tries.answered(response)
+                    if seconds is None:
                         calls.check(response)
                         for line in response.iter_lines():
                             yield from found.take(line)
-                            tries = 0
+                            tries.begin_anew()
                         yield from found.rest()
                         return
             except httpx.TransportError as error:
                 found.broke()
-                if tries + 1 >= self._tries:
-                    raise UnreachableError(
-                        f"the results broke off {tries + 1} times: {type(error).__name__}"
-                    ) from error
-            tries += 1
-            time.sleep(calls.pause(tries, None) or 0)
+                seconds = tries.lost(error)
+            time.sleep(seconds)
 
     def upload(
         self,
@@ -188,14 +180,14 @@ class Client:
         *,
         provider: str | None = None,
         content_type: str | None = None,
-        progress: Callable[[int, int], object] | None = None,
+        progress: Progress | None = None,
     ) -> Added:
         """Add a prompt file (its path or bytes), or rows, to a batch: all of them, or none.
 
         `progress(sent, total)` is called with bytes as they go. Raises as `submit`.
         """
         prepared = calls.upload(batch, rows, provider=provider, content_type=content_type)
-        return added(calls.read(self.send(prepared.call, body=lambda: _told(prepared, progress))))
+        return added(calls.read(self.send(prepared.call, body=lambda: prepared.pieces(progress))))
 
     def document(self, call: Call) -> dict[str, Any]:
         """Send a request and return its answer's document; raises `ApiError` and `UnreachableError`."""
@@ -205,8 +197,9 @@ class Client:
         self, call: Call, *, follow: bool = False, body: Callable[[], Iterator[bytes]] | None = None
     ) -> httpx.Response:
         """Send a request until an answer is final or the tries are used up; raises `UnreachableError`."""
-        for tries in range(1, self._tries + 1):
-            response, lost = None, None
+        tries = Tries(self._tries)
+        while True:
+            seconds: float | None
             try:
                 response = self._http.request(
                     call.method,
@@ -218,14 +211,12 @@ class Client:
                     follow_redirects=follow,
                     timeout=self._timeout + call.wait,
                 )
+                seconds = tries.answered(response)
+                if seconds is None:
+                    return response
             except httpx.TransportError as error:
-                lost = error
-            seconds = calls.pause(tries, response)
-            if response is not None and (seconds is None or tries == self._tries):
-                return response
-            if tries < self._tries:
-                time.sleep(seconds or 0)
-        raise UnreachableError(f"no answer after {self._tries} tries: {type(lost).__name__}") from lost
+                seconds = tries.lost(error)
+            time.sleep(seconds)
 
     def _items(self, path: str, **filters: str | None) -> Iterator[dict[str, Any]]:
         cursor = None
@@ -235,12 +226,3 @@ class Client:
             if found.next_cursor is None:
                 return
             cursor = found.next_cursor
-
-
-def _told(upload: Upload, progress: Callable[[int, int], object] | None) -> Iterator[bytes]:
-    sent, size = 0, upload.size
-    for piece in upload.pieces():
-        yield piece
-        sent += len(piece)
-        if progress is not None:
-            progress(sent, size)
