@@ -5,33 +5,41 @@ from typing import Annotated, Any
 
 import typer
 
-from producer.cli.own_files import CustomId, Encoding, Keep, KeepColumns, Model, Prompt, Sample, batch_name, rules_of
+from producer.cli.own_files import (
+    BatchName,
+    CustomId,
+    Encoding,
+    FileFormat,
+    Keep,
+    KeepColumns,
+    MaxCost,
+    Model,
+    Prompt,
+    PromptFile,
+    Provider,
+    Sample,
+    batch_name,
+    rules_of,
+)
 from producer.cli.session import client, errors
 from producer.cli.terminal import Terminal
 from producer.cli.watch import follow
 from producer.client import Client
-from producer.prompts import Format
 from shared.db.jobs.enqueue import Enqueued
 from shared.policies import OnUnknown
 
 
 def enqueue(
     context: typer.Context,
-    file: Annotated[
-        str, typer.Argument(help="CSV or XLSX with a header, JSON, JSON Lines, or .txt; -: standard input")
-    ],
-    provider: Annotated[str | None, typer.Option(help="provider of rows that name none")] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="batch name; default: the file's name without its extension")
-    ] = None,
+    file: PromptFile,
+    provider: Provider = None,
+    batch: BatchName = None,
     on_unknown: Annotated[
         OnUnknown | None,
         typer.Option(help="policy for a lost call that is proved unbought; default: hold"),
     ] = None,
-    max_cost: Annotated[
-        list[str] | None, typer.Option(help="the most the batch may spend: PROVIDER=AMOUNT, or an amount")
-    ] = None,
-    file_format: Annotated[Format, typer.Option("--format", help="how to read the file")] = "auto",
+    max_cost: MaxCost = None,
+    file_format: FileFormat = "auto",
     prompt: Prompt = None,
     custom_id: CustomId = None,
     keep_columns: KeepColumns = False,

@@ -1,4 +1,4 @@
-"""The options that take people's own files as they are: their columns, and prompts composed of them."""
+"""The file that a command is given, its batch, and the options that take people's own columns as they are."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,15 @@ from typing import Annotated
 import typer
 
 from producer.cli.session import ExitCode, fail
-from producer.prompts import RowRules, Template, TemplateError
+from producer.prompts import Format, RowRules, Template, TemplateError
 
+PromptFile = Annotated[
+    str, typer.Argument(help="CSV or XLSX with a header, JSON, JSON Lines, or .txt; -: standard input")
+]
+Provider = Annotated[str | None, typer.Option(help="provider of rows that name none")]
+BatchName = Annotated[str | None, typer.Option(help="batch name; default: the file's name without its extension")]
+MaxCost = Annotated[list[str] | None, typer.Option(help="the most the batch may spend: PROVIDER=AMOUNT, or an amount")]
+FileFormat = Annotated[Format, typer.Option("--format", help="how to read the file")]
 KeepColumns = Annotated[
     bool, typer.Option("--keep-columns", help="carry columns of your own along, into results; providers never see them")
 ]

@@ -8,7 +8,22 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from producer.cli.own_files import CustomId, Encoding, Keep, KeepColumns, Model, Prompt, Sample, batch_name, rules_of
+from producer.cli.own_files import (
+    BatchName,
+    CustomId,
+    Encoding,
+    FileFormat,
+    Keep,
+    KeepColumns,
+    MaxCost,
+    Model,
+    Prompt,
+    PromptFile,
+    Provider,
+    Sample,
+    batch_name,
+    rules_of,
+)
 from producer.cli.session import ExitCode, client, fail
 from producer.cli.tables import cell, show_cells
 from producer.cli.terminal import Terminal, styled, visible
@@ -16,7 +31,6 @@ from producer.plan import AccountPlan, BatchPlan
 from producer.plan.document import plan_document
 from producer.plan.shares import Total
 from producer.plan.times import duration
-from producer.prompts import Format
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.purpose import Purpose
 
@@ -29,17 +43,11 @@ _ALWAYS = ("account", "new", "images")
 
 def plan(
     context: typer.Context,
-    file: Annotated[
-        str, typer.Argument(help="CSV or XLSX with a header, JSON, JSON Lines, or .txt; -: standard input")
-    ],
-    provider: Annotated[str | None, typer.Option(help="provider of rows that name none")] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="batch name; default: the file's name without its extension")
-    ] = None,
-    file_format: Annotated[Format, typer.Option("--format", help="how to read the file")] = "auto",
-    max_cost: Annotated[
-        list[str] | None, typer.Option(help="the most the batch may spend: PROVIDER=AMOUNT, or an amount")
-    ] = None,
+    file: PromptFile,
+    provider: Provider = None,
+    batch: BatchName = None,
+    file_format: FileFormat = "auto",
+    max_cost: MaxCost = None,
     prompt: Prompt = None,
     custom_id: CustomId = None,
     keep_columns: KeepColumns = False,
