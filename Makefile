@@ -32,8 +32,9 @@ demo: install ## a sample batch over simulated providers, from prompts to pictur
 # Tests wait for servers as often as they compute: one process more than cores keeps the cores busy.
 PROCESSES ?= $(shell n=$$(nproc); echo $$((n < 7 ? n + 1 : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
-# A file of these starts worker processes of its own, on servers that its test process keeps for all its files.
-BY_FILE := --dist loadfile
+# A file of these starts worker processes of its own, on servers that its test process keeps for all its files. They begin in
+# the order of tests/conftest.py, the longest first, and not by their numbers of tests.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 
 test: install ## every test, PROCESSES at a time; starts the real servers it needs
 	@$(MAKE) --no-print-directory --keep-going tests-in-process tests-of-processes

@@ -37,6 +37,27 @@ def _no_settings_from_outside() -> None:
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
+LONGEST_FIRST = (
+    "e2e/test_trial.py",
+    "chaos/test_chaos.py",
+    "chaos/test_restored.py",
+    "e2e/test_flower.py",
+    "e2e/test_workers_lost.py",
+    "e2e/test_neighbours.py",
+    "e2e/test_rolling_upgrade.py",
+    "e2e/test_redis_failover.py",
+    "chaos/test_crash_points.py",
+    "chaos/test_stops.py",
+    "e2e/test_redis_lost.py",
+)
+"""Files that run for minutes begin first: begun last, one of them runs alone while the other processes are done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: at for at, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get("/".join(item.path.parts[-2:]), len(place)))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", type=Path, help="directory of the PostgreSQL programs to test with, not the wheel's")
     parser.addoption("--screenshots", type=Path, help="directory for screenshots of every page, in the browser's tests")

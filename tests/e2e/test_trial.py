@@ -15,6 +15,7 @@ import pytest
 
 from shared import catalog
 from tests.e2e.spawning import COMMAND, IMPORTS, hurry
+from tests.support.command import Ran, genqueue
 from tests.support.waiting import until
 
 ROWS = "".join(
@@ -75,6 +76,10 @@ class Directory:
             timeout=120,
             check=False,
         )
+
+    def refused(self, *arguments: str, **variables: str) -> Ran:
+        """Run a command that ends before it starts anything: this process does it in a tenth of the time."""
+        return genqueue(*arguments, env={**self.environment, **variables}, cwd=self.path)
 
     def up(self, *options: str) -> list[str]:
         """Start `genqueue up` and return what it says until it is ready."""
@@ -170,9 +175,9 @@ def test_by_the_printed_variables_a_program_joins_the_trial_and_no_real_worker_d
 def test_a_trial_with_a_server_of_others_does_not_start(
     directory: Directory, command: tuple[str, ...], variable: str
 ) -> None:
-    refused = directory.run(*command, **{variable: "redis://elsewhere"})
-    assert refused.returncode == 1
-    assert variable in refused.stderr
+    refused = directory.refused(*command, **{variable: "redis://elsewhere"})
+    assert refused.code == 1
+    assert variable in refused.err
 
 
 def test_beside_the_trial_the_real_stack_runs_and_a_command_must_say_which_it_means(
@@ -188,12 +193,13 @@ def test_beside_the_trial_the_real_stack_runs_and_a_command_must_say_which_it_me
     assert "--trial" in refused.stderr
     assert "--real" in refused.stderr
     which: Callable[[str], str] = lambda side: directory.run("batches", side).stdout  # noqa: E731 - two words
-    assert ("paid" in which("--real"), "paid" in which("--trial")) == (True, False)
-    assert ("rows" in which("--real"), "rows" in which("--trial")) == (False, True)
+    real_ones, trials = which("--real"), which("--trial")
+    assert ("paid" in real_ones, "paid" in trials) == (True, False)
+    assert ("rows" in real_ones, "rows" in trials) == (False, True)
     assert directory.run("--real", "batches").stdout == which("--real")
 
 
 def test_a_real_stack_does_not_start_in_a_trials_home(directory: Directory) -> None:
-    refused = directory.run("up", GENQUEUE_HOME=str(directory.path / ".genqueue" / "trial"))
-    assert refused.returncode == 1
-    assert "trial's home" in refused.stderr
+    refused = directory.refused("up", GENQUEUE_HOME=str(directory.path / ".genqueue" / "trial"))
+    assert refused.code == 1
+    assert "trial's home" in refused.err
