@@ -21,9 +21,9 @@ from anyio.abc import TaskGroup
 from pydantic import SecretStr
 
 from shared.backoff import delay
-from shared.db.accounts import Probing
 from shared.db.engine import Connection, Engine, open_engine, transaction
 from shared.db.group_commit import JointWrite, commit_all
+from shared.db.pauses import Probing
 from shared.db.payments.intents import PaymentTerms, Request, Sender
 from shared.db.payments.offers import Book
 from shared.db.purpose import Purpose

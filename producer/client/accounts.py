@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from producer.client.connection import Connected
-from shared.db import accounts, audit, purpose, restoration, schema, workers
+from shared.db import accounts, audit, pauses, purpose, restoration, schema, workers
 from shared.db.jobs.bulk import Which
 from shared.db.lost_calls import unowned
 from shared.db.purpose import Purpose
@@ -37,7 +37,7 @@ class AccountsAndWorkers(Connected):
     def pause(self, account: str, reason: str) -> bool:
         """Stop new paid calls of `account`; False if it was already paused."""
         with self._connection() as connection:
-            paused = accounts.pause(connection, account, code=accounts.BY_HAND, reason=reason, action_url=None)
+            paused = pauses.pause(connection, account, code=pauses.BY_HAND, reason=reason, action_url=None)
             audit.note(connection, self._entry("pause", Which(account=account)), changed=int(paused))
             return paused
 
@@ -49,7 +49,7 @@ class AccountsAndWorkers(Connected):
         with self._connection() as connection:
             if (found := restoration.current(connection)) is not None:
                 raise AfterRestoreError(found)
-            resumed = accounts.resume(connection, account)
+            resumed = pauses.resume(connection, account)
             audit.note(connection, self._entry("resume", Which(account=account)), changed=int(resumed))
             return resumed
 

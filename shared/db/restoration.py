@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db import accounts
+from shared.db import pauses
 
 CODE: Final = "database_restored"
 COMMAND: Final = "genqueue resume --after-restore"
@@ -128,7 +128,7 @@ def end(connection: Connection) -> int:
     """End the restoration: the accounts that it paused take jobs again. Returns their number."""
     connection.execute(_END)
     names: Any = connection.execute(_PAUSED, {"code": CODE}).scalars()
-    return sum(accounts.resume(connection, name) for name in list(names))
+    return sum(pauses.resume(connection, name) for name in list(names))
 
 
 def _find(connection: Connection, mark: Mark) -> None:
@@ -141,4 +141,4 @@ def _find(connection: Connection, mark: Mark) -> None:
 def _pause(connection: Connection, found: Restoration) -> None:
     names: Any = connection.execute(_NAMES, {"code": CODE}).scalars()
     for name in list(names):
-        accounts.pause(connection, name, code=CODE, reason=found.words, action_url=None)
+        pauses.pause(connection, name, code=CODE, reason=found.words, action_url=None)

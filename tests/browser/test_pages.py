@@ -13,7 +13,7 @@ from PIL import Image
 
 from ops.dashboard.sessions import Right
 from producer import Client
-from shared.db import accounts
+from shared.db import pauses
 from shared.db.engine import Engine, transaction
 from shared.db.lost_calls import candidates
 from shared.db.lost_calls.candidates import Candidate
@@ -41,7 +41,7 @@ def busy(engine: Engine, client: Client, runtime: Runtime) -> dict[str, str]:
     (job, *_) = held.held(engine, 2, account="getimg", batch="lost")
     _compare(engine, runtime, job)
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="account_out_of_credit", reason="no credit", action_url=None)
+        pauses.pause(connection, "bloom", code="account_out_of_credit", reason="no credit", action_url=None)
     (failed,) = client.jobs("spring/<i>1</i>", state="failed", limit=1)
     batch = "/batch?name=spring%2F%3Ci%3E1%3C%2Fi%3E"
     return {

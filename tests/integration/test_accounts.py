@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from shared.db import accounts
+from shared.db import accounts, pauses
 from shared.db.engine import Engine, transaction
 from tests.support import rows
 
@@ -14,7 +14,7 @@ def listed(engine: Engine) -> dict[str, object]:
 
 def pause(engine: Engine, code: str) -> bool:
     with transaction(engine) as connection:
-        return accounts.pause(connection, "bloom", code=code, reason="because", action_url="https://pay.example")
+        return pauses.pause(connection, "bloom", code=code, reason="because", action_url="https://pay.example")
 
 
 def test_a_producer_does_not_overwrite_what_a_worker_registered(engine: Engine) -> None:
@@ -37,8 +37,8 @@ def test_a_pause_keeps_its_first_reason_until_a_resume(engine: Engine) -> None:
     assert not pause(engine, "account_unauthorized")
     assert listed(engine)["paused_code"] == "account_out_of_credit"
     with transaction(engine) as connection:
-        assert accounts.resume(connection, "bloom")
-        assert not accounts.resume(connection, "nobody")
+        assert pauses.resume(connection, "bloom")
+        assert not pauses.resume(connection, "nobody")
     assert listed(engine)["paused_at"] is None
     assert listed(engine)["action_url"] is None
 

@@ -13,7 +13,7 @@ from ops.dashboard.judging import judge
 from ops.dashboard.proxies import ProxyError, TrustedProxies
 from ops.dashboard.sessions import EVERYTHING, JUDGED_SECONDS, Right, Sessions
 from producer import Client
-from shared.db import accounts
+from shared.db import pauses
 from shared.db.engine import Engine, transaction
 from shared.db.tokens import TokenTerms
 from shared.settings import Settings, load
@@ -126,7 +126,7 @@ def test_an_act_needs_its_right_and_a_form_that_makes_sense(
 def test_a_paused_account_is_resumed_and_a_cap_is_raised(engine: Engine, client: Client, opened: Opened) -> None:
     rows.add(engine, [rows.new_job("a", account="getimg")], caps={"getimg": Decimal(1)})
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="account_out_of_credit", reason="no credit", action_url=None)
+        pauses.pause(connection, "bloom", code="account_out_of_credit", reason="no credit", action_url=None)
     with opened() as browser:
         assert "no credit" in browser.get("/").text
         assert browser.act(what="resume", account="bloom").status_code == 303

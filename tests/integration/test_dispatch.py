@@ -12,7 +12,7 @@ from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from shared.account_settings import RateWindow
-from shared.db import accounts
+from shared.db import accounts, pauses
 from shared.db.engine import Engine, transaction
 from shared.lifecycle import ImageState, Stage
 from shared.settings import Settings
@@ -112,12 +112,12 @@ def test_a_paused_account_starts_nothing_and_a_waiting_one_neither(
     tick_first = dispatcher(runtime, [])
     assert tick_first is not None
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="x", reason="y", action_url=None)
+        pauses.pause(connection, "bloom", code="x", reason="y", action_url=None)
         accounts.slow_down(connection, "getimg", 60)
     assert tick(runtime) == []
     with transaction(engine) as connection:
-        accounts.resume(connection, "bloom")
-        accounts.resume(connection, "getimg")
+        pauses.resume(connection, "bloom")
+        pauses.resume(connection, "getimg")
     assert {parcel.account for parcel in tick(runtime)} == {"bloom", "getimg"}
 
 

@@ -11,7 +11,7 @@ import pytest
 from ops.cli.checks import Finding, side_by_side
 from ops.cli.doctor import _printed
 from ops.stack import Endpoints
-from shared.db import accounts, workers
+from shared.db import pauses, workers
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Move
 from shared.db.payments.submissions import Answer
@@ -104,7 +104,7 @@ def test_a_pause_is_broken_and_stands_before_what_is_well_with_the_command_that_
 ) -> None:
     serve(engine)
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="x", reason="no credit", action_url=None)
+        pauses.pause(connection, "bloom", code="x", reason="no credit", action_url=None)
     ran = run("doctor")
     lines = ran.out.splitlines()
     assert ran.code == 1

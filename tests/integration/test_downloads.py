@@ -9,9 +9,9 @@ import pytest
 
 from ops.simulator import GetimgSettings, Simulator, SimulatorConfig
 from producer import Client
-from shared.db import accounts
-from shared.db.accounts import Probing
+from shared.db import pauses
 from shared.db.engine import Engine, transaction
+from shared.db.pauses import Probing
 from shared.lifecycle import Stage
 from tests.support import rows
 from tests.support.drain import drain, run_stage, runtime_for, settings_for
@@ -247,7 +247,7 @@ def stop_buying(engine: Engine) -> None:
     with transaction(engine) as connection:
         for number in range(5):
             job = UUID(int=number)
-            accounts.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
+            pauses.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
 
 
 def test_while_downloads_wait_no_probe_buys_and_without_any_one_does(
@@ -258,19 +258,19 @@ def test_while_downloads_wait_no_probe_buys_and_without_any_one_does(
     fetch_once(runtime, engine, job)
     stop_buying(engine)
     with transaction(engine) as connection:
-        assert accounts.probe(connection, "getimg", OFTEN) is not None
-        assert accounts.waiting_work_will_tell(connection, "getimg", "results_unreachable")
+        assert pauses.probe(connection, "getimg", OFTEN) is not None
+        assert pauses.waiting_work_will_tell(connection, "getimg", "results_unreachable")
     rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '1 day'")
     assert fetch_once(runtime, engine, job).state == "failed"
     with transaction(engine) as connection:
-        assert not accounts.waiting_work_will_tell(connection, "getimg", "results_unreachable")
-        assert accounts.resume(connection, "getimg", ended="results_unreachable")
+        assert not pauses.waiting_work_will_tell(connection, "getimg", "results_unreachable")
+        assert pauses.resume(connection, "getimg", ended="results_unreachable")
     rows.add(engine, [rows.new_job(str(number), account="getimg") for number in range(5)], batch="after")
     claims = rows.claim(engine, account="getimg", count=5)
     assert len(rows.open_intents(engine, claims, account="getimg")) == 1
     # One more job that fails, and buying stops again.
     with transaction(engine) as connection:
-        accounts.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
+        pauses.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
     assert account(client, "getimg")["paused_code"] == "results_unreachable"
 
 
@@ -279,7 +279,7 @@ def test_a_resume_by_hand_forgets_the_failures(client: Client, engine: Engine, h
     stop_buying(engine)
     client.resume("getimg")
     with transaction(engine) as connection:
-        accounts.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
+        pauses.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
     assert account(client, "getimg")["paused_code"] is None
 
 

@@ -9,10 +9,10 @@ import pytest
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.db import accounts
-from shared.db.accounts import FailuresInARow
+from shared.db import pauses
 from shared.db.engine import Engine, transaction
 from shared.db.lost_calls import lost_calls
+from shared.db.pauses import FailuresInARow
 from shared.db.payments import submissions
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import Outcome
@@ -106,8 +106,8 @@ def test_only_answers_5xx_in_a_row_count_as_failing(
 ) -> None:
     rows.register(engine, rows.account_row())
     with transaction(engine) as connection:
-        counts = [accounts.count_failure(connection, "bloom", failing=failing) for failing in answers]
+        counts = [pauses.count_failure(connection, "bloom", failing=failing) for failing in answers]
     assert counts[-1] == expected
     with transaction(engine) as connection:
-        accounts.reset_failures(connection, "bloom", bought=False)
-        assert accounts.count_failure(connection, "bloom", failing=True) == FailuresInARow(1, 1)
+        pauses.reset_failures(connection, "bloom", bought=False)
+        assert pauses.count_failure(connection, "bloom", failing=True) == FailuresInARow(1, 1)

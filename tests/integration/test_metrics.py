@@ -15,7 +15,7 @@ from ops.monitoring import collector
 from ops.simulator import Simulator
 from producer import Client
 from shared.account_settings import RateWindow
-from shared.db import accounts, workers
+from shared.db import pauses, workers
 from shared.db.engine import Engine, open_engine, transaction
 from shared.lifecycle import ImageState
 from tests.support import rows
@@ -72,7 +72,7 @@ def test_due_work_is_stalled_unless_a_known_reason_holds_it_up(engine: Engine) -
         assert value(found, name, account="bloom", stage="submit") == pytest.approx(500, abs=60)
     assert value(found, "genqueue_problem", kind="no_progress", subject="bloom submit") == 1
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="account_out_of_credit", reason="x", action_url=None)
+        pauses.pause(connection, "bloom", code="account_out_of_credit", reason="x", action_url=None)
     assert value(found, "genqueue_stalled_seconds", account="bloom", stage="submit") == 0
     assert value(found, "genqueue_account_paused", account="bloom", code="account_out_of_credit") == 1
     assert value(found, "genqueue_problem", kind="account_paused", subject="bloom") == 1

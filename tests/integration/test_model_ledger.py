@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import text
 
 from shared.account_settings import RateWindow
-from shared.db import accounts
+from shared.db import pauses
 from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.resolve import resolve
@@ -94,9 +94,9 @@ class Ledger(RuleBasedStateMachine):
     def pause_or_resume(self, name: str, *, pause: bool) -> None:
         with transaction(self.engine) as connection:
             if pause:
-                accounts.pause(connection, name, code="account_out_of_credit", reason="empty", action_url=None)
+                pauses.pause(connection, name, code="account_out_of_credit", reason="empty", action_url=None)
             else:
-                accounts.resume(connection, name)
+                pauses.resume(connection, name)
                 connection.execute(
                     text("UPDATE account SET slow_start_limit = NULL")
                 )  # how many at once is another test's

@@ -16,7 +16,7 @@ from producer.plan import plan as made_plan
 from producer.prompts import PreparedFile, read_rows
 from shared import catalog
 from shared.account_settings import RateWindow
-from shared.db import accounts, workers
+from shared.db import accounts, pauses, workers
 from shared.db.accounts import AccountRow, AccountTerms
 from shared.db.engine import Engine, transaction
 from shared.db.payments import submissions
@@ -123,7 +123,7 @@ def test_a_paused_account_and_a_small_balance_are_said_before_anything_is_spent(
     assert (code, told["remarks"][0]["code"]) == (3, "balance_short")
     assert "0.5 less than the 3" in told["remarks"][0]["seen"]
     with transaction(ready) as connection:
-        accounts.pause(connection, "bloom", code="no_credit", reason="no credit", action_url="https://b.example/top-up")
+        pauses.pause(connection, "bloom", code="no_credit", reason="no credit", action_url="https://b.example/top-up")
     ran = run("plan", "spring.csv")
     assert ran.code == 3
     assert "https://b.example/top-up" in ran.out

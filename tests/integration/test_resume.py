@@ -12,10 +12,10 @@ import pytest
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.db import accounts
-from shared.db.accounts import Probing
+from shared.db import accounts, pauses
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Move
+from shared.db.pauses import Probing
 from shared.db.payments.intents import Intent
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
@@ -174,9 +174,9 @@ def test_an_address_that_is_wrong_is_never_tried_again_by_itself(working: Workin
 def test_a_pause_by_hand_is_never_ended_by_a_look(engine: Engine) -> None:
     rows.register(engine, rows.account_row())
     with transaction(engine) as connection:
-        assert accounts.pause(connection, "bloom", code="paused_by_hand", reason="no", action_url=None)
-        assert accounts.probe(connection, "bloom", OFTEN) is None
-        assert not accounts.resume(connection, "bloom", ended="account_out_of_credit")
+        assert pauses.pause(connection, "bloom", code="paused_by_hand", reason="no", action_url=None)
+        assert pauses.probe(connection, "bloom", OFTEN) is None
+        assert not pauses.resume(connection, "bloom", ended="account_out_of_credit")
         locked = accounts.lock(connection, "bloom", wait=True)
         assert locked is not None
         assert locked.paused
@@ -186,22 +186,22 @@ def test_a_pause_by_hand_stays_although_the_account_was_paused_already(engine: E
     rows.register(engine, rows.account_row())
     with transaction(engine) as connection:
         pausing: dict[str, Any] = {"reason": "no", "action_url": None}
-        accounts.pause(connection, "bloom", code="account_out_of_credit", probing=OFTEN, **pausing)
-        accounts.pause(connection, "bloom", code="paused_by_hand", **pausing)
+        pauses.pause(connection, "bloom", code="account_out_of_credit", probing=OFTEN, **pausing)
+        pauses.pause(connection, "bloom", code="paused_by_hand", **pausing)
     with transaction(engine) as connection:
-        assert accounts.probe(connection, "bloom", OFTEN) is None
-        assert not accounts.resume(connection, "bloom", ended="account_out_of_credit")
+        assert pauses.probe(connection, "bloom", OFTEN) is None
+        assert not pauses.resume(connection, "bloom", ended="account_out_of_credit")
 
 
 def test_of_many_workers_one_takes_the_look_and_the_waits_between_looks_grow(engine: Engine) -> None:
     rows.register(engine, rows.account_row())
     probing = Probing(30, 3600)
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="provider_failing", reason="no", action_url=None, probing=probing)
+        pauses.pause(connection, "bloom", code="provider_failing", reason="no", action_url=None, probing=probing)
 
     def take(_number: int) -> bool:
         with transaction(engine) as connection:
-            return accounts.probe(connection, "bloom", probing) is not None
+            return pauses.probe(connection, "bloom", probing) is not None
 
     with ThreadPoolExecutor(8) as threads:
         assert not any(threads.map(take, range(8)))
@@ -217,17 +217,17 @@ def test_of_many_workers_one_takes_the_look_and_the_waits_between_looks_grow(eng
 
 def pause(engine: Engine, code: str = "account_out_of_credit") -> None:
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code=code, reason="no", action_url=None, probing=OFTEN)
+        pauses.pause(connection, "bloom", code=code, reason="no", action_url=None, probing=OFTEN)
 
 
 def resume(engine: Engine, code: str | None = "account_out_of_credit") -> None:
     with transaction(engine) as connection:
-        assert accounts.resume(connection, "bloom", ended=code)
+        assert pauses.resume(connection, "bloom", ended=code)
 
 
 def buy(engine: Engine, intent: Intent) -> None:
     with transaction(engine) as connection:
-        accounts.reset_failures(connection, "bloom", bought=True)
+        pauses.reset_failures(connection, "bloom", bought=True)
     after = Move(intent.claim, JobState.SUBMITTING, JobState.TRANSFERRING, 60)
     assert rows.settle(engine, intent, rows.accepted(), after)
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from producer import Client
 from producer.cli.status import _next
 from shared.account_settings import RateWindow
-from shared.db import accounts, troubles, workers
+from shared.db import pauses, troubles, workers
 from shared.db.engine import Engine, open_engine, transaction
 from shared.db.jobs.transitions import Move, move
 from shared.db.payments.submissions import Answer
@@ -165,7 +165,7 @@ def test_the_screen_shows_what_is_wrong_first_then_what_waits_and_why(run: Run, 
     rows.add(engine, [rows.new_job("a")])
     serve(engine, RateWindow(requests=100, seconds=60))
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="x", reason="HTTP 402: no credit", action_url="https://x.example")
+        pauses.pause(connection, "bloom", code="x", reason="HTTP 402: no credit", action_url="https://x.example")
     shown = run("status")
     assert shown.code == 0
     lines = shown.out.splitlines()

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from shared.account_settings import RateWindow
-from shared.db import accounts
+from shared.db import pauses
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Claim, Move
 from shared.db.payments import intents, submissions
@@ -79,7 +79,7 @@ def test_a_paused_account_opens_nothing_and_its_jobs_go_back_unspent(engine: Eng
     rows.add(engine, [rows.new_job("a")])
     claims = rows.claim(engine)
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="x", reason="y", action_url=None)
+        pauses.pause(connection, "bloom", code="x", reason="y", action_url=None)
     assert rows.open_intents(engine, claims) == []
     assert rows.job(engine, claims[0].job_id).claimed_by is None
     assert outcomes(engine) == []
@@ -90,7 +90,7 @@ def test_a_second_message_does_not_end_the_lease_of_the_first_when_the_account_p
     claims = rows.claim(engine)
     rows.open_intents(engine, claims)
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="x", reason="y", action_url=None)
+        pauses.pause(connection, "bloom", code="x", reason="y", action_url=None)
     assert rows.open_intents(engine, claims) == []
     job = rows.job(engine, claims[0].job_id)
     assert (job.state, job.due, job.claimed_by) == ("submitting", False, "a-worker")

@@ -8,7 +8,7 @@ import pytest
 from producer import Client
 from producer.cli.watch import _warnings
 from shared.account_settings import RateWindow
-from shared.db import accounts, rate_windows, workers
+from shared.db import accounts, pauses, rate_windows, workers
 from shared.db.engine import Engine, transaction
 from shared.db.read import waits
 from shared.lifecycle import ImageState
@@ -108,7 +108,7 @@ def test_explain_says_what_a_queued_job_waits_for_and_what_ends_it(
     serve(engine)
     with transaction(engine) as connection:
         reason = "HTTP 402: no credit"
-        accounts.pause(connection, "bloom", code="account_out_of_credit", reason=reason, action_url="https://x.example")
+        pauses.pause(connection, "bloom", code="account_out_of_credit", reason=reason, action_url="https://x.example")
     told = run("explain", "b/a").out.splitlines()
     assert "  waits: account bloom is paused: HTTP 402: no credit" in told
     assert "  you can: settle it (https://x.example), then `genqueue resume bloom`" in told

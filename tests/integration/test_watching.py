@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from ops.stack import Endpoints
-from shared.db import accounts, workers
+from shared.db import pauses, workers
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Move
 from shared.db.payments.submissions import Answer
@@ -58,7 +58,7 @@ def serve(engine: Engine, name: str) -> None:
 
 def pause(engine: Engine, reason: str = "HTTP 402: no credit") -> None:
     with transaction(engine) as connection:
-        accounts.pause(connection, "bloom", code="account_out_of_credit", reason=reason, action_url=None)
+        pauses.pause(connection, "bloom", code="account_out_of_credit", reason=reason, action_url=None)
 
 
 @pytest.fixture

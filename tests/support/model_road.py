@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import cycle
 from uuid import UUID
 
-from shared.db import accounts, workers
+from shared.db import accounts, pauses, workers
 from shared.db.engine import transaction
 from shared.db.jobs import claims, images, retry
 from shared.db.jobs.cancel import Cancelled, cancel
@@ -192,11 +192,11 @@ class Road:
 
     def pause(self) -> None:
         with transaction(self.engine) as connection:
-            accounts.pause(connection, ACCOUNT, code="account_out_of_credit", reason="empty", action_url=None)
+            pauses.pause(connection, ACCOUNT, code="account_out_of_credit", reason="empty", action_url=None)
 
     def resume(self) -> None:
         with transaction(self.engine) as connection:
-            accounts.resume(connection, ACCOUNT)
+            pauses.resume(connection, ACCOUNT)
 
 
 def upstream(state: ImageState, upstream_id: str | None = None) -> UpstreamImage:

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from shared.db import accounts
+from shared.db import pauses
 from shared.db.engine import Connection
 from worker.providers.contract import Accepted
 
@@ -39,4 +39,4 @@ def check_cost(
         return
     reason = f"the provider states that one call cost {cost.normalize():f}, {wrong}"
     _log.warning("cost_unbelievable", account=account, cost=f"{cost:f}", reserved=f"{reserved or 0:f}")
-    accounts.pause(connection, account, code="cost_unbelievable", reason=reason, action_url=None)
+    pauses.pause(connection, account, code="cost_unbelievable", reason=reason, action_url=None)

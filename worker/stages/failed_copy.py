@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from shared.db import accounts, rate_windows
+from shared.db import pauses, rate_windows
 from shared.db.engine import Connection
 from shared.db.jobs import images
 from shared.db.jobs.images import ClaimedImage, ImageChange
@@ -150,7 +150,7 @@ def _write_failure(
         record_looks(runtime, account, connection, answered=False, found=False, refusal=look)
     reason = f"{failure.error.code}: {failure.error}"
     job = failure.image.claim.job_id
-    accounts.record_failed_download(connection, account.name, job, reason=reason, probing=runtime.probing)
+    pauses.record_failed_download(connection, account.name, job, reason=reason, probing=runtime.probing)
     images.change(connection, [change])
     missing_images.blame_account(connection, runtime, account, [change])
 

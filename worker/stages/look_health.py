@@ -4,7 +4,7 @@ from typing import Final
 
 import structlog
 
-from shared.db import accounts
+from shared.db import accounts, pauses
 from shared.db.engine import Connection
 from worker.next_step import LONGEST_LOOK_WAIT
 from worker.providers.contract import Refused, RetryRule
@@ -33,12 +33,12 @@ def record_looks(
     """
     if answered:
         fresh = runtime.settings.believe_seconds / 100
-        accounts.record_look(connection, account.name, found=found, fresh_seconds=fresh)
+        pauses.record_look(connection, account.name, found=found, fresh_seconds=fresh)
     if refusal is None:
         return _MINUTE
     _log.info("poll_refused", account=account.name, code=refusal.code, status=refusal.http_status)
     if refusal.again is RetryRule.RESUME:
-        accounts.pause(
+        pauses.pause(
             connection,
             account.name,
             code=refusal.code,
@@ -54,13 +54,13 @@ def record_looks(
 
 def _silence(connection: Connection, runtime: Runtime, account: ServedAccount, refusal: Refused) -> float:
     """Return for how many seconds no look was answered; after too long, pause the account's purchases."""
-    seconds, since = accounts.record_failed_look(connection, account.name)
+    seconds, since = pauses.record_failed_look(connection, account.name)
     if seconds >= runtime.settings.looks_failing_seconds:
         reason = f"no question about purchases was answered since {since} UTC; the last: {refusal.message}"
-        accounts.pause(
+        pauses.pause(
             connection,
             account.name,
-            code=accounts.LOOKS_FAILING,
+            code=pauses.LOOKS_FAILING,
             reason=reason[:500],
             action_url=None,
             probing=runtime.probing,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from shared.db import accounts
+from shared.db import pauses
 from shared.db.engine import Connection
 from shared.db.jobs import images
 from shared.db.jobs.images import ClaimedImage, ImageChange
@@ -71,10 +71,10 @@ def blame_account(
     )
     if jobs >= _JOBS_TO_BLAME:
         reason = f"404 for everything that {jobs} jobs bought there, and no image was found meanwhile"
-        accounts.pause(
+        pauses.pause(
             connection,
             account.name,
-            code=accounts.ADDRESS_WRONG,
+            code=pauses.ADDRESS_WRONG,
             reason=reason,
             action_url=None,
             probing=runtime.probing,

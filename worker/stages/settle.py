@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from shared.db import accounts
+from shared.db import accounts, pauses
 from shared.db.engine import Connection
 from shared.db.jobs.transitions import move
 from shared.db.lost_calls import lost_calls
@@ -126,7 +126,7 @@ def _slow_account(connection: Connection, one: Answered, refused: Refused) -> No
     """Pause an account or slow it down, if a refusal of one paid call applies to all of them."""
     runtime, account, intent = one.runtime, one.account, one.intent
     if refused.again is RetryRule.RESUME:
-        accounts.pause(
+        pauses.pause(
             connection,
             account.name,
             code=refused.code,
@@ -173,17 +173,17 @@ def _reset_failures(connection: Connection, plain: Sequence[Answered]) -> None:
     """Reset the count of an account after plain answers in a row."""
     for one in plain[:1]:
         bought = any(not isinstance(each.answer, Refused) for each in plain)
-        accounts.reset_failures(connection, one.account.name, bought=bought)
+        pauses.reset_failures(connection, one.account.name, bought=bought)
 
 
 def _count_failure(connection: Connection, one: Answered, refused: Refused) -> None:
     failing = (refused.http_status or 0) >= _SERVER_ERROR
-    count = accounts.count_failure(connection, one.account.name, failing=failing)
+    count = pauses.count_failure(connection, one.account.name, failing=failing)
     settings = one.runtime.settings
     if count.failing < settings.failures_before_pause and count.doubts < settings.doubts_before_pause:
         return
     reason = f"{count.doubts} paid calls in a row brought no readable answer; the last: {refused.message}"
-    accounts.pause(
+    pauses.pause(
         connection,
         one.account.name,
         code="provider_failing",

@@ -10,10 +10,10 @@ from functools import partial
 import anyio
 import structlog
 
-from shared.db import accounts
-from shared.db.accounts import Probing
+from shared.db import accounts, pauses
 from shared.db.engine import Connection
 from shared.db.lost_calls.usage import now
+from shared.db.pauses import Probing
 from shared.db.payments import drift
 from shared.db.read import verifying
 from worker.lost_calls import usage
@@ -78,7 +78,7 @@ def _record(
         if answer.balance is not None:
             drift.record(connection, name, answer.balance, asked_seconds=boot_clock() - asked_at)
     elif answer.code == _REFUSED_KEY:
-        accounts.pause(
+        pauses.pause(
             connection,
             name,
             code=answer.code,

@@ -8,9 +8,9 @@ from typing import Final
 import anyio
 import structlog
 
-from shared.db import accounts, rate_windows
-from shared.db.accounts import Probe
+from shared.db import accounts, pauses, rate_windows
 from shared.db.engine import Connection
+from shared.db.pauses import Probe
 from shared.db.payments import drift
 from shared.db.waking import wake
 from worker.providers.contract import AccountFacts, Refused
@@ -35,7 +35,7 @@ async def probe(runtime: Runtime) -> None:
 
 async def look(runtime: Runtime, account: ServedAccount) -> None:
     """Probe one account if its probe is due and nobody else does."""
-    due = await runtime.sql(accounts.probe, name=account.name, probing=runtime.probing)
+    due = await runtime.sql(pauses.probe, name=account.name, probing=runtime.probing)
     if due is None:
         return
     granted, _wait = await runtime.sql(rate_windows.grant, account=account.name, kind="poll", wanted=1)
@@ -68,6 +68,6 @@ def _record(
         if answer.balance is not None:
             drift.record(connection, name, answer.balance, asked_seconds=boot_clock() - asked_at)
     # Waiting looks and downloads will show the end of the pause. If none waits, one paid call must find out.
-    over = over and not accounts.waiting_work_will_tell(connection, name, due.code)
-    if over and accounts.resume(connection, name, ended=due.code):
+    over = over and not pauses.waiting_work_will_tell(connection, name, due.code)
+    if over and pauses.resume(connection, name, ended=due.code):
         wake(connection)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db import accounts
+from shared.db import pauses
 from shared.db.jobs.transitions import Claim
 from shared.lifecycle import ImageState, JobState
 
@@ -236,7 +236,7 @@ class StoredImage:
 
 def store(connection: Connection, stored: Sequence[StoredImage]) -> Sequence[None]:
     """Record that images are verified in the bucket. This is evidence, so no epoch guards it."""
-    accounts.record_downloads(connection, [(one.job_id, one.index) for one in stored])
+    pauses.record_downloads(connection, [(one.job_id, one.index) for one in stored])
     columns = {item.name: [getattr(one.place, item.name) for one in stored] for item in fields(StoredObject)}
     parameters = {"job_ids": [one.job_id for one in stored], "indexes": [one.index for one in stored]}
     connection.execute(_STORE, {**parameters, **columns})
@@ -245,7 +245,7 @@ def store(connection: Connection, stored: Sequence[StoredImage]) -> Sequence[Non
 
 def keep(connection: Connection, job_id: UUID, index: int, found: StoredObject) -> None:
     """Record that an image's bytes lie unverified in the bucket. This is evidence, so no epoch guards it."""
-    accounts.record_downloads(connection, [(job_id, index)])
+    pauses.record_downloads(connection, [(job_id, index)])
     connection.execute(_KEEP, {"job_id": job_id, "index": index, **asdict(found)})
 
 
