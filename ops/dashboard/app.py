@@ -134,6 +134,7 @@ def _templates() -> Environment:
     environment.globals |= {
         "chart": charts,
         "STATES": words.STATES,
+        "SERVERS": words.SERVERS,
         "preview_name": candidates.preview_name,
         "MOST_TRIES": candidates.MOST_TRIES,
     }

@@ -69,6 +69,8 @@ def columns(columns: Sequence[Column], title: str) -> Markup:
 def _column(column: Column, x: float, room: float, highest: float) -> Markup:
     parts, y = Markup(""), float(_HEIGHT - _FOOT)
     for kind, amount in column.amounts.items():
+        if not amount:
+            continue
         height = float(amount) / highest * (_HEIGHT - _FOOT - 4)
         y -= height
         parts += Markup(

@@ -21,6 +21,7 @@ from producer.cli import explain
 from producer.cli.listings import balance_verdict
 from producer.cli.tables import plain
 from shared.db.read.batch_page import Filter
+from shared.db.read.flow import StageFlow
 from shared.db.read.pages import BatchCursor
 from shared.db.read.status import IN_LINE
 from shared.problems import problems
@@ -31,6 +32,8 @@ _DAYS_SHOWN: Final = 30
 _HOURS: Final = 24
 _FAILURES_SHOWN: Final = 40
 _NOT_FOUND: Final = 404
+_OUTCOMES: Final = ("accepted", "in_air", "unknown", "rejected", "not_sent")
+"""The outcomes of attempts, in the order in which they stand on each other; the style sheet has the colour of each."""
 
 
 @needs(Right.SEE)
@@ -41,7 +44,18 @@ def now(request: Request) -> Response:
 
 def _now(dashboard: Dashboard, _query: Mapping[str, str], _person: Person) -> dict[str, Any]:
     found = dashboard.reads.status()
-    return {"status": found, "problems": problems(found), "in_line": IN_LINE}
+    hours = dashboard.reads.attempts()
+    shares = [Column(f"{hour.began:%H}h", {name: hour.outcomes.get(name, 0) for name in _OUTCOMES}) for hour in hours]
+    return {
+        "status": found,
+        "problems": problems(found),
+        "in_line": IN_LINE,
+        "flow": dashboard.reads.flow(),
+        "no_flow": StageFlow(),
+        "hours": hours,
+        "attempts": columns(shares, "attempts to pay by hour and outcome"),
+        "outcomes": _OUTCOMES,
+    }
 
 
 @needs(Right.SEE)

@@ -15,13 +15,15 @@ from producer.cli.pace import Pace
 from shared.db.engine import Connection, Engine, transaction
 from shared.db.jobs import model_times
 from shared.db.payments import drift, spending
-from shared.db.read import batch_page, counts, held, pages
+from shared.db.read import batch_page, counts, flow, held, pages, picture_costs
 from shared.db.read.batch_page import BatchHead, BatchJobs, Filter
+from shared.db.read.flow import HourOfAttempts, StageFlow
 from shared.db.read.held import HeldJobs
 from shared.db.read.pages import BatchCursor, Row
 from shared.db.read.status import QueueStatus, status
 from shared.db.read.story import story
 from shared.db.webhooks import deliveries, endpoints
+from shared.lifecycle import Stage
 
 T = TypeVar("T")
 FRESH_SECONDS: Final = 1.0
@@ -139,6 +141,14 @@ class Reads:
         """Return the state of the whole queue: some fifteen short statements, shared by all viewers for two seconds."""
         return self.shared.get("status", lambda: self._in_transaction(status), fresh=2.0)
 
+    def flow(self) -> dict[tuple[str, Stage], StageFlow]:
+        """Return what passed each stage lately: one statement, shared by all viewers for five seconds."""
+        return self.shared.get("flow", lambda: self._in_transaction(flow.stages), fresh=5.0)
+
+    def attempts(self) -> list[HourOfAttempts]:
+        """Return how the attempts of the last hours ended: one statement, shared by all viewers for half a minute."""
+        return self.shared.get("attempts", lambda: self._in_transaction(flow.attempts), fresh=30.0)
+
     def batches(self, part: str | None, after: BatchCursor | None, limit: int) -> list[Row]:
         """Return a page of batches, newest first."""
         return self._ask(("batches", part, after, limit), pages.newest_batches, part=part, after=after, limit=limit)
@@ -237,4 +247,4 @@ def _job(connection: Connection, job: UUID) -> dict[str, Any] | None:
 
 
 def _money(connection: Connection) -> MoneyFacts:
-    return MoneyFacts(spending.bill(connection), spending.days(connection), drift.spans(connection))
+    return MoneyFacts(picture_costs.bill(connection), spending.days(connection), drift.spans(connection))

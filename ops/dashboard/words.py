@@ -41,6 +41,13 @@ STATES: Final[Mapping[str, ShownState]] = {
     "cancelled": ShownState("⊘", "cancelled", "over"),
 }
 """Every state as it is shown, in the order of a job's road."""
+SERVERS: Final[Mapping[str, str]] = {
+    "broker": "broker (Redis)",
+    "bucket": "bucket (S3)",
+    "disk": "disk of the workers",
+    "clock": "clock of the workers",
+}
+"""What a worker may find wrong around it, as it is shown."""
 IMAGE_STATES: Final[Mapping[str, ShownState]] = {
     "pending": ShownState("▸", "pending", "run"),
     "processing": ShownState("▸", "processing", "run"),

@@ -35,7 +35,7 @@ from tests.support.waiting import until
 
 _TOKEN: Final = "a-token-of-the-measurement"
 _LOOKS: Final = 60
-_ANEW: Final = 7
+_ANEW: Final = 20
 _SECONDS: Final = 4.0
 _VIEWERS: Final = 20
 _TICKS: Final = os.sysconf("SC_CLK_TCK")

@@ -208,6 +208,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         tests=("tests/unit/test_lookup.py::test_what_another_call_owns_is_not_ours",),
     ),
     Mutant(
+        removed="the owner of a picture that a person chooses",
+        protects="a picture that another call took is not taken a second time by hand",
+        file="shared/db/jobs/choose.py",
+        old="    left = [one for one in listed if one not in taken]\n",
+        new="    left = listed if taken is not None else []\n",
+        tests=(
+            "tests/integration/test_candidates.py::test_held_calls_show_their_candidates_and_each_takes_the_one_that_a_person_chooses",
+        ),
+    ),
+    Mutant(
         removed="the presence that an absence needs",
         protects="a list that is frozen or lags is not taken for proof that nothing was bought",
         file="worker/lost_calls/lookup.py",

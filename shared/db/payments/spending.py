@@ -61,7 +61,9 @@ SELECT account.provider, part.account, part.unit, CAST(sum(calls) AS bigint) AS 
 FROM {parts} JOIN account ON account.name = part.account
 GROUP BY account.provider, part.account, part.unit HAVING sum(calls) > 0 ORDER BY part.account, part.unit
 """
-_BILL_OF_ALL = text(_BILL.format(parts=_PARTS.format(kept="batch_id IS NULL AND day IS NULL", pending="true")))
+BILL_OF_ALL: Final = _BILL.format(parts=_PARTS.format(kept="batch_id IS NULL AND day IS NULL", pending="true"))
+"""SQL: calls and amounts by account, of all times."""
+_BILL_OF_ALL = text(BILL_OF_ALL)
 _BATCH_ID: Final = "batch_id = CAST(:batch AS uuid)"
 _BILL_OF_BATCH = text(_BILL.format(parts=_PARTS.format(kept=f"{_BATCH_ID} AND day IS NULL", pending=_BATCH_ID)))
 _DAYS = text(f"""
