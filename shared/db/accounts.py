@@ -27,8 +27,7 @@ _SERVED = text("UPDATE account SET seen_at = now() WHERE name = ANY(CAST(:names 
 _UNSERVED = text("SELECT name FROM account WHERE coalesce(seen_at < now() - interval '10 minutes', true)")
 _LOCK = """
 SELECT name, provider, unit, concurrency, slow_start_limit, windows, daily_cap, fair_position, probes,
-  paused_at IS NOT NULL AS paused, paused_code,
-  coalesce(probe_at <= clock_timestamp(), false) AS probe_due, balance_needed,
+  paused_at IS NOT NULL AS paused, paused_code, balance_needed,
   coalesce(extract(epoch FROM not_before - clock_timestamp()), 0) AS wait_seconds
 FROM account WHERE name = :name FOR NO KEY UPDATE
 """
@@ -103,7 +102,6 @@ class LockedAccount:
     fair_position: int
     paused: bool
     paused_code: str | None
-    probe_due: bool
     balance_needed: Decimal | None
     wait_seconds: float
     probing: bool = False
@@ -153,7 +151,6 @@ def lock(connection: Connection, name: str, *, wait: bool) -> LockedAccount | No
         fair_position=row["fair_position"],
         paused=row["paused"],
         paused_code=row["paused_code"],
-        probe_due=row["probe_due"],
         balance_needed=row["balance_needed"],
         wait_seconds=float(row["wait_seconds"]),
         probing=row["slow_start_limit"] == 1 and row["probes"] > 0,
