@@ -18,7 +18,7 @@ from ops.stack.servers import postgres_in
 from producer import Client
 from shared import log
 from shared.settings import Settings
-from tests.support.drain import runtime_for, settings_for
+from tests.support.drain import remove_spools, runtime_for, settings_for
 from tests.support.servers import Databases
 from worker.runtime import Runtime
 
@@ -61,6 +61,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", type=Path, help="directory of the PostgreSQL programs to test with, not the wheel's")
     parser.addoption("--screenshots", type=Path, help="directory for screenshots of every page, in the browser's tests")
+
+
+def pytest_sessionfinish() -> None:
+    remove_spools()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -65,8 +65,8 @@ def enqueue(
 
     A row that you edited after it was enqueued is refused, unless you say
     --changed: then it is bought as a new revision, and the others stay as they
-    are. --sample N tries the first N rows; the same command without it adds the
-    rest.
+    are. Edited metadata replaces that of the job, and costs nothing. --sample N
+    tries the first N rows; the same command without it adds the rest.
 
     Example: genqueue enqueue prompts.csv --provider bloom --batch spring --wait
     """
@@ -89,7 +89,15 @@ def _tell(opened: Client, batch: str, added: Enqueued, *, as_json: bool) -> None
     purpose = opened.purpose()
     there = added.given - added.added
     known = f", {there:,} already there" if there else ""
+    known += f", metadata of {added.renewed:,} renewed" if added.renewed else ""
     errors().print(f"{purpose.label}: batch {batch}: {added.added:,} jobs enqueued{known}")
     if as_json:
-        given = {"batch": batch, "rows": added.given, "added": added.added, "known": there, "purpose": purpose.value}
+        given = {
+            "batch": batch,
+            "rows": added.given,
+            "added": added.added,
+            "known": there,
+            "renewed": added.renewed,
+            "purpose": purpose.value,
+        }
         Terminal(soft_wrap=True).print_json(json.dumps(given), ensure_ascii=True)

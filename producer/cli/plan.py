@@ -55,6 +55,7 @@ def plan(
     model: Model = None,
     sample: Sample = None,
     encoding: Encoding = None,
+    changed: Annotated[bool, typer.Option("--changed", help="plan edited rows as new revisions")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Show what a prompt file would add and cost, how long it would take, and what is missing; it spends nothing.
@@ -80,6 +81,7 @@ def plan(
             local_files=True,
             max_cost=max_cost or (),
             rules=rules,
+            changed=changed,
         )
         purpose = opened.purpose()
     if as_json:
@@ -114,7 +116,8 @@ def _print(planned: BatchPlan) -> None:
 def _sum(planned: BatchPlan) -> str:
     where = f"{'batch' if planned.batch_exists else 'new batch'} {planned.batch}"
     costs = [money_range(total) for total in planned.totals if total.unit != "unbilled"]
-    return f"{planned.new:,} jobs for {where}" + (f": {'; '.join(costs)}" if costs and planned.new else "")
+    usually = f", about {duration(planned.usual_seconds)} as of late" if planned.usual_seconds else ""
+    return f"{planned.new:,} jobs for {where}" + (f": {'; '.join(costs)}" if costs and planned.new else "") + usually
 
 
 def _row(planned: AccountPlan) -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated
 
@@ -24,7 +24,7 @@ from producer.cli.policy import show_hints
 from producer.cli.session import ExitCode, client
 from producer.cli.terminal import Terminal, styled, visible
 from producer.client import Client, is_settled
-from producer.plan.times import duration
+from producer.plan.times import duration, time_left
 from shared.waiting import OF_ACCOUNT, PROGRESS
 
 _TICK_SECONDS = 0.5
@@ -148,20 +148,21 @@ def _plain(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
             pace.mark(looked_at, _done(totals))
             warnings = opened.ask(lambda client: _warnings(client, batch))
             lines = [f"{batch}: {summary(totals).plain}", *(warning.plain for warning in warnings)]
-            for line in _with_pace(lines, totals, pace) if lines != said else ():
-                console.print(visible(line))
+            if lines != said:
+                guess = None if warnings else opened.ask(lambda client: _guess(client, batch, pace))
+                for line in (lines[0] + _left(totals, pace, guess), *lines[1:]):
+                    console.print(visible(line))
             said = lines
         time.sleep(_TICK_SECONDS)
 
 
-def _with_pace(lines: Sequence[str], totals: Mapping[str, int], pace: Pace) -> Iterator[str]:
-    first, *others = lines
-    yield first + _left(totals, pace)
-    yield from others
+def _guess(opened: Client, batch: str, pace: Pace) -> float | None:
+    """Return the seconds that the batch usually takes from here, while it has no pace of its own."""
+    return None if pace.per_second else time_left(opened.counts(batch), opened.usual())
 
 
-def _left(totals: Mapping[str, int], pace: Pace) -> str:
-    seconds = pace.seconds_left(sum(totals.values()) - _done(totals) - _held(totals))
+def _left(totals: Mapping[str, int], pace: Pace, guess: float | None) -> str:
+    seconds = pace.seconds_left(sum(totals.values()) - _done(totals) - _held(totals)) or guess
     return f"about {duration(seconds)} left" if seconds else ""
 
 
@@ -183,9 +184,11 @@ def _view(opened: Client, batch: str, pace: Pace, seconds: float) -> RenderableT
     rate = pace.per_second
     parts = [f"{duration(seconds)} watched"]
     parts += [f"{rate * 60:,.0f} jobs a minute"] if rate else []
-    parts += [left] if (left := _left(every, pace)) else []
+    warnings = _warnings(opened, batch)
+    guess = None if warnings else _guess(opened, batch, pace)
+    parts += [left] if (left := _left(every, pace, guess)) else []
     spent = [visible(line) for line in money(opened.bill(batch), opened.caps(batch))]
-    return Group(table, summary(every), Text(", ".join(parts)), *map(Text, spent), *_warnings(opened, batch))
+    return Group(table, summary(every), Text(", ".join(parts)), *map(Text, spent), *warnings)
 
 
 def _warnings(opened: Client, batch: str) -> list[Text]:

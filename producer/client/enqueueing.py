@@ -1,8 +1,8 @@
 """The part of a `Client` that adds jobs, or plans their addition."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 from uuid import UUID
@@ -12,12 +12,12 @@ from producer.money import parse_caps
 from producer.ordering import Costs, charge, charge_one
 from producer.plan import BatchPlan
 from producer.plan import plan as planned
-from producer.prompts import Format, LineFault, PreparedFile, RowRules, read, read_rows
+from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
 from shared.db.engine import Connection
 from shared.db.jobs.dealing import waiting_account
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue
-from shared.db.jobs.revisions import revised
+from shared.db.jobs.revisions import renew_metadata, revised
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.read import job as read_job
 from shared.db.read.job import JobFacts
@@ -170,22 +170,15 @@ class Enqueueing(Batches):
         changed: bool = False,
     ) -> Enqueued:
         check = OfferCheck(connection, self._offers)
-        jobs: Iterable[NewJob] = (
-            NewJob(
-                row.custom_id,
-                row.provider,
-                row.request.decode(),
-                row.fingerprint,
-                row.priority,
-                row.metadata.decode(),
-            )
-            for row in check.passing(prepared.rows())
-        )
+        jobs = _jobs(check.passing(prepared.rows()))
         if changed:
             jobs = revised(connection, batch, jobs)
         known = [waiting_account(name) for name in prepared.providers]
         added = enqueue(connection, batch, jobs, known, terms)
         _raise_if_wrong(check)  # the rollback removes the added rows
+        if changed and added.added < added.given:
+            there = revised(connection, batch, _jobs(prepared.rows()))
+            added = replace(added, renewed=renew_metadata(connection, batch, there))
         return added
 
     def plan(  # noqa: PLR0913 - one option each
@@ -198,6 +191,7 @@ class Enqueueing(Batches):
         local_files: bool = False,
         max_cost: Sequence[str] = (),
         rules: RowRules = _NO_RULES,
+        changed: bool = False,
     ) -> BatchPlan:
         """Return what `enqueue_file` would add and cost, how long it would take, and what is missing; changes nothing.
 
@@ -218,7 +212,15 @@ class Enqueueing(Batches):
                 check = OfferCheck(connection)
                 deque(check.passing(prepared.rows()), maxlen=0)
                 _raise_if_wrong(check)
-                return planned(connection, prepared, batch=batch, settings=self.settings, max_cost=caps)
+                return planned(
+                    connection, prepared, batch=batch, settings=self.settings, max_cost=caps, changed=changed
+                )
+
+
+def _jobs(rows: Iterable[PreparedRow]) -> Iterator[NewJob]:
+    for row in rows:
+        body, kept = row.request.decode(), row.metadata.decode()
+        yield NewJob(row.custom_id, row.provider, body, row.fingerprint, row.priority, kept)
 
 
 def _raise_if_wrong(check: OfferCheck) -> None:

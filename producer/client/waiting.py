@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from producer.client.connection import Connected
-from shared.db.read import details, pages, waits
+from shared.db.read import details, pages, usual, waits
 from shared.db.read.pages import Row
 from shared.db.read.status import QueueStatus, status
+from shared.db.read.usual import Usual
 from shared.db.read.waits import BatchWait
 from shared.waiting import Wait
 
@@ -39,6 +40,11 @@ class Waiting(Connected):
         """Return why the jobs of `batch` wait, judged by the oldest jobs of each state; empty if none waits."""
         with self._connection() as connection:
             return waits.of_batch(connection, batch)
+
+    def usual(self) -> list[Usual]:
+        """Return how long each account's calls and pictures took lately, in seconds."""
+        with self._connection() as connection:
+            return usual.usual(connection)
 
     def status(self) -> QueueStatus:
         """Return the state of the whole queue; `shared.problems.problems` says what is wrong with it."""

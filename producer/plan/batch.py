@@ -11,16 +11,18 @@ from producer.plan.remarks import NO_WORKER, Remark, batch_cap, bought_elsewhere
 from producer.plan.rows import PricedRow, priced
 from producer.plan.shares import Share, Tally, Total
 from producer.plan.terms import known_terms
-from producer.plan.times import Bound, ahead_of, least_time
+from producer.plan.times import Bound, ahead_of, least_time, usual_time
 from producer.prompts import PreparedFile
 from shared import catalog
 from shared.db import workers
 from shared.db.accounts import AccountTerms
 from shared.db.engine import Connection
 from shared.db.jobs.dealing import dealing
+from shared.db.jobs.revisions import revision_names
 from shared.db.payments import caps, offers
 from shared.db.read import planning
 from shared.db.read.planning import Asked, Standing
+from shared.db.read.usual import Usual, usual
 from shared.db.workers import ALIVE_SECONDS
 from shared.settings import Settings
 
@@ -38,6 +40,8 @@ class AccountPlan:
     ahead: int
     """How many of them are bought before the last of the share."""
     least: Bound
+    usual_seconds: float | None
+    """Until its last pictures are there, going by recent calls; None before the first ones."""
     balance: Decimal | None
     remarks: tuple[Remark, ...]
 
@@ -58,6 +62,13 @@ class BatchPlan:
     def new(self) -> int:
         """How many jobs it would add."""
         return sum(planned.share.rows for planned in self.accounts)
+
+    @property
+    def usual_seconds(self) -> float | None:
+        """How long all of it usually takes; None where that is not known of each account."""
+        times = [planned.usual_seconds for planned in self.accounts if planned.share.rows]
+        known = [seconds for seconds in times if seconds is not None]
+        return max(known) if known and len(known) == len(times) else None
 
     @property
     def totals(self) -> list[Total]:
@@ -94,25 +105,32 @@ def plan(
     batch: str,
     settings: Settings,
     max_cost: Mapping[str, Decimal] | None = None,
+    changed: bool = False,
 ) -> BatchPlan:
     """Return what `enqueue` would do with `prepared`; makes the transaction read-only.
 
-    `max_cost` are caps by provider; the batch's caps of other providers stay.
+    `max_cost` are caps by provider; the batch's caps of other providers stay. `changed`: edited rows are revisions.
     """
     planning.read_only(connection)
     batch_id = planning.batch_id(connection, batch)
     standings = planning.standings(connection)
     terms = known_terms(settings, standings)
     rows = priced(prepared.rows(), dealing(connection), terms, offers.load(connection))
-    tally, again = _tally(connection, rows, batch_id)
+    tally, again = _tally(connection, _revised(connection, batch, rows) if changed else rows, batch_id)
     shares = sorted(tally.shares.values(), key=lambda share: share.account)
+    lately = {one.account: one for one in usual(connection)}
     capped = {**caps.of_batch(connection, batch), **(max_cost or {})}
     return BatchPlan(
         batch=batch,
         batch_exists=batch_id is not None,
         accounts=tuple(
             _account_plan(
-                share, standings.get(share.account), settings, terms.get(share.account), capped=share.provider in capped
+                share,
+                standings.get(share.account),
+                settings,
+                terms.get(share.account),
+                lately.get(share.account),
+                capped=share.provider in capped,
             )
             for share in shares
         ),
@@ -124,6 +142,13 @@ def plan(
             *([bought_elsewhere(again)] if again.jobs else []),
         ),
     )
+
+
+def _revised(connection: Connection, batch: str, rows: Iterator[PricedRow]) -> Iterator[PricedRow]:
+    """Yield the rows under the custom_ids that `enqueue --changed` would give them."""
+    while chunk := list(islice(rows, _CHUNK)):
+        names = revision_names(connection, batch, [row.asked for row in chunk])
+        yield from (row._replace(asked=row.asked._replace(custom_id=names[index])) for index, row in enumerate(chunk))
 
 
 def _tally(
@@ -142,13 +167,21 @@ def _tally(
 
 
 def _account_plan(
-    share: Share, standing: Standing | None, settings: Settings, terms: AccountTerms | None, *, capped: bool
+    share: Share,
+    standing: Standing | None,
+    settings: Settings,
+    terms: AccountTerms | None,
+    lately: Usual | None,
+    *,
+    capped: bool,
 ) -> AccountPlan:
     line = standing.waiting if standing else {}
     ahead = ahead_of(share, line)
     least = least_time(share, ahead, standing)
     said = tuple(remarks(share, standing, settings, terms, seconds=least.seconds, capped=capped)) if share.rows else ()
-    return AccountPlan(share, sum(line.values()), ahead, least, standing.balance if standing else None, said)
+    usually = max(least.seconds, usual_time(ahead + share.rows, lately)) if lately and share.rows else None
+    balance = standing.balance if standing else None
+    return AccountPlan(share, sum(line.values()), ahead, least, usually, balance, said)
 
 
 def _caps(

@@ -34,6 +34,7 @@ def _account_facts(planned: AccountPlan) -> dict[str, Any]:
         "requests": {"submits": share.rows, "polls_at_least": share.polls, "references": share.references},
         "seconds_at_least": planned.least.seconds,
         "because": planned.least.because,
+        "seconds_usually": planned.usual_seconds,
         "waiting": planned.waiting,
         "ahead": planned.ahead,
         "balance": as_json(planned.balance),

@@ -1,13 +1,15 @@
-"""The least time until a share's last paid call, from the jobs ahead in line and the limits."""
+"""How long a batch takes: the least time, by limits and the jobs ahead in line, and the usual one, by recent calls."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from producer.plan.shares import Share
 from shared import catalog
 from shared.account_settings import RateWindow
 from shared.catalog.estimates import estimate
 from shared.db.read.planning import Standing
+from shared.db.read.usual import Usual
+from shared.lifecycle import JobState
 
 
 class Bound(NamedTuple):
@@ -18,6 +20,9 @@ class Bound(NamedTuple):
 
 
 _NONE = Bound(0.0, "")
+_SOON_SECONDS: Final = 1.0
+_UNBOUGHT: Final = (JobState.QUEUED, JobState.SUBMITTING)
+_OPEN: Final = (*_UNBOUGHT, JobState.PENDING, JobState.PROCESSING, JobState.TRANSFERRING)
 
 
 def ahead_of(share: Share, line: Mapping[int, int]) -> int:
@@ -46,6 +51,34 @@ def _bounds(share: Share, ahead: int, standing: Standing | None) -> Iterator[Bou
     for window in windows:
         requests = calls + (share.polls if window.scope == "all" else 0)
         yield Bound((requests - 1) // window.requests * window.seconds, str(window))
+
+
+def usual_time(calls: int, usual: Usual) -> float:
+    """Return the seconds until the pictures of the last of `calls` more calls are there, if all goes as it did lately.
+
+    With no call left, the pictures of the newest call are waited for.
+    """
+    if not calls:
+        return max(usual.ready_seconds - usual.since_seconds, _SOON_SECONDS)
+    waves = -(-calls // usual.concurrency) * usual.call_seconds
+    return max(waves, *((calls - 1) // one.requests * one.seconds for one in usual.windows), 0.0) + usual.ready_seconds
+
+
+def time_left(counts: Mapping[str, Mapping[str, int]], usual: Sequence[Usual]) -> float | None:
+    """Return the seconds that jobs, counted by provider and state, usually take until they have ended.
+
+    Accounts of a provider share its jobs evenly. None where nothing is open, or nothing is known of a provider.
+    """
+    times: list[float] = []
+    for provider, states in counts.items():
+        if not any(states.get(state) for state in _OPEN):
+            continue
+        accounts = [one for one in usual if one.provider == provider]
+        if not accounts:
+            return None
+        unbought = -(-sum(states.get(state, 0) for state in _UNBOUGHT) // len(accounts))
+        times += [usual_time(unbought, one) for one in accounts]
+    return max(times, default=None)
 
 
 def duration(seconds: float) -> str:

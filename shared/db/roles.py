@@ -48,7 +48,7 @@ _PRODUCER: Final[Mapping[str, str]] = {
     "batch": "SELECT, INSERT, UPDATE (on_unknown, caps)",
     # A raised cap and a changed policy put jobs back in line.
     "job": "SELECT, INSERT, UPDATE (on_hold, due_at, deadline_at)",
-    "job_metadata": "SELECT, INSERT",
+    "job_metadata": "SELECT, INSERT, UPDATE (metadata)",  # `enqueue --changed`
     "job_event": "SELECT, INSERT",
     "audit": "SELECT, INSERT, UPDATE (changed, unpriced, worst_cost)",  # a command of many chunks adds to its own line
     "token": "SELECT, UPDATE (last_used_at)",

@@ -23,7 +23,7 @@ from shared.db.jobs.transitions import Claim, Move, move, release
 from shared.db.payments import caps, drift, intents, spending, submissions
 from shared.db.payments.intents import PaymentTerms
 from shared.db.payments.submissions import Answer
-from shared.db.read import batch_page, by_metadata, counts, details, ending, held, pages, waits
+from shared.db.read import batch_page, by_metadata, counts, details, ending, held, pages, usual, waits
 from shared.db.read.batch_page import Filter
 from shared.db.read.pages import FinishedCursor
 from shared.db.read.status import status
@@ -250,6 +250,7 @@ SCENARIOS: dict[str, Scenario] = {
     "retry": retry_some,
     "story": lambda connection: story(connection, pages.find_jobs(connection, "row-7")[0]),
     "waits": lambda connection: waits.of_batch(connection, "b"),
+    "usual": usual.usual,
     "status": status,
     "cancel": lambda connection: cancel(connection, batch="b", actor="person"),
     "balance": lambda connection: drift.record(connection, "bloom", Decimal(7)),

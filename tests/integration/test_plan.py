@@ -19,8 +19,11 @@ from shared.account_settings import RateWindow
 from shared.db import accounts, pauses, workers
 from shared.db.accounts import AccountRow, AccountTerms
 from shared.db.engine import Engine, transaction
+from shared.db.jobs import model_times
+from shared.db.jobs.transitions import Move
 from shared.db.payments import submissions
 from shared.db.read import planning as db
+from shared.lifecycle import JobState
 from tests.support import rows
 from tests.support.command import Ran, genqueue
 from tests.support.drain import BRAND
@@ -158,6 +161,21 @@ def test_a_cap_of_the_batch_counts_what_is_spent_and_what_waits(run: Run, tmp_pa
 def test_a_cap_that_cannot_be_read_is_wrong_input(run: Run, ready: Engine, tmp_path: Path) -> None:
     (tmp_path / "spring.csv").write_text(BLOOM)
     assert run("plan", "spring.csv", "--max-cost", "much").code == 2
+
+
+def test_the_usual_time_comes_from_the_last_calls_and_what_models_learned(
+    run: Run, tmp_path: Path, ready: Engine
+) -> None:
+    _, told = plan(run, tmp_path, BLOOM)
+    assert told["accounts"][0]["seconds_usually"] is None
+    rows.add(ready, [rows.new_job("old")])
+    (intent,) = rows.open_intents(ready, rows.claim(ready))
+    rows.settle(ready, intent, rows.accepted(), Move(intent.claim, JobState.SUBMITTING, JobState.PENDING, 0))
+    rows.rows(ready, "UPDATE submission SET answered_at = opened_at + interval '3 seconds'")
+    with transaction(ready) as connection:
+        model_times.learn(connection, "bloom", {"": [(10.0, 12.0), (20.0, 40.0), (18.0, 20.0)]})
+    _, told = plan(run, tmp_path, BLOOM)
+    assert told["accounts"][0]["seconds_usually"] == 3.0 * 2 / 2 + 20.0
 
 
 def test_the_time_is_that_of_the_limits_that_workers_registered(run: Run, tmp_path: Path, ready: Engine) -> None:

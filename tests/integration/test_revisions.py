@@ -1,5 +1,6 @@
 """Edited rows, samples and repeats: what is bought anew, what is not, and what a person is told before they pay."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,30 @@ def test_an_edited_row_is_a_new_revision_and_the_same_file_again_adds_nothing(
     assert add(FILE, changed=True) == 0, "what was asked for before is not bought again"
     assert add(EDITED.replace("blue", "red"), changed=True) == 1
     assert ids(client)[-1] == "b@3"
+
+
+def test_edited_metadata_replaces_that_of_the_job_and_buys_nothing(
+    run: Run, client: Client, add: Callable[..., int], tmp_path: Path
+) -> None:
+    priced = FILE.replace("prompt\n", "prompt,meta.price\n").replace("mug", "mug,5").replace("bowl", "bowl,6")
+    assert add(priced.replace("vase", "vase,")) == 3
+    (tmp_path / "rows.csv").write_text(priced.replace("mug,5", "mug,7").replace("vase", "vase,9"))
+    given = ("--batch", "b", "--provider", "bloom", "--changed")
+    assert "0 jobs enqueued, 3 already there, metadata of 2 renewed" in run("enqueue", "rows.csv", *given).err
+    assert "renewed" not in run("enqueue", "rows.csv", *given).err
+    prices = [client.story(row["id"])["job"]["metadata"] for row in client.jobs("b")]
+    assert prices == [{"price": "7"}, {"price": "6"}, {"price": "9"}]
+
+
+def test_a_plan_with_changed_counts_edited_rows_as_new_and_without_it_as_conflicts(
+    run: Run, add: Callable[..., int], tmp_path: Path
+) -> None:
+    add(FILE)
+    (tmp_path / "rows.csv").write_text(EDITED)
+    given = ("rows.csv", "--batch", "b", "--provider", "bloom", "--json")
+    assert json.loads(run("plan", *given).out)["conflicts"] == 1
+    planned = json.loads(run("plan", *given, "--changed").out)
+    assert (planned["new"], planned["known"], planned["conflicts"]) == (1, 2, 0)
 
 
 def test_a_sample_is_the_first_rows_and_the_whole_file_adds_the_rest(client: Client, add: Callable[..., int]) -> None:

@@ -1,6 +1,5 @@
 """A worker without Celery: dispatches what is due and runs it in this process until nothing more is due soon."""
 
-import atexit
 import shutil
 import tempfile
 import time
@@ -38,6 +37,13 @@ HASTE: dict[str, Any] = {
 }
 _BETWEEN_TICKS = 0.02
 _LAST_WORDS_SECONDS = 20.0
+_SPOOLS: list[Path] = []
+
+
+def remove_spools() -> None:
+    """Remove the spool directories that `settings_for` made in this process, once nothing uses them any more."""
+    while _SPOOLS:
+        shutil.rmtree(_SPOOLS.pop(), ignore_errors=True)
 
 
 def settings_for(
@@ -74,7 +80,7 @@ def settings_for(
     }
     if not given.keys() & {"spool_dir", "home"}:
         given["spool_dir"] = Path(tempfile.mkdtemp(prefix="genqueue-spool-"))
-        atexit.register(shutil.rmtree, given["spool_dir"], ignore_errors=True)
+        _SPOOLS.append(given["spool_dir"])
     return load(**given)
 
 

@@ -12,11 +12,12 @@ from producer.plan import AccountPlan, BatchPlan
 from producer.plan.remarks import Remark, remarks
 from producer.plan.shares import Share
 from producer.plan.terms import known_terms
-from producer.plan.times import Bound, ahead_of, duration, least_time
+from producer.plan.times import Bound, ahead_of, duration, least_time, time_left, usual_time
 from shared import catalog
 from shared.account_settings import AccountSettings, RateWindow
 from shared.catalog.estimates import estimate, least
 from shared.db.read.planning import Standing
+from shared.db.read.usual import Usual
 from shared.requests import GenerationRequest
 from shared.settings import Settings
 from tests.support.wires import BRAND
@@ -107,6 +108,26 @@ def test_nothing_new_takes_no_time() -> None:
     assert least_time(share("banatie", 0), 100, None) == Bound(0.0, "")
 
 
+def lately(provider: str = "bloom", **known: Any) -> Usual:
+    given: dict[str, Any] = {"call_seconds": 2.0, "since_seconds": 5.0, "ready_seconds": 30.0, **known}
+    return Usual(provider, provider, 4, (RateWindow(requests=10, seconds=60),), **given)
+
+
+def test_the_usual_time_is_that_of_calls_side_by_side_or_of_a_window_and_then_of_the_last_pictures() -> None:
+    assert usual_time(8, lately()) == 2 * 2 + 30
+    assert usual_time(25, lately()) == 2 * 60 + 30
+    assert usual_time(0, lately()) == 30 - 5
+    assert usual_time(0, lately(since_seconds=90.0)) == 1.0
+
+
+def test_the_time_left_is_that_of_the_slowest_provider_and_unknown_where_one_is() -> None:
+    counts = {"bloom": {"queued": 8, "succeeded": 90}, "getimg": {"pending": 1}, "banatie": {"failed": 3}}
+    known = [lately(), lately("getimg", ready_seconds=100.0)]
+    assert time_left(counts, known) == 95.0
+    assert time_left(counts, known[:1]) is None
+    assert time_left({"bloom": {"succeeded": 1}}, known) is None
+
+
 @pytest.mark.parametrize(
     ("line", "ahead"),
     [
@@ -125,7 +146,7 @@ def test_the_last_of_a_file_with_two_priorities_is_the_less_urgent() -> None:
 
 
 def planned(*shares: Share) -> BatchPlan:
-    accounts = tuple(AccountPlan(share, 0, 0, Bound(0.0, ""), None, ()) for share in shares)
+    accounts = tuple(AccountPlan(share, 0, 0, Bound(0.0, ""), None, None, ()) for share in shares)
     return BatchPlan("b", batch_exists=False, accounts=accounts, conflict_count=0, conflicts=(), remarks=())
 
 

@@ -67,12 +67,16 @@ class BatchTerms:
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """What an enqueue did: rows given, how many of them were new, and whether it gave the batch another policy."""
+    """What an enqueue did: rows given, how many of them were new, and whether it gave the batch another policy.
+
+    `renewed`: how many jobs that were there got the metadata of their edited row.
+    """
 
     batch_id: UUID
     given: int
     added: int
     policy_changed: bool = False
+    renewed: int = 0
 
 
 def enqueue(

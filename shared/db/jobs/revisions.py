@@ -1,9 +1,9 @@
 """New revisions of changed rows: an edited row gets the next free custom_id behind its own, such as `hero@2`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import Connection, text
 
@@ -17,6 +17,35 @@ FROM unnest(CAST(:custom_ids AS text[])) AS a (custom_id) CROSS JOIN LATERAL (
   WHERE batch.name = :batch AND job.custom_id = a.custom_id LIMIT 1
 ) AS job
 """)
+_RENEW: Final = text("""
+INSERT INTO job_metadata AS kept (job_id, metadata)
+SELECT job.id, CAST(a.metadata AS jsonb)
+FROM unnest(CAST(:custom_ids AS text[]), CAST(:metadata AS text[])) AS a (custom_id, metadata)
+  CROSS JOIN LATERAL (
+    SELECT job.id FROM job JOIN batch ON batch.id = job.batch_id
+    WHERE batch.name = :batch AND job.custom_id = a.custom_id LIMIT 1
+  ) AS job
+ON CONFLICT (job_id) DO UPDATE SET metadata = excluded.metadata WHERE kept.metadata <> excluded.metadata
+""")
+
+
+class Named(Protocol):
+    """A row by its custom_id, and what makes it the same request."""
+
+    @property
+    def custom_id(self) -> str:
+        """The row's id in its batch."""
+        ...
+
+    @property
+    def fingerprint(self) -> bytes:
+        """32 bytes of its request."""
+        ...
+
+    @property
+    def provider(self) -> str:
+        """Whom it asks."""
+        ...
 
 
 def revised(connection: Connection, batch: str, rows: Iterable[NewJob]) -> Iterator[NewJob]:
@@ -26,11 +55,28 @@ def revised(connection: Connection, batch: str, rows: Iterable[NewJob]) -> Itera
     """
     left = iter(rows)
     while chunk := list(islice(left, _CHUNK)):
-        names = _names(connection, batch, chunk)
+        names = revision_names(connection, batch, chunk)
         yield from (replace(row, custom_id=names[index]) for index, row in enumerate(chunk))
 
 
-def _names(connection: Connection, batch: str, chunk: list[NewJob]) -> Mapping[int, str]:
+def renew_metadata(connection: Connection, batch: str, rows: Iterable[NewJob]) -> int:
+    """Give jobs of the batch the metadata of their rows, where it differs; return how many.
+
+    `rows` have the custom_ids of their jobs. A row without metadata changes nothing.
+    """
+    left, renewed = (row for row in rows if row.metadata), 0
+    while chunk := list(islice(left, _CHUNK)):
+        asked = {
+            "batch": batch,
+            "custom_ids": [row.custom_id for row in chunk],
+            "metadata": [row.metadata for row in chunk],
+        }
+        renewed += connection.execute(_RENEW, asked).rowcount
+    return renewed
+
+
+def revision_names(connection: Connection, batch: str, chunk: Sequence[Named]) -> Mapping[int, str]:
+    """Return, by index in `chunk`, the custom_id of the revision that asks for the same, else the next free one."""
     names = {index: row.custom_id for index, row in enumerate(chunk)}
     open_still, revision = set(names), 1
     while open_still:
