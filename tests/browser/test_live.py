@@ -39,6 +39,23 @@ def test_a_batch_of_300_is_watched_live_to_its_end(served: Served, client: Clien
     assert viewer.faults() == []
 
 
+def test_what_a_person_opened_stays_open_while_the_page_is_live(
+    served: Served, client: Client, runtime: Runtime
+) -> None:
+    client.enqueue([{"provider": "bloom", "prompt": "x"}], batch="b")
+    with working(runtime, ended(client)):
+        pass
+    viewer = served.viewer()
+    viewer.sign_in()
+    viewer.go("/")
+    viewer.page.click("#numbers summary")
+    before = viewer.page.inner_text(".head .dim")
+    until(lambda: viewer.page.inner_text(".head .dim") != before, 30)
+    assert viewer.page.is_visible("#numbers table")
+    assert viewer.page.evaluate("document.activeElement.id") == "numbers-head"
+    assert viewer.faults() == []
+
+
 def test_five_viewers_cause_no_more_statements_than_one(served: Served, client: Client, engine: Engine) -> None:
     client.enqueue([{"provider": "bloom", "prompt": "x"}], batch="b")
     statements: list[str] = []

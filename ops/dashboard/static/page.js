@@ -20,9 +20,11 @@ const SAY_MS = 10000; // a screen reader is told at most this often
     away.hidden = true;
     const focused = live.contains(document.activeElement) ? keyOf(document.activeElement) : null;
     const offsets = new Map([...live.querySelectorAll(".scroll")].map((box) => [keyOf(box), box.scrollLeft]));
+    const opened = new Set([...live.querySelectorAll("details[open]")].map(keyOf));
     live.innerHTML = html;
+    for (const one of live.querySelectorAll("details")) one.open = opened.has(keyOf(one));
     for (const box of live.querySelectorAll(".scroll")) box.scrollLeft = offsets.get(keyOf(box)) || 0;
-    if (focused) [...live.querySelectorAll("a, button, input, [tabindex]")].find((one) => keyOf(one) === focused)?.focus();
+    if (focused) [...live.querySelectorAll("a, button, input, summary, [tabindex]")].find((one) => keyOf(one) === focused)?.focus();
     tell();
   }
 
