@@ -9,7 +9,7 @@ UV_ENV := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS UV_SYSTEM_CERTS
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install demo test unit contract integration e2e chaos-short tests-in-process tests-of-processes
-.PHONY: alerts browser test-postgres lowest compose-test poolers rabbitmq chaos mutants bench check prod-check fmt
+.PHONY: alerts browser test-postgres lowest compose-test poolers rabbitmq api-contract doors-long chaos mutants bench check prod-check fmt
 .PHONY: client lock clean
 
 help: ## list these commands
@@ -85,6 +85,14 @@ client: install ## the wheel of genqueue-client, for services that use the HTTP 
 
 rabbitmq: install ## the Celery door on RabbitMQ; needs the package: apt-get install rabbitmq-server
 	$(BIN)/python -m pytest tests/rabbitmq
+
+api-contract: install ## the API against its own contract with EXAMPLES (50) for each operation; `make contract` sends ten
+	API_EXAMPLES=$(or $(EXAMPLES),50) $(BIN)/python -m pytest tests/contract/test_api_contract.py
+
+DOORS ?= 10000
+doors-long: install ## DOORS requests, each sent twice while the API is killed, and as many webhooks to a bad receiver
+	DOORS_JOBS=$(DOORS) $(BIN)/python -m pytest tests/e2e/test_api_killed.py
+	DOORS_EVENTS=$(DOORS) $(BIN)/python -m pytest tests/integration/test_webhooks.py -k loses_no_event
 
 JOBS ?= 500
 CRASHES ?= 30

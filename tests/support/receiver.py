@@ -32,7 +32,7 @@ class Message:
 
 @dataclass
 class Receiver:
-    """Answers each POST with `answer(message)`: a status, or a status and headers."""
+    """Answers each POST with `answer(message)`: a status, or that and headers; nothing on `ConnectionResetError`."""
 
     url: str = ""
     answer: Callable[[Message], int | tuple[int, Headers]] = lambda _message: 204
@@ -54,7 +54,11 @@ def receiver() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             message = Message(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
             made.got.append(message)
-            found = made.answer(message)
+            try:
+                found = made.answer(message)
+            except ConnectionResetError:  # as one that dies at this moment
+                self.close_connection = True
+                return
             status, headers = found if isinstance(found, tuple) else (found, {})
             self.send_response(status)
             for name, value in headers.items():
