@@ -1,6 +1,6 @@
 """What a token's order may cost: the new rows at the highest price that applies, counted under the token's cap."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
@@ -37,10 +37,18 @@ class Costs:
         return found.amount if found else None
 
 
-def charge_one(connection: Connection, token: Token, row: PreparedRow, account: str, costs: Costs) -> None:
-    """Count one new row against the token's cap; raises `TokenCapError`."""
-    if token.caps is not None:
-        tokens.spend(connection, token, {row.provider: costs.most(row, account)})
+def charge_orders(connection: Connection, orders: Iterable[tuple[Token, PreparedRow, str]], costs: Costs) -> None:
+    """Count new rows, each at its account, against the caps of those who ordered them; raises `TokenCapError`."""
+    by_token: dict[tuple[str, str], tuple[Token, dict[str, Decimal | None]]] = {}
+    for token, row, account in orders:
+        _, amounts = by_token.setdefault((token.purse, token.id), (token, {}))
+        amounts[row.provider] = _sum(amounts.get(row.provider, Decimal(0)), costs.most(row, account))
+    for _, (token, amounts) in sorted(by_token.items()):  # in the same order for all, or two would wait for each other
+        tokens.spend(connection, token, amounts)
+
+
+def _sum(before: Decimal | None, amount: Decimal | None) -> Decimal | None:
+    return None if before is None or amount is None else before + amount
 
 
 def charge(connection: Connection, token: Token, prepared: PreparedFile, batch_id: UUID, costs: Costs) -> None:
@@ -51,8 +59,7 @@ def charge(connection: Connection, token: Token, prepared: PreparedFile, batch_i
     rows = iter(prepared.rows())
     while chunk := list(islice(rows, _CHUNK)):
         for provider, amount in _new(connection, batch_id, chunk, costs):
-            before = amounts.get(provider, Decimal(0))
-            amounts[provider] = None if before is None or amount is None else before + amount
+            amounts[provider] = _sum(amounts.get(provider, Decimal(0)), amount)
     tokens.spend(connection, token, amounts)
 
 

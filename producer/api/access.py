@@ -67,9 +67,9 @@ class Caller:
 
 @dataclass(slots=True)
 class _Known:
-    """A token of the last seconds: when it was looked up, and how many requests it may send at once now."""
+    """A caller of the last seconds: when its token was looked up, and how many requests it may send at once now."""
 
-    token: Token
+    caller: Caller
     read_at: float
     room: float
     filled_at: float
@@ -90,10 +90,10 @@ class Tokens:
                 return self._caller(OPEN)
             raise ProblemError("token_missing")
         known = await self._looked_up(presented)
-        if known is None or not _lives(known.token):
+        if known is None or not _lives(known.caller.token):
             raise ProblemError("token_invalid")
         _take_room(known)
-        return self._caller(known.token)
+        return known.caller
 
     def _caller(self, token: Token) -> Caller:
         name = f"{token.name} {token.id}".strip()
@@ -108,9 +108,10 @@ class Tokens:
         if token is None:
             self._known.pop(presented, None)
             return None
+        caller = self._caller(token)
         if known is None:
-            known = self._known[presented] = _Known(token, now, token.posts_per_second * _BURST_SECONDS, now)
-        known.token, known.read_at = token, now
+            known = self._known[presented] = _Known(caller, now, token.posts_per_second * _BURST_SECONDS, now)
+        known.caller, known.read_at = caller, now
         while len(self._known) > _KNOWN:
             self._known.popitem(last=False)
         return known
@@ -127,7 +128,7 @@ def _lives(token: Token) -> bool:
 
 def _take_room(known: _Known) -> None:
     """Take one request out of the token's bucket, which holds two seconds' worth."""
-    now, pace = time.monotonic(), known.token.posts_per_second
+    now, pace = time.monotonic(), known.caller.token.posts_per_second
     known.room = min(pace * _BURST_SECONDS, known.room + (now - known.filled_at) * pace)
     known.filled_at = now
     if known.room < 1:

@@ -15,6 +15,7 @@ from producer.api import about, accounts, actions, batches, events, images, jobs
 from producer.api.access import Needs, Tokens
 from producer.api.doors import ApiDoors, LinkError
 from producer.api.gate import Gate, request_id
+from producer.api.orders import Orders
 from producer.api.problems import HANDLED, MEDIA_TYPE, PROBLEMS, ProblemError, as_problem, problem_response
 from shared.tokens import Scope
 
@@ -51,6 +52,7 @@ def create_app(doors: ApiDoors) -> FastAPI:
     app = _routed()
     app.state.doors = doors
     app.state.tokens = Tokens(doors)
+    app.state.orders = Orders(doors.client)
     app.state.waiters = 0
     app.state.streams = Counter()
     app.state.uploads = None  # made by the first upload, inside the event loop

@@ -3,12 +3,14 @@
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from producer.api.problems import ProblemError
 from producer.prompts import Format
@@ -20,6 +22,7 @@ MOST_UPLOAD_BYTES: Final = 256 * 2**20
 """Bytes of an uploaded prompt file: some million rows."""
 _UPLOADS: Final = 2
 _BUFFER_BYTES: Final = 2**20
+_AT_ONCE_BYTES: Final = 16 * 2**10
 _Result = TypeVar("_Result")
 _FORMATS: Final[dict[str, Format]] = {
     "text/csv": "csv",
@@ -29,7 +32,8 @@ _FORMATS: Final[dict[str, Format]] = {
 }
 
 
-async def _json_object(request: Request) -> dict[str, Any]:
+async def json_object(request: Request) -> dict[str, Any]:
+    """Return the body as one JSON object; raises `ProblemError`."""
     if _media_type(request) not in {"application/json", ""}:
         raise ProblemError("media_type_unsupported", "send application/json")
     body = bytearray()
@@ -38,7 +42,7 @@ async def _json_object(request: Request) -> dict[str, Any]:
         if len(body) > MOST_JSON_BYTES:
             raise ProblemError("body_too_large", f"at most {MOST_JSON_BYTES:,} bytes")
     try:
-        found = parse(body.decode("utf-8")) if body.strip() else {}
+        found = await off_loop(request, partial(_parsed, body))
     except UnicodeDecodeError:
         raise ProblemError("bad_request", "the body is not UTF-8") from None
     except RowJsonError as error:
@@ -48,7 +52,22 @@ async def _json_object(request: Request) -> dict[str, Any]:
     return found
 
 
-JSON_OBJECT: Final[Any] = Depends(_json_object)
+def _parsed(body: bytearray) -> Any:
+    return parse(body.decode("utf-8")) if body.strip() else {}
+
+
+async def off_loop(request: Request, work: Callable[[], _Result]) -> _Result:
+    """Do work on a body: in a thread if it is large, or every other request would wait for it.
+
+    A small one is done at once: going to a thread and back costs more than the work.
+    """
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) <= _AT_ONCE_BYTES:
+        return work()
+    return await run_in_threadpool(work)
+
+
+JSON_OBJECT: Final[Any] = Depends(json_object)
 """A dependency: the request's body as one JSON object; an empty body is an empty object."""
 
 

@@ -9,13 +9,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
 from producer.api.access import Caller, needs
-from producer.api.bodies import JSON_OBJECT
+from producer.api.bodies import JSON_OBJECT, off_loop
 from producer.api.cursors import cursor, position
+from producer.api.direct import MOST_KEY, DirectRoute
+from producer.api.orders import Orders
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.reference import JOB_BODY
 from producer.api.shown import RESTING, JobLine, JobShown, JobsShown, Link, answer, job_shown
 from producer.api.waiting import WAIT, applied, matches, until
+from producer.client import Order, checked
 from producer.story import story_document
 from shared.db.read.job import JobFacts, JobMark
 from shared.lifecycle import JobState
@@ -27,18 +30,12 @@ STATES: Final = (*map(str, JobState), "on_hold", "checking")
 """The states of a job as they are shown."""
 
 
-@router.post(
-    "/v1/jobs",
-    status_code=202,
-    responses={200: {"model": JobShown, "description": "It was there already"}, 202: {"model": JobShown}},
-    openapi_extra=JOB_BODY,
-)
 async def add_job(
     request: Request,
     caller: Annotated[Caller, needs(Scope.JOBS_WRITE)],
     body: Annotated[dict[str, Any], JSON_OBJECT],
     seconds: Annotated[int, WAIT],
-    idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=MOST_KEY)] = None,
 ) -> Response:
     """Add one job. The same request again answers with the same job and buys nothing.
 
@@ -50,8 +47,8 @@ async def add_job(
     row = dict(body)
     batch = batch_name(caller, row.pop("batch", None) or caller.own_batch)
     row["custom_id"] = _key(row.get("custom_id"), idempotency_key)
-    work = partial(caller.client.enqueue_one, row, batch=batch, token=caller.token)
-    done = await run_in_threadpool(work)
+    orders: Orders = request.app.state.orders
+    done = await orders.add(Order(await off_loop(request, partial(checked, row)), batch, caller.token))
     headers = {"Location": f"/v1/jobs/{done.id}"} | ({} if done.is_new else {"Idempotent-Replayed": "true"})
     facts = done.facts
     if seconds:
@@ -60,6 +57,17 @@ async def add_job(
     # Signing links takes a while; a new job has none.
     document = await run_in_threadpool(shown, caller, facts) if facts.images else shown(caller, facts)
     return answer(document, 202 if done.is_new else 200, headers)
+
+
+router.add_api_route(
+    "/v1/jobs",
+    add_job,
+    methods=["POST"],
+    status_code=202,
+    responses={200: {"model": JobShown, "description": "It was there already"}, 202: {"model": JobShown}},
+    openapi_extra=JOB_BODY,
+    route_class_override=DirectRoute,
+)
 
 
 @router.get(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from producer.client import AfterRestoreError, InvalidRowsError, NoSuchBatchError, NoSuchJobError
+from producer.client import AfterRestoreError, BatchBusyError, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.money import CapError
 from producer.prompts import PromptFileError
 from shared.db.engine import DatabaseUnavailableError
@@ -60,6 +60,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "rate_limited": (429, "The token sends more requests than it may; wait."),
     "internal_error": (500, "The API failed; its log has the request_id."),
     "links_unavailable": (503, "No link to the image can be made now."),
+    "batch_busy": (503, "A file is being added to the batch, perhaps with this row; send the same request again."),
     "database_unavailable": (503, "The database cannot be reached; send the same request again."),
     "schema_unusable": (503, "The database's schema does not fit this version; an operator migrates it."),
 }
@@ -118,6 +119,7 @@ _BY_KIND: Final[tuple[tuple[type[Exception], str], ...]] = (
     (NoSuchBatchError, "no_such_batch"),
     (NoSuchJobError, "no_such_job"),
     (NotHeldError, "not_held"),
+    (BatchBusyError, "batch_busy"),
     (DatabaseUnavailableError, "database_unavailable"),
     (SchemaError, "schema_unusable"),
     (NoSuchEndpointError, "no_such_webhook"),

@@ -18,14 +18,15 @@ _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,4})")
 _Seen = TypeVar("_Seen")
 
 
-def _seconds(
+def wanted_seconds(
     prefer: Annotated[str | None, Header(description="wait=N: answer after up to N seconds, at most 60")] = None,
 ) -> int:
+    """Return how many seconds a caller wants to wait; 0 if it does not say."""
     found = _WAIT.search(prefer or "")
     return min(int(found[1]), _MOST_SECONDS) if found else 0
 
 
-WAIT: Final[Any] = Depends(_seconds)
+WAIT: Final[Any] = Depends(wanted_seconds)
 """A dependency: how many seconds the caller wants to wait."""
 
 

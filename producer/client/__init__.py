@@ -8,15 +8,27 @@ from producer.client.enqueueing import InvalidRowsError
 from producer.client.jobs import Jobs, NoSuchJobError
 from producer.client.leaving import Leaving
 from producer.client.money import Money
+from producer.client.singles import BatchBusyError, EnqueuedJob, Order, Singles, checked
 from producer.client.steering import Steering
 from producer.client.tokens import Tokens
 from producer.client.waiting import Waiting
 from producer.client.webhooks import Webhooks
 
-__all__ = ["AfterRestoreError", "Client", "InvalidRowsError", "NoSuchBatchError", "NoSuchJobError", "is_settled"]
+__all__ = [
+    "AfterRestoreError",
+    "BatchBusyError",
+    "Client",
+    "EnqueuedJob",
+    "InvalidRowsError",
+    "NoSuchBatchError",
+    "NoSuchJobError",
+    "Order",
+    "checked",
+    "is_settled",
+]
 
 
-class Client(CelerySide, Jobs, Steering, Waiting, Leaving, Money, AccountsAndWorkers, Tokens, Webhooks):
+class Client(CelerySide, Singles, Jobs, Steering, Waiting, Leaving, Money, AccountsAndWorkers, Tokens, Webhooks):
     """A producer's connection to the queue. Settings come from the environment unless given.
 
     `actor` is the name in `genqueue audit` for commands of this client; default: this process's user and `sdk`.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from producer.client.connection import Connected, NoSuchBatchError
+from producer.client.connection import Connected
 from producer.money import parse_caps, said_caps
 from shared import catalog
 from shared.db import audit
@@ -79,9 +79,8 @@ class Batches(Connected):
     def batch(self, name: str) -> BatchFacts:
         """Return a batch with its counts and caps, as of one moment; raises `NoSuchBatchError`."""
         with self._connection() as connection:
+            self._require(connection, name)
             found = pages.batches(connection, name=name, limit=1)
-            if not found:
-                raise NoSuchBatchError(name)
             reasons: Counter[str] = Counter()
             for codes in counts.by_error(connection, name).values():
                 reasons.update(codes)

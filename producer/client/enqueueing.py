@@ -1,26 +1,24 @@
 """The part of a `Client` that adds jobs, or plans their addition."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
-from uuid import UUID
 
 from producer.client.batches import Batches
 from producer.money import parse_caps
-from producer.ordering import Costs, charge, charge_one
+from producer.ordering import Costs, charge
 from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
 from shared.db.engine import Connection
+from shared.db.jobs.arriving import CHUNK_ROWS
 from shared.db.jobs.dealing import waiting_account
-from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue
+from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
 from shared.db.jobs.revisions import renew_metadata, revised
 from shared.db.payments.offer_check import OfferCheck
-from shared.db.read import job as read_job
-from shared.db.read.job import JobFacts
 from shared.db.tokens import Token
 from shared.policies import OnUnknown
 
@@ -37,18 +35,10 @@ class InvalidRowsError(Exception):
         super().__init__(f"{count} fault(s), the first in row {first.line}, {first.field}: {first.message}")
 
 
-@dataclass(frozen=True, slots=True)
-class EnqueuedJob:
-    """The job of one row; `is_new` is false if the same row was there before."""
-
-    facts: JobFacts
-    is_new: bool
-
-    @property
-    def id(self) -> UUID:
-        """The job's id."""
-        found: UUID = self.facts.job["id"]
-        return found
+def new_job(row: PreparedRow) -> NewJob:
+    """Return a checked row as the database takes it, under an id of its own."""
+    request, facts = row.request.decode(), row.metadata.decode()
+    return NewJob(row.custom_id, row.provider, request, row.fingerprint, row.priority, facts)
 
 
 class Enqueueing(Batches):
@@ -124,6 +114,8 @@ class Enqueueing(Batches):
             raise InvalidRowsError(prepared.faults, prepared.fault_count)
         caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
         terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps)
+        if prepared.count > CHUNK_ROWS:
+            self._open_for_others(batch)
         with self._connection() as connection:
             added = self._add(connection, prepared, batch, terms, changed=changed)
             if token is not None and added.added:
@@ -136,26 +128,13 @@ class Enqueueing(Batches):
             self._look_anew(batch, on_unknown)
         return added
 
-    def enqueue_one(
-        self, row: Mapping[str, Any], *, batch: str, provider: str | None = None, token: Token | None = None
-    ) -> EnqueuedJob:
-        """Add one row to `batch` and return its job, also if it is there already; raises as `enqueue_prepared`.
+    def _open_for_others(self, batch: str) -> None:
+        """Make the batch of a large file at once: until it is there, nobody else could add a row to it.
 
-        Give it a custom_id: without one, the row is another job each time.
+        If the file is refused after all, an empty batch is left to retention.
         """
-        with read_rows([row], default_provider=provider, providers=catalog.names()) as prepared:
-            if prepared.fault_count:
-                raise InvalidRowsError(prepared.faults, prepared.fault_count)
-            terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds)
-            (only,) = prepared.rows()
-            with self._connection() as connection:
-                added = self._add(connection, prepared, batch, terms)
-                facts = read_job.new_job(connection, added.batch_id, only.custom_id)
-                if not added.added:
-                    facts = read_job.job(connection, facts.job["id"]) or facts
-                elif token is not None:
-                    charge_one(connection, token, only, facts.job["account"], self._costs(connection))
-                return EnqueuedJob(facts, added.added > 0)
+        with self._connection() as connection:
+            open_batch(connection, batch)
 
     def _costs(self, connection: Connection) -> Costs:
         return Costs(self.settings, self._offers.load(connection))
@@ -170,14 +149,14 @@ class Enqueueing(Batches):
         changed: bool = False,
     ) -> Enqueued:
         check = OfferCheck(connection, self._offers)
-        jobs = _jobs(check.passing(prepared.rows()))
+        jobs: Iterable[NewJob] = map(new_job, check.passing(prepared.rows()))
         if changed:
             jobs = revised(connection, batch, jobs)
         known = [waiting_account(name) for name in prepared.providers]
         added = enqueue(connection, batch, jobs, known, terms)
         _raise_if_wrong(check)  # the rollback removes the added rows
         if changed and added.added < added.given:
-            there = revised(connection, batch, _jobs(prepared.rows()))
+            there = revised(connection, batch, map(new_job, prepared.rows()))
             added = replace(added, renewed=renew_metadata(connection, batch, there))
         return added
 
@@ -215,12 +194,6 @@ class Enqueueing(Batches):
                 return planned(
                     connection, prepared, batch=batch, settings=self.settings, max_cost=caps, changed=changed
                 )
-
-
-def _jobs(rows: Iterable[PreparedRow]) -> Iterator[NewJob]:
-    for row in rows:
-        body, kept = row.request.decode(), row.metadata.decode()
-        yield NewJob(row.custom_id, row.provider, body, row.fingerprint, row.priority, kept)
 
 
 def _raise_if_wrong(check: OfferCheck) -> None:

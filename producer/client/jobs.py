@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 from producer.client.bulk import terms_of_resolve
 from producer.client.connection import Connected, NoSuchBatchError
 from producer.money import is_amount
 from shared.db import audit
+from shared.db.engine import Connection
 from shared.db.jobs import accept, choose, inbox
 from shared.db.jobs.accept import Taken, UnverifiedImage
 from shared.db.jobs.bulk import NIL, Which
@@ -17,7 +18,7 @@ from shared.db.jobs.cancel import Cancelled, cancel
 from shared.db.jobs.choose import OpenChoice
 from shared.db.jobs.resolve import resolve, second_charge
 from shared.db.payments import kept
-from shared.db.read import batch_page, by_metadata, pages
+from shared.db.read import arriving, batch_page, by_metadata, pages
 from shared.db.read import job as read_job
 from shared.db.read.batch_page import Filter
 from shared.db.read.job import JobFacts, JobMark
@@ -79,20 +80,22 @@ class Jobs(Connected):
         return found[0]
 
     def job(self, job_id: UUID) -> JobFacts:
-        """Return a job with its images and its money; raises `NoSuchJobError`."""
+        """Return a job with its images and its money, also one whose row no worker has checked yet (`inbox`).
+
+        Raises `NoSuchJobError`.
+        """
         with self._connection() as connection:
-            found = read_job.job(connection, job_id)
-        if found is None:
-            raise NoSuchJobError(f"there is no job {job_id}")
-        return found
+            found = read_job.job(connection, job_id) or _of_inbox(connection, job_id)
+            # Between the two looks a worker may have made a job of the row.
+            return found or read_job.job(connection, job_id) or _no_job(job_id)
 
     def mark(self, job_id: UUID) -> JobMark:
         """Return what to compare with an earlier look at a job; raises `NoSuchJobError`."""
         with self._connection() as connection:
             found = read_job.mark(connection, job_id)
-        if found is None:
-            raise NoSuchJobError(f"there is no job {job_id}")
-        return found
+            if found is None and _of_inbox(connection, job_id):
+                return arriving.MARK
+            return found or read_job.mark(connection, job_id) or _no_job(job_id)
 
     def story(self, job_id: UUID) -> dict[str, Any]:
         """Return everything known of one job: its row, attempts to pay, images, ledger lines and events."""
@@ -227,6 +230,18 @@ class Jobs(Connected):
                 return Cancelled(ended, followed, done.more, held)
             if after == NIL and not done.ended + done.followed:
                 time.sleep(_BUSY_SECONDS)  # workers hold the remaining jobs for the length of a statement
+
+
+def _of_inbox(connection: Connection, job_id: UUID) -> JobFacts | None:
+    """Return the job that a row of the inbox will be; raises `NoSuchJobError` if it says why none was made of it."""
+    found = arriving.arriving(connection, job_id)
+    if isinstance(found, str):
+        raise NoSuchJobError(f"there is no job {job_id}: {found}")
+    return found
+
+
+def _no_job(job_id: UUID) -> NoReturn:
+    raise NoSuchJobError(f"there is no job {job_id}")
 
 
 def _common(pictures: Sequence[UnverifiedImage]) -> Which:

@@ -1,6 +1,6 @@
 """Prompt files: CSV, JSON Lines or plain text in; checked and complete rows out."""
 
-from producer.prompts.reader import Format, PreparedFile, read, read_rows
+from producer.prompts.reader import Format, PreparedFile, read, read_row, read_rows
 from shared.prompt_rows.faults import LineFault, PromptFileError
 from shared.prompt_rows.preparer import PreparedRow
 from shared.prompt_rows.rules import RowRules, Template, TemplateError
@@ -15,5 +15,6 @@ __all__ = [
     "Template",
     "TemplateError",
     "read",
+    "read_row",
     "read_rows",
 ]

@@ -215,6 +215,20 @@ def read_rows(
     return prepared
 
 
+def read_row(
+    row: Mapping[str, Any], *, default_provider: str | None, providers: Collection[str]
+) -> tuple[PreparedRow | None, Faults]:
+    """Check one row as `read_rows` does, without a file to keep it in; None: its faults say why.
+
+    Raises `PromptFileError` as `read`.
+    """
+    if default_provider is not None and default_provider not in providers:
+        raise PromptFileError(_no_provider(default_provider, providers))
+    faults = Faults()
+    given = {name: value for name, value in row.items() if value is not None}
+    return RowPreparer(default_provider, providers, faults).prepare(1, given), faults
+
+
 def _no_provider(name: str, providers: Collection[str]) -> str:
     near = get_close_matches(name.lower(), list(providers), n=1)
     known = f"known: {', '.join(sorted(providers))}"

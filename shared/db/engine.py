@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from psycopg.errors import InsufficientPrivilege, InvalidPassword, ReadOnlySqlTransaction
+from psycopg.errors import InsufficientPrivilege, InvalidPassword, LockNotAvailable, ReadOnlySqlTransaction
 from psycopg.types.datetime import TimestamptzLoader
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
@@ -15,6 +15,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     DisconnectionError,
+    IntegrityError,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -29,6 +30,8 @@ __all__ = [
     "UnfitServerError",
     "connect_arguments",
     "is_forbidden",
+    "is_kept_waiting",
+    "is_violation",
     "open_engine",
     "place",
     "plain_connection",
@@ -205,3 +208,13 @@ def _unavailable(engine: Engine, error: DBAPIError) -> str:
 def is_forbidden(error: BaseException) -> bool:
     """Tell whether PostgreSQL refused a statement because our role lacks the right to it."""
     return isinstance(error, DBAPIError) and isinstance(error.orig, InsufficientPrivilege)
+
+
+def is_kept_waiting(error: BaseException) -> bool:
+    """Tell whether a statement gave up because somebody else's transaction holds what it needs."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, LockNotAvailable)
+
+
+def is_violation(error: BaseException) -> bool:
+    """Tell whether a constraint refused what a statement wrote."""
+    return isinstance(error, IntegrityError)

@@ -325,7 +325,7 @@ def test_a_database_that_is_away_is_no_fault_of_the_caller(http: Http, monkeypat
     def away(*_: Any, **__: Any) -> None:
         raise DatabaseUnavailableError("PostgreSQL cannot be reached")
 
-    monkeypatch.setattr(Client, "enqueue_one", away)
+    monkeypatch.setattr(Client, "add_together", away)
     response = http.post("/v1/jobs", json=HARBOUR)
     refused(response, 503, "database_unavailable")
     assert response.headers["retry-after"] == "5"
@@ -335,7 +335,7 @@ def test_a_defect_is_a_problem_without_its_words(http: Http, monkeypatch: Any) -
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(Client, "enqueue_one", broken)
+    monkeypatch.setattr(Client, "add_together", broken)
     response = http.post("/v1/jobs", json=HARBOUR)
     refused(response, 500, "internal_error")
     assert "secret" not in response.text

@@ -70,6 +70,37 @@ def test_a_row_that_commits_becomes_a_job_with_the_id_that_its_caller_got(
     assert client.totals("shop") == {"succeeded": 1}
 
 
+def test_whoever_has_an_id_is_answered_before_a_worker_checks_the_row(
+    app: Connection, runtime: Runtime, client: Client
+) -> None:
+    ((job_id, *_),) = hand_in(app, row("order-1", n=2, metadata={"sku": "a"}, priority=3))
+    app.commit()
+    before, mark = client.job(job_id), client.mark(job_id)
+    assert (before.job["state"], before.job["batch"], before.job["custom_id"]) == ("queued", "shop", "order-1")
+    assert (before.job["images_asked"], before.job["metadata"], before.job["priority"]) == (2, {"sku": "a"}, 3)
+    tick(runtime)
+    after = client.job(job_id)
+    assert before.job.keys() == after.job.keys()
+    assert (after.job["id"], after.job["state"], after.job["images_asked"]) == (job_id, "queued", 2)
+    assert client.mark(job_id) != mark
+
+
+def test_a_row_whose_parts_are_anything_is_shown_too(app: Connection, client: Client) -> None:
+    ((job_id, *_),) = hand_in(app, row("order-1", n="many", priority=1.5, model=7))
+    app.commit()
+    shown = client.job(job_id).job
+    assert (shown["images_asked"], shown["priority"], shown["model"]) == (1, 0, None)
+
+
+def test_a_row_that_is_another_doors_job_says_which(app: Connection, runtime: Runtime, client: Client) -> None:
+    ((job_id, *_),) = hand_in(app, row("order-1"))
+    app.commit()
+    first = client.enqueue_one(row("order-1"), batch="shop")
+    tick(runtime)
+    with pytest.raises(NoSuchJobError, match=str(first.id)):
+        client.job(job_id)
+
+
 def test_a_row_that_rolls_back_leaves_nothing(app: Connection, runtime: Runtime, engine: Engine) -> None:
     hand_in(app, row("order-1"))
     app.rollback()

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.accounts import AccountRow, ensure
-from shared.db.jobs.arriving import Arrivals, NewJob, in_chunks
+from shared.db.jobs.arriving import Arrivals, Line, NewJob, in_chunks
 from shared.db.jobs.dealing import Dealing, dealing
 from shared.db.payments import caps
 from shared.db.waking import wake
@@ -34,6 +34,8 @@ WITH turn AS MATERIALIZED (
 )
 SELECT id FROM added UNION ALL SELECT id FROM batch WHERE name = :name
 """)
+_NEW_BATCH = text("INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT (name) DO NOTHING")
+_BATCH = text("SELECT id FROM batch WHERE name = :name")
 _POLICY = text("UPDATE batch SET on_unknown = :on_unknown WHERE id = :batch AND on_unknown <> :on_unknown")
 _NAMED = 5
 _TURNS = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
@@ -94,7 +96,7 @@ def enqueue(
     batch_id = _turn(connection, batch)
     dealt = dealing(connection)
     ensure(connection, (row for row in accounts if row.name not in dealt.known))
-    arrivals = Arrivals(batch_id, policy.deadline_seconds, policy.collect_seconds)
+    arrivals = Arrivals(batch_id, Line(policy.deadline_seconds, policy.collect_seconds))
     for chunk in in_chunks(_dealt(jobs, dealt)):
         arrivals.add(connection, chunk)
         if arrivals.conflicts:
@@ -118,10 +120,21 @@ def _turn(connection: Connection, batch: str) -> UUID:
     return found if found is not None else connection.execute(_TURN_AND_BATCH, named).scalar_one()
 
 
+def open_batch(connection: Connection, name: str) -> UUID:
+    """Return the id of a batch, which is made if nobody else makes it."""
+    connection.execute(_NEW_BATCH, {"id": new_id(), "name": name})
+    found: UUID = connection.execute(_BATCH, {"name": name}).scalar_one()
+    return found
+
+
+def first_turn() -> int:
+    """Return the position in the rotation of accounts at which an enqueue begins: any."""
+    return randrange(_TURNS)  # noqa: S311 - any turn is as good
+
+
 def _dealt(jobs: Iterable[NewJob], dealt: Dealing) -> Iterator[tuple[NewJob, str]]:
     """Yield each row with the account that takes it.
 
     The first row's turn is drawn: many who enqueue one row each would otherwise give them all to one account.
     """
-    first = randrange(_TURNS)  # noqa: S311 - any turn is as good
-    return ((job, dealt.account(job.provider, position)) for position, job in enumerate(jobs, first))
+    return ((job, dealt.account(job.provider, position)) for position, job in enumerate(jobs, first_turn()))

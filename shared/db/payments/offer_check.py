@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from shared.catalog.offers import Offers
 from shared.db.engine import Connection
-from shared.db.jobs.dealing import dealing
+from shared.db.jobs.dealing import Dealing, dealing
 from shared.db.payments import offers
 from shared.db.payments.offers import RecentOffers
 from shared.prompt_rows.faults import Faults
@@ -18,11 +18,13 @@ class OfferCheck:
     If an account's offers were not read within a day, nothing is refused: its provider decides.
     """
 
-    def __init__(self, connection: Connection, recent: RecentOffers | None = None) -> None:
+    def __init__(
+        self, connection: Connection, recent: RecentOffers | None = None, dealt: Dealing | None = None
+    ) -> None:
         self.faults = Faults()
         self._offered = recent.load(connection) if recent else offers.load(connection)
         # Most installations are offered nothing that is known beforehand: then nothing more is asked.
-        self._dealing = dealing(connection) if self._offered else None
+        self._dealing = (dealt or dealing(connection)) if self._offered else None
         self._known: dict[str, tuple[Offers, ...]] = {}
 
     def passing(self, rows: Iterable[PreparedRow]) -> Iterator[PreparedRow]:

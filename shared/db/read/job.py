@@ -1,32 +1,41 @@
 """One job as a program sees it: its state, its images and its money."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
 from shared.db.read.counts import SHOWN
 from shared.db.read.pages import Row
 
-_COLUMNS: Final = f"""
-SELECT job.id, batch.name AS batch, job.custom_id, job.provider, job.account, job.request ->> 'model' AS model,
+_SHOWN: Final = f"""
+job.id, batch.name AS batch, job.custom_id, job.provider, job.account, job.request ->> 'model' AS model,
   {SHOWN} AS state, job.error_code, job.error, job.images AS images_asked, job.priority, job.epoch,
   job.cancel_requested_at IS NOT NULL AS cancelling, job.created_at, job.finished_at,
   coalesce(kept.metadata, '{{}}') AS metadata
-FROM job JOIN batch ON batch.id = job.batch_id LEFT JOIN job_metadata kept ON kept.job_id = job.id
 """
-_JOB: Final = text(f"{_COLUMNS} WHERE job.id = :id")
-_NAMED: Final = text(f"{_COLUMNS} WHERE job.batch_id = :batch AND job.custom_id = :custom_id")
+_WITH_BATCH: Final = "JOIN batch ON batch.id = job.batch_id LEFT JOIN job_metadata kept ON kept.job_id = job.id"
+_JOB: Final = text(f"SELECT {_SHOWN} FROM job {_WITH_BATCH} WHERE job.id = :id")
+_NAMED: Final = text(f"""
+SELECT {_SHOWN}, job.batch_id, job.fingerprint
+FROM unnest(CAST(:batches AS uuid[]), CAST(:custom_ids AS text[])) AS a (batch_id, custom_id)
+JOIN job ON job.batch_id = a.batch_id AND job.custom_id = a.custom_id {_WITH_BATCH}
+""")
 _IMAGES: Final = text("""
-SELECT index, state, bucket, key, encode(sha256, 'hex') AS sha256, bytes, content_type, width, height, error_code, error
-FROM image WHERE job_id = :id ORDER BY index
+SELECT job_id, index, state, bucket, key, encode(sha256, 'hex') AS sha256, bytes, content_type, width, height,
+  error_code, error
+FROM image WHERE job_id = ANY(CAST(:ids AS uuid[])) ORDER BY job_id, index
 """)
 _MONEY: Final = text("""
-SELECT unit, sum(reserved) AS reserved, sum(settled) AS settled, sum(held) AS held, sum(elsewhere) AS elsewhere
-FROM ledger WHERE job_id = :id GROUP BY unit ORDER BY unit LIMIT 1
+SELECT DISTINCT ON (job_id) job_id, unit, sum(reserved) AS reserved, sum(settled) AS settled, sum(held) AS held,
+  sum(elsewhere) AS elsewhere
+FROM ledger WHERE job_id = ANY(CAST(:ids AS uuid[])) GROUP BY job_id, unit ORDER BY job_id, unit
 """)
-
+_NOT_SHOWN: Final = ("batch_id", "fingerprint")
 
 _MARK: Final = text(f"""
 SELECT job.epoch, {SHOWN} AS state, (SELECT count(*) FROM image WHERE job_id = job.id AND state = 'stored') AS stored,
@@ -55,19 +64,31 @@ class JobFacts:
 
 def job(connection: Connection, job_id: UUID) -> JobFacts | None:
     """Return a job; None if there is none of that id. `state` is the state as it is shown (`shared/db/read/counts`)."""
-    by_id = {"id": job_id}
-    row = connection.execute(_JOB, by_id).mappings().one_or_none()
-    if row is None:
-        return None
-    images = [dict(image) for image in connection.execute(_IMAGES, by_id).mappings()]
-    money = connection.execute(_MONEY, by_id).mappings().one_or_none()
-    return JobFacts(dict(row), images, dict(money) if money else None)
+    row = connection.execute(_JOB, {"id": job_id}).mappings().one_or_none()
+    return facts(connection, [dict(row)])[job_id] if row else None
 
 
-def new_job(connection: Connection, batch_id: UUID, custom_id: str) -> JobFacts:
-    """Return a job that this transaction added: it has neither images nor money."""
-    row = connection.execute(_NAMED, {"batch": batch_id, "custom_id": custom_id}).mappings().one()
-    return JobFacts(dict(row), [], None)
+def named(connection: Connection, names: Sequence[tuple[UUID, str]]) -> dict[tuple[UUID, str], Row]:
+    """Return the rows of jobs by batch id and custom_id, each with its `fingerprint`; some may be missing."""
+    given = {"batches": [batch for batch, _ in names], "custom_ids": [custom_id for _, custom_id in names]}
+    rows = connection.execute(_NAMED, given).mappings()
+    return {(row["batch_id"], row["custom_id"]): dict(row) for row in rows}
+
+
+def facts(connection: Connection, rows: Iterable[Row], *, new: AbstractSet[UUID] = frozenset()) -> dict[UUID, JobFacts]:
+    """Return jobs by id with their images and money; those that are `new` have none, and are not asked for any."""
+    jobs = {row["id"]: {name: value for name, value in row.items() if name not in _NOT_SHOWN} for row in rows}
+    images: defaultdict[UUID, list[Row]] = defaultdict(list)
+    money: dict[UUID, Row] = {}
+    if old := [job_id for job_id in jobs if job_id not in new]:
+        for image in connection.execute(_IMAGES, {"ids": old}).mappings():
+            images[image["job_id"]].append(_without_job(image))
+        money = {row["job_id"]: _without_job(row) for row in connection.execute(_MONEY, {"ids": old}).mappings()}
+    return {job_id: JobFacts(row, images[job_id], money.get(job_id)) for job_id, row in jobs.items()}
+
+
+def _without_job(row: RowMapping) -> Row:
+    return {name: value for name, value in row.items() if name != "job_id"}
 
 
 def mark(connection: Connection, job_id: UUID) -> JobMark | None:

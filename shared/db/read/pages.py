@@ -118,7 +118,11 @@ UNION (
   JOIN batch ON batch.name = a.batch JOIN job ON job.batch_id = batch.id AND job.custom_id = a.custom_id LIMIT 20
 ) LIMIT 20
 """)
-_EXISTS = text("SELECT 1 FROM batch WHERE name = :name")
+# While a large file makes a batch, the batch is there for other doors, and is nothing to look at before it has a job.
+_EXISTS = text("""
+SELECT 1 FROM batch WHERE name = :name AND CASE WHEN EXISTS (SELECT FROM job WHERE job.batch_id = batch.id) THEN true
+  ELSE pg_try_advisory_xact_lock_shared(hashtextextended('enqueue ' || name, 0)) END
+""")
 _ID_CHARS: Final = 4
 _ZEROS: Final = "00000000-0000-0000-0000-000000000000"
 
@@ -152,7 +156,7 @@ class KeyPage(NamedTuple):
 
 
 def batch_exists(connection: Connection, name: str) -> bool:
-    """Tell whether there is a batch of that name."""
+    """Tell whether there is a batch of that name; not one whose first rows are on their way into it."""
     return connection.execute(_EXISTS, {"name": name}).one_or_none() is not None
 
 

@@ -1,0 +1,91 @@
+"""Single rows of many callers in one transaction: they share what each of them would cost alone.
+
+A transaction of several rows shares the turn of their batches with others of its kind, and never waits for it: whoever
+enqueues a file holds it for seconds. The rows of such a batch are added one to a transaction, without the turn. One
+row that waits for a file's row of the same name holds nothing that the file could wait for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.db.accounts import ensure
+from shared.db.jobs.arriving import Line, NewJob, Placed
+from shared.db.jobs.dealing import Dealing, dealing, waiting_account
+from shared.db.jobs.enqueue import first_turn, open_batch
+from shared.db.read import job as read_job
+from shared.db.read.job import JobFacts
+
+_GROUND: Final = text("""
+SELECT a.name, batch.id, CASE WHEN :together
+  THEN pg_try_advisory_xact_lock_shared(hashtextextended('enqueue ' || a.name, 0)) ELSE true END AS is_free
+FROM unnest(CAST(:batches AS text[])) AS a (name) LEFT JOIN batch ON batch.name = a.name
+""")
+
+
+class Times(NamedTuple):
+    """How long new jobs have, in seconds: until they must be bought, and until what they bought must be stored."""
+
+    deadline_seconds: float
+    collect_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What rows are added to: the ids of batches by name, those whose turn somebody has, and the accounts' deal."""
+
+    batches: Mapping[str, UUID]
+    busy: frozenset[str]
+    dealing: Dealing
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The job that stands under a row's name; `is_same`: it was enqueued for the same request as the row."""
+
+    facts: JobFacts
+    is_new: bool
+    is_same: bool
+
+
+def ground(connection: Connection, batches: Sequence[str], providers: Sequence[str], *, together: bool) -> Ground:
+    """Return what rows of these batches and providers are added to; what is missing is made.
+
+    `together`: several rows will be added in this transaction, so that it needs a share of each batch's turn.
+    """
+    names = sorted(set(batches))  # in the same order for all, or two would wait for each other
+    found = connection.execute(_GROUND, {"batches": names, "together": together}).all()
+    dealt = dealing(connection)
+    ensure(connection, [waiting_account(name) for name in sorted(set(providers) - set(dealt.known))])
+    busy = frozenset(row.name for row in found if not row.is_free)
+    known = {row.name: row.id for row in found}
+    ids = {name: known[name] or open_batch(connection, name) for name in names if name not in busy}
+    return Ground(ids, busy, dealt)
+
+
+def add(connection: Connection, on: Ground, rows: Sequence[tuple[str, NewJob]], times: Times) -> list[Landed | None]:
+    """Add rows, each with the name of its batch, and return what stands under each name.
+
+    None: the job that was there has left the database meanwhile; adding the row again adds it.
+    """
+    placed = [Placed(on.batches[batch], job, _account(on, job)) for batch, job in rows]
+    # Two transactions that add the same names take them in the same order, so that neither waits for the other.
+    in_order = sorted(placed, key=lambda one: (one.batch_id, one.job.custom_id))
+    Line(times.deadline_seconds, times.collect_seconds).add(connection, in_order)
+    found = read_job.named(connection, [(one.batch_id, one.job.custom_id) for one in placed])
+    known = read_job.facts(connection, found.values(), new={one.job.id for one in placed})
+    return [_landed(found.get((one.batch_id, one.job.custom_id)), one.job, known) for one in placed]
+
+
+def _account(on: Ground, job: NewJob) -> str:
+    return on.dealing.account(job.provider, first_turn())
+
+
+def _landed(row: Mapping[str, Any] | None, job: NewJob, known: Mapping[UUID, JobFacts]) -> Landed | None:
+    if row is None:
+        return None
+    is_same = row["provider"] == job.provider and bytes(row["fingerprint"]) == job.fingerprint
+    return Landed(known[row["id"]], row["id"] == job.id, is_same)
