@@ -29,6 +29,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     _in_head: bool = True
     _head_bytes: int = 0
+    _body_ended: bool = False
+    """Whether the body of a request ended in this read: most of what was read may be body."""
 
     def on_headers_complete(self) -> None:
         """Count no more: what follows is the body."""
@@ -37,13 +39,14 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Begin to count for the next request of this connection."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._body_ended = True, 0, True
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived, unless it is more of a head that is too large already."""
+        self._body_ended = False
         super().data_received(data)
-        if not self._in_head or self.transport.is_closing():
+        if not self._in_head or self._body_ended or self.transport.is_closing():
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:

@@ -450,3 +450,11 @@ def test_headers_without_an_end_are_refused(http: Http) -> None:
     long = http.get("/healthz", headers={"X": "a" * 10_000})
     assert long.status_code == 200
     assert http.get("/healthz").status_code == 200
+
+
+def test_the_end_of_a_large_body_is_no_head(http: Http) -> None:
+    lines = b"".join(
+        b'{"provider": "bloom", "prompt": "%s", "custom_id": "%d"}\n' % (b"a" * 900, n) for n in range(300)
+    )
+    answer = http.post("/v1/batches/large/rows", content=lines, headers={"content-type": "application/x-ndjson"})
+    assert (answer.status_code, answer.json()["added"]) == (201, 99)
