@@ -106,6 +106,7 @@ bench: install ## measure enqueueing, waiting, checking, and a job beside its ri
 	$(BIN)/python -m ops.bench.enqueue
 	$(BIN)/python -m ops.bench.imagecheck
 	$(BIN)/python -m ops.bench.pending
+	$(BIN)/python -m ops.bench.job.idle
 	$(BIN)/python -m ops.bench.job
 
 PROMTOOL ?= promtool

@@ -126,7 +126,12 @@ class Settings(BaseSettings):
     worker_slots: int = Field(
         16, ge=2, le=128, description="number of messages that one worker process handles at once"
     )
-    tick_seconds: float = Field(0.5, gt=0, le=60, description="longest time between two ticks of the dispatcher")
+    tick_seconds: float = Field(
+        0.5,
+        gt=0,
+        le=60,
+        description="longest time between two ticks of the dispatcher while jobs wait; four times that at rest",
+    )
     poll_first_seconds: float = Field(
         2.0,
         gt=0,

@@ -12,7 +12,7 @@ from typing import Concatenate, Final, ParamSpec
 import structlog
 
 from shared.db import accounts, folding, purpose, rate_windows, troubles, workers
-from shared.db.engine import Connection, DatabaseUnavailableError, transaction
+from shared.db.engine import Connection, DatabaseUnavailableError, question, transaction
 from shared.db.jobs import claims, images, inbox, model_times
 from shared.db.jobs.transitions import Claim, move, release
 from shared.db.listening import Listener
@@ -36,6 +36,7 @@ _PRUNE_SECONDS: Final = 60.0
 _FOLD_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = 1.0
 _LEAST_SECONDS: Final = 0.25  # the least time between two ticks: what arrives meanwhile shares their statements
+_REST_TICKS: Final = 4  # ticks in one, while no job of this worker's accounts waits: a new one wakes it
 _ABANDONED_SECONDS: Final = 3600.0  # normally a poll or transfer ends a job after its bound; here none did
 RELEASABLE: Final = {
     Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: the paying worker ends that lease itself
@@ -109,10 +110,11 @@ class Dispatcher:
                 self._register()
                 self._ticking_since = time.monotonic()
                 while not self._closing.is_set():
-                    self.tick()
+                    waits = self.tick()
                     # Wake-ups close together count as one, because each tick has its cost.
                     self._closing.wait(_LEAST_SECONDS)
-                    listener.wait(max(self._runtime.settings.tick_seconds - _LEAST_SECONDS, 0.0))
+                    longest = self._runtime.settings.tick_seconds * (1 if waits else _REST_TICKS)
+                    listener.wait(max(longest - _LEAST_SECONDS, 0.0))
             except Exception as error:  # noqa: BLE001 - whatever ends the loop, it begins again
                 _log.warning("dispatcher_restarts", error=type(error).__name__)
                 # The lock proves that whoever pays here lives: it is kept for as long as its session does.
@@ -143,27 +145,31 @@ class Dispatcher:
         for account, known in model_times.load(connection, runtime.accounts).items():
             runtime.learn(account, known)
 
-    def tick(self) -> None:
-        """Ask once which stages have due jobs, claim them, and send messages about them."""
+    def tick(self) -> bool:
+        """Ask once which stages have due jobs, claim them, and send messages about them.
+
+        Returns whether any job waits for a worker, due or not.
+        """
         began = time.monotonic()
         self._runtime.metrics.ticked()
         with transaction(self._runtime.engine) as connection:
             self._beat(connection)
             if self._stopping.is_set():
-                return
+                return True
             self._end_what_is_over(connection)
-            live = workers.live_slots(connection)
-            due = claims.due_stages(connection, self._runtime.accounts)
+            work = claims.work(connection, self._runtime.accounts)
+            live = workers.live_slots(connection) if work.waits else 0
         self._fold()
-        self._take_in()
+        arrived = self._take_in()
         prune = began - self._pruned_at > _PRUNE_SECONDS
         for account in self._runtime.accounts.values():
             all_of_them = prune or account.name in self._releasing
-            if stages := set(Stage) if all_of_them else due.get(account.name, set()):
+            if stages := set(Stage) if all_of_them else work.due.get(account.name, set()):
                 self._send_all(self._claim_for, account, stages, live, prune=prune)
         if prune:
             self._send_all(self._look_after_others)
             self._pruned_at = began
+        return work.waits or arrived
 
     def _beat(self, connection: Connection) -> None:
         """Say that this worker lives, and how many messages it takes at once."""
@@ -190,18 +196,25 @@ class Dispatcher:
     def _fold(self) -> None:
         """Add the triggers' deltas to the running sums, so that a reader reads few rows."""
         if time.monotonic() - self._folded_at > _FOLD_SECONDS:
-            with transaction(self._runtime.engine) as connection:
-                more = folding.fold(connection)
+            with question(self._runtime.engine) as connection:
+                more = folding.any_deltas(connection)
+            if more:
+                with transaction(self._runtime.engine) as connection:
+                    more = folding.fold(connection)
             self._folded_at = 0.0 if more else time.monotonic()
 
-    def _take_in(self) -> None:
-        """Make jobs of the rows that came by SQL; a batch that somebody else enqueues into waits for the next tick."""
-        with transaction(self._runtime.engine) as connection:
+    def _take_in(self) -> bool:
+        """Make jobs of the rows that came by SQL; a batch that somebody else enqueues into waits for the next tick.
+
+        Returns whether there were such rows.
+        """
+        with question(self._runtime.engine) as connection:
             waiting = inbox.batches(connection)
         settings = self._runtime.settings
         times = inbox.Times(settings.deadline_seconds, settings.collect_seconds)
         for batch in waiting:
             self._take_batch(batch, times)
+        return bool(waiting)
 
     def _take_batch(self, batch: str, times: inbox.Times) -> None:
         """Take waiting rows. If that fails, take the first one alone; if that fails too, set this row aside."""

@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 from pydantic import SecretStr
 
 from shared.backoff import delay
-from shared.db.engine import Connection, Engine, open_engine, transaction
+from shared.db.engine import Connection, Engine, open_engine, question, transaction
 from shared.db.group_commit import JointWrite, commit_all
 from shared.db.pauses import Probing
 from shared.db.payments.intents import PaymentTerms, Request, Sender
@@ -98,6 +98,15 @@ class Runtime:
         def run() -> T:
             with transaction(self.engine) as connection:
                 return work(connection, *args, **kwargs)
+
+        return await anyio.to_thread.run_sync(run, limiter=self.threads)
+
+    async def ask(self, question_: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one statement without a transaction around it, in a thread, and return its result; see `question`."""
+
+        def run() -> T:
+            with question(self.engine) as connection:
+                return question_(connection, *args, **kwargs)
 
         return await anyio.to_thread.run_sync(run, limiter=self.threads)
 

@@ -35,6 +35,7 @@ __all__ = [
     "open_engine",
     "place",
     "plain_connection",
+    "question",
     "transaction",
 ]
 
@@ -154,8 +155,9 @@ def _ping_if_idle(connection: psycopg.Connection[Any], record: Any, _proxy: obje
     if time.monotonic() - record.info.get(_USED_AT, 0.0) < _RESTED_SECONDS:
         return
     try:
+        connection.autocommit = True  # else the ping would begin a transaction and roll it back
         connection.execute("")
-        connection.rollback()
+        connection.autocommit = False
     except psycopg.Error as error:
         raise DisconnectionError("the connection had died while it rested") from error
 
@@ -166,9 +168,24 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
     Raises `DatabaseUnavailableError` if the database cannot be reached; other faults pass through.
     """
+    with _named_errors(engine), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def question(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection on which each statement is a transaction of its own, without BEGIN and COMMIT.
+
+    It is for one statement that is asked often. Raises as `transaction`.
+    """
+    with _named_errors(engine), engine.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _named_errors(engine: Engine) -> Iterator[None]:
     try:
-        with engine.begin() as connection:
-            yield connection
+        yield
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailableError(_unavailable(engine, error)) from error
     except InternalError as error:

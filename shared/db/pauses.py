@@ -4,10 +4,10 @@ A person ends any pause. A pause with a time for its next probe may also end by 
 went well, or by one paid call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -31,6 +31,10 @@ WHERE name = :name AND (paused_at IS NULL OR (probe_at IS NOT NULL AND CAST(:fir
 _PROBE = text(f"""
 UPDATE account SET probes = probes + 1, probe_at = {_NEXT_PROBE}
 WHERE name = :name AND paused_at IS NOT NULL AND probe_at <= clock_timestamp() RETURNING paused_code, balance_needed
+""")
+_DUE = text("""
+SELECT name FROM account WHERE name = ANY(CAST(:names AS text[])) AND paused_at IS NOT NULL
+  AND probe_at <= clock_timestamp() ORDER BY name
 """)
 _DOUBT = text("""
 UPDATE account SET doubts = doubts + 1, failing = CASE WHEN :failing THEN failing + 1 ELSE 0 END
@@ -132,6 +136,12 @@ class Probe:
 
     code: str
     balance_needed: Decimal | None
+
+
+def due_probes(connection: Connection, names: Iterable[str]) -> list[str]:
+    """Return those of the accounts whose probe is due."""
+    found: Any = connection.execute(_DUE, {"names": list(names)}).scalars()
+    return list(found)
 
 
 def probe(connection: Connection, name: str, probing: Probing) -> Probe | None:

@@ -20,7 +20,7 @@ MOST_REQUESTS = 1.6
 MOST_MESSAGES = 0.6
 MOST_TO_ENQUEUE = 7
 """Statements for one row into a batch that is there; each chunk of rows adds one."""
-MOST_AT_REST = 5
+MOST_AT_REST = 4
 """Statements a tick of a worker with two accounts and nothing to do."""
 
 

@@ -46,9 +46,12 @@ def check(runtime: "Runtime") -> None:
 async def keep_marks(runtime: "Runtime") -> None:
     """Write the mark whenever the ledger has grown, until cancelled."""
     rounds, written = 0, -1
+    mark: Mark | None = None
     while True:
         try:
-            mark = await runtime.sql(_advance, runtime.spool_dir)
+            newest = await runtime.ask(restoration.newest)
+            if rounds == 0 or not _same_line(mark, newest):
+                mark = await runtime.sql(_advance, runtime.spool_dir)
             if mark is not None and rounds % _BUCKET_ROUNDS == 0 and mark.line != written:
                 await runtime.sql(_compare, await runtime.in_thread(_from_bucket, runtime, mark.lineage))
                 mark = await runtime.sql(restoration.newest) or mark
@@ -58,6 +61,13 @@ async def keep_marks(runtime: "Runtime") -> None:
             _log.warning("mark_not_kept", error=type(error).__name__)
         rounds += 1
         await anyio.sleep(_FILE_SECONDS)
+
+
+def _same_line(known: Mark | None, newest: Mark | None) -> bool:
+    """Tell whether the newest line is still the one that was compared and written last."""
+    if known is None or newest is None:
+        return known is newest
+    return (known.lineage, known.line, known.at) == (newest.lineage, newest.line, newest.at)
 
 
 def _advance(connection: Connection, spool: Path) -> Mark | None:

@@ -29,17 +29,26 @@ async def show_candidates(runtime: Runtime) -> None:
     decoder = Decoder()
     try:
         while True:
-            for account in runtime.accounts.values():
+            for account in await _due(runtime):
                 await preview_some(runtime, account, decoder)
             await anyio.sleep(_LOOK_SECONDS)
     finally:
         decoder.close()
 
 
+async def _due(runtime: Runtime) -> list[ServedAccount]:
+    """Return the accounts that lack previews; one question for all: a worker asks it forever."""
+    listing = [account.name for account in runtime.accounts.values() if account.wire.poll_batch]
+    try:
+        due = await runtime.ask(candidates.due, listing)
+    except Exception as error:  # noqa: BLE001 - a person decides without it; the work must go on
+        _log.warning("previews_failed", error=type(error).__name__)
+        return []
+    return [runtime.accounts[name] for name in due]
+
+
 async def preview_some(runtime: Runtime, account: ServedAccount, decoder: Decoder) -> None:
     """Make the previews that an account lacks, a few at a time. Never raises."""
-    if not account.wire.poll_batch:
-        return
     try:
         for upstream_id in await runtime.sql(partial(candidates.take, limit=_AT_ONCE), account.name):
             await _preview(runtime, account, decoder, upstream_id)

@@ -19,18 +19,25 @@ from worker.served_accounts import ServedAccount
 from worker.transport.paid_post import boot_clock
 
 _log = structlog.get_logger(__name__)
+_TICKS: Final = 4
+"""Ticks of the dispatcher between two looks: a pause lasts minutes."""
 _NO_CREDIT: Final = "account_out_of_credit"
 
 
 async def probe(runtime: Runtime) -> None:
     """Probe every paused account when its probe is due, until cancelled."""
     while True:
-        for account in runtime.accounts.values():
+        try:
+            due = await runtime.ask(pauses.due_probes, runtime.accounts)
+        except Exception as error:  # noqa: BLE001 - the next look asks again; the work must go on
+            due = []
+            _log.warning("probe_failed", error=type(error).__name__)
+        for name in due:
             try:
-                await look(runtime, account)
-            except Exception as error:  # noqa: BLE001 - the next look asks again; the work must go on
-                _log.warning("probe_failed", account=account.name, error=type(error).__name__)
-        await anyio.sleep(runtime.settings.tick_seconds)
+                await look(runtime, runtime.accounts[name])
+            except Exception as error:  # noqa: BLE001 - the same of each account
+                _log.warning("probe_failed", account=name, error=type(error).__name__)
+        await anyio.sleep(_TICKS * runtime.settings.tick_seconds)
 
 
 async def look(runtime: Runtime, account: ServedAccount) -> None:

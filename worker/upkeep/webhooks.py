@@ -71,16 +71,16 @@ class WebhookSender:
         async with anyio.create_task_group() as group:
             while True:
                 try:
-                    more = await self.look(group)
+                    more = await self.runtime.ask(deliveries.any_due) and await self.look(group)
                 except Exception as error:  # noqa: BLE001 - the next look goes on; the work must too
                     _log.warning("webhooks_failed", error=type(error).__name__)
                     more = False
+                await self._prune()
                 await anyio.sleep(0 if more else _LOOK_SECONDS)
 
     async def look(self, group: TaskGroup) -> bool:
         """Tell of settled batches and begin to send what is due; True if there may be more at once."""
         news = await self._tell_settled()
-        await self._prune()
         free = _AT_ONCE - self._busy.total()
         full = [endpoint for endpoint, count in self._busy.items() if count >= _EACH]
         if free <= 0:

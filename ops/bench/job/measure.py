@@ -43,6 +43,11 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
+def parent_of(pid: int) -> int:
+    """Return the process that started this one: of a session's process, PostgreSQL itself."""
+    return psutil.Process(pid).ppid()
+
+
 def rss_mb(pid: int) -> float:
     """Return the resident megabytes of a process and its children."""
     root = psutil.Process(pid)

@@ -187,7 +187,7 @@ def _worker(site: Site, one: Rival) -> Iterator[int]:
 
 def _postgres(site: Site) -> int:
     with psycopg.connect(site.admin_url) as connection:
-        return psutil.Process(connection.info.backend_pid).ppid()
+        return measure.parent_of(connection.info.backend_pid)
 
 
 def _until(condition: Callable[[], bool]) -> None:

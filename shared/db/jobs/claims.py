@@ -80,16 +80,21 @@ _LONG_SECONDS: Final = 3600.0
 _OLDEST_PART: Final = 0.25
 _FAIR_POSITION = text("UPDATE account SET fair_position = greatest(fair_position, :position) WHERE name = :account")
 
-_DUE = text(f"""
-SELECT name, stage FROM unnest(CAST(:accounts AS text[])) AS served (name), LATERAL (VALUES
-  ('submit', EXISTS (SELECT 1 FROM job WHERE account = name AND state = 'queued' AND NOT on_hold AND due_at <= now())),
-  ('poll', EXISTS (
-    SELECT 1 FROM job WHERE account = name AND state IN ('pending', 'processing') AND due_at <= now() AND {_OURS})),
-  ('transfer', EXISTS (
-    SELECT 1 FROM job WHERE account = name AND state = 'transferring' AND due_at <= now() AND {_OURS})),
-  ('reconcile', EXISTS (
-    SELECT 1 FROM job WHERE account = name AND state IN ('submitting', 'in_doubt') AND due_at <= now() AND {_OURS}))
-) AS looked (stage, due) WHERE due
+_WAITS = {
+    "submit": "state = 'queued' AND NOT on_hold",
+    "poll": f"state IN ('pending', 'processing') AND {_OURS}",
+    "transfer": f"state = 'transferring' AND {_OURS}",
+    "reconcile": f"state IN ('submitting', 'in_doubt') AND {_OURS}",
+}
+_LOOKED = ",\n  ".join(
+    f"('{stage}', EXISTS (SELECT FROM job WHERE account = name AND {waits}), "
+    f"EXISTS (SELECT FROM job WHERE account = name AND {waits} AND due_at <= now()))"
+    for stage, waits in _WAITS.items()
+)
+_WORK = text(f"""
+SELECT name, stage, due FROM unnest(CAST(:accounts AS text[])) AS served (name), LATERAL (VALUES
+  {_LOOKED}
+) AS looked (stage, waits, due) WHERE waits
 """)
 
 # A repeated or late message finds its jobs begun or gone.
@@ -171,12 +176,22 @@ class Claimed:
         return cls(tuple(Claim(row.id, row.epoch) for row in rows if not row.crashes), tuple(suspects))
 
 
-def due_stages(connection: Connection, served: Iterable[str]) -> dict[str, set[Stage]]:
-    """Return by account the stages with due jobs, whether or not these may be claimed."""
-    found: dict[str, set[Stage]] = {}
-    for name, stage in connection.execute(_DUE, {"accounts": list(served)}):
-        found.setdefault(name, set()).add(Stage(stage))
-    return found
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What there is to do: by account the stages with due jobs, and whether any job waits, due or not."""
+
+    due: Mapping[str, set[Stage]]
+    waits: bool
+
+
+def work(connection: Connection, served: Iterable[str]) -> Work:
+    """Return what there is to do for these accounts, whether or not it may be claimed."""
+    rows = connection.execute(_WORK, {"accounts": list(served)}).all()
+    due: dict[str, set[Stage]] = {}
+    for name, stage, is_due in rows:
+        if is_due:
+            due.setdefault(name, set()).add(Stage(stage))
+    return Work(due, waits=bool(rows))
 
 
 def claim(

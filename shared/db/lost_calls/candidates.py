@@ -29,6 +29,9 @@ LEFT JOIN LATERAL (
 ) AS known ON true
 ON CONFLICT DO NOTHING
 """)
+_DUE = text("""
+SELECT DISTINCT account FROM candidate WHERE account = ANY(CAST(:accounts AS text[])) AND due_at <= clock_timestamp()
+""")
 _TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('previews ' || :account, 0))")
 # Taking a picture postpones it, for every call that it may belong to. If the worker dies, it becomes due again.
 _TAKE = text(f"""
@@ -80,6 +83,14 @@ def note(connection: Connection, account: str, submission_id: UUID, found: Seque
         return
     ids, times = [one.upstream_id for one in found[:MOST]], [one.made_at for one in found[:MOST]]
     connection.execute(_NOTE, {"account": account, "submission": submission_id, "ids": ids, "times": times})
+
+
+def due(connection: Connection, accounts: Sequence[str]) -> list[str]:
+    """Return those of the accounts that have a picture which lacks a preview."""
+    if not is_here(connection):
+        return []
+    found: Any = connection.execute(_DUE, {"accounts": list(accounts)}).scalars()
+    return list(found)
 
 
 def take(connection: Connection, account: str, *, limit: int) -> list[str]:

@@ -41,6 +41,9 @@ FROM claimed JOIN endpoint ON endpoint.id = claimed.endpoint_id
 LEFT JOIN job_metadata ON job_metadata.job_id = claimed.job_id
 ORDER BY claimed.created_at
 """)
+_ANY = text("""
+SELECT EXISTS (SELECT FROM batch_news) OR EXISTS (SELECT FROM delivery WHERE due_at <= now())
+""")
 _DELIVERED = text("""
 WITH done AS (
   UPDATE delivery SET delivered_at = clock_timestamp(), ended_at = clock_timestamp(), due_at = NULL, status = :status,
@@ -85,6 +88,11 @@ _PRUNE = text(f"""
 DELETE FROM delivery WHERE id = ANY(ARRAY(
   SELECT id FROM delivery WHERE ended_at < now() - {_KEPT} ORDER BY ended_at LIMIT 5000))
 """)
+
+
+def any_due(connection: Connection) -> bool:
+    """Tell whether there may be anything to send, or a batch that has settled."""
+    return bool(connection.execute(_ANY).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
