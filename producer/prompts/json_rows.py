@@ -32,9 +32,13 @@ class _Array:
         return (self._text or "").startswith("]")
 
     def add(self, part: str) -> None:
-        """Add a line; the opening bracket is left out."""
+        """Add a line; the opening bracket is left out. Raises `RowJsonError` if there is none."""
         if self._text is None:
-            self._text, part = "", part.lstrip().removeprefix("[")
+            if not (part := part.lstrip()):
+                return
+            if not part.startswith("["):
+                raise strict_json.RowJsonError(f"a JSON file must be an array, and begin with [; {_REMEDY}")
+            self._text, part = "", part[1:]
         self._text = (self._text + part).lstrip(_BETWEEN)
 
     def whole(self) -> Iterator[tuple[int, Any]]:
@@ -56,8 +60,8 @@ def json_rows(lines: Lines, faults: Faults, _rules: RowRules) -> Iterator[tuple[
             faults.add(line.number, "row", f"{too_long(lines.max_bytes)}; {_REMEDY}")
         if line.oversize or (part := decode(line, faults)) is None:
             return
-        array.add(part)
         try:
+            array.add(part)
             for number, row in array.whole():
                 if (members := checked(number, row, faults)) is not None:
                     yield number, members

@@ -18,7 +18,7 @@ from producer.prompts.jsonl_rows import jsonl_rows
 from producer.prompts.lines import MAX_RECORD_BYTES, Lines
 from producer.prompts.spool import PromptSpool
 from producer.prompts.text_rows import text_rows
-from producer.prompts.workbook import WorkbookError, copied, is_workbook, workbook_rows
+from producer.prompts.workbook_file import WorkbookError, copied, is_workbook
 from shared.prompt_rows.faults import Faults, LineFault, PromptFileError, shown
 from shared.prompt_rows.preparer import PreparedRow, RowPreparer
 from shared.prompt_rows.rules import RowRules
@@ -82,6 +82,8 @@ class PreparedFile:
 
     def fill_from_workbook(self, file: BinaryIO, rules: RowRules, preparer_of: _PreparerOf, most_bytes: int) -> None:
         """Read the first sheet of a workbook, once; `reader.read` calls this."""
+        from producer.prompts.workbook import workbook_rows  # noqa: PLC0415 - ZIP and XML, for the few files that need it
+
         try:
             with copied(file) as (workbook, self.sha256):
                 records = workbook_rows(workbook, self._faults, most_bytes)

@@ -4,27 +4,20 @@ A workbook is a ZIP of XML files that somebody else made. So each part is read a
 that declares entities is refused.
 """
 
-import hashlib
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 from xml.parsers import expat
 
+from producer.prompts.workbook_file import TOO_LARGE, WorkbookError
 from shared.prompt_rows.faults import Faults
 
-MAGIC: Final = b"PK\x03\x04"
-"""How every ZIP file begins."""
-MOST_FILE_BYTES: Final = 64 * 2**20
 _MOST_TEXT_BYTES: Final = 128 * 2**20
 """Of all texts together, which a sheet names by number, so that they are held in memory."""
 _MOST_SHEET_BYTES: Final = 2**30
-_MEMORY_BYTES: Final = 8 * 2**20
 _BLOCK: Final = 2**16
-_TOO_LARGE: Final = "the workbook is too large to be read here; save the sheet as CSV UTF-8"
 _MOST_COLUMNS: Final = 16_384
 _COLUMN: Final = re.compile(r"([A-Z]{1,3})[0-9]+")
 _ESCAPED: Final = re.compile("_x([0-9A-Fa-f]{4})_")
@@ -35,39 +28,6 @@ _DAMAGED: Final = (zipfile.BadZipFile, zlib.error, expat.ExpatError, LookupError
                    NotImplementedError, RuntimeError, EOFError)  # fmt: skip
 """What a file may raise that is broken, encrypted, or written by nobody's spreadsheet."""
 _RELATION: Final = "http://schemas.openxmlformats.org/officeDocument/2006/relationships id"
-
-
-class WorkbookError(ValueError):
-    """The file is no workbook that can be read; the message says why."""
-
-
-def is_workbook(stream: BinaryIO) -> bool:
-    """Tell whether a stream begins as a workbook does, and leave it at its beginning."""
-    peek = getattr(stream, "peek", None)
-    if peek is not None:
-        return bool(peek(len(MAGIC))[: len(MAGIC)] == MAGIC)
-    begin = stream.tell()
-    found = stream.read(len(MAGIC)) == MAGIC
-    stream.seek(begin)
-    return found
-
-
-@contextmanager
-def copied(stream: BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
-    """Yield a stream as a file that can be sought, and its SHA-256; raises `WorkbookError` for one that is too large.
-
-    A ZIP is read from its end, and a pipe has none.
-    """
-    digest, size = hashlib.sha256(), 0
-    with tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES) as file:
-        while block := stream.read(_BLOCK):
-            size += len(block)
-            if size > MOST_FILE_BYTES:
-                raise WorkbookError(_TOO_LARGE)
-            digest.update(block)
-            file.write(block)
-        file.seek(0)
-        yield cast("BinaryIO", file), digest.hexdigest()
 
 
 def workbook_rows(file: BinaryIO, faults: Faults, most_bytes: int) -> Iterator[tuple[int, list[str] | None]]:
@@ -294,7 +254,7 @@ def _parsed(
         while block := stream.read(_BLOCK):
             size += len(block)
             if size > most_bytes:
-                raise WorkbookError(_TOO_LARGE)
+                raise WorkbookError(TOO_LARGE)
             parser.Parse(block)
             yield
         parser.Parse(b"", True)  # noqa: FBT003 - expat takes no keyword

@@ -36,6 +36,8 @@ ORDER BY s.opened_at
 """
 _OWNED: Final = """
 SELECT key FROM image WHERE key IS NOT NULL UNION SELECT 'submissions/' || id || '/reply' FROM submission
+UNION SELECT 'submissions/preview-' || encode(sha256(convert_to(account || chr(10) || upstream_id, 'UTF8')), 'hex')
+  || '.webp' FROM candidate
 UNION SELECT 'submissions/' || id || '/answer' FROM submission WHERE outcome <> 'not_sent'
 """
 

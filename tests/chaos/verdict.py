@@ -136,7 +136,7 @@ def stored_as_served(found: Evidence) -> Iterator[str]:
 
 
 def every_object_owned(found: Evidence) -> Iterator[str]:
-    """Every object is a row's picture, the kept answer of one of our submissions, or the database's mark."""
+    """Every object is a row's picture, a submission's kept answer, a candidate's preview, or the database's mark."""
     for key in found.objects:
         if key not in found.owned and not key.startswith(_MARK):
             yield f"nobody owns the object {key}"

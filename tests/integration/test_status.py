@@ -131,12 +131,6 @@ def test_a_trouble_is_told_while_a_worker_repeats_it_and_is_over_with_its_worker
     assert look(engine).troubles == ()
 
 
-def test_a_database_before_the_table_of_troubles_has_none(engine: Engine) -> None:
-    rows.rows(engine, "ALTER TABLE trouble RENAME TO later")
-    say(engine, "w1", bucket="x")
-    assert look(engine).troubles == ()
-
-
 def test_a_dispatcher_tells_that_the_broker_takes_no_messages_and_that_it_does_again(
     client: Client, runtime: Runtime
 ) -> None:

@@ -313,7 +313,7 @@ def test_a_defect_in_one_wire_keeps_no_neighbour_from_its_end(
 
     account = runtime.accounts["bloom"]
     runtime.accounts["bloom"] = replace(account, wire=Broken(cast("Any", account.wire)._settings))
-    simulated.put_faults([download("early_expiry", prompt="dies")])
+    simulated.put_faults([download("early_expiry", prompt="dies", times=None)])
     client.enqueue([{**BLOOM, "prompt": prompt} for prompt in ("dies", "lives", "lives too")], batch="b")
     drain(runtime, lambda: bool(Broken.asked) and client.totals("b").get("succeeded", 0) == 2)
     assert client.totals("b") == {"succeeded": 2, "transferring": 1}
