@@ -5,10 +5,11 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from producer.prompts import PreparedFile, read
+from producer.prompts import PreparedFile, read, workbook_file
 from producer.prompts import workbook as reading
 from tests.support.workbooks import workbook
 
@@ -94,10 +95,15 @@ def test_another_zip_is_told_apart() -> None:
     assert "no XLSX workbook" in message
 
 
-@pytest.mark.parametrize("bound", ["_MOST_TEXT_BYTES", "_MOST_SHEET_BYTES", "MOST_FILE_BYTES"])
-def test_a_workbook_that_expands_beyond_its_bounds_is_refused(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("where", "bound"),
+    [(reading, "_MOST_TEXT_BYTES"), (reading, "_MOST_SHEET_BYTES"), (workbook_file, "MOST_FILE_BYTES")],
+)
+def test_a_workbook_that_expands_beyond_its_bounds_is_refused(
+    where: ModuleType, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = workbook({1: HEAD, **dict.fromkeys(range(2, 2000), ("a", "bloom", "x" * 1000))})
-    monkeypatch.setattr(reading, bound, 1000)
+    monkeypatch.setattr(where, bound, 1000)
     ((_, message),) = _faults(made)
     assert "too large" in message
 
