@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import anyio
 import psycopg
 import pytest
 from sqlalchemy import text
@@ -14,7 +16,9 @@ from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from producer.client import AfterRestoreError
+from shared.db import restoration
 from shared.db.engine import transaction
+from shared.db.restoration import Mark
 from tests.support.command import genqueue
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.outcome import BLOOM, ended, paid_posts
@@ -181,8 +185,6 @@ def test_lines_that_left_the_ledger_and_marks_of_other_databases_pause_nothing(
 
 
 def test_a_running_worker_keeps_both_marks(opened: Opened, database_url: str, spool: Path, elsewhere: Path) -> None:
-    import anyio  # noqa: PLC0415 - for this test alone
-
     with opened(database_url, spool) as (runtime, client):
         buy(runtime, client, "early")
 
@@ -201,3 +203,35 @@ def test_a_running_worker_keeps_both_marks(opened: Opened, database_url: str, sp
         anyio.run(work)
         assert [file.stat().st_mode & 0o777 for file in spool.glob("high-water-*")] == [0o600]
     assert not list(elsewhere.iterdir())
+
+
+def test_a_line_that_is_written_while_the_bucket_is_asked_reaches_the_file_too(
+    opened: Opened, database_url: str, spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from_bucket = high_water._from_bucket
+
+    with opened(database_url, spool) as (runtime, client):
+        buy(runtime, client, "early")
+
+        def slowly(asked: Runtime, lineage: UUID) -> list[Mark]:
+            monkeypatch.setattr(high_water, "_from_bucket", from_bucket)
+            with transaction(runtime.engine) as connection:
+                connection.execute(text("UPDATE ledger SET id = DEFAULT WHERE id = (SELECT max(id) FROM ledger)"))
+            return from_bucket(asked, lineage)
+
+        def caught_up() -> bool:
+            with transaction(runtime.engine) as connection:
+                newest = restoration.newest(connection)
+            kept = high_water._from_file(spool, newest.lineage) if newest else []
+            return bool(newest and kept and kept[0].line == newest.line and high_water._from_bucket is from_bucket)
+
+        async def work() -> None:
+            async with anyio.create_task_group() as group:
+                runtime.start(group)
+                group.start_soon(high_water.keep_marks, runtime)
+                await anyio.to_thread.run_sync(lambda: until(caught_up))
+                group.cancel_scope.cancel()
+
+        monkeypatch.setattr(high_water, "_from_bucket", slowly)
+        anyio.run(work)
+        assert caught_up()

@@ -13,11 +13,11 @@ from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from producer.client.webhooks import NewEndpoint
-from shared.db.engine import Engine, transaction
+from shared.db.engine import DatabaseUnavailableError, Engine, transaction
 from shared.db.webhooks import deliveries, settled
 from shared.settings import Settings, SettingsError
 from shared.webhooks import FAILURES_BEFORE_PROBES, TYPES
-from tests.support import held, rows
+from tests.support import held, rows, waiting
 from tests.support.drain import drain, on_loop, settings_for
 from tests.support.outcome import BLOOM, ended
 from tests.support.receiver import Message, Receiver, receiver
@@ -64,6 +64,29 @@ def send(
             await sender.close()
 
     on_loop(runtime, work)
+
+
+def test_a_database_that_is_away_while_old_events_are_deleted_does_not_end_the_sender(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def away(_connection: object) -> int:
+        tried.append("prune")
+        raise DatabaseUnavailableError("the database is away")
+
+    async def work() -> None:
+        sender = WebhookSender(runtime, KEY)
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                group.start_soon(sender.run)
+                await anyio.to_thread.run_sync(waiting.until, lambda: len(tried) > 1)
+                group.cancel_scope.cancel()
+        await sender.close()
+
+    monkeypatch.setattr(deliveries, "prune", away)
+    on_loop(runtime, work)
+    assert len(tried) >= 2
 
 
 def settle(engine: Engine) -> None:

@@ -54,9 +54,9 @@ async def keep_marks(runtime: "Runtime") -> None:
                 mark = await runtime.sql(_advance, runtime.spool_dir)
             if mark is not None and rounds % _BUCKET_ROUNDS == 0 and mark.line != written:
                 await runtime.sql(_compare, await runtime.in_thread(_from_bucket, runtime, mark.lineage))
-                mark = await runtime.sql(restoration.newest) or mark
-                await runtime.in_thread(_to_bucket, runtime, mark)
-                written = mark.line
+                latest = await runtime.ask(restoration.newest) or mark  # `mark` stays what the file says
+                await runtime.in_thread(_to_bucket, runtime, latest)
+                written = latest.line
         except Exception as error:  # noqa: BLE001 - the next round writes it; the work must go on
             _log.warning("mark_not_kept", error=type(error).__name__)
         rounds += 1

@@ -71,11 +71,11 @@ class WebhookSender:
         async with anyio.create_task_group() as group:
             while True:
                 try:
+                    await self._prune()
                     more = await self.runtime.ask(deliveries.any_due) and await self.look(group)
                 except Exception as error:  # noqa: BLE001 - the next look goes on; the work must too
                     _log.warning("webhooks_failed", error=type(error).__name__)
                     more = False
-                await self._prune()
                 await anyio.sleep(0 if more else _LOOK_SECONDS)
 
     async def look(self, group: TaskGroup) -> bool:
