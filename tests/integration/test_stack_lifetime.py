@@ -101,6 +101,8 @@ def test_a_killed_supervisor_leaves_nothing_running_and_the_next_one_finds_the_d
     # A client stays connected, as a worker would.
     with psycopg.connect(url, autocommit=True):
         supervisor.kill()
+        # Until it is dead, a command joins its database and is thrown out with every other client.
+        supervisor.wait()
         # At once: the next start must cope with services that are still shutting down.
         assert execute(home, "SELECT n FROM kept") == [(7,)]
     until(lambda: all(gone(child) for child in children))
@@ -115,6 +117,8 @@ def test_everything_killed_at_once_leaves_a_home_that_starts(start: Any, tmp_pat
         # Some end by themselves as soon as the first of them is gone.
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+    # A signal returns before its process is dead.
+    supervisor.wait()
     assert home.running() is None
     with Stack(home) as stack:
         assert execute(home, "SELECT n FROM kept") == [(7,)]
