@@ -295,7 +295,7 @@ def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: _How) ->
 
 def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: _How) -> Response:
     resend = body.decision == "resend"
-    charged = _charged(body.charged)
+    charged = charged_of(body.charged)
     try:
         wanted = caller.client.plan_resolve(resend=resend, charged=charged, **which)
     except ValueError as error:
@@ -310,7 +310,8 @@ def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: _How
     return _told(caller.client.carry_out_resolve(wanted))
 
 
-def _charged(given: str | None) -> Decimal | None:
+def charged_of(given: str | None) -> Decimal | None:
+    """Return the amount that a body names; raises `ProblemError` unless it is one."""
     amount = None if given is None else amount_in(given)
     if given is not None and amount is None:
         raise ProblemError("request_invalid", "charged must be an amount such as 0.035, in the account's unit")

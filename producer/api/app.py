@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from producer.api import about, accounts, actions, batches, events, images, jobs, webhooks
+from producer.api import about, accounts, actions, batches, choosing, events, images, jobs, webhooks
 from producer.api.access import Needs, Tokens
 from producer.api.doors import ApiDoors, LinkError
 from producer.api.gate import Gate, request_id
@@ -25,6 +25,7 @@ _ROUTERS: Final = (
     events.router,
     images.router,
     actions.router,
+    choosing.router,
     webhooks.router,
     accounts.router,
     about.router,

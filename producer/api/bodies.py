@@ -21,6 +21,7 @@ MOST_JSON_BYTES: Final = 16 * 2**20
 MOST_UPLOAD_BYTES: Final = 256 * 2**20
 """Bytes of an uploaded prompt file: some million rows."""
 _UPLOADS: Final = 2
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _BUFFER_BYTES: Final = 2**20
 _AT_ONCE_BYTES: Final = 16 * 2**10
 _Result = TypeVar("_Result")
@@ -29,6 +30,7 @@ _FORMATS: Final[dict[str, Format]] = {
     "application/x-ndjson": "jsonl",
     "application/jsonl": "jsonl",
     "text/plain": "txt",
+    XLSX: "xlsx",
 }
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.convertors import Convertor, register_url_convertor
 
-_ACTS: Final = ("cancel", "retry", "resolve", "hold", "release", "pause", "resume", "rotate", "replay")
+_ACTS: Final = ("cancel", "retry", "resolve", "choose", "hold", "release", "pause", "resume", "rotate", "replay")
 NAME: Final = "plain"
 """The convertor's name: `{name:plain}` in a route."""
 

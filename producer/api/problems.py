@@ -12,6 +12,7 @@ from producer.client import AfterRestoreError, BatchBusyError, InvalidRowsError,
 from producer.money import CapError
 from producer.prompts import PromptFileError
 from shared.db.engine import DatabaseUnavailableError
+from shared.db.jobs.choose import NotACandidateError
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.jobs.resolve import NotHeldError
 from shared.db.schema import SchemaError
@@ -55,6 +56,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "request_invalid": (422, "A part of the request is not what the path expects."),
     "rows_invalid": (422, "Some rows are wrong; nothing was enqueued."),
     "custom_id_conflict": (422, "A custom_id already stands for another request; nothing was enqueued."),
+    "not_a_candidate": (422, "A named picture cannot be what the lost call bought."),
     "cap_invalid": (422, "The cap cannot be read."),
     "head_too_large": (431, "The request's headers are too large."),
     "rate_limited": (429, "The token sends more requests than it may; wait."),
@@ -119,6 +121,7 @@ _BY_KIND: Final[tuple[tuple[type[Exception], str], ...]] = (
     (NoSuchBatchError, "no_such_batch"),
     (NoSuchJobError, "no_such_job"),
     (NotHeldError, "not_held"),
+    (NotACandidateError, "not_a_candidate"),
     (BatchBusyError, "batch_busy"),
     (DatabaseUnavailableError, "database_unavailable"),
     (SchemaError, "schema_unusable"),

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from producer.api.bodies import XLSX
 from shared import catalog
 from shared.prompt_rows.ids import CUSTOM_ID_MAX_CHARS
 from shared.prompt_rows.preparer import PRIORITY_MAX, PRIORITY_MIN
@@ -52,6 +53,7 @@ ROWS_BODY: Final[dict[str, Any]] = {
             "application/x-ndjson": {"schema": {"type": "string", "description": "one JSON object a line"}},
             "application/jsonl": {"schema": {"type": "string", "description": "one JSON object a line"}},
             "text/plain": {"schema": {"type": "string", "description": "one prompt a line; needs `provider`"}},
+            XLSX: {"schema": {"type": "string", "format": "binary", "description": "a workbook; its first sheet"}},
         },
     }
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -15,7 +15,9 @@ PromptFile = Annotated[
 Provider = Annotated[str | None, typer.Option(help="provider of rows that name none")]
 BatchName = Annotated[str | None, typer.Option(help="batch name; default: the file's name without its extension")]
 MaxCost = Annotated[list[str] | None, typer.Option(help="the most the batch may spend: PROVIDER=AMOUNT, or an amount")]
-FileFormat = Annotated[Format, typer.Option("--format", help="how to read the file")]
+FileFormat = Annotated[
+    Format, typer.Option("--format", metavar="FORMAT", help=f"how to read the file: {', '.join(get_args(Format))}")
+]
 KeepColumns = Annotated[
     bool, typer.Option("--keep-columns", help="carry columns of your own along, into results; providers never see them")
 ]

@@ -15,6 +15,7 @@ from httpx import Response
 from ops.simulator import Simulator
 from producer import Actor, Client
 from producer.api import LinkError
+from producer.api.bodies import XLSX
 from producer.api.problems import PROBLEMS
 from shared import catalog
 from shared.db.engine import DatabaseUnavailableError, Engine
@@ -25,6 +26,7 @@ from tests.support.api import HARBOUR, bearer, serving
 from tests.support.drain import drain
 from tests.support.outcome import ended
 from tests.support.waiting import until
+from tests.support.workbooks import workbook
 from worker.runtime import Runtime
 
 
@@ -250,14 +252,19 @@ def test_a_file_is_added_whole_or_not_at_all(http: Http, alice: Client) -> None:
     assert (again.status_code, again.json()["added"]) == (200, 0)
 
 
-def test_a_file_may_be_json_lines_or_text(http: Http, alice: Client) -> None:
+def test_a_file_may_be_json_lines_text_or_a_workbook(http: Http, alice: Client) -> None:
     lines = "\n".join(json.dumps({**HARBOUR, "custom_id": str(n)} | {"batch": None}) for n in range(3)).encode()
     kind = {"content-type": "application/x-ndjson; charset=utf-8"}
     assert http.post("/v1/batches/shop/rows", content=lines, headers=kind).json()["added"] == 3
-    text = http.post(
-        "/v1/batches/texts/rows?provider=bloom", content=b"one\ntwo\n", headers={"content-type": "text/plain"}
-    )
-    assert text.json()["added"] == 2
+    text = b"one\ntwo\n"
+    told = http.post("/v1/batches/texts/rows?provider=bloom", content=text, headers={"content-type": "text/plain"})
+    assert told.json()["added"] == 2
+    book = workbook({1: ("custom_id", "provider", "prompt"), 3: ("a", "bloom", "a harbour"), 4: ("b", "nobody", "x")})
+    wrong = http.post("/v1/batches/books/rows", content=book, headers={"content-type": XLSX})
+    assert [fault["line"] for fault in refused(wrong, 422, "rows_invalid")["errors"]] == [4]
+    refused(http.post("/v1/batches/books/rows", content=text, headers={"content-type": XLSX}), 422, "rows_invalid")
+    book = workbook({1: ("custom_id", "provider", "prompt"), 3: ("a", "bloom", "a harbour")})
+    assert http.post("/v1/batches/books/rows", content=book, headers={"content-type": XLSX}).json()["added"] == 1
     other = http.post("/v1/batches/shop/rows", content=lines, headers={"content-type": "multipart/form-data"})
     refused(other, 415, "media_type_unsupported")
 

@@ -15,7 +15,7 @@ from tests.support.api import bearer, serving
 TABLE = scope_table()
 NOBODY = "00000000-0000-0000-0000-000000000000"
 VALUES = {"job_id": NOBODY, "webhook_id": NOBODY, "name": "nobody", "index": "0"}
-BODIES = {"resolve": {"decision": "fail"}}
+BODIES = {"resolve": {"decision": "fail"}, "choose": {"pictures": ["img_nobody"]}}
 
 
 @pytest.fixture

@@ -20,7 +20,10 @@ from shared.db.jobs.resolve import NotHeldError
 from shared.db.leaving import doomed
 from shared.db.lost_calls import candidates
 from shared.db.lost_calls.candidates import MOST_TRIES, Candidate
+from shared.tokens import Scope
+from tests.integration.test_api import refused
 from tests.support import held, rows
+from tests.support.api import bearer, serving
 from tests.support.browsing import signed_in, storage_of
 from tests.support.command import genqueue
 from tests.support.drain import drain, on_loop
@@ -203,6 +206,27 @@ def test_the_command_names_the_candidates_and_collects_one(
     assert rows.job(engine, job).state == "in_doubt"
     assert "is pending" in genqueue("resolve", str(job), "--bought", first, "--charged", "1.5", env=env).err
     assert rows.job(engine, job).state == "pending"
+
+
+def test_the_api_takes_the_picture_that_a_person_names_of_those_in_the_story(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    job, _ = hold_two(client, runtime, simulated)
+    with serving(client) as http:
+        http.headers.update(bearer(client, Scope.OPS, Scope.JOBS_READ))
+        first, second = (one["id"] for one in http.get(f"/v1/jobs/{job}/story").json()["candidates"])
+        path = f"/v1/jobs/{job}:choose"
+        refused(http.post(path, json={"pictures": ["img_nobody"]}), 422, "not_a_candidate")
+        refused(http.post(path, json={"pictures": [first, second]}), 422, "not_a_candidate")
+        refused(http.post(path, json={"pictures": []}), 422, "request_invalid")
+        refused(http.post(path, json={"pictures": [first], "charged": "much"}), 422, "request_invalid")
+        assert rows.job(engine, job).state == "in_doubt"
+        chosen = http.post(path, json={"pictures": [first], "charged": "1.5"})
+        assert (chosen.status_code, chosen.json()["done"]) == (200, {"pending": 1})
+        refused(http.post(path, json={"pictures": [first]}), 409, "not_held")
+    assert rows.job(engine, job).state == "pending"
+    line = client.audited(1)[0]
+    assert (line["act"], line["terms"], line["job"]) == ("resolve", "--bought --charged 1.5", job)
 
 
 def test_fewer_pictures_than_asked_for_leave_the_others_not_delivered(

@@ -29,6 +29,17 @@ def test_a_commands_help_has_an_example_and_fits_80_columns(name: str) -> None:
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_a_commands_help_breaks_no_word_at_80_columns(name: str) -> None:
+    wide = _words(genqueue(name, "--help", env={"COLUMNS": "400"}).out)
+    assert _words(genqueue(name, "--help", env={}).out) <= wide
+
+
+def _words(text: str) -> set[str]:
+    """Return what stands between blanks and the lines of boxes."""
+    return set(text.translate(dict.fromkeys(map(ord, "│─╭╮╰╯"), " ")).split())
+
+
 def test_the_help_lists_every_command_and_fits_80_columns() -> None:
     ran = genqueue("--help", env={})
     assert all(f" {name} " in ran.out for name in _COMMANDS)

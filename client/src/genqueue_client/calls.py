@@ -24,7 +24,13 @@ Progress = Callable[[int, int], object]
 """Told of an upload: the bytes that have gone, and all of them."""
 PIECE = 64 * 1024
 _KINDS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
-_TYPES = {".csv": "text/csv", ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson", ".txt": "text/plain"}
+_TYPES = {
+    ".csv": "text/csv",
+    ".jsonl": "application/x-ndjson",
+    ".ndjson": "application/x-ndjson",
+    ".txt": "text/plain",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ def upload(
         source = b"".join(json.dumps(dict(row), ensure_ascii=False).encode() + b"\n" for row in given)
         content_type = "application/x-ndjson"
     if content_type is None:
-        raise ValueError("say the content_type: text/csv, application/x-ndjson or text/plain")
+        raise ValueError("say the content_type: text/csv, application/x-ndjson, text/plain or a workbook's")
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     headers = {"content-type": content_type, "content-length": str(size)}
     params = {"provider": provider} if provider else {}
