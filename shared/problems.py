@@ -11,7 +11,7 @@ from shared.db.webhooks.endpoints import GONE
 from shared.db.workers import STUCK_SECONDS
 from shared.errors import CODES
 from shared.lifecycle import FINAL, JobState, Stage
-from shared.waiting import AccountFacts, WaitReason, resuming
+from shared.waiting import AccountState, WaitReason, resuming
 
 NO_PROGRESS_SECONDS: Final = 120.0
 """If nothing is taken for longer than this, although work is due and nothing known stops it, workers are stuck."""
@@ -83,7 +83,7 @@ def _worker(worker: WorkerLine, status: QueueStatus) -> Iterator[Problem]:
         yield Problem("worker_stuck", worker.name, words, "its log names the SQLSTATE (write_waits)", since)
 
 
-def _account(account: AccountFacts, now: datetime) -> Iterator[Problem]:
+def _account(account: AccountState, now: datetime) -> Iterator[Problem]:
     if account.paused_at is not None:
         link = f" ({account.action_url})" if account.action_url else ""
         words = f"account {account.name} is paused: {account.paused_reason}"
@@ -96,7 +96,7 @@ def _account(account: AccountFacts, now: datetime) -> Iterator[Problem]:
         yield Problem("balance_low", account.name, words, "top up at the provider")
 
 
-def hours_left(account: AccountFacts, now: datetime) -> float | None:
+def hours_left(account: AccountState, now: datetime) -> float | None:
     """Return for how many hours the balance lasts at the pace of this UTC day; None where nothing says so."""
     hours = (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds() / 3600
     if account.balance is None or account.spent_today <= 0 or hours < _PACE_HOURS:

@@ -111,7 +111,7 @@ class WindowUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountFacts:
+class AccountState:
     """An account, as far as it decides whether its jobs go on. `concurrency` is what a slow start allows now."""
 
     name: str
@@ -149,7 +149,7 @@ class Around:
     """What surrounds all jobs: the database's clock, the accounts, and the seconds since each worker's last tick."""
 
     now: datetime
-    accounts: Mapping[str, AccountFacts]
+    accounts: Mapping[str, AccountState]
     ticks: Mapping[str, float] = field(default_factory=dict)
     alive_seconds: float = 15.0
     troubles: tuple[Trouble, ...] = ()
@@ -190,7 +190,7 @@ class WaitingJob:
         return "on_hold" if self.on_hold else self.state.value
 
 
-Check = Callable[[WaitingJob, AccountFacts, Around], Wait | None]
+Check = Callable[[WaitingJob, AccountState, Around], Wait | None]
 
 _MONEY: Final = {"batch_cap_reached", "price_unknown"}
 _BUCKET: Final = "storage_"
@@ -215,7 +215,7 @@ def why(job: WaitingJob, around: Around) -> Wait | None:
     return replace(next(filter(None, found), None) or _line(job, account, around), at=around.now)
 
 
-def _held(job: WaitingJob, _account: AccountFacts, _around: Around) -> Wait | None:
+def _held(job: WaitingJob, _account: AccountState, _around: Around) -> Wait | None:
     if not job.on_hold:
         return None
     code = CODES.get(job.error_code or "")
@@ -224,7 +224,7 @@ def _held(job: WaitingJob, _account: AccountFacts, _around: Around) -> Wait | No
     return Wait(WaitReason.CAP if job.error_code in _MONEY else WaitReason.PERSON, words, then=then)
 
 
-def _in_hand(job: WaitingJob, _account: AccountFacts, around: Around) -> Wait | None:
+def _in_hand(job: WaitingJob, _account: AccountState, around: Around) -> Wait | None:
     if job.claimed_by is None or job.due_at is None or job.due_at <= around.now:
         return None
     age = around.ticks.get(job.claimed_by)
@@ -237,7 +237,7 @@ def _in_hand(job: WaitingJob, _account: AccountFacts, around: Around) -> Wait | 
     return Wait(WaitReason.IN_HAND, f"worker {job.claimed_by} {_IN_HAND[job.state]}", job.due_at)
 
 
-def _unserved(_job: WaitingJob, account: AccountFacts, around: Around) -> Wait | None:
+def _unserved(_job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     if not around.live_workers:
         return Wait(WaitReason.NO_WORKER, "no worker runs", then=_START)
     if account.served:
@@ -247,7 +247,7 @@ def _unserved(_job: WaitingJob, account: AccountFacts, around: Around) -> Wait |
     return Wait(WaitReason.NO_KEY, words, then="set the account's key for a worker and start it again")
 
 
-def _paused(_job: WaitingJob, account: AccountFacts, _around: Around) -> Wait | None:
+def _paused(_job: WaitingJob, account: AccountState, _around: Around) -> Wait | None:
     if account.paused_at is None:
         return None
     link = f" ({account.action_url})" if account.action_url else ""
@@ -262,7 +262,7 @@ def resuming(account: str, code: str | None) -> str:
     return f"genqueue resume {'--after-restore' if code == 'database_restored' else account}"
 
 
-def _slowed(_job: WaitingJob, account: AccountFacts, around: Around) -> Wait | None:
+def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     if account.not_before is None or account.not_before <= around.now:
         return None
     why_slow = "its provider asked for a slower pace"
@@ -273,7 +273,7 @@ def _slowed(_job: WaitingJob, account: AccountFacts, around: Around) -> Wait | N
     return Wait(WaitReason.SLOWED, words, account.not_before)
 
 
-def _put_off(job: WaitingJob, _account: AccountFacts, around: Around) -> Wait | None:
+def _put_off(job: WaitingJob, _account: AccountState, around: Around) -> Wait | None:
     """Say what refused the last try, if the next one has its time."""
     if job.error_code is None or job.due_at is None or job.due_at <= around.now:
         return None
@@ -289,7 +289,7 @@ def _kind(code: str) -> WaitReason:
     return WaitReason.DISK if code.startswith(_DISK) else WaitReason.RETRY
 
 
-def _no_bucket(job: WaitingJob, account: AccountFacts, around: Around) -> Wait | None:
+def _no_bucket(job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     """Say that the bucket refuses. What a provider delivers at once is not bought meanwhile: it could not be stored."""
     at_once = account.provider in catalog.names() and not catalog.get(account.provider).is_polled
     trouble = around.trouble("bucket")
@@ -298,14 +298,14 @@ def _no_bucket(job: WaitingJob, account: AccountFacts, around: Around) -> Wait |
     return Wait(WaitReason.BUCKET, f"the bucket refuses: {trouble.said}", then="see `genqueue doctor`")
 
 
-def _no_broker(_job: WaitingJob, _account: AccountFacts, around: Around) -> Wait | None:
+def _no_broker(_job: WaitingJob, _account: AccountState, around: Around) -> Wait | None:
     trouble = around.trouble("broker")
     if trouble is None:
         return None
     return Wait(WaitReason.BROKER, f"the broker takes no messages: {trouble.said}", then="see `genqueue doctor`")
 
 
-def _window(job: WaitingJob, account: AccountFacts, around: Around) -> Wait | None:
+def _window(job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     """Name the window that is full for longest. Free looks fill all of a window, paid calls leave them a part."""
     looks = job.state in POLLED
     full = [
@@ -322,7 +322,7 @@ def _window(job: WaitingJob, account: AccountFacts, around: Around) -> Wait | No
     )
 
 
-def _calls(_job: WaitingJob, account: AccountFacts, _around: Around) -> Wait | None:
+def _calls(_job: WaitingJob, account: AccountState, _around: Around) -> Wait | None:
     if account.paying < account.concurrency:
         return None
     slow = "; after a pause it starts slowly" if account.slow_start else ""
@@ -330,19 +330,19 @@ def _calls(_job: WaitingJob, account: AccountFacts, _around: Around) -> Wait | N
     return Wait(WaitReason.CALLS, words)
 
 
-def _at_provider(job: WaitingJob, account: AccountFacts, around: Around) -> Wait | None:
+def _at_provider(job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     if job.due_at is None or job.due_at <= around.now:
         return None
     words = f"{catalog.get(account.provider).title} makes it; a worker asks again"
     return Wait(WaitReason.PROVIDER, words, job.due_at)
 
 
-def _looking(job: WaitingJob, _account: AccountFacts, _around: Around) -> Wait | None:
+def _looking(job: WaitingJob, _account: AccountState, _around: Around) -> Wait | None:
     lost = "its worker did not finish; another one" if job.state is JobState.SUBMITTING else "a worker"
     return Wait(WaitReason.LOOKING, f"{lost} looks for what its paid call bought", job.due_at)
 
 
-def _line(job: WaitingJob, account: AccountFacts, around: Around) -> Wait:
+def _line(job: WaitingJob, account: AccountState, around: Around) -> Wait:
     if job.due_at is not None and job.due_at > around.now:
         return Wait(WaitReason.LINE, "it is looked at again soon", job.due_at)
     if job.state is JobState.QUEUED:

@@ -24,7 +24,8 @@ from tests.support import rows
 from tests.support.drain import BRAND, run_stage, runtime_for, settings_for
 from tests.support.servers import Databases
 from tests.support.waiting import until
-from worker.dispatch import Dispatcher, Parcel
+from worker.claiming import Parcel
+from worker.dispatch import Dispatcher
 
 _ROOT: Final = Path(__file__).parents[1]
 _OURS: Final = ("worker", "producer", "shared")

@@ -6,65 +6,33 @@ There is no leader: the lock on the account's row divides the work. Any number m
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Concatenate, Final, ParamSpec
 
 import structlog
 
-from shared.db import accounts, folding, purpose, rate_windows, troubles, workers
+from shared.db import accounts, folding, purpose, troubles, workers
 from shared.db.engine import Connection, DatabaseUnavailableError, question, transaction
 from shared.db.jobs import claims, images, inbox, model_times
-from shared.db.jobs.transitions import Claim, move, release
+from shared.db.jobs.arriving import JobTimes
+from shared.db.jobs.transitions import move, release
 from shared.db.listening import Listener
 from shared.db.payments import caps
-from shared.lifecycle import JobState, Stage
+from shared.lifecycle import Stage
 from shared.log import redact
 from worker import next_step
+from worker.claiming import RELEASABLE, Claiming, Parcel
 from worker.runtime import Runtime
-from worker.served_accounts import ServedAccount
-from worker.stages.poison import end_poison
 from worker.troubles import BROKER
 from worker.upkeep import high_water
 
 P = ParamSpec("P")
 _log = structlog.get_logger(__name__)
-_POLL_JOBS: Final = 50
-_TRANSFER_JOBS: Final = 8
-_RECONCILE_JOBS: Final = 10
-_RECONCILE_CLAIMS: Final = 200
 _PRUNE_SECONDS: Final = 60.0
 _FOLD_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = 1.0
 _LEAST_SECONDS: Final = 0.25  # the least time between two ticks: what arrives meanwhile shares their statements
 _REST_TICKS: Final = 4  # ticks in one, while no job of this worker's accounts waits: a new one wakes it
 _ABANDONED_SECONDS: Final = 3600.0  # normally a poll or transfer ends a job after its bound; here none did
-RELEASABLE: Final = {
-    Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: the paying worker ends that lease itself
-    Stage.POLL: (JobState.PENDING, JobState.PROCESSING),
-    Stage.TRANSFER: (JobState.TRANSFERRING,),
-    Stage.RECONCILE: (JobState.SUBMITTING, JobState.IN_DOUBT),
-}
-"""The states in which a job's claim may be given back untouched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """The content of one message: the claims that one task takes together."""
-
-    stage: Stage
-    account: str
-    claims: tuple[Claim, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _ClaimLimits:
-    """What a stage may take of one account now: the most jobs, the lease in seconds, and the jobs per message."""
-
-    count: int
-    lease: float
-    size: int
-
-
 Publish = Callable[[Parcel], None]
 """Passes a parcel to the broker; raises if it could not."""
 RunHere = Callable[[Parcel], None]
@@ -83,8 +51,7 @@ class Dispatcher:
         self._ticking_since = float("inf")
         self._pruned_at = 0.0
         self._folded_at = 0.0
-        self._releasing: set[str] = set()
-        """Accounts with more jobs on hold to put back in line at the next tick."""
+        self._claiming = Claiming(runtime, self._stopping)
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -163,9 +130,9 @@ class Dispatcher:
         arrived = self._take_in()
         prune = began - self._pruned_at > _PRUNE_SECONDS
         for account in self._runtime.accounts.values():
-            all_of_them = prune or account.name in self._releasing
+            all_of_them = prune or self._claiming.is_releasing(account.name)
             if stages := set(Stage) if all_of_them else work.due.get(account.name, set()):
-                self._send_all(self._claim_for, account, stages, live, prune=prune)
+                self._send_all(self._claiming.of_account, account, stages, live, prune=prune)
         if prune:
             self._send_all(self._look_after_others)
             self._pruned_at = began
@@ -211,12 +178,12 @@ class Dispatcher:
         with question(self._runtime.engine) as connection:
             waiting = inbox.batches(connection)
         settings = self._runtime.settings
-        times = inbox.Times(settings.deadline_seconds, settings.collect_seconds)
+        times = JobTimes(settings.deadline_seconds, settings.collect_seconds)
         for batch in waiting:
             self._take_batch(batch, times)
         return bool(waiting)
 
-    def _take_batch(self, batch: str, times: inbox.Times) -> None:
+    def _take_batch(self, batch: str, times: JobTimes) -> None:
         """Take waiting rows. If that fails, take the first one alone; if that fails too, set this row aside."""
         for rows in (inbox.CHUNK, 1):
             try:
@@ -240,113 +207,12 @@ class Dispatcher:
         for parcel in parcels:
             self._send(parcel)
 
-    def _claim_for(
-        self, connection: Connection, account: ServedAccount, stages: set[Stage], live: int, *, prune: bool
-    ) -> list[Parcel]:
-        locked = accounts.lock(connection, account.name, wait=False)
-        if locked is None:
-            return []
-        if prune:
-            rate_windows.prune(connection, account.name, locked.windows)
-        if prune or account.name in self._releasing:
-            released = caps.release_affordable(connection, account.name, account.provider.name)
-            (self._releasing.add if released == caps.CHUNK else self._releasing.discard)(account.name)
-        hand = claims.in_hand(connection, account.name)
-        parcels = []
-        for stage in (Stage.RECONCILE, Stage.TRANSFER, Stage.POLL, Stage.SUBMIT):
-            if stage in stages:
-                wanted = self._wanted(connection, account, locked, hand, live, stage)
-                parcels += self._claim(connection, account.name, stage, wanted)
-        return parcels
-
-    def _wanted(
-        self,
-        connection: Connection,
-        account: ServedAccount,
-        locked: accounts.LockedAccount,
-        hand: claims.InHand,
-        live: int,
-        stage: Stage,
-    ) -> _ClaimLimits:
-        lease = self._runtime.lease(stage)
-        match stage:
-            case Stage.RECONCILE:
-                return _ClaimLimits(_RECONCILE_CLAIMS, lease, _RECONCILE_JOBS)
-            case Stage.TRANSFER:
-                return _ClaimLimits(live * 4 - hand.transferring, lease, _TRANSFER_JOBS)
-            case Stage.POLL:
-                return _ClaimLimits(live * _POLL_JOBS - hand.polling, lease, _POLL_JOBS)
-            case Stage.SUBMIT:
-                room = self._submit_room(connection, account, locked, hand, live)
-                return _ClaimLimits(room, lease, account.wire.submit_batch)
-
-    def _claim(self, connection: Connection, account: str, stage: Stage, wanted: _ClaimLimits) -> list[Parcel]:
-        """Claim the jobs that one stage may take. Jobs over which workers died get their own message, or end."""
-        found = claims.claim(
-            connection,
-            stage,
-            account,
-            count=wanted.count,
-            worker=self._runtime.sender.name,
-            lease_seconds=wanted.lease,
-        )
-        alone = end_poison(connection, self._runtime, found.suspects) if found.suspects else []
-        size = wanted.size
-        together = [found.together[start : start + size] for start in range(0, len(found.together), size)]
-        return [Parcel(stage, account, jobs) for jobs in (*together, *((one,) for one in alone))]
-
-    def _submit_room(
-        self,
-        connection: Connection,
-        account: ServedAccount,
-        locked: accounts.LockedAccount,
-        hand: claims.InHand,
-        live: int,
-    ) -> int:
-        """Return how many jobs of this account may be claimed for payment now."""
-        answers_at_once = account.wire.poll_batch == 0
-        if not locked.may_pay or self._stopping.is_set() or (answers_at_once and self._runtime.bucket_is_refusing):
-            return 0
-        left = rate_windows.room(connection, account.name, locked.windows).free
-        shared = [window for window in locked.windows if window.scope == "all"]
-        if not answers_at_once and shared:
-            kept = int(min(window.requests for window in shared) * rate_windows.POLL_SHARE)
-            left = min(left, rate_windows.room(connection, account.name, shared).free - kept)
-        return min(
-            locked.concurrency - hand.paying,
-            left - hand.queued,
-            self._slots_left(connection, account, live) - hand.paying,
-        )
-
-    def _slots_left(self, connection: Connection, account: ServedAccount, live: int) -> int:
-        """Return how many jobs of this account fit into the half of the workers' slots that submits may use.
-
-        All accounts share that half, so that slots remain to collect purchases. Each account has at least one slot.
-        """
-        accounts_here = self._runtime.accounts
-        others = sum(
-            -(-jobs // accounts_here[name].wire.submit_batch)
-            for name, jobs in claims.paying(connection).items()
-            if name != account.name and name in accounts_here
-        )
-        return max(live // 2 - others, 1) * account.wire.submit_batch
-
     def _look_after_others(self, connection: Connection) -> list[Parcel]:
-        """End jobs that nobody can collect, and claim the doubts of accounts whose key no worker has.
-
-        Reconcile must record that these wait for a person.
-        """
-        me = self._runtime.sender.name
-        end_abandoned(connection, me)
+        """End jobs that nobody can collect, and claim the doubts of accounts whose key no worker has."""
+        end_abandoned(connection, self._runtime.sender.name)
         inbox.prune(connection)
         accounts.mark_served(connection, self._runtime.accounts)
-        parcels = []
-        for name in accounts.unserved(connection):
-            count, lease = _RECONCILE_JOBS, self._runtime.lease(Stage.RECONCILE)
-            found = claims.claim(connection, Stage.RECONCILE, name, count=count, worker=me, lease_seconds=lease)
-            jobs = (*found.together, *end_poison(connection, self._runtime, found.suspects))
-            parcels += [Parcel(Stage.RECONCILE, name, jobs)] if jobs else []
-        return parcels
+        return self._claiming.doubts_of_unserved(connection)
 
     def _send(self, parcel: Parcel) -> None:
         try:

@@ -19,7 +19,8 @@ from shared.db.engine import DatabaseUnavailableError, transaction
 from shared.db.jobs import claims
 from shared.db.jobs.transitions import Claim, release
 from shared.lifecycle import Stage
-from worker.dispatch import RELEASABLE, Dispatcher, Parcel, Publish
+from worker.claiming import RELEASABLE, Parcel
+from worker.dispatch import Dispatcher, Publish
 from worker.evidence.inline_answers import recover_leftovers
 from worker.evidence.recommit import recommit_leftovers
 from worker.runtime import Runtime

@@ -26,7 +26,8 @@ from shared.broker import create_app
 from shared.db.jobs.transitions import Claim
 from shared.lifecycle import Stage
 from shared.settings import Settings
-from worker.dispatch import Parcel, Publish
+from worker.claiming import Parcel
+from worker.dispatch import Publish
 from worker.process import WorkerProcess
 from worker.runtime import open_runtime
 

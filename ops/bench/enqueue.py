@@ -21,7 +21,7 @@ _PLAIN_READ: Final = "import json, sys; print(sum(1 for line in open(sys.argv[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class ProcessCost:
     """The cost of one process, its start included."""
 
     seconds: float
@@ -38,7 +38,7 @@ def write_rows(file: Path, rows: int) -> None:
             out.write(json.dumps(row) + "\n")
 
 
-def cost_of(command: list[str], environment: Mapping[str, str]) -> Cost:
+def cost_of(command: list[str], environment: Mapping[str, str]) -> ProcessCost:
     """Run a command to its end; raises `RuntimeError` if it fails."""
     began = time.monotonic()
     process = subprocess.Popen(  # noqa: S603 - our own command
@@ -48,7 +48,7 @@ def cost_of(command: list[str], environment: Mapping[str, str]) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command[:4])} ended with status {process.returncode}")
-    return Cost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return ProcessCost(time.monotonic() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def main(rows: int) -> None:

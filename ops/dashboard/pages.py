@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from ops.dashboard import pictures, words
 from ops.dashboard.charts import Column, Segment, bar, columns
 from ops.dashboard.page import Dashboard, needs, of, person_of, render
-from ops.dashboard.reading import ENDED, BatchFacts
+from ops.dashboard.reading import ENDED, BatchSums
 from ops.dashboard.sessions import Person, Right
 from producer.cli import explain
 from producer.cli.listings import balance_verdict
@@ -225,7 +225,7 @@ def progress(counts: Mapping[str, Any], jobs: int) -> Any:
     return bar([Segment(n / jobs, kind, f"{n:,} {said[kind]}") for kind, n in parts.items() if n and jobs])
 
 
-def left(facts: BatchFacts) -> dict[str, float | str] | None:
+def left(facts: BatchSums) -> dict[str, float | str] | None:
     """Return the seconds until the end, and at which pace: the last minutes' if it is known, else the whole time's."""
     head = facts.head
     ended = sum(head.states.get(state, 0) for state in ENDED)

@@ -23,7 +23,7 @@ _TYPES: Final = {
 }
 
 
-class Named:
+class PictureName:
     """An image as a path names it: `JOB/INDEX-SHA256.EXTENSION`, which is the end of its key in the bucket.
 
     Raises `HTTPException` for what is no such name.
@@ -52,7 +52,7 @@ def link(picture: dict[str, Any]) -> tuple[str, bool] | None:
 @needs(Right.PICTURES)
 def thumbnail(request: Request) -> Response:
     """Return the thumbnail of a verified image; 404 if there is none."""
-    picture = Named(request)
+    picture = PictureName(request)
     small = of(request).thumbnails.get(picture.key, picture.sha256) if picture.is_shown else b""
     if not small:
         raise HTTPException(404, "there is no thumbnail of this picture")
@@ -62,7 +62,7 @@ def thumbnail(request: Request) -> Response:
 @needs(Right.PICTURES)
 def original(request: Request) -> Response:
     """Return an image as it lies in the bucket; a browser shows only verified ones of known kinds."""
-    picture, storage = Named(request), of(request).storage
+    picture, storage = PictureName(request), of(request).storage
     if storage is None:
         raise HTTPException(404, "this dashboard has no bucket")
     facts = storage.head(picture.key)

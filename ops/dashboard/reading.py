@@ -78,7 +78,7 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchFacts:
+class BatchSums:
     """One batch: its counts, and its money by account."""
 
     head: BatchHead
@@ -109,7 +109,7 @@ class FailureFacts:
     newest: list[Row]
 
 
-class LearnedTime(NamedTuple):
+class ModelPace(NamedTuple):
     """How long the newest jobs of a model took, in seconds since the purchase."""
 
     account: str
@@ -153,7 +153,7 @@ class Reads:
         """Return a page of batches, newest first."""
         return self._ask(("batches", part, after, limit), pages.newest_batches, part=part, after=after, limit=limit)
 
-    def batch(self, name: str) -> BatchFacts | None:
+    def batch(self, name: str) -> BatchSums | None:
         """Return one batch, None if there is none of that name."""
         return self._ask(("batch", name), self._batch, name)
 
@@ -177,7 +177,7 @@ class Reads:
         """Return failures by reason, and the newest ones."""
         return self._ask("failures", _failures)
 
-    def learned(self) -> list[LearnedTime]:
+    def learned(self) -> list[ModelPace]:
         """Return what was learned of how long each account's models take."""
         return self._ask("learned", _learned)
 
@@ -199,7 +199,7 @@ class Reads:
         """Return the jobs that `name` may mean."""
         return self._ask(("find", name), pages.find_jobs, name)
 
-    def _batch(self, connection: Connection, name: str) -> BatchFacts | None:
+    def _batch(self, connection: Connection, name: str) -> BatchSums | None:
         head = batch_page.head(connection, name)
         if head is None:
             return None
@@ -207,7 +207,7 @@ class Reads:
         pace.mark(head.now.timestamp(), sum(head.states.get(state, 0) for state in ENDED))
         while len(self._paces) > _KEPT:
             del self._paces[next(iter(self._paces))]
-        return BatchFacts(head, spending.bill_of(connection, head.id), pace)
+        return BatchSums(head, spending.bill_of(connection, head.id), pace)
 
     def _ask(self, key: Hashable, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
         return self.shared.get(key, lambda: self._in_transaction(lambda connection: work(connection, *args, **kwargs)))
@@ -221,14 +221,14 @@ def _failures(connection: Connection) -> FailureFacts:
     return FailureFacts(counts.by_error(connection), pages.newest_failures(connection, limit=NEWEST_FAILURES))
 
 
-def _learned(connection: Connection) -> list[LearnedTime]:
+def _learned(connection: Connection) -> list[ModelPace]:
     known = model_times.everything(connection)
     return [_learned_of(*key, sorted(later for _, later in spans)) for key, spans in sorted(known.items()) if spans]
 
 
-def _learned_of(account: str, model: str, seconds: list[float]) -> LearnedTime:
+def _learned_of(account: str, model: str, seconds: list[float]) -> ModelPace:
     nine_of_ten = seconds[max(-(-len(seconds) * 9 // 10) - 1, 0)]
-    return LearnedTime(account, model, len(seconds), statistics.median(seconds), nine_of_ten)
+    return ModelPace(account, model, len(seconds), statistics.median(seconds), nine_of_ten)
 
 
 def _webhooks(connection: Connection, endpoint: UUID | None, *, only_failed: bool) -> WebhookFacts:

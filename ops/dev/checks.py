@@ -1,4 +1,4 @@
-"""Checks that no linter has: the lock names no host or path, code stays small, and every log event is on its page."""
+"""Checks that no linter has: locks name no host or path, code is small, names have one meaning, events are listed."""
 
 import ast
 import re
@@ -10,6 +10,8 @@ from typing import Final
 from ops.dev import log_events
 
 _ROOT: Final = Path(__file__).parents[2]
+_PRODUCT: Final = ("ops", "producer", "shared", "worker")
+_UPSTREAM: Final = _ROOT / "ops" / "simulator"  # imports nothing of ours, and has the providers' words
 _PACKAGES: Final = ("client", "ops", "producer", "shared", "worker", "tests")
 _HOST: Final = re.compile(r"https?:|file:|localhost|127\.|/opt/|/tmp/|--(?:extra-)?index|--find.links")
 _FUNCTION_LINES: Final = 60
@@ -19,7 +21,7 @@ _TEST_FILE_LINES: Final = 500  # a reader takes a list of cases one at a time
 
 def main() -> int:
     """Print each finding; return 1 if there is one."""
-    findings = [*_lock(), *_sizes(), *log_events.differences(_ROOT)]
+    findings = [*_lock(), *_sizes(), *_twice_named(), *log_events.differences(_ROOT)]
     for finding in findings:
         sys.stderr.write(finding + "\n")
     return 1 if findings else 0
@@ -41,6 +43,18 @@ def _sizes() -> Iterator[str]:
             if (lines := text.count("\n")) > most:
                 yield f"{where} has {lines} lines, more than {most}"
             yield from _long_functions(ast.parse(text), str(where))
+
+
+def _twice_named() -> Iterator[str]:
+    """Yield each public class name that the product gives twice: one name has one meaning."""
+    places: dict[str, list[str]] = {}
+    for path in (path for package in _PRODUCT for path in sorted((_ROOT / package).rglob("*.py"))):
+        if not path.is_relative_to(_UPSTREAM):
+            for name in re.findall(r"^class ([A-Z]\w*)", path.read_text(), re.MULTILINE):
+                places.setdefault(name, []).append(str(path.relative_to(_ROOT)))
+    for name, files in sorted(places.items()):
+        if len(files) > 1:
+            yield f"the class name {name} is given twice: {', '.join(files)}"
 
 
 def _long_functions(tree: ast.AST, where: str) -> Iterator[str]:

@@ -36,7 +36,7 @@ KEEP_FREE_BYTES = 64 * 1024 * 1024
 KEEP_ALIVE_SECONDS = 75
 
 
-class Guard:
+class KeyGuard:
     """An ASGI application in front of another: S3 requests with one access key pass, all else is refused.
 
     The key must be secret: the emulator does not check the signature made with its own first key. Refusals
@@ -96,12 +96,12 @@ async def _refuse(scope: Scope, send: Send, status: HTTPStatus, code: str, reaso
 
 def main() -> None:
     """Serve until SIGTERM, configured by the emulator's own environment variables."""
-    import uvicorn  # noqa: PLC0415 - the Guard is importable without the server
+    import uvicorn  # noqa: PLC0415 - the KeyGuard is importable without the server
 
     emulator: App = importlib.import_module("ministack.app").app
     environment = os.environ
     names = HOSTS | set(filter(None, [environment.get("S3_NAME")]))
-    guard = Guard(emulator, environment["AWS_ACCESS_KEY_ID"], Path(environment["S3_DATA_DIR"]), names)
+    guard = KeyGuard(emulator, environment["AWS_ACCESS_KEY_ID"], Path(environment["S3_DATA_DIR"]), names)
     uvicorn.run(
         guard,
         host=environment.get("S3_LISTEN", "127.0.0.1"),

@@ -75,7 +75,7 @@ class _Known:
     filled_at: float
 
 
-class Tokens:
+class SeenTokens:
     """The tokens that this process has seen. Used by the event loop alone, so it needs no lock."""
 
     def __init__(self, doors: ApiDoors) -> None:
@@ -146,7 +146,7 @@ class Needs:
 
     async def __call__(self, request: Request) -> Caller:
         """Return the caller; raises `ProblemError`."""
-        tokens: Tokens = request.app.state.tokens
+        tokens: SeenTokens = request.app.state.tokens
         caller = await tokens.caller(request)
         if self.scope is not None and not caller.token.allows(self.scope):
             raise ProblemError("scope_missing", f"this needs the scope {self.scope}")

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from producer.api import about, accounts, actions, batches, choosing, events, images, jobs, webhooks
-from producer.api.access import Needs, Tokens
+from producer.api.access import Needs, SeenTokens
 from producer.api.doors import ApiDoors, LinkError
 from producer.api.gate import Gate, request_id
 from producer.api.orders import Orders
@@ -52,7 +52,7 @@ def create_app(doors: ApiDoors) -> FastAPI:
     """Return the API as an ASGI application."""
     app = _routed()
     app.state.doors = doors
-    app.state.tokens = Tokens(doors)
+    app.state.tokens = SeenTokens(doors)
     app.state.orders = Orders(doors.client)
     app.state.waiters = 0
     app.state.streams = Counter()

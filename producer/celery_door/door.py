@@ -15,7 +15,7 @@ from kombu import Connection, Consumer, Exchange, Queue
 from kombu.message import Message
 from pydantic import SecretStr
 
-from producer.celery_door.messages import TASK, MessageError, Notify, Order, kwargs_of, read_order
+from producer.celery_door.messages import TASK, MessageError, MessageOrder, Notify, kwargs_of, read_order
 from producer.client import Client
 from producer.client.enqueueing import InvalidRowsError
 from producer.money import CapError
@@ -23,7 +23,7 @@ from producer.prompts import PromptFileError
 from shared.broker_url import parse
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.jobs.enqueue import EnqueueConflictError
-from shared.db.webhooks.deliveries import Claimed, Reply
+from shared.db.webhooks.deliveries import ClaimedDelivery, Reply
 
 _log = structlog.get_logger(__name__)
 _DRAIN_SECONDS: Final = 1.0
@@ -137,7 +137,7 @@ class CeleryDoor:
         except (MessageError, InvalidRowsError, EnqueueConflictError, CapError, PromptFileError) as error:
             self._refuse(given, _id_of(message), error)
 
-    def _enqueue(self, order: Order) -> None:
+    def _enqueue(self, order: MessageOrder) -> None:
         added = self._client.enqueue_told(
             order.rows,
             batch=order.batch,
@@ -172,7 +172,7 @@ class CeleryDoor:
             if not claimed:
                 self._stop.wait(_EVENT_SECONDS)
 
-    def _send(self, one: Claimed) -> Reply:
+    def _send(self, one: ClaimedDelivery) -> Reply:
         _, queue, task = json.loads(one.url)
         began, error = time.monotonic(), None
         try:

@@ -44,7 +44,7 @@ class Notify:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class MessageOrder:
     """The rows of one message, and what they ask for their batch."""
 
     rows: list[dict[str, Any]]
@@ -69,7 +69,7 @@ def kwargs_of(body: Any, *, task: str, size: int) -> Mapping[str, Any]:
     return kwargs
 
 
-def read_order(given: Mapping[str, Any]) -> Order:
+def read_order(given: Mapping[str, Any]) -> MessageOrder:
     """Return what a message asks for; raises `MessageError`. The rows themselves are checked by the client."""
     if unknown := sorted(given.keys() - _KEYS):
         raise MessageError(f"{unknown[0][:40]!r} is not known; known: {', '.join(sorted(_KEYS))}")
@@ -86,7 +86,9 @@ def read_order(given: Mapping[str, Any]) -> Order:
         raise MessageError("provider: must be text")
     if on_unknown not in {None, "hold", "resend"}:
         raise MessageError("on_unknown: must be hold or resend")
-    return Order(rows, batch, provider, on_unknown, _caps(given.get("max_cost")), Notify.read(given.get("notify")))
+    return MessageOrder(
+        rows, batch, provider, on_unknown, _caps(given.get("max_cost")), Notify.read(given.get("notify"))
+    )
 
 
 def _caps(given: Any) -> tuple[str, ...]:

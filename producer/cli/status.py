@@ -19,7 +19,7 @@ from producer.client import Client
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.read.status import IN_LINE, QueueStatus, StageLine
 from shared.problems import Problem, problems
-from shared.waiting import AccountFacts
+from shared.waiting import AccountState
 
 _EVERY_SECONDS: Final = 2.0
 _ENDED: Final = ("succeeded", "failed", "cancelled")
@@ -137,7 +137,7 @@ def _oldest(line: StageLine) -> str:
     return visible(f"{job.batch}/{job.custom_id}, {job.shown} at {job.account}, enqueued {age} ago: {line.wait}")
 
 
-def _account(account: AccountFacts) -> tuple[str, ...]:
+def _account(account: AccountState) -> tuple[str, ...]:
     fullest = max(account.windows, key=lambda use: use.used / use.window.requests, default=None)
     paused = "paused" if account.paused_at else f"{account.paying}/{account.concurrency}"
     cap = f" of {cell(account.daily_cap)}" if account.daily_cap is not None else ""

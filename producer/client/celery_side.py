@@ -10,7 +10,7 @@ from producer.prompts import read_rows
 from shared import catalog
 from shared.db.jobs.enqueue import BatchTerms, Enqueued
 from shared.db.webhooks import deliveries, endpoints, notify
-from shared.db.webhooks.deliveries import Claimed, Reply
+from shared.db.webhooks.deliveries import ClaimedDelivery, Reply
 from shared.policies import OnUnknown
 from shared.webhooks import wait_before
 
@@ -58,13 +58,13 @@ class CelerySide(Enqueueing):
         with self._connection() as connection:
             notify.tell_refused(connection, notify.celery_endpoint(connection, address), message_id, data)
 
-    def claim_events(self, beginning: str) -> list[Claimed]:
+    def claim_events(self, beginning: str) -> list[ClaimedDelivery]:
         """Claim due events for the addresses that begin so."""
         with self._connection() as connection:
             kind, each = endpoints.CELERY, _AT_ONCE
             return deliveries.claim(connection, kind=kind, most=_AT_ONCE, each=each, beginning=beginning)
 
-    def event_sent(self, one: Claimed, reply: Reply) -> None:
+    def event_sent(self, one: ClaimedDelivery, reply: Reply) -> None:
         """Record whether a broker took an event; if it did not, the event is due again on the webhooks' schedule."""
         with self._connection() as connection:
             if reply.error is None:

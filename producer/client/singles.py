@@ -11,8 +11,9 @@ from producer.prompts import LineFault, PreparedRow, read_row
 from shared import catalog
 from shared.db.engine import Connection, DatabaseUnavailableError, is_kept_waiting, is_violation
 from shared.db.jobs import singles
+from shared.db.jobs.arriving import JobTimes
 from shared.db.jobs.enqueue import EnqueueConflictError
-from shared.db.jobs.singles import Ground, Landed, Times
+from shared.db.jobs.singles import Ground, Landed
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.read.job import JobFacts
 from shared.db.tokens import Token
@@ -136,7 +137,7 @@ class Singles(Enqueueing):
     def _landed(
         self, connection: Connection, ground: Ground, orders: Sequence[Order]
     ) -> Iterator[EnqueuedJob | Exception | None]:
-        times = Times(self.settings.deadline_seconds, self.settings.collect_seconds)
+        times = JobTimes(self.settings.deadline_seconds, self.settings.collect_seconds)
         rows = [(order.batch, new_job(order.row)) for order in orders]
         landed = singles.add(connection, ground, rows, times)
         new = [

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from tests.chaos.ground import ChaosSite
 from tests.support.canned_wire import wire
-from worker.providers.contract import UnreadableError
+from worker.providers.reading import UnreadableError
 
 _THREADS: Final = 4
 _NAMES: Final = ("account", "unit")

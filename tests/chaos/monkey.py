@@ -21,7 +21,7 @@ from shared.lifecycle import Stage
 from tests.chaos.ground import ChaosSite
 from tests.chaos.plan import WORKERS, Action
 from tests.e2e.site import delete_redis_data
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.tasks import publisher
 
 _PATIENCE_SECONDS: Final = 3.0  # for a gap that no job of this provider passes; then for one that nobody passes

@@ -10,7 +10,7 @@ from shared.db.jobs.transitions import Claim
 from shared.ids import new_id
 from shared.lifecycle import Stage
 from tests.e2e.site import Site, delete_redis_data
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.tasks import publisher
 
 # A message that was lost with Redis is only missed when its lease ends.

@@ -16,7 +16,7 @@ from tests.support.drain import drain, run_stage, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.image_host import Answer, serving_images
 from tests.support.outcome import BLOOM, ended, ends, paid
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.next_step import MISSING_LOOKS
 from worker.providers.asking import gone
 from worker.providers.contract import Refused, RetryRule, UpstreamImage

@@ -10,7 +10,8 @@ from producer import Client
 from shared.db.engine import Engine
 from tests.support.drain import drain
 from tests.support.outcome import ended
-from worker.dispatch import Dispatcher, Parcel
+from worker.claiming import Parcel
+from worker.dispatch import Dispatcher
 from worker.runtime import Runtime
 
 JOBS = 40

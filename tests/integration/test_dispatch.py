@@ -20,7 +20,8 @@ from tests.support import rows
 from tests.support.drain import drain, run_stage, runtime_for
 from tests.support.image_host import Answer, serving_images
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, paid, paid_posts
-from worker.dispatch import Dispatcher, Parcel
+from worker.claiming import Parcel
+from worker.dispatch import Dispatcher
 from worker.runtime import Runtime
 
 Workers = Callable[[int], list[Runtime]]

@@ -17,7 +17,7 @@ from tests.support import rows
 from tests.support.drain import drain, run_stage, runtime_for, settings_for
 from tests.support.image_host import Answer, ImageHost, picture, serving_images
 from tests.support.outcome import BLOOM, GETIMG, ended, only, paid
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.runtime import Runtime
 
 PASSING = {

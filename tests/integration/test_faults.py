@@ -34,7 +34,8 @@ from tests.support import rows
 from tests.support.drain import drain, on_loop, runtime_for
 from tests.support.outcome import BLOOM, GETIMG, ended
 from tests.support.s3_gate import S3Gate
-from worker.dispatch import Dispatcher, Parcel
+from worker.claiming import Parcel
+from worker.dispatch import Dispatcher
 from worker.runtime import Runtime
 from worker.upkeep import watching
 from worker.upkeep.watching import Watch

@@ -18,7 +18,7 @@ from shared.lifecycle import ImageState, JobState, Outcome, Stage
 from tests.support import rows
 from tests.support.drain import run_stage
 from tests.support.outcome import BLOOM, paid_posts
-from worker.dispatch import RELEASABLE, Parcel
+from worker.claiming import RELEASABLE, Parcel
 from worker.process import WorkerProcess
 from worker.runtime import Runtime
 from worker.tasks import MalformedError, parcel_of

@@ -19,7 +19,8 @@ from worker.lost_calls.listing import ListReading
 from worker.lost_calls.read_list import Looked
 from worker.providers.contract import Listed
 from worker.runtime import Runtime
-from worker.stages import reconcile
+from worker.stages.follow_evidence import follow_evidence
+from worker.stages.follow_provider import follow_provider
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def claimed(engine: Engine) -> Claim:
 
 def look_at(engine: Engine, runtime: Runtime, claim: Claim) -> LostCall | None:
     with transaction(engine) as connection:
-        return reconcile.follow_evidence(connection, runtime, runtime.accounts["bloom"], claim)
+        return follow_evidence(connection, runtime, runtime.accounts["bloom"], claim)
 
 
 def later_purchase(engine: Engine) -> Looked:
@@ -67,7 +68,7 @@ def later_purchase(engine: Engine) -> Looked:
 
 def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any, looked: Looked) -> str:
     with transaction(engine) as connection:
-        reconcile.follow_provider(connection, runtime, runtime.accounts["bloom"], claim, submission_id, looked)
+        follow_provider(connection, runtime, runtime.accounts["bloom"], claim, submission_id, looked)
         newest = submissions.latest(connection, claim.job_id)
         assert newest is not None
         return str(newest.outcome)

@@ -35,7 +35,7 @@ from tests.support.lost import (
     until_lost,
 )
 from tests.support.outcome import ends, paid, paid_posts
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.runtime import Runtime
 
 

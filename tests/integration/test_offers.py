@@ -23,7 +23,7 @@ from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.http_stub import Stub, provider
 from tests.support.outcome import ended, paid_posts
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.runtime import Runtime
 from worker.upkeep.offers import ask, look
 

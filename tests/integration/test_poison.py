@@ -20,7 +20,8 @@ from tests.support import rows
 from tests.support.drain import drain, run_stage, settings_for
 from tests.support.living import living
 from tests.support.outcome import GETIMG, paid
-from worker.dispatch import Dispatcher, Parcel
+from worker.claiming import Parcel
+from worker.dispatch import Dispatcher
 from worker.process import WorkerProcess
 from worker.runtime import Runtime
 from worker.stages.poison import end_poison

@@ -15,7 +15,7 @@ from tests.support.drain import drain, run_stage
 from tests.support.image_host import Answer, serving_images
 from tests.support.outcome import BLOOM, ended, ends, only, paid
 from tests.support.waiting import until
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.providers.contract import UpstreamImage
 from worker.runtime import Runtime
 

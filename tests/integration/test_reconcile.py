@@ -19,7 +19,7 @@ from tests.support import rows
 from tests.support.drain import drain, run_stage
 from tests.support.outcome import GETIMG, ends, paid, paid_posts
 from tests.support.waiting import until
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.runtime import Runtime
 
 WAITING = Answer(Outcome.REJECTED, http_status=429, error_code="rate_limited", error="slow")

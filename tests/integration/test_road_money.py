@@ -13,7 +13,7 @@ from shared.lifecycle import ImageState, Stage
 from tests.support import rows
 from tests.support.drain import drain, run_stage
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, only, paid, paid_posts
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.providers.contract import Accepted, PaidCall, UpstreamImage
 from worker.runtime import Runtime
 from worker.stages.submit import submit

@@ -17,7 +17,7 @@ from ops.stack import Home, Stack, StackError, database_alone
 from ops.stack.config import Config, read_config
 from ops.stack.identity import choose_identity
 from ops.stack.ports import free_port, is_free
-from ops.stack.s3 import HOSTS, Guard
+from ops.stack.s3 import HOSTS, KeyGuard
 from ops.stack.servers import find_postgres, find_redis
 
 
@@ -197,7 +197,7 @@ def test_the_guard_refuses_what_the_disk_cannot_hold(tmp_path: Path) -> None:
         async def send(event: Any) -> None:
             sent.append(event)
 
-        await Guard(emulator, "OURKEY", tmp_path)(scope, receive, send)
+        await KeyGuard(emulator, "OURKEY", tmp_path)(scope, receive, send)
 
     anyio.run(put, 10**15)
     assert passed == []
@@ -228,7 +228,7 @@ def test_the_guard_lets_a_trials_containers_in_by_the_name_that_it_was_given(
         async def send(event: Any) -> None:
             sent.append(event)
 
-        await Guard(emulator, "OURKEY", tmp_path, HOSTS | {"s3"})(scope, receive, send)
+        await KeyGuard(emulator, "OURKEY", tmp_path, HOSTS | {"s3"})(scope, receive, send)
 
     anyio.run(get)
     assert passed == passes

@@ -20,7 +20,8 @@ from shared.problems import problems
 from shared.waiting import WaitReason
 from tests.support import rows
 from tests.support.command import Ran, genqueue
-from worker.dispatch import Dispatcher, Parcel
+from worker.claiming import Parcel
+from worker.dispatch import Dispatcher
 from worker.runtime import Runtime
 
 Run = Callable[..., Ran]

@@ -18,7 +18,7 @@ from tests.support.drain import drain
 from tests.support.lost import FINDABLE, fast_simulator, make_by_hand, row
 from tests.support.sweeping import hasty_runtime, search_now, search_once, unowned, until_found
 from tests.support.waiting import until
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.providers import WireSettings
 from worker.runtime import Runtime
 from worker.upkeep.sweep import sweep

@@ -29,7 +29,7 @@ from tests.support.lost import (
 from tests.support.outcome import only, paid
 from tests.support.sweeping import hasty_runtime, search_now, unowned, until_found
 from tests.support.waiting import until
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.runtime import Runtime
 
 STRANGER = "0b9b0f0e-7e68-4f07-9a3f-3f1f0f1f0f1f"

@@ -17,7 +17,7 @@ from tests.support import rows
 from tests.support.drain import drain, run_stage, runtime_for
 from tests.support.gate import Gate
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, only, paid, paid_posts
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.runtime import Runtime
 
 Changed = Callable[..., Runtime]

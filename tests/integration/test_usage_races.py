@@ -24,7 +24,7 @@ from tests.support.outcome import paid, paid_posts
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.usage import QUICK, billing, survey
 from tests.support.waiting import until
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.providers import Wire
 from worker.providers.contract import Refused, UsageWire, Used
 from worker.runtime import Runtime

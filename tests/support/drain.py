@@ -13,7 +13,8 @@ import anyio.to_thread
 from pydantic import SecretStr
 
 from shared.settings import Settings, load
-from worker.dispatch import Dispatcher, Parcel
+from worker.claiming import Parcel
+from worker.dispatch import Dispatcher
 from worker.process import STAGES
 from worker.runtime import Runtime, open_runtime
 

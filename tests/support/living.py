@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.process import WorkerProcess
 from worker.runtime import Runtime
 

@@ -20,7 +20,7 @@ from tests.support import rows
 from tests.support.drain import BRAND, drain, run_stage, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.waiting import until
-from worker.dispatch import Parcel
+from worker.claiming import Parcel
 from worker.runtime import Runtime
 
 PROMPT: Final = "a quiet harbour"

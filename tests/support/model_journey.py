@@ -20,7 +20,7 @@ from tests.support.model_money import NOTHING, REPEATABLE, Call, check_books
 from tests.support.model_road import ACCOUNT, Message, Road, upstream
 from tests.support.model_run import empty
 from tests.support.model_watch import Watch, waits_in_vain
-from worker.dispatch import RELEASABLE
+from worker.claiming import RELEASABLE
 from worker.providers.contract import Accepted, Refused, RetryRule
 from worker.runtime import Runtime
 

@@ -19,11 +19,13 @@ from shared.ids import new_id
 from shared.lifecycle import POLLED, ImageState, JobState, Stage
 from tests.support import rows
 from worker import dispatch
+from worker.claiming import RELEASABLE
 from worker.next_step import CopyWait
 from worker.providers.contract import Accepted, Refused, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages import poll, reconcile, transfer
+from worker.stages import poll, transfer
+from worker.stages.follow_evidence import follow_evidence
 from worker.stages.poison import end_poison
 from worker.stages.settle import Answered, settle_all
 
@@ -73,7 +75,7 @@ class Road:
     def begin(self, message: Message, worker: str) -> None:
         """Take a message's job in hand, as a worker does before its stage runs."""
         with transaction(self.engine) as connection:
-            claims.begin(connection, ACCOUNT, [message.claim], states=dispatch.RELEASABLE[message.stage], worker=worker)
+            claims.begin(connection, ACCOUNT, [message.claim], states=RELEASABLE[message.stage], worker=worker)
 
     def intend(self, claim: Claim, submission_id: UUID, price: Decimal | None, worker: str) -> Intent | None:
         terms = PaymentTerms(
@@ -133,11 +135,11 @@ class Road:
 
     def reconcile(self, claim: Claim) -> None:
         with transaction(self.engine) as connection:
-            reconcile.follow_evidence(connection, self.runtime, self.account, claim)
+            follow_evidence(connection, self.runtime, self.account, claim)
 
     def give_back(self, message: Message) -> None:
         with transaction(self.engine) as connection:
-            release(connection, [message.claim], states=dispatch.RELEASABLE[message.stage], due_seconds=2)
+            release(connection, [message.claim], states=RELEASABLE[message.stage], due_seconds=2)
 
     def renew(self, claim: Claim) -> None:
         with transaction(self.engine) as connection:

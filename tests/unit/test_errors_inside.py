@@ -7,16 +7,8 @@ import pytest
 
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import account, polled, reply, submitted, verdict
-from worker.providers.contract import (
-    Accepted,
-    Refused,
-    RetryRule,
-    UnreadableError,
-    link_of,
-    read_json,
-    readable,
-    text_of,
-)
+from worker.providers.contract import Accepted, Refused, RetryRule
+from worker.providers.reading import UnreadableError, link_of, read_json, readable, text_of
 from worker.transport.paid_post import Lost
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN

@@ -16,7 +16,8 @@ import pytest
 
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import Canned, reply, submitted, verdict, wire
-from worker.providers.contract import Accepted, PaidCall, RetryRule, UnreadableError
+from worker.providers.contract import Accepted, PaidCall, RetryRule
+from worker.providers.reading import UnreadableError
 from worker.providers.receipt import kept
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 from worker.transport.spool import Spool, TooLarge

@@ -8,13 +8,13 @@ import pytest
 
 from shared.account_settings import RateWindow
 from shared.lifecycle import FINAL, JobState
-from shared.waiting import AccountFacts, Around, Trouble, Wait, WaitingJob, WaitReason, WindowUse, why
+from shared.waiting import AccountState, Around, Trouble, Wait, WaitingJob, WaitReason, WindowUse, why
 from tests.support.state import ACCOUNT, AGO, JOB, NOW, SOON
 
 TICKS = {"w1": 0.3}
 
 
-def reason(job: WaitingJob, account: AccountFacts = ACCOUNT, *, ticks: dict[str, float] | None = None) -> Wait:
+def reason(job: WaitingJob, account: AccountState = ACCOUNT, *, ticks: dict[str, float] | None = None) -> Wait:
     found = why(job, Around(NOW, {"bloom": account}, TICKS if ticks is None else ticks))
     assert found is not None
     return found
@@ -168,7 +168,7 @@ ORDER = [
 
 
 @pytest.mark.parametrize(("account", "first"), ORDER)
-def test_of_several_reasons_the_one_that_lasts_longest_is_told(account: AccountFacts, first: WaitReason) -> None:
+def test_of_several_reasons_the_one_that_lasts_longest_is_told(account: AccountState, first: WaitReason) -> None:
     assert reason(JOB, account).reason is first
 
 

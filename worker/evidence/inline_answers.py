@@ -20,7 +20,8 @@ from worker.evidence import unreadable
 from worker.evidence.replies import link_to
 from worker.evidence.reply_file import ReplyFile
 from worker.imagecheck import NotAnImage
-from worker.providers.contract import Accepted, InlineWire, PaidCall, Refused, RetryRule, UnreadableError
+from worker.providers.contract import Accepted, InlineWire, PaidCall, Refused, RetryRule
+from worker.providers.reading import UnreadableError
 from worker.providers.receipt import kept
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount

@@ -15,7 +15,8 @@ from shared.db.lost_calls.lost_calls import LostCall, OtherCall, Purchase
 from worker.lost_calls.listing import ListReading
 from worker.lost_calls.provider_clock import ProviderClock, clock_of, placed
 from worker.next_step import PATIENCE_SECONDS
-from worker.providers.contract import FindBy, Listed, same_words, similar_words
+from worker.providers.contract import FindBy, Listed
+from worker.providers.reading import same_words, similar_words
 
 _SHAPE_TOLERANCE: Final = 0.05  # sizes are rounded to what a model can draw
 _SHAPELESS_SECONDS: Final = 3600.0

@@ -19,17 +19,11 @@ from worker.providers.contract import (
     PaidCall,
     Refused,
     RetryRule,
-    UnreadableError,
     UpstreamImage,
     WireSettings,
-    link_of,
-    list_of,
-    member,
-    read_json,
-    readable,
-    text_of,
 )
 from worker.providers.listed import id_of, offset_page, rows_of, time_of, words_of
+from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
 from worker.providers.wording import line_of

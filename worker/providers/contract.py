@@ -1,16 +1,11 @@
 """What a stage asks of a provider and what it may answer: one vocabulary for all wires."""
 
-import json
-import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Literal, Protocol, TypeVar, runtime_checkable
-from urllib.parse import urljoin, urlsplit
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
@@ -22,7 +17,6 @@ from worker.transport.paid_post import PaidPost, Sink
 if TYPE_CHECKING:
     from worker.providers.offering import Offered
 
-T = TypeVar("T")
 FindBy = Literal["reference", "prompt", "time", "usage", "nothing"]
 """Our own reference is certain; a prompt can tell calls apart; a time alone only where a single call is in doubt.
 
@@ -34,13 +28,6 @@ OWN_SCHEME: Final = "reply"
 """The scheme of links into answers that we keep; no provider may give one."""
 MOST_READ: Final = 100
 """So many ids or links are read from one answer: ten times what any document lets a call ask for."""
-_MOST_ROWS: Final = 2000
-_ID_CHARS: Final = 200
-_LINK_CHARS: Final = 16 * 1024  # signed links with a whole policy in them come to a few thousand
-_MOST_CONTAINERS: Final = 200_000  # objects and lists; each costs sixty times its bytes in memory
-_MOST_VALUES: Final = 1_000_000
-_MOST_DIGITS: Final = 1000  # of a whole number; Python's own bound is about four times as many
-_UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
 
 
 class RetryRule(StrEnum):
@@ -266,118 +253,3 @@ class CostsWire(Protocol):
     async def costs(self, first: date, last: datetime) -> Mapping[date, Decimal] | Refused:
         """Ask what each UTC day from `first` to the moment `last` cost, in the account's unit; free of charge."""
         ...
-
-
-class UnreadableError(Exception):
-    """An answer that does not say what its document promises; the message never quotes it."""
-
-
-def read_json(body: bytes) -> Any:
-    """Return the JSON in `body`, numbers with a point as `Decimal`; raises `UnreadableError`.
-
-    An answer of more parts than any document's is not read: its objects would take gigabytes. A number that nothing can
-    hold is a `Decimal` NaN: it must not lose what stands beside it.
-    """
-    if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS or body.count(b",") > _MOST_VALUES:
-        raise UnreadableError("an answer of too many parts")
-    try:
-        return json.loads(body, parse_float=_number, parse_int=_whole)
-    except (ValueError, RecursionError):
-        raise UnreadableError(f"{_looks_like(body)} where JSON was due") from None
-
-
-def _number(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except ArithmeticError:
-        return Decimal("NaN")
-
-
-def _whole(text: str) -> int | Decimal:
-    return int(text) if len(text) <= _MOST_DIGITS else Decimal("NaN")
-
-
-def member(value: Any, *path: str) -> Any:
-    """Return what lies at `path` in nested JSON objects; raises `UnreadableError` that names the path."""
-    for step in path:
-        if not isinstance(value, dict) or step not in value:
-            raise UnreadableError(f"no {'.'.join(path)} in the answer")
-        value = value[step]
-    return value
-
-
-def list_of(value: Any) -> list[Any]:
-    """Return a JSON list; raises `UnreadableError`."""
-    if not isinstance(value, list):
-        raise UnreadableError("no list where one was due")
-    return value
-
-
-def readable(listed: Any, read: Callable[[Any], T], *, most: int = _MOST_ROWS) -> tuple[T, ...]:
-    """Return what `read` makes of the first `most` items that it can read: one bad entry must not lose the others.
-
-    Raises `UnreadableError` where `listed` is no list.
-    """
-    found: list[T] = []
-    for item in list_of(listed):
-        if len(found) == most:
-            break
-        with suppress(UnreadableError):
-            found.append(read(item))
-    return tuple(found)
-
-
-def text_of(value: Any) -> str:
-    """Return an id as text that can be stored and shown; raises `UnreadableError`, also for one that is too long."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise UnreadableError("an id that is not text")
-    if len(value) > _ID_CHARS:
-        raise UnreadableError(f"an id of more than {_ID_CHARS} characters")
-    return value
-
-
-def same_words(said: Any, asked: Any) -> bool:
-    """Tell whether two prompts are the same but for their spaces, which a provider may tidy."""
-    return isinstance(said, str) and isinstance(asked, str) and said.split() == asked.split()
-
-
-def similar_words(said: Any, asked: Any) -> bool:
-    """Tell whether `said` may be an echo of `asked` that its provider cut or typed differently; so may one unseen."""
-    if not isinstance(said, str) or not isinstance(asked, str):
-        return True
-    first, second = _plain(said), _plain(asked)
-    return first.startswith(second) or second.startswith(first)
-
-
-def _plain(text: str) -> str:
-    """Return the letters and digits of a text in one form, without case, accents' own marks, quotes and spaces."""
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(mark for mark in folded if mark.isalnum())
-
-
-def link_of(value: Any, base_url: str) -> str:
-    """Return a link as it is, since its signature may cover every character; a relative one is joined to `base_url`.
-
-    Raises `UnreadableError` for what cannot be a link.
-    """
-    if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
-        raise UnreadableError("a link that is not text")
-    if len(value) > _LINK_CHARS:
-        raise UnreadableError(f"a link of more than {_LINK_CHARS} characters")
-    try:
-        scheme = urlsplit(value).scheme
-        joined = value if scheme else urljoin(base_url, value)
-    except ValueError:
-        raise UnreadableError("a link that is no URL") from None
-    if scheme == OWN_SCHEME:
-        raise UnreadableError("a link into our own answers")
-    return joined
-
-
-def _looks_like(body: bytes) -> str:
-    start = body[:64].lstrip().lower()
-    if not start:
-        return "an empty body"
-    return "an HTML page" if start.startswith((b"<!doctype", b"<html")) else "something unreadable"

@@ -19,17 +19,11 @@ from worker.providers.contract import (
     PaidCall,
     Refused,
     RetryRule,
-    UnreadableError,
     UpstreamImage,
     WireSettings,
-    link_of,
-    list_of,
-    member,
-    read_json,
-    readable,
-    text_of,
 )
 from worker.providers.offering import MOST_MODELS, Offered, getimg_offer
+from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import RefusalRule, moment, unreadable
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO, Final
 
-from worker.providers.contract import UnreadableError
 from worker.providers.json_scan import OPENED, Scan, Text, anywhere, blocks
+from worker.providers.reading import UnreadableError
 from worker.transport.paid_post import Sink
 
 MOST_IMAGES: Final = 1000

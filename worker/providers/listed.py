@@ -5,7 +5,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from worker.providers.contract import Listed, Page, UnreadableError, text_of
+from worker.providers.contract import Listed, Page
+from worker.providers.reading import UnreadableError, text_of
 from worker.providers.refusals import moment
 
 

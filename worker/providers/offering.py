@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from shared.catalog.offers import Offer, Rate, RateOf, is_tier
 from worker.providers.amount import amount_of
-from worker.providers.contract import UnreadableError
+from worker.providers.reading import UnreadableError
 
 MOST_MODELS: Final = 1000
 _MOST_VALUES: Final = 100

@@ -18,17 +18,13 @@ from worker.providers.contract import (
     PaidCall,
     Refused,
     RetryRule,
-    UnreadableError,
     UpstreamImage,
     Used,
     WireSettings,
-    list_of,
-    member,
-    read_json,
-    readable,
 )
 from worker.providers.inline_answer import END, extract, values
 from worker.providers.offering import MOST_MODELS, Offered, name_of, openrouter_offer
+from worker.providers.reading import UnreadableError, list_of, member, read_json, readable
 from worker.providers.refusals import NAMED, RefusalRule, inside, refused, unreadable, without_answer
 from worker.transport.paid_post import PaidReply, Sink
 

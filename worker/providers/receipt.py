@@ -6,8 +6,9 @@ from typing import Any, BinaryIO, Final
 
 from pydantic import SecretStr
 
-from worker.providers.contract import Accepted, InlineWire, Refused, UnreadableError, read_json
+from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
+from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 

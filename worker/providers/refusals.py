@@ -10,7 +10,8 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from shared.lifecycle import Outcome
-from worker.providers.contract import LONGEST_WAIT_SECONDS, Refused, RetryRule, UnreadableError, read_json
+from worker.providers.contract import LONGEST_WAIT_SECONDS, Refused, RetryRule
+from worker.providers.reading import UnreadableError, read_json
 from worker.providers.wording import MESSAGE_CHARS, line_of, web_address
 from worker.transport.download import retry_after_seconds
 from worker.transport.paid_post import Lost, NotSent, PaidReply

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from shared.db.engine import Connection
 from shared.db.webhooks import deliveries, endpoints, settled
-from shared.db.webhooks.deliveries import Claimed, Reply
+from shared.db.webhooks.deliveries import ClaimedDelivery, Reply
 from shared.webhooks import SCHEDULE, secrets_in_force, signature, wait_before
 from worker.runtime import USER_AGENT, Runtime
 from worker.transport.address_guard import AddressGuard, AddressRefused
@@ -108,7 +108,7 @@ class WebhookSender:
             await self.runtime.sql(deliveries.prune)
             self._pruned_at = anyio.current_time()
 
-    async def _send(self, one: Claimed) -> None:
+    async def _send(self, one: ClaimedDelivery) -> None:
         try:
             reply, wait = await self._post(one)
             await self.runtime.write(self._record, one, reply, wait)
@@ -117,7 +117,7 @@ class WebhookSender:
         finally:
             self._busy[one.endpoint_id] -= 1
 
-    def _record(self, connection: Connection, one: Claimed, reply: Reply, asked_to_wait: float | None) -> None:
+    def _record(self, connection: Connection, one: ClaimedDelivery, reply: Reply, asked_to_wait: float | None) -> None:
         if reply.error is None:
             deliveries.delivered(connection, one, reply)
             return
@@ -136,7 +136,7 @@ class WebhookSender:
             tries=one.tries,
         )
 
-    async def _post(self, one: Claimed) -> tuple[Reply, float | None]:
+    async def _post(self, one: ClaimedDelivery) -> tuple[Reply, float | None]:
         """Post once; return what came of it, and the seconds that the receiver asks to be left alone."""
         body = json.dumps(one.body(), ensure_ascii=False, separators=(",", ":")).encode()
         began = time.monotonic()
@@ -158,7 +158,7 @@ class WebhookSender:
         reply = Reply(round((time.monotonic() - began) * 1000), status, error)
         return reply, wait if status in _THROTTLED else None
 
-    def _headers(self, one: Claimed, body: bytes) -> dict[str, str]:
+    def _headers(self, one: ClaimedDelivery, body: bytes) -> dict[str, str]:
         now = datetime.now(UTC)
         at = int(now.timestamp())
         version, rotated_at = one.secret_version, one.rotated_at

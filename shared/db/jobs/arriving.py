@@ -99,15 +99,21 @@ class Placed(NamedTuple):
     account: str
 
 
+class JobTimes(NamedTuple):
+    """How long new jobs have, in seconds: until they must be bought, and until what they bought must be stored."""
+
+    deadline_seconds: float
+    collect_seconds: float
+
+
 _Place = tuple[str, int]  # an account and a priority: where a row stands in line
 
 
 @dataclass(slots=True)
-class Line:
-    """Where the rows of one transaction stand in line, and how long they have, in seconds."""
+class LineEnd:
+    """The end of the line, to which one transaction adds its rows."""
 
-    deadline_seconds: float
-    collect_seconds: float
+    times: JobTimes
     _turns: Counter[_Place] = field(default_factory=Counter)
     _starts: dict[_Place, int] = field(default_factory=dict)
 
@@ -118,8 +124,8 @@ class Line:
             _ADD,
             {
                 "channel": WAKE_CHANNEL,
-                "deadline": self.deadline_seconds,
-                "collect": self.collect_seconds,
+                "deadline": self.times.deadline_seconds,
+                "collect": self.times.collect_seconds,
                 "requests": f"[{','.join(row.job.request for row in rows)}]",
                 **dict(zip(_COLUMNS, map(list, zip(*values, strict=True)), strict=True)),
             },
@@ -144,7 +150,7 @@ class Arrivals:
     """What is known of one enqueue's rows so far."""
 
     batch_id: UUID
-    line: Line
+    line: LineEnd
     given: int = 0
     added: int = 0
     conflicts: list[str] = field(default_factory=list)

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.accounts import AccountRow, ensure
-from shared.db.jobs.arriving import Arrivals, Line, NewJob, in_chunks
+from shared.db.jobs.arriving import Arrivals, JobTimes, LineEnd, NewJob, in_chunks
 from shared.db.jobs.dealing import Dealing, dealing
 from shared.db.payments import caps
 from shared.db.waking import wake
@@ -96,7 +96,7 @@ def enqueue(
     batch_id = _turn(connection, batch)
     dealt = dealing(connection)
     ensure(connection, (row for row in accounts if row.name not in dealt.known))
-    arrivals = Arrivals(batch_id, Line(policy.deadline_seconds, policy.collect_seconds))
+    arrivals = Arrivals(batch_id, LineEnd(JobTimes(policy.deadline_seconds, policy.collect_seconds)))
     for chunk in in_chunks(_dealt(jobs, dealt)):
         arrivals.add(connection, chunk)
         if arrivals.conflicts:

@@ -7,7 +7,6 @@ row becomes a job that has failed; nothing is bought for it.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +15,7 @@ from sqlalchemy import Connection, Row, text
 
 from shared import catalog
 from shared.db.jobs import policy
+from shared.db.jobs.arriving import JobTimes
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
 from shared.db.jobs.enqueue import BatchTerms, EnqueueConflictError, NewJob, enqueue
 from shared.db.jobs.transitions import Claim, Move, move
@@ -82,14 +82,6 @@ UNION ALL SELECT inbox.taken_at, inbox.note
 _HAS = text("SELECT EXISTS (SELECT FROM inbox WHERE batch = :batch AND taken_at IS NULL)")
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
-    """How long jobs have, in seconds: until they must be bought, and until what they bought must be stored."""
-
-    deadline_seconds: float
-    collect_seconds: float
-
-
 def batches(connection: Connection) -> list[str]:
     """Return up to 50 batches for which rows wait."""
     return list(connection.execute(_BATCHES).scalars())
@@ -127,7 +119,7 @@ def prune(connection: Connection) -> None:
     connection.execute(_PRUNE)
 
 
-def take(connection: Connection, batch: str, times: Times, *, actor: str, rows: int = CHUNK) -> int:
+def take(connection: Connection, batch: str, times: JobTimes, *, actor: str, rows: int = CHUNK) -> int:
     """Check waiting rows of a batch and make jobs of them, in the caller's transaction; return how many.
 
     At most `rows` of them, and none while somebody else enqueues into the batch.
@@ -154,7 +146,7 @@ def _job(job_id: UUID, row: PreparedRow) -> NewJob:
 class _Taking:
     """One transaction's rows on their way from the inbox into a batch."""
 
-    def __init__(self, connection: Connection, batch: str, times: Times, actor: str) -> None:
+    def __init__(self, connection: Connection, batch: str, times: JobTimes, actor: str) -> None:
         self._connection = connection
         self._batch = batch
         self._times = times

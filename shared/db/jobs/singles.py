@@ -7,13 +7,13 @@ row that waits for a file's row of the same name holds nothing that the file cou
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from shared.db.accounts import ensure
-from shared.db.jobs.arriving import Line, NewJob, Placed
+from shared.db.jobs.arriving import JobTimes, LineEnd, NewJob, Placed
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
 from shared.db.jobs.enqueue import first_turn, open_batch
 from shared.db.read import job as read_job
@@ -24,13 +24,6 @@ SELECT a.name, batch.id, CASE WHEN :together
   THEN pg_try_advisory_xact_lock_shared(hashtextextended('enqueue ' || a.name, 0)) ELSE true END AS is_free
 FROM unnest(CAST(:batches AS text[])) AS a (name) LEFT JOIN batch ON batch.name = a.name
 """)
-
-
-class Times(NamedTuple):
-    """How long new jobs have, in seconds: until they must be bought, and until what they bought must be stored."""
-
-    deadline_seconds: float
-    collect_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,7 @@ def ground(connection: Connection, batches: Sequence[str], providers: Sequence[s
     return Ground(ids, busy, dealt)
 
 
-def add(connection: Connection, on: Ground, rows: Sequence[tuple[str, NewJob]], times: Times) -> list[Landed | None]:
+def add(connection: Connection, on: Ground, rows: Sequence[tuple[str, NewJob]], times: JobTimes) -> list[Landed | None]:
     """Add rows, each with the name of its batch, and return what stands under each name.
 
     None: the job that was there has left the database meanwhile; adding the row again adds it.
@@ -74,7 +67,7 @@ def add(connection: Connection, on: Ground, rows: Sequence[tuple[str, NewJob]], 
     placed = [Placed(on.batches[batch], job, _account(on, job)) for batch, job in rows]
     # Two transactions that add the same names take them in the same order, so that neither waits for the other.
     in_order = sorted(placed, key=lambda one: (one.batch_id, one.job.custom_id))
-    Line(times.deadline_seconds, times.collect_seconds).add(connection, in_order)
+    LineEnd(times).add(connection, in_order)
     found = read_job.named(connection, [(one.batch_id, one.job.custom_id) for one in placed])
     known = read_job.facts(connection, found.values(), new={one.job.id for one in placed})
     return [_landed(found.get((one.batch_id, one.job.custom_id)), one.job, known) for one in placed]

@@ -20,7 +20,7 @@ from shared.db.purpose import Purpose
 from shared.db.read import counts, waits
 from shared.db.webhooks.endpoints import EndpointOff, switched_off
 from shared.lifecycle import Stage
-from shared.waiting import STOPPED, AccountFacts, Around, Trouble, Wait, WaitingJob, why
+from shared.waiting import STOPPED, AccountState, Around, Trouble, Wait, WaitingJob, why
 
 IN_LINE: Final = 50
 """The first jobs of each account's stage that are looked at."""
@@ -134,7 +134,7 @@ class QueueStatus:
     held: tuple[HeldLine, ...]
     held_since: datetime | None
     """When the job was held that waits longest for a person, of those in doubt."""
-    accounts: tuple[AccountFacts, ...]
+    accounts: tuple[AccountState, ...]
     workers: tuple[WorkerLine, ...]
     troubles: tuple[Trouble, ...]
     drifts: tuple[BalanceSpan, ...]

@@ -12,7 +12,7 @@ from shared.db import rate_windows, troubles
 from shared.db.payments.spending import TODAY_BY_ACCOUNT
 from shared.db.workers import ALIVE_SECONDS
 from shared.lifecycle import FINAL, JobState
-from shared.waiting import AccountFacts, Around, Wait, WaitingJob, WaitReason, why
+from shared.waiting import AccountState, Around, Wait, WaitingJob, WaitReason, why
 
 LOOKED_AT: Final = 20
 """Jobs of a batch that are looked at for each of its states: the oldest ones."""
@@ -58,7 +58,7 @@ def around(connection: Connection) -> Around:
     """Return what surrounds all jobs now: accounts with their windows and calls in hand, and workers."""
     windows = rate_windows.usage(connection, polled=_POLLED)
     found = {
-        row["name"]: AccountFacts(**row, windows=windows.get(row["name"], ()))
+        row["name"]: AccountState(**row, windows=windows.get(row["name"], ()))
         for row in connection.execute(_ACCOUNTS).mappings()
     }
     ticks = {row.name: float(row.age) for row in connection.execute(_TICKS)}

@@ -96,7 +96,7 @@ def any_due(connection: Connection) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimedDelivery:
     """One delivery in a sender's hands, with what it needs of its endpoint."""
 
     id: UUID
@@ -135,23 +135,23 @@ def claim(
     each: int,
     full: Collection[UUID] = (),
     beginning: str = "",
-) -> list[Claimed]:
+) -> list[ClaimedDelivery]:
     """Claim up to `most` due deliveries, at most `each` of an endpoint, none of those that are `full`.
 
     Only of endpoints whose URLs begin with `beginning`.
     """
     parameters = {"kind": kind, "most": most, "each": each, "full": list(full), "beginning": beginning}
     parameters |= {"probe": FAILURES_BEFORE_PROBES, "lease": LEASE_SECONDS}
-    return [Claimed(**row) for row in connection.execute(_CLAIM, parameters).mappings()]
+    return [ClaimedDelivery(**row) for row in connection.execute(_CLAIM, parameters).mappings()]
 
 
-def delivered(connection: Connection, one: Claimed, reply: Reply) -> None:
+def delivered(connection: Connection, one: ClaimedDelivery, reply: Reply) -> None:
     """Record a success; a failing endpoint has recovered."""
     parameters = {"id": one.id, "endpoint": one.endpoint_id, "status": reply.status}
     connection.execute(_DELIVERED, {**parameters, "milliseconds": reply.milliseconds})
 
 
-def failed(connection: Connection, one: Claimed, reply: Reply, wait_seconds: float | None) -> bool:
+def failed(connection: Connection, one: ClaimedDelivery, reply: Reply, wait_seconds: float | None) -> bool:
     """Record a failure; None gives the delivery up. Switches the endpoint off, and returns True, after days of it."""
     row = connection.execute(
         _FAILED,

@@ -12,14 +12,10 @@ from worker.providers.contract import (
     PaidCall,
     Refused,
     RetryRule,
-    UnreadableError,
     UpstreamImage,
     WireSettings,
-    link_of,
-    member,
-    read_json,
-    text_of,
 )
+from worker.providers.reading import UnreadableError, link_of, member, read_json, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import RefusalRule, unreadable
 
