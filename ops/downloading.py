@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from worker.transport.storage import Storage, StorageDamaged
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageDamaged
 
 _UNSAFE: Final = re.compile(r"[^\w.-]+")
 _NAME_BYTES: Final = 160

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from producer.results import as_json
-from shared.waiting import Wait
+from shared.wait_facts import Wait
 
 _PRIVATE: Final = frozenset({"fingerprint", "key_id", "link", "sender_lock"})
 

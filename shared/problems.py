@@ -11,7 +11,8 @@ from shared.db.webhooks.endpoints import GONE
 from shared.db.workers import STUCK_SECONDS
 from shared.errors import CODES
 from shared.lifecycle import FINAL, JobState, Stage
-from shared.waiting import AccountState, WaitReason, resuming
+from shared.wait_facts import AccountState, WaitReason
+from shared.waiting import resuming
 
 NO_PROGRESS_SECONDS: Final = 120.0
 """If nothing is taken for longer than this, although work is due and nothing known stops it, workers are stuck."""

@@ -18,7 +18,8 @@ from producer.client import Client
 from shared import log
 from shared.db.audit import Actor
 from shared.db.purpose import Purpose
-from worker.transport.storage import Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageError
 
 _CONNECTIONS: Final = 16
 _OFFERS_SECONDS: Final = 30.0  # prices are read once an hour, and each reading is some hundred documents

@@ -8,7 +8,7 @@ import typer
 from ops.cli import download
 from producer.cli.session import ExitCode, errors, fail, told
 from shared.settings import load
-from worker.transport.storage import StorageError
+from worker.transport.storage_errors import StorageError
 
 _PREFIXES: Final = ("images", "submissions", "unverified")
 _ACTS: Final = ("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload")

@@ -30,7 +30,7 @@ from worker.evidence import private_files
 from worker.evidence.private_files import NotOursError
 from worker.evidence.replies import LEAST_ROOM_BYTES
 from worker.runtime import spool_directory
-from worker.transport.storage import StorageError
+from worker.transport.storage_errors import StorageError
 from worker.transport.store_proof import prove
 
 SECONDS: Final = 5.0

@@ -21,7 +21,8 @@ from shared import log
 from shared.db import schema
 from shared.db.engine import open_engine
 from shared.settings import Settings
-from worker.transport.storage import Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageError
 
 PORT: Final = 5600
 _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")

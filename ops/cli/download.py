@@ -8,7 +8,8 @@ import typer
 from ops.downloading import Downloaded, download_batch
 from producer.cli.session import ExitCode, client, errors, fail
 from shared.settings import load
-from worker.transport.storage import Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageError
 
 
 def download(

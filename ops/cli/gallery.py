@@ -10,7 +10,7 @@ from ops.dashboard.thumbnails import Thumbnails
 from ops.gallery import GalleryOptions, write_gallery
 from producer.cli.session import ExitCode, client, errors, fail
 from shared.settings import load
-from worker.transport.storage import StorageError
+from worker.transport.storage_errors import StorageError
 
 
 def gallery(

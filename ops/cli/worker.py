@@ -14,7 +14,7 @@ from shared import log
 from shared.db.engine import DatabaseUnavailableError, UnfitServerError
 from shared.settings import Settings
 from worker.tasks import run_worker, worker_app
-from worker.transport.storage import StorageError
+from worker.transport.storage_errors import StorageError
 from worker.transport.store_proof import UnverifyingStoreError, prove
 
 _log = structlog.get_logger(__name__)

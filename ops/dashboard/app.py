@@ -26,7 +26,8 @@ from ops.dashboard.thumbnails import Thumbnails
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.lost_calls import candidates
 from shared.settings import Settings
-from worker.transport.storage import Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageError
 
 _HERE: Final = Path(__file__).parent
 

@@ -14,7 +14,7 @@ from ops.dashboard.thumbnails import Bounded
 from producer import Client
 from shared.db.jobs.choose import OpenChoice
 from shared.db.lost_calls.candidates import key_of, preview_name
-from worker.transport.storage import StorageError
+from worker.transport.storage_errors import StorageError
 
 _MOST_BYTES: Final = 2**20
 _FOR_AN_HOUR: Final = {"Cache-Control": "private, max-age=3600"}

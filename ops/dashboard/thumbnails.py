@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.thumbnails.decoder import DECODER_SECONDS, MOST_BYTES, Decoder
-from worker.transport.storage import Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageError
 
 _MOST_FILES: Final = 20_000
 """Some 200 MB. The oldest are deleted first, a tenth at a time."""

@@ -20,7 +20,7 @@ from shared.db.read.pages import FinishedCursor, Row
 from shared.db.read.status import QueueStatus, status
 from shared.db.read.tables import TableState
 from shared.problems import problems
-from shared.waiting import WaitReason
+from shared.wait_facts import WaitReason
 
 FRESH_SECONDS: Final = 10.0
 """However often it is asked, the database is read only this often."""

@@ -4,28 +4,23 @@ Whatever may pay a second time needs the scope `money:spend`, and the confirmati
 that were shown are acted on.
 """
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
+from producer.api.dry_run import DoneShown, DryRun, How, HowAsked, Planned, told
 from producer.api.jobs import batch_name
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import Amount, Shown, answer
-from producer.client.bulk import Done
 from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
 from producer.money import amount_in, parse_caps
 from shared import catalog
-from shared.db.jobs import bulk
-from shared.db.jobs.bulk import Target
 from shared.db.jobs.retry import BUY_AGAIN
 from shared.policies import OnUnknown
 from shared.tokens import Scope
@@ -33,19 +28,6 @@ from shared.tokens import Scope
 router = APIRouter(tags=["deciding"])
 _MOST_DEADLINE: Final = 10 * 365 * 86_400.0
 _PAID_BEFORE: Final = "bought before; `buy_again` pays a second time"
-
-
-@dataclass(frozen=True, slots=True)
-class _How:
-    """Whether to act or only to show, and what the caller was shown before."""
-
-    dry_run: Annotated[bool, Query(description="true: change nothing, and say what would happen")] = False
-    confirm: Annotated[
-        str | None, Query(max_length=100, description="`confirm` of a dry run: do exactly what it showed")
-    ] = None
-
-
-How = Annotated[_How, Depends(_How)]
 
 
 class FilterBody(BaseModel):
@@ -67,33 +49,6 @@ class ResolveBody(FilterBody):
 
     decision: Literal["resend", "fail"]
     charged: str | None = Field(None, max_length=40, description="an amount such as 0.035; leave out if unknown")
-
-
-class Group(Shown):
-    """Jobs of one account with one reason, and what would happen to them."""
-
-    account: str
-    reason: str
-    act: str
-    jobs: int
-
-
-class Planned(Shown):
-    """A dry run. `confirm` stands for exactly these jobs in exactly this state."""
-
-    jobs: int
-    groups: list[Group]
-    left_alone: dict[str, int] = Field(description="reason -> jobs that match and would not change")
-    second_charge: dict[str, Amount] = Field(description="unit -> the most that could be paid a second time")
-    second_charge_unpriced: int = Field(description="calls of unknown price among them")
-    confirm: str
-
-
-class DoneShown(Shown):
-    """What was done, by act or by new state, and how many jobs had changed since they were looked at."""
-
-    done: dict[str, int]
-    changed_meanwhile: int
 
 
 class BatchTermsBody(BaseModel):
@@ -123,46 +78,6 @@ class BatchTermsShown(Shown):
     name: str
     on_unknown: str
     max_cost: dict[str, Amount]
-
-
-@dataclass(frozen=True, slots=True)
-class _Preview:
-    """What a dry run shows; `paying` are the jobs that may be paid for a second time."""
-
-    act: str
-    targets: Sequence[Target]
-    at: Any
-    left: Sequence[tuple[str, int]] = ()
-    paying: Sequence[Target] = ()
-
-    @property
-    def confirm(self) -> str:
-        return bulk.token(self.act, self.targets, self.at)
-
-    def shown(self) -> Planned:
-        charge = bulk.second_charge(self.paying)
-        groups = Counter((one.account, one.reason, one.act) for one in self.targets)
-        return Planned(
-            jobs=len(self.targets),
-            groups=[Group(account=a, reason=r, act=act, jobs=n) for (a, r, act), n in sorted(groups.items())],
-            left_alone=dict(self.left),
-            second_charge=charge.amounts,
-            second_charge_unpriced=charge.unpriced,
-            confirm=self.confirm,
-        )
-
-    def require(self, caller: Caller, confirm: str | None) -> None:
-        """Raise `ProblemError` unless the caller may do exactly this; counts a second charge against its cap."""
-        if confirm is not None and not bulk.is_of(confirm, self.act, self.targets):
-            how = bulk.difference(confirm, self.targets) or "that is no confirmation of a dry run"
-            raise ProblemError("changed_meanwhile", how)
-        if not self.paying:
-            return
-        if not caller.token.allows(Scope.MONEY_SPEND):
-            raise ProblemError("scope_missing", f"this may pay twice, and needs the scope {Scope.MONEY_SPEND}")
-        if confirm is None:
-            raise ProblemError("confirmation_required")
-        caller.client.spend_again(caller.token, self.paying)
 
 
 @router.post("/v1/jobs/{job_id}:cancel", responses={200: {"model": DoneShown | Planned}})
@@ -272,28 +187,28 @@ def change_batch(
     return answer(BatchTermsShown(name=batch, on_unknown=facts.row["on_unknown"], max_cost=facts.caps))
 
 
-def _cancel(caller: Caller, which: dict[str, Any], how: _How) -> Response:
+def _cancel(caller: Caller, which: dict[str, Any], how: HowAsked) -> Response:
     plan = caller.client.plan_cancel(**which)
-    preview = _Preview(plan.act, plan.targets, plan.at, plan.left)
+    planned = DryRun(plan.act, plan.targets, plan.at, plan.left)
     if how.dry_run:
-        return answer(preview.shown())
-    preview.require(caller, how.confirm)
-    return _told(caller.client.carry_out_cancel(plan))
+        return answer(planned.shown())
+    planned.require(caller, how.confirm)
+    return told(caller.client.carry_out_cancel(plan))
 
 
-def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: _How) -> Response:
+def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: HowAsked) -> Response:
     plan = caller.client.plan_retry(**which)
     targets = plan.of(buy_again=body.buy_again)
     left = len(plan.targets) - len(targets)
     paying = [one for one in targets if one.act == BUY_AGAIN]
-    preview = _Preview("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], paying)
+    planned = DryRun("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], paying)
     if how.dry_run:
-        return answer(preview.shown())
-    preview.require(caller, how.confirm)
-    return _told(caller.client.carry_out_retry(plan, buy_again=body.buy_again))
+        return answer(planned.shown())
+    planned.require(caller, how.confirm)
+    return told(caller.client.carry_out_retry(plan, buy_again=body.buy_again))
 
 
-def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: _How) -> Response:
+def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: HowAsked) -> Response:
     resend = body.decision == "resend"
     charged = charged_of(body.charged)
     try:
@@ -301,13 +216,13 @@ def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: _How
     except ValueError as error:
         raise ProblemError("request_invalid", str(error)) from None
     plan = wanted.plan
-    preview = _Preview(plan.act, plan.targets, plan.at, plan.left, plan.targets if resend else ())
+    planned = DryRun(plan.act, plan.targets, plan.at, plan.left, plan.targets if resend else ())
     if how.dry_run:
-        return answer(preview.shown())
+        return answer(planned.shown())
     if not plan.targets:
         raise ProblemError("not_held", "no held job matches")
-    preview.require(caller, how.confirm)
-    return _told(caller.client.carry_out_resolve(wanted))
+    planned.require(caller, how.confirm)
+    return told(caller.client.carry_out_resolve(wanted))
 
 
 def charged_of(given: str | None) -> Decimal | None:
@@ -316,8 +231,3 @@ def charged_of(given: str | None) -> Decimal | None:
     if given is not None and amount is None:
         raise ProblemError("request_invalid", "charged must be an amount such as 0.035, in the account's unit")
     return amount
-
-
-def _told(done: Done) -> Response:
-    jobs = {name: count for name, count in done.jobs.items() if count}
-    return answer(DoneShown(done=jobs, changed_meanwhile=done.moved_on))

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
-from producer.api.actions import DoneShown, charged_of
+from producer.api.actions import charged_of
+from producer.api.dry_run import DoneShown
 from producer.api.shown import answer
 from shared.tokens import Scope
 

@@ -15,7 +15,7 @@ from shared import catalog
 from shared.db.jobs import leftovers
 from shared.errors import CODES, COLLECT, ErrorCode
 from shared.lifecycle import FINAL, ImageState, JobState
-from shared.waiting import BY_CODE, WaitReason
+from shared.wait_facts import BY_CODE, WaitReason
 
 _PROMPT_CHARS = 60
 _HELD = {WaitReason.PERSON, WaitReason.CAP}

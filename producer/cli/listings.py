@@ -16,7 +16,7 @@ from shared.db.read.pages import OLD_WORDS
 from shared.db.read.verifying import Figure
 from shared.errors import CODES
 from shared.lifecycle import JobState
-from shared.waiting import PROGRESS, Wait
+from shared.wait_facts import PROGRESS, Wait
 
 _FIGURE = (
     "account", "figure", "read", "stated", "booked", "held", "in_air", "unpriced", "difference", "unit", "verdict",

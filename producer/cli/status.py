@@ -19,7 +19,7 @@ from producer.client import Client
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.read.status import IN_LINE, QueueStatus, StageLine
 from shared.problems import Problem, problems
-from shared.waiting import AccountState
+from shared.wait_facts import AccountState
 
 _EVERY_SECONDS: Final = 2.0
 _ENDED: Final = ("succeeded", "failed", "cancelled")

@@ -25,7 +25,7 @@ from producer.cli.session import ExitCode, client
 from producer.cli.terminal import Terminal, styled, visible
 from producer.client import Client, is_settled
 from producer.plan.times import duration, time_left
-from shared.waiting import OF_ACCOUNT, PROGRESS
+from shared.wait_facts import OF_ACCOUNT, PROGRESS
 
 _TICK_SECONDS = 0.5
 _PLAIN_SECONDS = 5.0

@@ -9,7 +9,7 @@ from shared.db.read.pages import Row
 from shared.db.read.status import QueueStatus, status
 from shared.db.read.usual import Usual
 from shared.db.read.waits import BatchWait
-from shared.waiting import Wait
+from shared.wait_facts import Wait
 
 
 class Waiting(Connected):

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from shared.account_settings import RateWindow
 from shared.db import accounts
-from shared.waiting import WindowUse
+from shared.wait_facts import WindowUse
 
 MARGIN = 0.02
 """Windows are kept this much longer, because a request reaches the provider later than its slot was taken."""

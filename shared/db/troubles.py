@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from shared.waiting import Trouble
+from shared.wait_facts import Trouble
 
 FRESH_SECONDS: Final = 60.0
 """A worker repeats a trouble that goes on every few seconds; one that was last said longer ago is over."""

@@ -21,7 +21,7 @@ from tests.support.outcome import ended
 from tests.support.shelf import serving_shelf
 from worker.runtime import Runtime
 from worker.transport.spool import Spool
-from worker.transport.storage import StorageRefused
+from worker.transport.storage_errors import StorageRefused
 from worker.upkeep.leaving import delete_doomed
 
 SECRET = "grandmother in her garden"

@@ -18,7 +18,8 @@ from tests.support.kept import in_bucket
 from worker.evidence.replies import Replies, key_of, link_to, parse_link
 from worker.evidence.reply_file import ReplyFile
 from worker.transport.spool import SpoolError, SpoolFull, TooLarge
-from worker.transport.storage import ObjectMissing, Storage, StorageUnavailable
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import ObjectMissing, StorageUnavailable
 
 BODY = bytes(range(256)) * 1000
 

@@ -17,7 +17,7 @@ from shared.db.payments.submissions import Answer
 from shared.db.read.status import QueueStatus, status
 from shared.lifecycle import ImageState, JobState, Outcome, Stage
 from shared.problems import problems
-from shared.waiting import WaitReason
+from shared.wait_facts import WaitReason
 from tests.support import rows
 from tests.support.command import Ran, genqueue
 from worker.claiming import Parcel

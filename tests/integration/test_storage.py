@@ -17,15 +17,8 @@ import boto3.session
 import pytest
 
 from worker.transport.spool import Spool
-from worker.transport.storage import (
-    ObjectFacts,
-    ObjectMissing,
-    Storage,
-    StorageDamaged,
-    StorageRefused,
-    StorageUnavailable,
-    key_for,
-)
+from worker.transport.storage import ObjectFacts, Storage, key_for
+from worker.transport.storage_errors import ObjectMissing, StorageDamaged, StorageRefused, StorageUnavailable
 
 BUCKET = "results"
 SECRET = "never-shown-in-a-message"

@@ -12,7 +12,7 @@ from shared.db import accounts, pauses, rate_windows, workers
 from shared.db.engine import Engine, transaction
 from shared.db.read import waits
 from shared.lifecycle import ImageState
-from shared.waiting import WaitReason
+from shared.wait_facts import WaitReason
 from tests.support import rows
 from tests.support.command import Ran, genqueue
 

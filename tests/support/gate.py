@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 from worker.transport.spool import Spool
-from worker.transport.storage import Storage, StorageUnavailable
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageUnavailable
 
 
 class Gate:

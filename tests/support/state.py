@@ -7,7 +7,7 @@ from uuid import UUID
 from shared.db.purpose import Purpose
 from shared.db.read.status import QueueStatus, StageLine, WorkerLine
 from shared.lifecycle import JobState, Stage
-from shared.waiting import AccountState, Wait, WaitingJob, WaitReason
+from shared.wait_facts import AccountState, Wait, WaitingJob, WaitReason
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC)
 SOON, AGO = NOW + timedelta(seconds=30), NOW - timedelta(seconds=30)

@@ -22,7 +22,8 @@ from ops.dashboard.thumbnails import Thumbnails
 from shared.lifecycle import ImageState, JobState
 from worker.thumbnails.decoder import Decoder
 from worker.thumbnails.process import EDGE
-from worker.transport.storage import Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageError
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (900, 600)) -> bytes:

@@ -12,7 +12,7 @@ from producer.cli.pace import Pace
 from shared.db.read.ending import BatchEnding, EndReason
 from shared.errors import CODES
 from shared.lifecycle import JobState
-from shared.waiting import WaitingJob
+from shared.wait_facts import WaitingJob
 
 BEGAN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 

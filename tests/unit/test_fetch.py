@@ -16,9 +16,8 @@ import anyio
 import pytest
 
 from worker.transport.address_guard import AddressGuard, AddressRefused
-from worker.transport.download import (
-    Fetched,
-    Fetcher,
+from worker.transport.download import Fetched, Fetcher, retry_after_seconds
+from worker.transport.fetch_errors import (
     FetchError,
     FetchTimeout,
     LinkExpired,
@@ -26,7 +25,6 @@ from worker.transport.download import (
     ResultUnavailable,
     Truncated,
     UnexpectedReply,
-    retry_after_seconds,
 )
 from worker.transport.spool import SpoolError, TooLarge, TransferError
 

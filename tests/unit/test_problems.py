@@ -12,7 +12,7 @@ from shared.db.payments.drift import BalanceFigure, BalanceSpan
 from shared.db.read.status import HeldLine, WorkerLine
 from shared.lifecycle import Stage
 from shared.problems import Problem, problems
-from shared.waiting import Trouble, Wait, WaitReason
+from shared.wait_facts import Trouble, Wait, WaitReason
 from tests.support.state import ACCOUNT, AGO, LINE, NOW, QUIET, SOON
 
 LATE = replace(LINE, oldest_due_seconds=600.0, stalled_seconds=600.0)

@@ -8,7 +8,8 @@ import pytest
 
 from shared.account_settings import RateWindow
 from shared.lifecycle import FINAL, JobState
-from shared.waiting import AccountState, Around, Trouble, Wait, WaitingJob, WaitReason, WindowUse, why
+from shared.wait_facts import AccountState, Around, Trouble, Wait, WaitingJob, WaitReason, WindowUse
+from shared.waiting import why
 from tests.support.state import ACCOUNT, AGO, JOB, NOW, SOON
 
 TICKS = {"w1": 0.3}

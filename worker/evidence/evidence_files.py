@@ -20,7 +20,8 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from shared.db.payments.submissions import Answer
-from worker.transport.storage import ObjectMissing, Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import ObjectMissing, StorageError
 
 _log = structlog.get_logger(__name__)
 _FILE: Final = ".json"

@@ -29,7 +29,7 @@ from worker.stages.cost_check import check_cost
 from worker.stages.image_indexes import UNASKED, assign_indexes
 from worker.transport.download import Fetched
 from worker.transport.spool import Spool, SpoolError
-from worker.transport.storage import ObjectMissing, StorageError
+from worker.transport.storage_errors import ObjectMissing, StorageError
 from worker.troubles import DISK
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from shared.lifecycle import Outcome
 from worker.evidence.committer import NotCommittedError
 from worker.evidence.evidence_files import key_of
 from worker.runtime import Runtime
-from worker.transport.storage import StorageError
+from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)
 

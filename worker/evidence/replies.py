@@ -22,7 +22,8 @@ from worker.evidence.private_files import NotOursError
 from worker.evidence.reply_file import PART, ReplyFile, failure, lock, sync
 from worker.providers.contract import OWN_SCHEME
 from worker.transport.spool import SpoolError
-from worker.transport.storage import ObjectMissing, Storage, Stored
+from worker.transport.storage import Storage, Stored
+from worker.transport.storage_errors import ObjectMissing
 
 _log = structlog.get_logger(__name__)
 _WHOLE: Final = ".reply"

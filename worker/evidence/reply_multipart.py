@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from worker.transport.spool import SpoolFull
-from worker.transport.storage import Storage, StorageError
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)
 _PART_BYTES: Final = 8 * 2**20  # S3 accepts no part below 5 MiB, except the last

@@ -24,7 +24,7 @@ from worker.served_accounts import ServedAccount
 from worker.stages.image_indexes import assign_indexes
 from worker.transport.paid_post import PaidPost, PaidReply
 from worker.transport.spool import SpoolError
-from worker.transport.storage import StorageError
+from worker.transport.storage_errors import StorageError
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)

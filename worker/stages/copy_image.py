@@ -25,9 +25,11 @@ from worker.next_step import CopyWait
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.failed_copy import follow_failure, is_renewable, retry_later
-from worker.transport.download import Fetched, TooSlow
+from worker.transport.download import Fetched
+from worker.transport.fetch_errors import TooSlow
 from worker.transport.spool import SpoolError, TransferError
-from worker.transport.storage import StorageError, key_for
+from worker.transport.storage import key_for
+from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)
 _MOST_PATIENCE: Final = 3600.0

@@ -18,7 +18,7 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages import missing_images
 from worker.stages.look_health import record_looks
-from worker.transport.download import FetchError, LinkExpired, Truncated
+from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
 from worker.transport.spool import TransferError
 
 _log = structlog.get_logger(__name__)

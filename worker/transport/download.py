@@ -1,25 +1,8 @@
 """Downloads one result over an untrusted link into a spool.
 
-    TransferError (worker.transport.spool)                                            code                    again?
-    |-- FetchError                the link did not give the whole result
-    |   |-- LinkExpired           401, 403, 404 or 410                      result_expired          yes
-    |   |-- Truncated             the body ended early                      result_truncated        yes
-    |   |-- FetchTimeout          the wall-clock limit passed               result_timeout          yes
-    |   |-- TooSlow               less than the least speed                result_too_slow         yes
-    |   `-- ResultUnavailable     5xx, 429, no connection                   result_unavailable      yes
-    |       |-- RedirectLoop      more redirects than allowed               result_unavailable      yes
-    |       `-- UnexpectedReply   another status, encoding or redirect      result_unavailable      yes
-    |-- AddressRefused            worker.transport.address_guard                      result_address_refused  no
-    |-- TooLarge                  more bytes than the cap                   result_too_large        no
-    `-- SpoolError, SpoolFull     worker.transport.spool                              spool_full              yes
-
-"Again" (`retryable`) means that another try may help and costs nothing. The caller decides whether to retry an expired
-link, and how often. Links are signed, so messages contain only hosts and numbers, and no error has another library's
-error as its cause, because those quote the URL. For the same reason requests bypass `httpx.AsyncClient`, which logs
-each URL.
+Links are signed, so messages contain only hosts and numbers, and no error has another library's error as its cause,
+because those quote the URL. For the same reason requests bypass `httpx.AsyncClient`, which logs each URL.
 """
-
-# ruff: noqa: N818 - an error is named for what happened to the result
 
 import email.utils
 import re
@@ -39,7 +22,16 @@ from httpx_aiohttp import AiohttpTransport
 
 from shared.backoff import LONGEST_WAIT_SECONDS
 from worker.transport.address_guard import AddressGuard
-from worker.transport.spool import Spool, TransferError
+from worker.transport.fetch_errors import (
+    FetchTimeout,
+    LinkExpired,
+    RedirectLoop,
+    ResultUnavailable,
+    TooSlow,
+    Truncated,
+    UnexpectedReply,
+)
+from worker.transport.spool import Spool
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _EXPIRED: Final = frozenset({401, 403, 404, 410})
@@ -49,58 +41,6 @@ _CLOSE_SECONDS: Final = 1.0
 _DECODED: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
 _HEADER_BYTES: Final = 64 * 1024  # signed redirect targets outgrow aiohttp's default of 8 KiB
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
-
-
-class FetchError(TransferError):
-    """The link did not give the whole result; `status` is the HTTP status if one was received."""
-
-    code = "result_unavailable"
-    retryable = True
-
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
-
-
-class LinkExpired(FetchError):
-    """The server no longer honours the link (401, 403, 404 or 410)."""
-
-    code = "result_expired"
-
-
-class Truncated(FetchError):
-    """The connection ended before the whole body arrived; `sha256` is the hash of what did arrive."""
-
-    code = "result_truncated"
-
-    def __init__(self, message: str, *, sha256: bytes | None = None) -> None:
-        super().__init__(message)
-        self.sha256 = sha256
-
-
-class FetchTimeout(FetchError):
-    """The download did not end within its wall-clock limit, redirects included."""
-
-    code = "result_timeout"
-
-
-class TooSlow(FetchError):
-    """The server sends more slowly than is worth a slot that others wait for."""
-
-    code = "result_too_slow"
-
-
-class ResultUnavailable(FetchError):
-    """The server could not be reached or asked to come back, after `retry_after` seconds if it said when."""
-
-
-class RedirectLoop(ResultUnavailable):
-    """The link was redirected more often than allowed."""
-
-
-class UnexpectedReply(ResultUnavailable):
-    """The server's reply is neither the result nor a refusal this client knows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,15 @@
 """The bucket: stores results under keys that contain their hash, with that hash verified by S3 itself.
 
-    TransferError (worker.transport.spool)                                              code                    again?
-    `-- StorageError             S3 did not carry out a request
-        |-- StorageUnavailable   no connection, 5xx, or asked to slow down    storage_unavailable     yes
-        |-- StorageDamaged       S3 received other bytes than were sent       storage_damaged         yes
-        |-- StorageRefused       credentials, rights, bucket or region        storage_refused         no
-        `-- ObjectMissing        no object under that key                     storage_object_missing  no
-
 Every method blocks and is called from a thread. boto3 limits each connection and each silence, not a whole
-call, so the caller holds the wall-clock limit. Messages name the bucket, the endpoint and the setting; never
-a credential.
+call, so the caller holds the wall-clock limit.
 """
-
-# ruff: noqa: N818 - an error is named for what happened to the object
 
 import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
@@ -28,20 +18,11 @@ from urllib.parse import urlsplit
 from boto3.session import Session  # noqa: TID251 - this file is where S3 lives
 from botocore.config import Config
 from botocore.exceptions import (
-    BotoCoreError,
     ClientError,
-    CredentialRetrievalError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ResponseStreamingError,
 )
-from botocore.exceptions import ConnectionError as S3ConnectionError
 
 from worker.transport.object_stream import ObjectStream
-from worker.transport.spool import TransferError
+from worker.transport.storage_errors import StorageRefused, code_of, explained
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -51,42 +32,10 @@ if TYPE_CHECKING:
 _ATTEMPTS: Final = 3
 _BLOCK_BYTES: Final = 256 * 1024
 _LONGEST_LINK_SECONDS: Final = 7 * 24 * 3600
-_SERVER_ERROR: Final = 500
 _DEFAULT_REGION: Final = "us-east-1"
 _KEY_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _EXTENSION: Final = re.compile(r"[a-z0-9]{1,8}")
-
-
-class StorageError(TransferError):
-    """S3 did not carry out a request."""
-
-    code = "storage_unavailable"
-    retryable = True
-
-
-class StorageUnavailable(StorageError):
-    """S3 could not be reached, failed, or asked for a slower pace."""
-
-
-class StorageDamaged(StorageError):
-    """S3 refused the object because its bytes are not those that the checksum names."""
-
-    code = "storage_damaged"
-
-
-class StorageRefused(StorageError):
-    """S3 refuses this until somebody changes a setting or a right."""
-
-    code = "storage_refused"
-    retryable = False
-
-
-class ObjectMissing(StorageError):
-    """The bucket exists and holds nothing under the key."""
-
-    code = "storage_object_missing"
-    retryable = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +46,6 @@ class ObjectFacts:
     content_type: str
     sha256: str | None
     metadata: Mapping[str, str]
-
-
-# Sources: the error codes of the S3 API reference; a HEAD reply has no body, so its code is the status.
-_REFUSALS: Final[tuple[tuple[str, type[StorageError], str], ...]] = (
-    ("NoSuchKey", ObjectMissing, "holds no such object"),
-    (
-        "BadDigest XAmzContentSHA256Mismatch IncompleteBody",
-        StorageDamaged,
-        "received other bytes than were sent",
-    ),
-    ("XAmzContentChecksumMismatch", StorageDamaged, "received other bytes than were sent"),
-    ("SlowDown RequestTimeout ThrottlingException 408 429", StorageUnavailable, "asks for a slower pace"),
-    ("NoSuchBucket 404", StorageRefused, "does not exist: create it, or correct GENQUEUE_S3_BUCKET"),
-    ("BucketAlreadyExists", StorageRefused, "belongs to another owner: choose another GENQUEUE_S3_BUCKET"),
-    ("PermanentRedirect 301", StorageRefused, "is in another region: correct GENQUEUE_S3_REGION"),
-    ("AuthorizationHeaderMalformed", StorageRefused, "is in another region: correct GENQUEUE_S3_REGION"),
-    ("RequestTimeTooSkewed", StorageRefused, "refuses this machine's clock: set it right"),
-)
 
 
 class Stored(Protocol):
@@ -266,7 +197,7 @@ class Storage:
             try:
                 found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
-                if _code(error) not in ("404", "NoSuchKey"):
+                if code_of(error) not in ("404", "NoSuchKey"):
                     raise
                 # HEAD has no body, so a missing bucket answers the same bare 404.
                 self._client.head_bucket(Bucket=self._bucket)
@@ -321,48 +252,16 @@ class Storage:
             try:
                 self._client.create_bucket(Bucket=self._bucket, **where)
             except ClientError as error:
-                if _code(error) != "BucketAlreadyOwnedByYou":
+                if code_of(error) != "BucketAlreadyOwnedByYou":
                     raise
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Turn boto3's errors into ours; from None, because theirs quote request parameters."""
-        try:
-            yield
-        except ClientError as error:
-            raise self._refusal(error) from None
-        except (S3ConnectionError, HTTPClientError, IncompleteReadError, ResponseStreamingError) as error:
-            raise StorageUnavailable(f"S3 at {self._place} does not answer ({type(error).__name__})") from None
-        except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError):
-            advice = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            raise StorageRefused(f"no S3 credentials: {advice}") from None
-        except RecursionError:  # botocore asks a bucket that answers a bare 301 for its region, without end
-            raise StorageRefused(f"S3 at {self._place} redirects: correct GENQUEUE_S3_REGION") from None
-        except NoRegionError:
-            raise StorageRefused("no S3 region: set GENQUEUE_S3_REGION") from None
-        except BotoCoreError as error:
-            raise StorageRefused(
-                f"the S3 settings are not usable ({type(error).__name__}): look at GENQUEUE_S3_BUCKET and "
-                "GENQUEUE_S3_ENDPOINT_URL"
-            ) from None
-
-    def _refusal(self, error: ClientError) -> StorageError:
-        code = _code(error)
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        where = f"bucket {self._bucket!r} at {self._place}"
-        for codes, kind, advice in _REFUSALS:
-            if code in codes.split():
-                return kind(f"{where} {advice}")
-        if status >= _SERVER_ERROR:
-            return StorageUnavailable(f"{where} is broken for now ({code})")
-        if status in (401, 403):
-            advice = "check AWS_ACCESS_KEY_ID and its rights to put, get and list"
-            return StorageRefused(f"{where} refuses these credentials ({code}): {advice}")
-        return StorageRefused(f"{where} refuses the request ({code})")
+    def _explained(self) -> AbstractContextManager[None]:
+        """Turn boto3's errors into ours."""
+        return explained(self._bucket, self._place)
 
 
 def key_for(job_id: str, index: int, sha256: str, extension: str, *, verified: bool = True) -> str:
@@ -380,10 +279,6 @@ def key_for(job_id: str, index: int, sha256: str, extension: str, *, verified: b
     if not _EXTENSION.fullmatch(extension):
         raise ValueError("extension: up to 8 lower-case letters and digits, without a dot")
     return f"{'images' if verified else 'unverified'}/{job_id}/{index}-{sha256}.{extension}"
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "unknown")
 
 
 def _hexadecimal(checksum: str | None) -> str | None:

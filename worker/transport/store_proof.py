@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from worker.transport.storage import Storage, StorageDamaged, StorageError, StorageRefused
+from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageDamaged, StorageError, StorageRefused
 
 _BODY: Final = b"genqueue looks whether this is verified"
 

@@ -18,7 +18,7 @@ from shared.db import restoration
 from shared.db.engine import Connection, transaction
 from shared.db.restoration import Mark, Restoration
 from worker.transport.digested import InMemory
-from worker.transport.storage import ObjectMissing, StorageError
+from worker.transport.storage_errors import ObjectMissing, StorageError
 
 if TYPE_CHECKING:
     from worker.runtime import Runtime

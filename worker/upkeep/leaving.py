@@ -13,7 +13,7 @@ from shared.db.leaving import prune as pruning
 from shared.db.leaving.prune import PruneCursor
 from shared.retention import Retention, parse_retention
 from worker.runtime import Runtime
-from worker.transport.storage import ObjectMissing, StorageError
+from worker.transport.storage_errors import ObjectMissing, StorageError
 
 _log = structlog.get_logger(__name__)
 _LOOK_SECONDS: Final = 30.0

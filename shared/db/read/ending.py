@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from shared.db.read.counts import OF_BATCH, SHOWN
 from shared.db.read.waits import ROW, as_waiting
-from shared.waiting import WaitingJob
+from shared.wait_facts import WaitingJob
 
 LOOKED_AT: Final = 20_000
 """Jobs of a batch that are looked at for images and times, or for an example; a larger batch has no such sums."""

@@ -20,7 +20,8 @@ from shared.db.purpose import Purpose
 from shared.db.read import counts, waits
 from shared.db.webhooks.endpoints import EndpointOff, switched_off
 from shared.lifecycle import Stage
-from shared.waiting import STOPPED, AccountState, Around, Trouble, Wait, WaitingJob, why
+from shared.wait_facts import STOPPED, AccountState, Around, Trouble, Wait, WaitingJob
+from shared.waiting import why
 
 IN_LINE: Final = 50
 """The first jobs of each account's stage that are looked at."""

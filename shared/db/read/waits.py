@@ -12,7 +12,8 @@ from shared.db import rate_windows, troubles
 from shared.db.payments.spending import TODAY_BY_ACCOUNT
 from shared.db.workers import ALIVE_SECONDS
 from shared.lifecycle import FINAL, JobState
-from shared.waiting import AccountState, Around, Wait, WaitingJob, WaitReason, why
+from shared.wait_facts import AccountState, Around, Wait, WaitingJob, WaitReason
+from shared.waiting import why
 
 LOOKED_AT: Final = 20
 """Jobs of a batch that are looked at for each of its states: the oldest ones."""

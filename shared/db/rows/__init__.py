@@ -1,10 +1,11 @@
-"""The rows as types, and the metadata that the migrations are compared with."""
+"""The rows as types, and the metadata that the migrations are compared with in a test."""
 
 from typing import TypeVar
 
 from sqlalchemy import RowMapping
 from sqlmodel import SQLModel
 
+from shared.db.rows.accounts import Account, CandidateRow, ModelTimeRow, RequestSlot, UnownedImage
 from shared.db.rows.leaving import DoomedObject, LedgerDay, PastBatch
 from shared.db.rows.money import (
     BalanceReading,
@@ -16,26 +17,11 @@ from shared.db.rows.money import (
     UsageReading,
 )
 from shared.db.rows.people import AuditRow, TokenRow, TokenSpending
-from shared.db.rows.queue import (
-    Account,
-    Batch,
-    CandidateRow,
-    Image,
-    InboxRow,
-    Job,
-    JobEvent,
-    JobMetadata,
-    ModelTimeRow,
-    PurposeRow,
-    RequestSlot,
-    Submission,
-    TroubleRow,
-    UnownedImage,
-    Worker,
-)
+from shared.db.rows.queue import Batch, Image, InboxRow, Job, JobEvent, JobMetadata, Submission
 from shared.db.rows.restored import HighWaterRow, RestorationRow
 from shared.db.rows.sums import JobCount, JobCountDelta, Spending, SpendingDelta
 from shared.db.rows.webhooks import BatchNews, BatchSettled, Delivery, Endpoint, JobNotify
+from shared.db.rows.workers import PurposeRow, TroubleRow, Worker
 
 __all__ = [
     "Account",
