@@ -29,6 +29,7 @@ takes ``retry_after`` on every route.
 | ``drip`` | one byte of body at a time | ``seconds`` between bytes (1, simulated) |
 | ``truncate`` | the body ends early, then FIN | ``chunked`` (false: a Content-Length that lies) |
 | ``wrong_content`` | 200 with another document | ``content_type`` (text/html or application/json) |
+| ``gateway_page`` | done and billed (not by OpenRouter), then a gateway's HTML page instead | ``status`` (403) |
 | ``html_body`` | an HTML page under the reply's own type and status | |
 | ``empty_body`` | the reply's own status without a body | |
 | ``not_utf8`` | a body that is no text | |
@@ -70,6 +71,7 @@ ACCEPTED: dict[str, bool] = {
     "drip": True,
     "truncate": True,
     "wrong_content": True,
+    "gateway_page": True,
     "html_body": True,
     "empty_body": True,
     "not_utf8": True,
@@ -90,8 +92,16 @@ ACCEPTED: dict[str, bool] = {
 }
 _CHOOSABLE = {"close_after_read", "reset_after_read", "error_5xx", "error_in_2xx"}
 # What no client receives to its end, so that a provider which bills on delivery does not bill it.
-UNDELIVERED = {"reply_lost", "close_after_read", "reset_after_read", "truncate", "content_length_lies", "error_5xx"}
-_STATUS = {"refuse_503": 503, "error_5xx": 500, "429": 429, "402": 402, "redirect_to": 302}
+UNDELIVERED = {
+    "reply_lost",
+    "close_after_read",
+    "reset_after_read",
+    "truncate",
+    "content_length_lies",
+    "error_5xx",
+    "gateway_page",
+}
+_STATUS = {"refuse_503": 503, "error_5xx": 500, "429": 429, "402": 402, "redirect_to": 302, "gateway_page": 403}
 _BYTES = {"huge_field": 20_000_000, "long_id": 10_000, "trailing_bytes": 64, "content_length_lies": 1_000}
 _OVERSIZE = 300_000_000
 FORMATS = ("svg", "avif", "bmp", "tiff", "html", "text")

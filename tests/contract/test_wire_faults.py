@@ -66,6 +66,8 @@ FAULTS: list[tuple[Any, Outcome]] = [
     ("wrong_content", UNKNOWN),
     ({"kind": "wrong_content", "content_type": "application/json"}, UNKNOWN),
     ("html_body", UNKNOWN),
+    ("gateway_page", UNKNOWN),
+    *(({"kind": "gateway_page", "status": status}, UNKNOWN) for status in (400, 409, 413, 422, 502)),
     ("empty_body", UNKNOWN),
     ("not_utf8", UNKNOWN),
     ({"kind": "oversize", "bytes": 6_000_000}, UNKNOWN),

@@ -77,7 +77,6 @@ def test_each_error_of_bloom_says_whether_it_was_bought(status: int, code: str, 
         {"code": "c", "message": "why"},
         {"error": "why"},
         b"why, in plain text",
-        b"<!doctype html><title>why</title>",
         b"",
         b"\xff\xfe\x80",
         b"[]",
@@ -86,10 +85,46 @@ def test_each_error_of_bloom_says_whether_it_was_bought(status: int, code: str, 
         {"code": 7, "message": True},
     ],
 )
-def test_the_status_decides_at_getimg_whatever_the_body(status: int, expected: Any, body: Any) -> None:
+def test_the_status_decides_at_getimg_whatever_a_body_says_that_is_no_page(
+    status: int, expected: Any, body: Any
+) -> None:
     refused = submitted("getimg", reply(status, body))
     assert verdict(refused) == expected
     assert refused.message.startswith(f"HTTP {status}")
+
+
+PAGES = [
+    b"<!doctype html><title>blocked</title>",
+    b"\xef\xbb\xbf\n<HTML><body>403 Forbidden</body></HTML>",
+    b"<!-- a firewall --><html>",
+    b'<?xml version="1.0"?><!DOCTYPE html><html xmlns="http://www.w3.org/1999/xhtml">',
+    b"<h1>Blocked</h1>",
+]
+
+
+@EACH
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 409, 413, 415, 422, 502])
+def test_a_page_of_a_gateway_does_not_say_that_nothing_was_bought(provider: str, status: int, page: bytes) -> None:
+    refused = submitted(provider, reply(status, page, {"content-type": "text/html"}))
+    assert refused.outcome is MAYBE
+    assert refused.code in {"provider_error", "account_address_wrong"}
+
+
+@EACH
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("status", [401, 402, 429])
+def test_a_status_that_can_mean_nothing_else_is_believed_on_any_page(provider: str, status: int, page: bytes) -> None:
+    assert submitted(provider, reply(status, page)).outcome is NO
+
+
+@pytest.mark.parametrize("provider", ["bloom", "openrouter", "posteverywhere", "banatie"])
+@pytest.mark.parametrize("body", [b"", b"Forbidden", b"[]", {"message": "Forbidden"}, {"error": "blocked"}, b"null"])
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_a_refusal_without_a_code_is_not_the_word_of_a_provider_whose_errors_have_one(
+    provider: str, status: int, body: Any
+) -> None:
+    assert submitted(provider, reply(status, body)).outcome is MAYBE
 
 
 @EACH

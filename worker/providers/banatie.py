@@ -31,10 +31,10 @@ from worker.providers.wording import line_of
 _TITLE: Final = "Banatie"
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(400, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
     RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
-    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(403, NAMED, "account_forbidden", _NO, RetryRule.RESUME),
     RefusalRule(404, NAMED, "not_found", _NO, RetryRule.NEVER),
     # The row's own alias is taken; we set none ourselves.
     RefusalRule(409, "ALIAS_CONFLICT", "provider_rejected", _NO, RetryRule.NEVER),

@@ -28,20 +28,20 @@ from worker.providers.contract import (
 from worker.providers.listed import id_of, rows_of, time_of, words_of
 from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
-from worker.providers.refusals import RefusalRule, unreadable
+from worker.providers.refusals import NAMED, RefusalRule, unreadable
 from worker.providers.wording import line_of
 from worker.transport.paid_post import PaidReply
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(400, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
     RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
     RefusalRule(403, "FEATURE_NOT_ENTITLED", "not_entitled", _NO, RetryRule.NEVER),
-    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(403, NAMED, "account_forbidden", _NO, RetryRule.RESUME),
     RefusalRule(404, "REFERENCE_IMAGE_NOT_FOUND", "not_found", _NO, RetryRule.NEVER),
     RefusalRule(409, "BRAND_NOT_READY", "brand_not_ready", _NO, RetryRule.AFTER),
-    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(422, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
 )
 _ASKING_ERRORS: Final = (RefusalRule(404, "IMAGE_NOT_FOUND", GONE, _NO, RetryRule.NEVER), *_ERRORS)

@@ -25,17 +25,17 @@ from worker.providers.contract import (
 from worker.providers.offering import MOST_MODELS, Offered, getimg_offer
 from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
-from worker.providers.refusals import RefusalRule, moment, unreadable
+from worker.providers.refusals import NO_PAGE, RefusalRule, moment, unreadable
 
 _MODELS: Final = "/v2/models"
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(400, NO_PAGE, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
     RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
-    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
-    RefusalRule(404, None, "not_found", _NO, RetryRule.NEVER),
-    RefusalRule(422, None, "content_refused", _NO, RetryRule.NEVER),
+    RefusalRule(403, NO_PAGE, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(404, NO_PAGE, "not_found", _NO, RetryRule.NEVER),
+    RefusalRule(422, NO_PAGE, "content_refused", _NO, RetryRule.NEVER),
     RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
 )
 

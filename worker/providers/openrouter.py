@@ -34,17 +34,17 @@ _ERRORS: Final = (
         RefusalRule(400, word, "content_refused", _NO, RetryRule.NEVER)
         for word in ("moderation", "content_policy_violation", "refusal")
     ),
-    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(400, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
     RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
     *(
         RefusalRule(403, word, "content_refused", _NO, RetryRule.NEVER)
         for word in ("moderation", "content_policy_violation", "refusal")
     ),
-    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(403, NAMED, "account_forbidden", _NO, RetryRule.RESUME),
     RefusalRule(404, NAMED, "not_found", _NO, RetryRule.NEVER),
-    RefusalRule(413, None, "provider_rejected", _NO, RetryRule.NEVER),
-    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(413, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(422, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
     # OpenRouter's own 502, "failed or aborted", is documented as not billed; a gateway's page says nothing of the kind.
     RefusalRule(502, NAMED, "provider_unavailable", _NO, RetryRule.AFTER),

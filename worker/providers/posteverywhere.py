@@ -29,14 +29,14 @@ from worker.providers.refusals import NAMED, RefusalRule, unreadable
 _TITLE: Final = "PostEverywhere"
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(400, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
     RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
-    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(403, NAMED, "account_forbidden", _NO, RetryRule.RESUME),
     RefusalRule(404, NAMED, "not_found", _NO, RetryRule.NEVER),
-    RefusalRule(409, None, "provider_rejected", _NO, RetryRule.NEVER),
-    RefusalRule(415, None, "provider_rejected", _NO, RetryRule.NEVER),
-    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(409, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(415, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(422, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
     # 500 and 503 say nothing about whether the image was made and its credits taken.
     RefusalRule(500, None, "provider_error", Outcome.UNKNOWN, RetryRule.AFTER),

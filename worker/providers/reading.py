@@ -1,5 +1,6 @@
 """What a provider's answer says, read from its JSON: one bad part must not lose the others, and nothing is guessed."""
 
+import codecs
 import json
 import re
 import unicodedata
@@ -19,6 +20,7 @@ _MOST_CONTAINERS: Final = 200_000  # objects and lists; each costs sixty times i
 _MOST_VALUES: Final = 1_000_000
 _MOST_DIGITS: Final = 1000  # of a whole number; Python's own bound is about four times as many
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
+_START_BYTES: Final = 1024
 
 
 class UnreadableError(Exception):
@@ -129,8 +131,12 @@ def link_of(value: Any, base_url: str) -> str:
     return joined
 
 
+def is_page(body: bytes) -> bool:
+    """Tell whether a body is markup, such as an HTML page: the word of a gateway, not of a provider."""
+    return body[:_START_BYTES].removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<")
+
+
 def _looks_like(body: bytes) -> str:
-    start = body[:64].lstrip().lower()
-    if not start:
+    if not body.strip():
         return "an empty body"
-    return "an HTML page" if start.startswith((b"<!doctype", b"<html")) else "something unreadable"
+    return "an HTML page" if is_page(body) else "something unreadable"

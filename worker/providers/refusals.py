@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from shared.lifecycle import Outcome
 from worker.providers.contract import LONGEST_WAIT_SECONDS, Refused, RetryRule
-from worker.providers.reading import UnreadableError, read_json
+from worker.providers.reading import UnreadableError, is_page, read_json
 from worker.providers.wording import MESSAGE_CHARS, line_of, web_address
 from worker.transport.download import retry_after_seconds
 from worker.transport.paid_post import Lost, NotSent, PaidReply
@@ -38,11 +38,17 @@ _NOT_BOUGHT: Final = frozenset({401, 402, 429})
 
 NAMED: Final = "*"
 """In a `RefusalRule`: any code, but there must be one: a gateway's own page is not the provider's word."""
+NO_PAGE: Final = "**"
+"""In a `RefusalRule`: whatever is no HTML page, for a provider whose document shows no error's form."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalRule:
-    """One line of a provider's error table; `upstream` None matches every answer of that status, `NAMED` any code."""
+    """One line of a provider's error table; `upstream` None matches every answer of that status.
+
+    `NAMED` matches any code, `NO_PAGE` all but a gateway's page. A refusal needs one of them, unless it is a proof in
+    itself: 401, 402 and 429.
+    """
 
     status: int
     upstream: str | None
@@ -60,6 +66,8 @@ class ErrorBody:
     action_url: str | None = None
     retryable: bool | None = None
     after_seconds: float | None = None
+    is_page: bool = False
+    """Whether it is an HTML page."""
 
 
 def refused(reply: PaidReply, table: Sequence[RefusalRule], *, key: SecretStr) -> Refused:
@@ -68,7 +76,7 @@ def refused(reply: PaidReply, table: Sequence[RefusalRule], *, key: SecretStr) -
     The message is the provider's, cut, and without our API `key` should it quote it.
     """
     body = _error_body(reply, key)
-    row = _row(table, reply.status, body.code)
+    row = _row(table, reply.status, body)
     again, code = _again(row, body)
     named = f" {body.code}" if body.code else ""
     message = f"HTTP {reply.status}{named}: {body.message or 'no message'}"
@@ -98,7 +106,7 @@ def inside(
         return None
     said = _told(body, key)
     own = _own_status(body, said.code)
-    row = _row(table, own, said.code) if own in _NOT_BOUGHT else None
+    row = _row(table, own, said) if own in _NOT_BOUGHT else None
     named = " ".join(dict.fromkeys(str(part) for part in (own, said.code) if part is not None))
     message = f"HTTP {status} with an error inside: {named or 'no code'}: {said.message or 'no message'}"
     outcome, again, code = Outcome.UNKNOWN, RetryRule.AFTER, "provider_error"
@@ -131,13 +139,14 @@ def _own_status(body: Mapping[str, Any], code: str | None) -> int | None:
     return named if named is not None else _PLAIN_WORDS.get((code or "").casefold())
 
 
-def _row(table: Sequence[RefusalRule], status: int | None, code: str | None) -> RefusalRule:
-    found = (row for row in table if status is not None and _matches(row, status, code))
+def _row(table: Sequence[RefusalRule], status: int | None, body: ErrorBody) -> RefusalRule:
+    found = (row for row in table if row.status == status and _matches(row, body))
     return next(found, None) or _unlisted(status or 0)
 
 
-def _matches(row: RefusalRule, status: int, code: str | None) -> bool:
-    return row.status == status and (row.upstream in {None, code} or (row.upstream == NAMED and code is not None))
+def _matches(row: RefusalRule, body: ErrorBody) -> bool:
+    named = row.upstream == NAMED and body.code is not None
+    return row.upstream in {None, body.code} or named or (row.upstream == NO_PAGE and not body.is_page)
 
 
 def _again(row: RefusalRule, body: ErrorBody) -> tuple[RetryRule, str]:
@@ -213,7 +222,7 @@ def _error_body(reply: PaidReply, key: SecretStr) -> ErrorBody:
     try:
         body = read_json(reply.body)
     except UnreadableError as fault:
-        return ErrorBody(message=str(fault))
+        return ErrorBody(message=str(fault), is_page=is_page(reply.body))
     if not isinstance(body, dict):
         return ErrorBody(message="an error that is not an object")
     return _told(body, key)

@@ -17,15 +17,15 @@ from worker.providers.contract import (
 )
 from worker.providers.reading import UnreadableError, link_of, member, read_json, text_of
 from worker.providers.receipt import receipt
-from worker.providers.refusals import RefusalRule, unreadable
+from worker.providers.refusals import NAMED, RefusalRule, unreadable
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
-    RefusalRule(400, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(400, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(401, None, "account_unauthorized", _NO, RetryRule.RESUME),
     RefusalRule(402, None, "account_out_of_credit", _NO, RetryRule.RESUME),
-    RefusalRule(403, None, "account_forbidden", _NO, RetryRule.RESUME),
-    RefusalRule(422, None, "provider_rejected", _NO, RetryRule.NEVER),
+    RefusalRule(403, NAMED, "account_forbidden", _NO, RetryRule.RESUME),
+    RefusalRule(422, NAMED, "provider_rejected", _NO, RetryRule.NEVER),
     RefusalRule(429, None, "rate_limited", _NO, RetryRule.AFTER),
 )
 _STATES: Final = {"pending": ImageState.PENDING, "success": ImageState.READY, "failed": ImageState.FAILED}
