@@ -17,7 +17,7 @@ from shared.db.engine import Engine
 from shared.db.payments.drift import FigureVerdict
 from shared.settings import load
 from tests.support.command import Ran, genqueue
-from tests.support.drain import HASTE, drain, runtime_for
+from tests.support.drain import BRAND, HASTE, drain, runtime_for
 from tests.support.http_stub import Stub, provider
 from tests.support.lost import look_up, until_lost
 from tests.support.outcome import ended, only
@@ -250,3 +250,18 @@ def test_a_cost_that_was_announced_is_believed(stub: Stub, database_url: str, en
         buy(client, runtime)
         assert client.accounts()[0]["paused_at"] is None
         assert only(client)["job"]["state"] == "succeeded"
+
+
+def test_a_call_that_gave_fewer_images_than_asked_for_costs_one_charge_each(
+    stub: Stub, database_url: str, endpoints: Endpoints
+) -> None:
+    stub.routes["POST /images/generations"] = (202, {"data": {"ids": ["i0", "i1"], "status": "pending"}})
+    made = [{"id": one, "status": "completed", "imageUrl": f"{stub.url}/pic"} for one in ("i0", "i1")]
+    stub.routes["GET /images"] = {"data": {"images": made, "hasMore": False, "nextCursor": None}}
+    with working(stub, "bloom", database_url, endpoints, brand_session_id=BRAND) as (client, runtime):
+        client.enqueue([{"provider": "bloom", "prompt": "a harbour", "n": 5}], batch="b")
+        drain(runtime, ended(client))
+        (line,) = client.bill("b")
+        states = [image["state"] for image in client.results("b")]
+    assert (line["settled"], line["held"]) == (2, 0)
+    assert states == ["stored", "stored", "failed", "failed", "failed"]

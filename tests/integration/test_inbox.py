@@ -317,6 +317,25 @@ def test_a_row_that_another_door_enqueued_meanwhile_says_which_job_it_is(
         client.find_job(str(job_id))
 
 
+def test_a_row_that_another_door_commits_while_a_worker_takes_it_says_which_job_it_is(
+    app: Connection, runtime: Runtime, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ((job_id, _, _), (other, _, _)) = hand_in(app, row("order-1"), row("order-2"))
+    app.commit()
+    enqueue = inbox.enqueue
+
+    def late(*given: Any) -> Any:
+        client.enqueue_one(row("order-1"), batch="shop")
+        return enqueue(*given)
+
+    monkeypatch.setattr(inbox, "enqueue", late)
+    tick(runtime)
+    assert client.totals("shop") == {"queued": 2}
+    with pytest.raises(NoSuchJobError, match=f"it is the job {client.find_job('shop/order-1')}"):
+        client.find_job(str(job_id))
+    assert client.find_job("shop/order-2") == client.find_job(str(other)) == other
+
+
 def test_a_caller_needs_no_right_but_to_call(app: Connection, engine: Engine) -> None:
     allowed = rows.rows(
         engine, "SELECT has_function_privilege('public', 'enqueue(text, jsonb, jsonb)', 'EXECUTE') AS may"

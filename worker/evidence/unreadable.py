@@ -21,6 +21,7 @@ from worker.evidence.reply_file import ReplyFile
 from worker.providers.contract import Accepted, PaidCall, Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
+from worker.stages.cost_check import cost_of
 from worker.stages.image_indexes import assign_indexes
 from worker.transport.paid_post import PaidPost, PaidReply
 from worker.transport.spool import SpoolError
@@ -136,7 +137,7 @@ def _record(connection: Connection, found: Unread, asked: Any, answer: Accepted,
         Outcome.ACCEPTED,
         http_status=answer.http_status,
         upstream_id=answer.upstream_id,
-        settled=answer.settled,
+        settled=cost_of(answer, asked.reserved, len(asked.missing)),
         images=assign_indexes(asked.missing, asked.request, answer.images),
     )
     if submissions.record(connection, found.submission_id, said):

@@ -163,7 +163,9 @@ def _accepted(status: int, answer: Any) -> Accepted:
     if not ids:
         raise UnreadableError("no ids in the answer")
     images = tuple(UpstreamImage(ImageState.PENDING, upstream_id) for upstream_id in ids)
-    return Accepted(status, images, upstream_id=images[0].upstream_id, left_out=len(given) - len(ids))
+    # "One image id and one charge each."
+    left_out = len(given) - len(ids)
+    return Accepted(status, images, upstream_id=images[0].upstream_id, left_out=left_out, charged_images=len(given))
 
 
 def _made(item: dict[str, Any]) -> Listed:

@@ -1,4 +1,4 @@
-"""Checks costs that providers state. They are booked as stated; an absurd cost needs a person."""
+"""What a call cost, by its answer. A stated cost is booked as stated; an absurd one needs a person."""
 
 from decimal import Decimal
 from typing import Final
@@ -12,6 +12,16 @@ from worker.providers.contract import Accepted
 _log = structlog.get_logger(__name__)
 _TIMES: Final = 20
 """A stated cost above this many times the reserve pauses its account: prices do not change that far at once."""
+
+
+def cost_of(answer: Accepted, reserved: Decimal | None, asked: int) -> Decimal | None:
+    """Return what a call cost, as stated, or by the images that it is charged for; None where the reserve counts.
+
+    More images than asked for were not ordered: only the account's balance can show that they were charged.
+    """
+    if answer.settled is not None or answer.charged_images is None or reserved is None:
+        return answer.settled
+    return reserved * answer.charged_images / asked if answer.charged_images < asked else None
 
 
 def complaint(cost: Decimal, reserved: Decimal | None, *, most: Decimal | None) -> str | None:

@@ -21,7 +21,7 @@ from worker.evidence import inline_answers
 from worker.providers.contract import Accepted, Refused, RetryRule
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages.cost_check import check_cost
+from worker.stages.cost_check import check_cost, cost_of
 from worker.stages.image_indexes import assign_indexes, surplus
 
 _NOTE_CHARS: Final = 500
@@ -220,7 +220,7 @@ def evidence_of(account: ServedAccount, intent: Intent, answer: Accepted | Refus
         Outcome.ACCEPTED,
         http_status=answer.http_status,
         upstream_id=answer.upstream_id,
-        settled=answer.settled,
+        settled=cost_of(answer, intent.reserved, len(intent.missing)),
         elsewhere=answer.elsewhere,
         cost_stated=answer.settled is not None and answer.elsewhere is not None and answer.whole,
         images=images,

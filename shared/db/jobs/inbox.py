@@ -163,6 +163,9 @@ class _Taking:
         accounts = [waiting_account(name) for name in sorted({row.request["provider"] for row in new})]
         terms = self._terms([row.options for row in new])
         added = enqueue(self._connection, self._batch, jobs, accounts, terms)
+        if added.added < added.given:
+            # The row of another door was committed since: what looks for this one must be told of that job.
+            notes |= self._conflicts([row for row in new if row.id in good], checked)
         wrong = [(row, str(checked[row.id])) for row in new if row.id not in good]
         self._fail(added.batch_id, wrong)
         if added.policy_changed and terms.on_unknown:
@@ -188,7 +191,7 @@ class _Taking:
         known = {job.custom_id: job for job in found}
         notes = {}
         for row in waiting:
-            if job := known.get(row.custom_id):
+            if (job := known.get(row.custom_id)) and job.id != row.id:
                 one = checked[row.id]
                 same = isinstance(one, PreparedRow) and (one.provider, one.fingerprint) == (
                     job.provider,
