@@ -16,6 +16,7 @@ from producer import Client, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.client import is_settled
 from shared.db.engine import Engine
 from shared.db.jobs import inbox
+from shared.db.jobs.enqueue import enqueue
 from tests.support import rows
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, GETIMG
@@ -322,7 +323,6 @@ def test_a_row_that_another_door_commits_while_a_worker_takes_it_says_which_job_
 ) -> None:
     ((job_id, _, _), (other, _, _)) = hand_in(app, row("order-1"), row("order-2"))
     app.commit()
-    enqueue = inbox.enqueue
 
     def late(*given: Any) -> Any:
         client.enqueue_one(row("order-1"), batch="shop")

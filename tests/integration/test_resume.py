@@ -12,7 +12,8 @@ import pytest
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.db import accounts, pauses
+from shared.account_settings import RateWindow
+from shared.db import accounts, pauses, rate_windows
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Move
 from shared.db.pauses import Probing
@@ -24,6 +25,7 @@ from tests.support.drain import runtime_for, settings_for
 from tests.support.living import living
 from tests.support.outcome import BLOOM, GETIMG, paid, paid_posts
 from tests.support.waiting import until
+from worker.upkeep.probe import take_turn
 
 KEY = "sim-test"
 LOOK = 0.2
@@ -213,6 +215,23 @@ def test_of_many_workers_one_takes_the_look_and_the_waits_between_looks_grow(eng
             waits.append(float(wait[0]))
     assert waits == sorted(waits)
     assert waits[-1] > 10 * waits[0]
+
+
+def test_a_look_that_has_no_room_in_the_rate_window_stays_due(engine: Engine) -> None:
+    rows.register(engine, rows.account_row(windows=(RateWindow(requests=1, seconds=60, scope="all"),)))
+    probing = Probing(30, 3600)
+    with transaction(engine) as connection:
+        pauses.pause(connection, "bloom", code="provider_failing", reason="no", action_url=None, probing=probing)
+        rate_windows.take(connection, "bloom", "poll", 1)
+    rows.rows(engine, "UPDATE account SET probe_at = now()")
+    with transaction(engine) as connection:
+        assert take_turn(connection, "bloom", probing) is None
+        assert pauses.due_probes(connection, ["bloom"]) == ["bloom"]
+    rows.rows(engine, "DELETE FROM request_slot")
+    with transaction(engine) as connection:
+        assert take_turn(connection, "bloom", probing) is not None
+    with transaction(engine) as connection:
+        assert pauses.due_probes(connection, ["bloom"]) == []
 
 
 def pause(engine: Engine, code: str = "account_out_of_credit") -> None:

@@ -88,7 +88,7 @@ class Accepted:
     left_out: int = 0
     """How many entries of the answer were not read: no ids or links, or more than anybody asks for."""
     charged_images: int | None = None
-    """How many images are charged, where the document charges each that the answer names; None = as many as asked for."""
+    """How many images are charged, where a document charges each that the answer names; None = as many as asked for."""
     cut: bool = False
     """Whether the answer broke off inside: its whole images count, but what the call cost may be open."""
 

@@ -10,7 +10,7 @@ import structlog
 
 from shared.db import accounts, pauses, rate_windows
 from shared.db.engine import Connection
-from shared.db.pauses import Probe
+from shared.db.pauses import Probe, Probing
 from shared.db.payments import drift
 from shared.db.waking import wake
 from worker.providers.contract import AccountFacts, Refused
@@ -42,17 +42,24 @@ async def probe(runtime: Runtime) -> None:
 
 async def look(runtime: Runtime, account: ServedAccount) -> None:
     """Probe one account if its probe is due and nobody else does."""
-    due = await runtime.sql(pauses.probe, name=account.name, probing=runtime.probing)
+    due = await runtime.sql(take_turn, account.name, runtime.probing)
     if due is None:
-        return
-    granted, _wait = await runtime.sql(rate_windows.grant, account=account.name, kind="poll", wanted=1)
-    if not granted:
         return
     asked_at = boot_clock()
     answer = await account.wire.account()
     over = is_over(due, answer)
     _log.info("probed", account=account.name, code=due.code, over=over)
     await runtime.sql(_record, account.name, due, answer, over=over, asked_at=asked_at)
+
+
+def take_turn(connection: Connection, name: str, probing: Probing) -> Probe | None:
+    """Take the account's probe if it is due and its rate window has room for the question."""
+    with connection.begin_nested() as turn:
+        due = pauses.probe(connection, name, probing)
+        if due is not None and not rate_windows.grant(connection, name, kind="poll", wanted=1)[0]:
+            turn.rollback()  # it stays due: without room in the window, no question was asked
+            return None
+        return due
 
 
 def is_over(due: Probe, answer: AccountFacts | Refused) -> bool:
