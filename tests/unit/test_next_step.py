@@ -47,6 +47,7 @@ class Picture:
     error: str | None = None
     link_expires_at: datetime | None = None
     lacking_looks: int = 0
+    asked: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,20 @@ LOOKS = [
 def test_a_look_leads_to_what_is_left_to_wait_for(states: list[ImageState], after: JobState) -> None:
     step = next_step.after_look(POLICY, Looked(), pictures(*states))
     assert (step.after, step.needs_claim) == (after, True)
+
+
+def test_a_picture_that_was_ready_before_waits_no_longer_for_its_neighbours() -> None:
+    for states in ([R, P], [R, D], [R, F, D]):
+        assert next_step.after_look(POLICY, Looked(), pictures(*states), waited=True).after is JobState.TRANSFERRING
+    for states in ([P, D], [S, P], [F, D]):
+        assert next_step.after_look(POLICY, Looked(), pictures(*states), waited=True).after is JobState.PROCESSING
+
+
+def test_a_picture_that_was_not_asked_for_fails_no_job() -> None:
+    extra = Picture(F, "result_invalid", "a page", asked=False)
+    assert next_step.after_copying(POLICY, CLAIM, [Picture(S), extra], None).after is JobState.SUCCEEDED
+    step = next_step.after_copying(POLICY, CLAIM, [Picture(F, "c"), replace(extra, state=S)], None)
+    assert (step.after, step.code) == (JobState.FAILED, "c")
 
 
 def test_pictures_that_are_there_do_not_wait_for_one_that_may_be_gone() -> None:

@@ -1,6 +1,6 @@
 """Whether bytes are one complete image of a known kind: by structure, and by decoding what is doubtful."""
 
-from worker.imagecheck.inspection import check
+from worker.imagecheck.inspection import begins_as_image, check
 from worker.imagecheck.verdict import (
     ImageError,
     ImageFacts,
@@ -10,4 +10,13 @@ from worker.imagecheck.verdict import (
     Undecidable,
 )
 
-__all__ = ["ImageError", "ImageFacts", "IncompleteImage", "NotAnImage", "TooManyPixels", "Undecidable", "check"]
+__all__ = [
+    "ImageError",
+    "ImageFacts",
+    "IncompleteImage",
+    "NotAnImage",
+    "TooManyPixels",
+    "Undecidable",
+    "begins_as_image",
+    "check",
+]

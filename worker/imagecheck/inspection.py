@@ -62,6 +62,11 @@ _FORMATS: Final = (
 )
 
 
+def begins_as_image(head: bytes) -> bool:
+    """Tell by its first bytes, 64 or more, whether something may be an image of a known kind."""
+    return any(form.recognises(head) for form in _FORMATS)
+
+
 def check(file: BinaryIO, *, declared_type: str | None, max_pixels: int, decode: bool = False) -> ImageFacts:
     """Return what `file` (seekable, read from its start) is, if it is one complete image of a known kind.
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from shared.lifecycle import IMAGE_FINAL, ImageState, JobState
 from shared.moves import Claim, Move
 from worker.next_step.inputs import CopyWait, DecisionInputs
-from worker.next_step.known import Picture
+from worker.next_step.known import CopiedPicture, Picture
 
 
-def after_copying(policy: DecisionInputs, claim: Claim, pictures: Sequence[Picture], wait: CopyWait | None) -> Move:
+def after_copying(
+    policy: DecisionInputs, claim: Claim, pictures: Sequence[CopiedPicture], wait: CopyWait | None
+) -> Move:
     """Decide after a transfer. `wait` is the earliest wait of the images that could not be copied yet."""
     before = JobState.TRANSFERRING
     if not is_open(pictures):
@@ -30,9 +32,10 @@ def goes_back(policy: DecisionInputs, pictures: Sequence[Picture]) -> bool:
     return policy.can_look and not any(picture.state is ImageState.READY for picture in pictures)
 
 
-def _ended(claim: Claim, pictures: Sequence[Picture]) -> Move:
-    """Return the end of a job whose images are all final."""
+def _ended(claim: Claim, given: Sequence[CopiedPicture]) -> Move:
+    """Return the end of a job whose images are all final. One that it did not ask for cannot fail it."""
     before = JobState.TRANSFERRING
+    pictures = [picture for picture in given if picture.asked]
     failed = [picture for picture in pictures if picture.state is ImageState.FAILED]
     failed.sort(
         key=lambda picture: picture.error_code != "result_unverified"

@@ -26,6 +26,15 @@ class Picture(Protocol):
         ...
 
 
+class CopiedPicture(Picture, Protocol):
+    """An image that was copied, or could not be."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether its job asked for it; a provider may give more."""
+        ...
+
+
 class LinkedPicture(Picture, Protocol):
     """An image whose link may expire."""
 

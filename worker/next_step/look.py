@@ -18,11 +18,17 @@ _NOTE_CHARS: Final = 500
 _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 
 
-def after_look(policy: DecisionInputs, job: LookedJob, pictures: Sequence[LookedPicture]) -> Move:
-    """Decide after a look that covered every image of `job`."""
+def after_look(
+    policy: DecisionInputs, job: LookedJob, pictures: Sequence[LookedPicture], *, waited: bool = False
+) -> Move:
+    """Decide after a look that covered every image of `job`.
+
+    `waited`: an image was ready at an earlier look. It does not wait for its neighbours again, which may never end.
+    """
     claim, before = job.claim, job.job_state
     open_ones = [picture for picture in pictures if picture.state in _OPEN]
-    if not open_ones or _may_be_gone(pictures, open_ones):
+    ready = any(picture.state is ImageState.READY for picture in pictures)
+    if not open_ones or (ready and (waited or _may_be_gone(open_ones))):
         return _copied_or_failed(claim, before, pictures)
     tries = job.job_tries + 1
     drawing = any(picture.state is not ImageState.PENDING for picture in pictures)
@@ -32,10 +38,9 @@ def after_look(policy: DecisionInputs, job: LookedJob, pictures: Sequence[Looked
     return replace(step, code=lacking.error_code, note=lacking.error) if lacking else step
 
 
-def _may_be_gone(pictures: Sequence[LookedPicture], open_ones: Sequence[LookedPicture]) -> bool:
+def _may_be_gone(open_ones: Sequence[LookedPicture]) -> bool:
     """Tell whether every missing image may be gone: then the ready images do not wait for them."""
-    some_are_ready = any(picture.state is ImageState.READY for picture in pictures)
-    return some_are_ready and all(picture.lacking_looks >= MISSING_LOOKS for picture in open_ones)
+    return all(picture.lacking_looks >= MISSING_LOOKS for picture in open_ones)
 
 
 def _copied_or_failed(claim: Claim, before: JobState, pictures: Sequence[LookedPicture]) -> Move:

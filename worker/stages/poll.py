@@ -169,7 +169,7 @@ def write_looks(
     changes = [change for job, now in learned for change in _changes(job, now)]
     images.change(connection, changes)
     policy = runtime.decision_inputs(account)
-    moves = [next_step.after_look(policy, job[0], now) for job, now in learned]
+    moves = [next_step.after_look(policy, job[0], now, waited=_has_ready(job)) for job, now in learned]
     learn_times(connection, runtime, account, [job[0] for job, _ in learned], moves)
     put_off = _put_off(policy, looks.refusal, unknown, at_most)
     shared = _shared_out(policy, moves, room)
@@ -181,6 +181,10 @@ def write_looks(
         release(connection, [job[0].claim for job in unknown], states=POLLED, due_seconds=seconds)
     missing_images.blame_account(connection, runtime, account, changes)
     return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
+
+
+def _has_ready(job: Sequence[ClaimedImage]) -> bool:
+    return any(image.state is ImageState.READY for image in job)
 
 
 def _shared_out(policy: next_step.DecisionInputs, moves: Sequence[Move], room: int) -> list[Move]:
@@ -195,8 +199,10 @@ def _shared_out(policy: next_step.DecisionInputs, moves: Sequence[Move], room: i
 
 
 def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
-    """Tell whether a job must wait for another look; after its last bound none does."""
-    return not job[0].given_up and any(looks.of(one) is None for one in job if _is_asked_for(one))
+    """Tell whether a job must wait for another look; not after its last bound, nor if an image of it can be copied."""
+    return (
+        not job[0].given_up and not _has_ready(job) and any(looks.of(one) is None for one in job if _is_asked_for(one))
+    )
 
 
 def _put_off(

@@ -22,6 +22,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from shared.backoff import LONGEST_WAIT_SECONDS
 from worker.transport.address_guard import AddressGuard
+from worker.transport.encoded_body import DamagedCodingError, EncodedBody, UnknownCodingError
 from worker.transport.fetch_errors import (
     FetchTimeout,
     LinkExpired,
@@ -37,8 +38,9 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _EXPIRED: Final = frozenset({401, 403, 404, 410})
 _BUSY: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
+_BODIES: Final = frozenset({200, 203})
 _CLOSE_SECONDS: Final = 1.0
-_DECODED: Final = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_WHOLE: Final = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 _HEADER_BYTES: Final = 64 * 1024  # signed redirect targets outgrow aiohttp's default of 8 KiB
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
@@ -186,11 +188,8 @@ class Fetcher:
         if status in _BUSY or status >= _SERVER_ERROR:
             wait = retry_after_seconds(response.headers.get("retry-after"), self._now())
             raise ResultUnavailable(f"{host}: HTTP {status}", status=status, retry_after=wait)
-        if status != httpx.codes.OK:
+        if status not in _BODIES and not (status == httpx.codes.PARTIAL_CONTENT and _is_all(response)):
             raise UnexpectedReply(f"{host}: HTTP {status} instead of the result", status=status)
-        if response.headers.get("content-encoding", "").strip().lower() not in _DECODED:
-            # One layer of gzip grows each 16 KiB read by 16 MiB at most; stacked layers have no such bound.
-            raise UnexpectedReply(f"{host}: the reply is compressed, which was not asked for", status=status)
 
     async def _receive(self, response: httpx.Response, spool: Spool, least: float) -> str | None:
         """Read the body into `spool`; return what it lacks, None if it is whole. The announced length may be wrong."""
@@ -200,9 +199,11 @@ class Fetcher:
         broken: str | None = None
         try:
             await self._read(response, spool, least)
+        except UnknownCodingError:
+            raise UnexpectedReply(f"{host}: the reply is compressed, which was not asked for") from None
         except TimeoutError:
             broken = f"nothing for {self._stalled_seconds:g} s"
-        except httpx.DecodingError:
+        except DamagedCodingError:
             broken = "its compression is damaged"
         except (httpx.TransportError, aiohttp.ClientError) as error:
             broken = type(error.__cause__ or error).__name__
@@ -212,12 +213,21 @@ class Fetcher:
         return f"{host}: {received} of {'unknown' if expected is None else expected} bytes came ({broken or 'short'})"
 
     async def _read(self, response: httpx.Response, spool: Spool, least: float) -> None:
+        body = EncodedBody(response.headers.get("content-encoding", ""))
+        try:
+            await self._read_on(response, body, spool, least)
+        except (TimeoutError, httpx.TransportError, aiohttp.ClientError):
+            spool.write(body.end())  # what came may be whole, whatever length was announced
+            raise
+        spool.write(body.end())
+
+    async def _read_on(self, response: httpx.Response, body: EncodedBody, spool: Spool, least: float) -> None:
         began = anyio.current_time()
         with anyio.fail_after(self._stalled_seconds) as stalled:
-            async for chunk in response.aiter_bytes():
+            async for chunk in response.aiter_raw():
                 now = anyio.current_time()
                 stalled.deadline = now + self._stalled_seconds
-                spool.write(chunk)
+                spool.write(body.feed(chunk))
                 if now - began > self.grace_seconds and response.num_bytes_downloaded < least * (now - began):
                     speed = response.num_bytes_downloaded / (now - began)
                     raise TooSlow(f"{_host(str(response.request.url))}: only {speed:,.0f} bytes per second")
@@ -281,6 +291,12 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     if date.tzinfo is None:  # "-0000": no zone is named; an HTTP-date is always in UTC
         date = date.replace(tzinfo=UTC)
     return min(max(0.0, (date - now).total_seconds()), LONGEST_WAIT_SECONDS)
+
+
+def _is_all(response: httpx.Response) -> bool:
+    """Tell whether a part is the whole (RFC 9110, 14.4): a proxy may answer so to a request without a range."""
+    found = _WHOLE.fullmatch(response.headers.get("content-range", "").strip())
+    return found is not None and int(found[1]) + 1 == int(found[2])
 
 
 def _host(url: str) -> str:

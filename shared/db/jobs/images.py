@@ -89,7 +89,9 @@ WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state NOT IN ('stored', 'upstream_
 """)
 _BOUND = text("SELECT collect_until <= now() FROM job WHERE id = :job")
 _RESULTS = text("""
-SELECT job_id, index, state, error_code, error FROM image WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY index
+SELECT job_id, index, state, error_code, error,
+  index < (SELECT images FROM job WHERE job.id = image.job_id) AS asked
+FROM image WHERE job_id = ANY(CAST(:jobs AS uuid[])) ORDER BY index
 """)
 
 
@@ -145,6 +147,8 @@ class ImageResult:
     state: ImageState
     error_code: str | None
     error: str | None
+    asked: bool
+    """Whether the job asked for it; a provider may give more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +272,6 @@ def past_bound(connection: Connection, job_id: UUID) -> bool:
 def results(connection: Connection, jobs: Collection[UUID]) -> dict[UUID, list[ImageResult]]:
     """Return how far each image of the jobs has come, by job and index."""
     found: dict[UUID, list[ImageResult]] = {job: [] for job in jobs}
-    for job, index, state, code, note in connection.execute(_RESULTS, {"jobs": list(jobs)}):
-        found[job].append(ImageResult(index, ImageState(state), code, note))
+    for job, index, state, code, note, asked in connection.execute(_RESULTS, {"jobs": list(jobs)}):
+        found[job].append(ImageResult(index, ImageState(state), code, note, asked))
     return found
