@@ -4,8 +4,6 @@ from dataclasses import replace
 from decimal import Decimal
 
 from shared.db.engine import Engine, transaction
-from shared.db.jobs import images
-from shared.db.jobs.images import StoredImage, StoredObject
 from shared.db.jobs.resolve import resolve
 from shared.db.jobs.transitions import Claim, Move
 from shared.db.payments import intents, submissions
@@ -53,8 +51,8 @@ def test_the_providers_own_word_about_an_adopted_picture_forgets_nothing_that_is
     said = rows.accepted()
     with transaction(engine) as connection:
         assert submissions.record(connection, intent.submission_id, replace(said, inferred=True))
-        place = StoredObject("b", "k", b"\0" * 32, 1, "image/png", 1, 1)
-        images.store(connection, [StoredImage(intent.claim.job_id, 0, place)])
+    rows.store(engine, rows.bytes_of(engine, intent.claim.job_id, 0))
+    with transaction(engine) as connection:
         assert submissions.record(connection, intent.submission_id, replace(said, settled=Decimal(1)))
     assert rows.rows(engine, "SELECT state, key FROM image") == [("stored", "k")]
     assert rows.rows(engine, "SELECT inferred, settled FROM submission") == [(False, 1)]

@@ -58,7 +58,13 @@ def test_what_was_bought_is_bought_again_only_when_told_to(
     drain(runtime, ended(client))
     assert ends(client) == {"a": ("failed", "generation_failed")}
     plan = client.plan_retry(batch="b")
-    assert len(plan.buy_again) == 1
+    assert (len(plan.ask), len(plan.buy_again)) == (1, 0)
+    assert client.retry(plan, buy_again=True) == 1  # free first, whatever is allowed
+    drain(runtime, ended(client))
+    assert ends(client) == {"a": ("failed", "generation_failed")}
+    assert paid(simulated) == 1
+    plan = client.plan_retry(batch="b")
+    assert (len(plan.ask), len(plan.buy_again)) == (0, 1)
     assert client.retry(plan) == 0
     assert paid(simulated) == 1
     assert client.retry(plan, buy_again=True) == 1

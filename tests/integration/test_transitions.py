@@ -4,7 +4,7 @@ import pytest
 
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import images
-from shared.db.jobs.images import ImageChange, StoredImage, StoredObject
+from shared.db.jobs.images import ImageChange
 from shared.db.jobs.transitions import Claim, Move, move, release, renew
 from shared.lifecycle import IllegalTransitionError, ImageState, JobState
 from tests.support import rows
@@ -123,8 +123,9 @@ def test_a_worker_that_lost_its_claim_gives_up_no_picture(engine: Engine) -> Non
     rows.transferring(engine)
     (stale,) = rows.claim(engine, "transfer", lease=0)
     rows.claim(engine, "transfer")
+    lost = ImageChange(stale, 0, rows.id_of(engine, stale.job_id), ImageState.FAILED, error_code="result_expired")
     with transaction(engine) as connection:
-        images.change(connection, [ImageChange(stale, 0, ImageState.FAILED, error_code="result_expired")])
+        images.change(connection, [lost])
     assert [row.state for row in rows.rows(engine, "SELECT state FROM image")] == ["ready"]
 
 
@@ -132,17 +133,16 @@ def test_a_worker_that_lost_its_claim_still_records_what_it_stored(engine: Engin
     rows.transferring(engine)
     (stale,) = rows.claim(engine, "transfer", lease=0)
     rows.claim(engine, "transfer")
-    with transaction(engine) as connection:
-        place = StoredObject("b", "k", b"\0" * 32, 1, "image/png", 1, 1)
-        images.store(connection, [StoredImage(stale.job_id, 0, place)])
+    rows.store(engine, rows.bytes_of(engine, stale.job_id, 0))
     assert [row.state for row in rows.rows(engine, "SELECT state FROM image")] == ["stored"]
 
 
 def test_a_picture_that_fails_keeps_its_link_for_whoever_tries_again(engine: Engine) -> None:
     rows.transferring(engine)
     (claim,) = rows.claim(engine, "transfer")
+    lost = ImageChange(claim, 0, rows.id_of(engine, claim.job_id), ImageState.FAILED, error_code="result_timeout")
     with transaction(engine) as connection:
-        images.change(connection, [ImageChange(claim, 0, ImageState.FAILED, error_code="result_timeout")])
+        images.change(connection, [lost])
     (image,) = rows.rows(engine, "SELECT link, link_expires_at FROM image")
     assert image.link == "https://example.com/i"
     assert image.link_expires_at is not None

@@ -118,7 +118,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the protection of what is stored from a later answer",
         protects="a picture in the bucket is never forgotten",
-        file="shared/db/payments/submissions.py",
+        file="shared/db/payments/placing.py",
         old="WHERE image.state NOT IN ('stored', 'upstream_only')\n",
         new="",
         tests=(

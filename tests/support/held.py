@@ -57,12 +57,13 @@ def held(  # noqa: PLR0913 - what tests vary
 def failed(
     engine: Engine, count: int = 1, *, account: str = "bloom", batch: str = "b", code: str = "generation_failed"
 ) -> list[UUID]:
-    """So many jobs that were bought and whose picture will not come."""
+    """So many jobs that were bought and whose picture will not come, as its provider said twice."""
     found = []
     for _ in range(count):
         intent = sent(engine, account, batch)
         step = Move(intent.claim, JobState.SUBMITTING, JobState.FAILED, code=code, note="it failed")
         assert rows.settle(engine, intent, rows.accepted(ImageState.FAILED), step)
+        rows.asked_again(engine, intent.claim.job_id)
         found.append(intent.claim.job_id)
     return found
 

@@ -8,9 +8,10 @@ from uuid import UUID
 
 from shared.db import accounts, pauses, workers
 from shared.db.engine import transaction
-from shared.db.jobs import claims, images, retry
+from shared.db.jobs import arrivals, claims, images, retry
+from shared.db.jobs.arrivals import StoredImage, StoredObject
 from shared.db.jobs.cancel import Cancelled, cancel
-from shared.db.jobs.images import ImageChange, StoredImage, StoredObject
+from shared.db.jobs.images import ImageChange
 from shared.db.jobs.resolve import resolve
 from shared.db.jobs.transitions import Claim, release, renew
 from shared.db.payments import intents
@@ -50,6 +51,7 @@ class Road:
         self.runtime = runtime
         self.engine = runtime.engine
         self.account: ServedAccount = runtime.accounts[ACCOUNT]
+        self._held: dict[tuple[Claim, int], StoredImage] = {}
         rows.register(self.engine, rows.account_row(ACCOUNT))
 
     def add(self, custom_id: str, count: int) -> UUID:
@@ -70,7 +72,7 @@ class Road:
                 alone = end_poison(connection, self.runtime, found.suspects)
                 messages += [Message(stage, claim) for claim in (*found.together, *alone)]
                 poison += [one.claim.job_id for one in found.suspects if one.claim not in alone]
-        return messages, poison
+        return self._hold(messages), poison
 
     def begin(self, message: Message, worker: str) -> None:
         """Take a message's job in hand, as a worker does before its stage runs."""
@@ -98,7 +100,9 @@ class Road:
         """Settle as a sender does; returns the transfer that it goes on with at once."""
         with transaction(self.engine) as connection:
             (after,) = settle_all(connection, [Answered(self.runtime, self.account, intent, answer)])
-        return Message(Stage.TRANSFER, intent.claim) if after is JobState.TRANSFERRING else None
+        return (
+            next(iter(self._hold([Message(Stage.TRANSFER, intent.claim)]))) if after is JobState.TRANSFERRING else None
+        )
 
     def poll(self, claim: Claim, states: Sequence[ImageState | None]) -> None:
         """Have the provider say of each picture what `states` says at its index; None is missing from the page."""
@@ -115,6 +119,7 @@ class Road:
         """Have each ready picture end as `states` says, or stay ready, and the job with them."""
         with transaction(self.engine) as connection:
             found = images.of_claims(connection, account=ACCOUNT, claims=[claim], states=[JobState.TRANSFERRING])
+        self._hold([Message(Stage.TRANSFER, claim)])
         waiting = False
         for row, state in zip(found, cycle(states), strict=False):
             waiting |= row.state is ImageState.READY and state is ImageState.READY
@@ -126,12 +131,28 @@ class Road:
                 transfer.end_all(connection, [transfer.Copied(self.runtime, self.account, claim, left)])
 
     def copied(self, claim: Claim, index: int, state: ImageState) -> None:
+        """Write what came of the image that was at `index` when this claim was made, however long ago that was."""
+        held = self._held.get((claim, index))
+        if held is None:
+            return
         with transaction(self.engine) as connection:
             if state is ImageState.STORED:
-                images.store(connection, [StoredImage(claim.job_id, index, _STORED)])
+                arrivals.store(connection, [held])
                 return
             code = "result_expired" if state is ImageState.FAILED else None
-            images.change(connection, [ImageChange(claim, index, state, tries=1, error_code=code)])
+            change = ImageChange(claim, index, held.upstream_id, state, tries=1, error_code=code)
+            images.change(connection, [change])
+
+    def _hold(self, messages: Iterable[Message]) -> list[Message]:
+        """Remember the images that a worker would copy for these messages, as they are now."""
+        found = list(messages)
+        for message in found:
+            if message.stage is Stage.TRANSFER:
+                job = message.claim.job_id
+                for row in rows.rows(self.engine, "SELECT * FROM image WHERE job_id = :job", job=job):
+                    held = StoredImage(job, row.index, row.submission_id, row.upstream_id, _STORED)
+                    self._held.setdefault((message.claim, row.index), held)
+        return found
 
     def reconcile(self, claim: Claim) -> None:
         with transaction(self.engine) as connection:

@@ -14,7 +14,8 @@ from shared.account_settings import RateWindow
 from shared.db import accounts
 from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
-from shared.db.jobs import claims
+from shared.db.jobs import arrivals, claims
+from shared.db.jobs.arrivals import StoredImage, StoredObject
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments import intents, submissions
@@ -154,3 +155,32 @@ def states(engine: Engine) -> dict[str, int]:
 def claim_of(engine: Engine, job_id: UUID) -> Claim:
     """The claim that whoever has this job in hand now holds."""
     return Claim(job_id, job(engine, job_id).epoch)
+
+
+def bytes_of(engine: Engine, job_id: UUID, index: int, name: str = "k") -> StoredImage:
+    """The bytes of the image that is at `index` now, as a worker that has put them in the bucket tells of them."""
+    statement = "SELECT submission_id, upstream_id FROM image WHERE job_id = :job AND index = :index"
+    (row,) = rows(engine, statement, job=job_id, index=index)
+    place = StoredObject("b", name, name.encode().ljust(32, b"0"), 1, "image/png", 1, 1)
+    return StoredImage(job_id, index, row.submission_id, row.upstream_id, place)
+
+
+def store(engine: Engine, image: StoredImage) -> None:
+    with transaction(engine) as connection:
+        arrivals.store(connection, [image])
+
+
+def id_of(engine: Engine, job_id: UUID, index: int = 0) -> str | None:
+    """The id at the provider of the image that is at `index` now."""
+    return bytes_of(engine, job_id, index).upstream_id
+
+
+def asked_again(engine: Engine, job_id: UUID) -> None:
+    """Write down that a person had a failed job's provider asked once more, in vain."""
+    statement = """
+      INSERT INTO job_event (job_id, epoch, from_state, to_state, actor)
+      SELECT id, epoch, before, after, 'person' FROM job,
+        (VALUES (1, 'failed', 'pending'), (2, 'pending', 'failed')) AS a (nth, before, after)
+      WHERE id = :job ORDER BY nth
+    """
+    rows(engine, statement, job=job_id)

@@ -13,8 +13,9 @@ import anyio.to_thread
 import structlog
 
 from shared.backoff import delay
-from shared.db.jobs import images
-from shared.db.jobs.images import ClaimedImage, ImageChange, StoredImage, StoredObject
+from shared.db.jobs import arrivals, images
+from shared.db.jobs.arrivals import StoredImage, StoredObject
+from shared.db.jobs.images import ClaimedImage, ImageChange
 from shared.db.jobs.transitions import renew
 from shared.lifecycle import ImageState
 from worker import imagecheck
@@ -129,7 +130,7 @@ async def _copy(
             runtime.metrics.images_lost.labels(account.name, error.code).inc()
             return
         stored = await _put(runtime, image, fetched, facts, patience=patience)
-        await runtime.write_joined(images.store, StoredImage(image.claim.job_id, image.index, stored))
+        await runtime.write_joined(arrivals.store, _arrived(image, stored))
         runtime.metrics.images_stored.labels(account.name).inc()
         seconds = round(time.monotonic() - began, 3)
         _log.info("stored", index=image.index, bytes=fetched.spool.length, seconds=seconds)
@@ -161,7 +162,7 @@ async def _keep(
     if begins_as is not None:
         facts = replace(begins_as, attached=True)
         stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
-        await runtime.write(images.keep, image.claim.job_id, image.index, stored)
+        await runtime.write(arrivals.keep, _arrived(image, stored))
         code = error.code if isinstance(error, TooManyPixels) else "result_unverified"
         note = f"{note}; kept as {stored.key}"
     # A page that asks the client to wait is the same each time, and the image may follow it.
@@ -170,7 +171,9 @@ async def _keep(
     if not (fixed or same or tried_out) and error.retryable:
         raise error
     tries = image.tries + 1
-    final = ImageChange(image.claim, image.index, ImageState.FAILED, tries=tries, error_code=code, error=note[:500])
+    final = ImageChange(
+        image.claim, image.index, image.upstream_id, ImageState.FAILED, tries=tries, error_code=code, error=note[:500]
+    )
     await runtime.write(images.change, [final])
     _log.info("copy_refused", index=image.index, code=code, bytes=fetched.spool.length)
 
@@ -243,3 +246,7 @@ def _stored(runtime: Runtime, fetched: Fetched, facts: ImageFacts, key: str) -> 
         width=facts.width,
         height=facts.height,
     )
+
+
+def _arrived(image: ClaimedImage, place: StoredObject) -> StoredImage:
+    return StoredImage(image.claim.job_id, image.index, image.submission_id, image.upstream_id, place)

@@ -102,6 +102,7 @@ def _unchanged(failure: _Failure) -> ImageChange:
     return ImageChange(
         image.claim,
         image.index,
+        image.upstream_id,
         ImageState.READY,
         tries=failure.tries,
         error_code=image.error_code if image.lacking_looks else None,

@@ -226,7 +226,14 @@ def _learned(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange
     if not (image.given_up and change.state in _OPEN):
         return change
     why = f"{_TOO_LATE}; {change.error_code}: {change.error}" if change.error_code else _TOO_LATE
-    return ImageChange(image.claim, image.index, ImageState.FAILED, error_code="never_finished", error=why[:500])
+    return ImageChange(
+        image.claim,
+        image.index,
+        image.upstream_id,
+        ImageState.FAILED,
+        error_code="never_finished",
+        error=why[:500],
+    )
 
 
 def _found(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
@@ -234,6 +241,7 @@ def _found(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
     as_it_was = ImageChange(
         image.claim,
         image.index,
+        image.upstream_id,
         image.state,
         link_expires_at=image.link_expires_at,
         error_code=image.error_code,
@@ -249,6 +257,7 @@ def _found(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
     return ImageChange(
         image.claim,
         image.index,
+        image.upstream_id,
         found.state,
         link=found.link,
         link_expires_at=found.link_expires_at,

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db import pauses
 from shared.db.jobs.transitions import Claim
 from shared.lifecycle import ImageState, JobState
 
@@ -22,7 +21,7 @@ SELECT job.id, job.epoch, job.state AS job_state, job.tries AS job_tries, job.ba
   to_char(coalesce(image.lacking_since, now()), 'HH24:MI:SS'),
   coalesce(account.found_at >= image.lacking_since, false), image.short_sha256, image.refused_sha256,
   coalesce(job.request ->> 'model', ''),
-  CAST(coalesce(extract(epoch FROM now() - submission.answered_at), 0) AS float8)
+  CAST(coalesce(extract(epoch FROM now() - submission.answered_at), 0) AS float8), image.submission_id
 FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
   ON job.id = a.id AND job.epoch = a.epoch
 JOIN image ON image.job_id = job.id
@@ -51,22 +50,11 @@ UPDATE image SET state = a.state, link = coalesce(a.link, image.link), tries = a
 FROM unnest(
   CAST(:jobs AS uuid[]), CAST(:epochs AS integer[]), CAST(:indexes AS integer[]), CAST(:states AS text[]),
   CAST(:links AS text[]), CAST(:expires AS timestamptz[]), CAST(:tries AS integer[]), CAST(:codes AS text[]),
-  CAST(:notes AS text[]), CAST(:looks AS integer[]), CAST(:shorts AS bytea[])
-) AS a (job_id, epoch, index, state, link, expires, tries, code, note, looks, short), job
-WHERE image.job_id = a.job_id AND image.index = a.index AND image.state NOT IN ('stored', 'upstream_only', 'failed')
+  CAST(:notes AS text[]), CAST(:looks AS integer[]), CAST(:shorts AS bytea[]), CAST(:upstream_ids AS text[])
+) AS a (job_id, epoch, index, state, link, expires, tries, code, note, looks, short, upstream_id), job
+WHERE image.job_id = a.job_id AND image.index = a.index AND image.upstream_id IS NOT DISTINCT FROM a.upstream_id
+  AND image.state NOT IN ('stored', 'upstream_only', 'failed')
   AND job.id = a.job_id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL
-""")
-_STORE = text("""
-UPDATE image SET state = 'stored', link = NULL, error_code = NULL, error = NULL, short_sha256 = NULL,
-  lacking_looks = 0, lacking_since = NULL, bucket = a.bucket, key = a.key,
-  sha256 = a.sha256, bytes = a.bytes, content_type = a.content_type, width = a.width, height = a.height,
-  stored_at = clock_timestamp()
-FROM unnest(
-  CAST(:job_ids AS uuid[]), CAST(:indexes AS integer[]), CAST(:bucket AS text[]), CAST(:key AS text[]),
-  CAST(:sha256 AS bytea[]), CAST(:bytes AS bigint[]), CAST(:content_type AS text[]), CAST(:width AS integer[]),
-  CAST(:height AS integer[])
-) AS a (job_id, index, bucket, key, sha256, bytes, content_type, width, height)
-WHERE image.job_id = a.job_id AND image.index = a.index AND image.state <> 'stored'
 """)
 # Jobs of which looks have found no image for this long, while no other image of their account was found either.
 _LACKING = text("""
@@ -75,12 +63,6 @@ WHERE image.account = :account AND image.lacking_looks > 0 AND image.error_code 
   AND image.lacking_looks >= :looks AND image.lacking_since <= now() - :seconds * interval '1 second'
   AND coalesce(account.found_at < image.lacking_since, true)
   AND image.state NOT IN ('stored', 'upstream_only', 'failed')
-""")
-# Bytes in the bucket are evidence too. Only the job's claimant may say that the image ends there.
-_KEEP = text("""
-UPDATE image SET bucket = :bucket, key = :key, sha256 = :sha256, bytes = :bytes, content_type = :content_type,
-  width = :width, height = :height, refused_sha256 = :sha256
-WHERE job_id = :job_id AND index = :index AND state NOT IN ('stored', 'upstream_only')
 """)
 _CODE, _NOTE = _still_kept("'never_finished'", "CAST(:note AS text)")
 _GIVE_UP = text(f"""
@@ -131,6 +113,8 @@ class ClaimedImage:
     """The model that its job asked for; empty if it named none."""
     age_seconds: float
     """Since its purchase, as of `read_at`."""
+    submission_id: UUID
+    """The attempt that bought it."""
     read_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -161,6 +145,8 @@ class ImageChange:
 
     claim: Claim
     index: int
+    upstream_id: str | None
+    """The id that was asked about: late evidence may give the row to another image meanwhile."""
     state: ImageState
     link: str | None = None
     link_expires_at: datetime | None = None
@@ -171,19 +157,6 @@ class ImageChange:
     """The number of looks in a row that found it missing, not believed yet; 1 starts the count."""
     short_sha256: bytes | None = None
     """The hash of a body that was shorter than announced, to recognise it later."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredObject:
-    """Where an image is stored and what it is; sizes in bytes and pixels, None if unknown."""
-
-    bucket: str
-    key: str
-    sha256: bytes
-    bytes: int
-    content_type: str
-    width: int | None
-    height: int | None
 
 
 def of_claims(
@@ -225,32 +198,9 @@ def change(connection: Connection, changes: Sequence[ImageChange]) -> None:
             "notes": [c.error for c in changes],
             "looks": [c.lacking_looks for c in changes],
             "shorts": [c.short_sha256 for c in changes],
+            "upstream_ids": [c.upstream_id for c in changes],
         },
     )
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """An image that is verified in the bucket."""
-
-    job_id: UUID
-    index: int
-    place: StoredObject
-
-
-def store(connection: Connection, stored: Sequence[StoredImage]) -> Sequence[None]:
-    """Record that images are verified in the bucket. This is evidence, so no epoch guards it."""
-    pauses.record_downloads(connection, [(one.job_id, one.index) for one in stored])
-    columns = {item.name: [getattr(one.place, item.name) for one in stored] for item in fields(StoredObject)}
-    parameters = {"job_ids": [one.job_id for one in stored], "indexes": [one.index for one in stored]}
-    connection.execute(_STORE, {**parameters, **columns})
-    return [None] * len(stored)
-
-
-def keep(connection: Connection, job_id: UUID, index: int, found: StoredObject) -> None:
-    """Record that an image's bytes lie unverified in the bucket. This is evidence, so no epoch guards it."""
-    pauses.record_downloads(connection, [(job_id, index)])
-    connection.execute(_KEEP, {"job_id": job_id, "index": index, **asdict(found)})
 
 
 def lacking_jobs(connection: Connection, account: str, *, code: str, looks: int, seconds: float) -> int:

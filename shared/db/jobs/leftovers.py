@@ -44,11 +44,11 @@ WHERE s.id = image.submission_id AND image.job_id = ANY(CAST(:jobs AS uuid[]))
   AND (s.key_id IS NULL OR s.key_id = ANY(CAST(:simulated AS text[])))
 """)
 # Finished jobs too, because a free retry would ask a real provider about the simulator's id.
-_FORGET = text(r"""
+_FORGET = text("""
 UPDATE image SET error_code = :code, error = :note || '; before: ' || concat_ws(': ', image.error_code, image.error)
 FROM submission s
 WHERE s.id = image.submission_id AND image.state = 'failed' AND s.key_id = ANY(CAST(:simulated AS text[]))
-  AND (image.error_code LIKE 'result\_%' OR image.error_code = 'never_finished')
+  AND image.error_code <> :code
 """)
 _HOLD = text("""
 WITH before AS (SELECT id, state FROM job WHERE id = ANY(CAST(:jobs AS uuid[]))), held AS (

@@ -1,7 +1,7 @@
 """Tries failed jobs again when a person asks: collects purchases again, and buys only what that person allows."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,36 +11,51 @@ from sqlalchemy import Connection, text
 from shared.db.jobs import bulk
 from shared.db.jobs.bulk import EVERYTHING, Target, Which
 from shared.db.jobs.inbox import INVALID
+from shared.db.jobs.leftovers import CODE as LEFTOVER
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.leaving.erase import NOT_ERASED
+from shared.db.payments.placing import COPY_FAILED, GIVEN_UP, LINK_LIVES
 from shared.db.waking import wake
 from shared.lifecycle import JobState
 
-# An image can be collected again, free, while its provider can be asked about it or its link lives. A job may already
-# have been paid for unless every attempt was refused, was never sent, or has delivered its whole purchase.
+# The provider can be asked about an image, free: always if only its copy failed, once more if it said that the image
+# failed. A trial's image is unknown to the real provider.
+_ASKABLE: Final = f"""(image.upstream_id IS NOT NULL AND job.provider = ANY(CAST(:polled AS text[]))
+  AND (image.state IN ('pending', 'processing')
+    OR (image.state = 'failed' AND ({COPY_FAILED} OR (image.error_code <> '{LEFTOVER}' AND NOT EXISTS (
+      SELECT 1 FROM job_event e JOIN submission s ON s.id = image.submission_id
+      WHERE e.job_id = job.id AND e.from_state IN ('failed', 'cancelled') AND e.to_state = 'pending' AND e.code IS NULL
+        AND e.at > s.answered_at AND e.at < now()))))))"""
+_FETCHABLE: Final = f"""({LINK_LIVES} AND (image.state = 'ready' OR (image.state = 'failed' AND {COPY_FAILED})))"""
+# A job may already have been paid for unless every attempt was refused, was never sent, or has delivered its whole
+# purchase.
 _FAILED = text(f"""
 SELECT job.id, job.epoch, job.state,
   EXISTS (SELECT 1 FROM submission s WHERE s.job_id = job.id AND (s.outcome = 'unknown' OR (s.outcome = 'accepted' AND (
     NOT EXISTS (SELECT 1 FROM image i WHERE i.submission_id = s.id)
     OR EXISTS (SELECT 1 FROM image i WHERE i.submission_id = s.id AND i.state NOT IN ('stored', 'upstream_only'))
   )))) AS paid,
-  coalesce(bool_and(image.state IN ('stored', 'upstream_only') OR image.error_code LIKE 'result\\_%'
-    OR image.error_code IN ('never_finished', 'upstream_gone')), false) AS copy_failed,
+  coalesce(bool_and(image.state IN ('stored', 'upstream_only')), false) AS complete,
   coalesce(bool_or(image.state = 'failed'), false) AS lacking,
   coalesce(bool_or(image.state = 'failed' AND image.key IS NOT NULL), false) AS kept,
-  coalesce(bool_and(image.state IN ('stored', 'upstream_only')
-    OR (image.upstream_id IS NOT NULL AND job.provider = ANY(CAST(:polled AS text[])))), false) AS can_ask,
-  coalesce(bool_and(image.state IN ('stored', 'upstream_only')
-    OR (image.link IS NOT NULL AND coalesce(image.link_expires_at > now(), true))), false) AS link_lives
+  coalesce(bool_or({_ASKABLE}), false) AS can_ask,
+  coalesce(bool_or({_FETCHABLE}), false) AS can_fetch
 FROM job LEFT JOIN image ON image.job_id = job.id
 WHERE job.state IN ('failed', 'cancelled') AND job.id = ANY(CAST(:ids AS uuid[])) AND {NOT_ERASED}
   AND job.error_code IS DISTINCT FROM '{INVALID}'
 GROUP BY job.id ORDER BY job.id
 """)
-_REOPEN = text("""
-UPDATE image SET state = CASE WHEN :asking THEN 'pending' ELSE 'ready' END, tries = 0, error_code = NULL, error = NULL,
-  lacking_looks = 0, lacking_since = NULL, short_sha256 = NULL
-WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state = 'failed'
+# Only the images that can be collected. What the provider ended stays as it is.
+_REOPEN = text(f"""
+UPDATE image SET state = CASE WHEN {_ASKABLE} THEN 'pending' ELSE 'ready' END, tries = 0, error_code = NULL,
+  error = NULL, lacking_looks = 0, lacking_since = NULL, short_sha256 = NULL
+FROM job WHERE job.id = image.job_id AND image.job_id = ANY(CAST(:jobs AS uuid[])) AND image.state = 'failed'
+  AND ({_ASKABLE} OR {_FETCHABLE})
+""")
+# A person has them bought again: the later purchase may have their rows.
+_GIVE_UP = text(f"""
+UPDATE image SET error_code = '{GIVEN_UP}', error = left(concat_ws(': ', error_code, error), 500)
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state = 'failed' AND error_code <> '{GIVEN_UP}'
 """)
 _STAYS_CANCELLED = text("""
 UPDATE job SET cancel_requested_at = coalesce(cancel_requested_at, now()) WHERE id = ANY(CAST(:jobs AS uuid[]))
@@ -57,13 +72,13 @@ class RetryPlan:
     """Failed jobs by what a retry would do with them."""
 
     ask: tuple[Claim, ...]
-    """Bought, and the provider can still be asked: free."""
+    """Bought, and the provider can still be asked about an image: free. Only such images are collected."""
     fetch: tuple[Claim, ...]
-    """Bought, and the links still live: free."""
+    """Bought, and a link still lives: free. Only such images are collected."""
     buy: tuple[Claim, ...]
     """The missing images were never bought: paid for the first time."""
     buy_again: tuple[Claim, ...]
-    """Bought or perhaps bought before; only a person's explicit request buys it a second time."""
+    """Bought or perhaps bought before, and no image of it can be collected; only a person's request buys it again."""
     cancelled: frozenset[UUID]
     """Those of the first two that a person had cancelled: they are collected, and end as cancelled."""
     targets: tuple[Target, ...]
@@ -74,6 +89,8 @@ class RetryPlan:
     """Those with an unverified image in the bucket: `genqueue accept` accepts it, free."""
     which: Which = EVERYTHING
     """The person's selection."""
+    polled: tuple[str, ...] = ()
+    """The providers that can be asked about an image again."""
 
     def of(self, *, buy_again: bool) -> tuple[Target, ...]:
         """Return the jobs that a retry would act on."""
@@ -85,7 +102,10 @@ class RetryPlan:
         ask, fetch, buy, again = (tuple(claim for claim in claims if claim.job_id in ids) for claims in four)
         targets = tuple(target for target in self.targets if target.job_id in ids)
         few = frozenset(ids)
-        return RetryPlan(ask, fetch, buy, again, self.cancelled & few, targets, self.at, self.kept & few, self.which)
+        kept, cancelled = self.kept & few, self.cancelled & few
+        return replace(
+            self, ask=ask, fetch=fetch, buy=buy, buy_again=again, cancelled=cancelled, targets=targets, kept=kept
+        )
 
 
 ASK: Final = "ask"
@@ -114,9 +134,9 @@ def plan(  # noqa: PLR0913 - what a person can name jobs by
         claim = Claim(row.id, row.epoch)
         if row.state == JobState.CANCELLED and not row.lacking:
             continue
-        if row.copy_failed and row.can_ask and row.lacking:
+        if row.can_ask:
             ask.append(claim)
-        elif row.copy_failed and row.link_lives:  # or all is stored, and only the end is missing
+        elif row.can_fetch or row.complete:  # if all is stored, only the end is missing
             fetch.append(claim)
         elif row.state == JobState.CANCELLED:
             continue  # nothing is bought for it any more
@@ -132,7 +152,7 @@ def plan(  # noqa: PLR0913 - what a person can name jobs by
     told = bulk.describe(connection, [(claim, act) for act, claims in by_act.items() for claim in claims])
     at = bulk.now(connection)
     jobs = (tuple(ask), tuple(fetch), tuple(buy), tuple(again))
-    return RetryPlan(*jobs, frozenset(cancelled), tuple(told), at, frozenset(kept), which)
+    return RetryPlan(*jobs, frozenset(cancelled), tuple(told), at, frozenset(kept), which, tuple(polled))
 
 
 def _failed(connection: Connection, which: Which, polled: Collection[str]) -> Iterator[Any]:
@@ -168,8 +188,10 @@ def carry_out(
         steps = [Move(claim, _before(claim, wanted), state, 0) for claim in claims]
         won = move(connection, steps, actor=actor)
         if state is not JobState.QUEUED:
-            connection.execute(_REOPEN, {"jobs": list(won), "asking": state is JobState.PENDING})
+            connection.execute(_REOPEN, {"jobs": list(won), "polled": list(wanted.polled)})
         moved |= won
+    again = {claim.job_id for claim in bought} & {claim.job_id for claim in wanted.buy_again} & moved
+    connection.execute(_GIVE_UP, {"jobs": list(again)})
     connection.execute(_STAYS_CANCELLED, {"jobs": list(wanted.cancelled & moved)})
     bounds = {"jobs": list(moved), "deadline": deadline_seconds, "collect": collect_seconds}
     connection.execute(_BOUNDS, bounds)

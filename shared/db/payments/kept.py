@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.payments import submissions
+from shared.db.payments.placing import insert_images
 from shared.db.payments.submissions import BoughtImage
 from shared.db.waking import wake
 from shared.lifecycle import JobState
@@ -84,7 +84,7 @@ def take_images(connection: Connection, submission_id: UUID, images: Sequence[Bo
     """Write the images of an attempt whose cost stays open; False where it has images already."""
     if connection.execute(_HAS_IMAGES, {"id": submission_id}).scalar_one():
         return False
-    submissions.insert_images(connection, {submission_id: images})
+    insert_images(connection, {submission_id: images})
     return True
 
 

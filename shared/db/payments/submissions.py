@@ -1,8 +1,7 @@
 """Attempts to pay: the evidence that closes each, however late; `intents` opens them."""
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -13,6 +12,7 @@ from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments import ledger
 from shared.db.payments.answers import Answer, BoughtImage
 from shared.db.payments.ownership import sort_out
+from shared.db.payments.placing import insert_images
 from shared.lifecycle import JobState, Outcome
 
 if TYPE_CHECKING:
@@ -70,22 +70,6 @@ _SPOKE = text(f"""
 UPDATE submission SET error_code = :error_code, error = :error,
   visible_by = {_QUIET.format(anew=":anew", quiet=":quiet")}
 WHERE id = :id AND error_code = 'sender_lost'
-""")
-_IMAGES = text("""
-INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, link, link_expires_at, error_code, error)
-SELECT s.job_id, a.index, s.id, s.account, a.upstream_id, a.state, a.link, a.expires, a.code, a.note
-FROM unnest(
-  CAST(:submissions AS uuid[]), CAST(:indexes AS integer[]), CAST(:upstream_ids AS text[]), CAST(:states AS text[]),
-  CAST(:links AS text[]),  CAST(:expires AS timestamptz[]), CAST(:codes AS text[]), CAST(:notes AS text[])
-) AS a (submission, index, upstream_id, state, link, expires, code, note) JOIN submission s ON s.id = a.submission
-ON CONFLICT (job_id, index) DO UPDATE SET submission_id = excluded.submission_id, upstream_id = excluded.upstream_id,
-  state = excluded.state, link = excluded.link, link_expires_at = excluded.link_expires_at, tries = 0,
-  error_code = excluded.error_code, error = excluded.error
-WHERE image.state NOT IN ('stored', 'upstream_only')
-""")
-_TAKEN = text("""
-SELECT me.id, image.index FROM submission me JOIN image ON image.job_id = me.job_id
-WHERE me.id = ANY(CAST(:submissions AS uuid[])) AND image.submission_id <> me.id AND image.state <> 'failed'
 """)
 # Evidence of an earlier attempt must not end the lease of an attempt that is being paid for now. A sender that knows
 # nothing must not release a job that is held for a person.
@@ -314,35 +298,3 @@ def latest(connection: Connection, job_id: UUID, *, lock: bool = False) -> "Subm
 def shows_in(connection: Connection, submission_id: UUID) -> float:
     """Return the seconds until the provider would show what a submission bought; 0 once it would."""
     return float(connection.execute(_SHOWS_IN, {"id": submission_id}).scalar_one())
-
-
-def insert_images(connection: Connection, bought: Mapping[UUID, Sequence[BoughtImage]]) -> None:
-    """Write the images of submissions; what another attempt has stored keeps its place."""
-    bought = {one: images for one, images in bought.items() if images}
-    if not bought:
-        return
-    taken = defaultdict[UUID, list[int]](list)
-    for submission, index in connection.execute(_TAKEN, {"submissions": list(bought)}):
-        taken[submission].append(index)
-    rows = [(one, image) for one, images in bought.items() for image in _beside_others(images, taken[one])]
-    connection.execute(
-        _IMAGES,
-        {
-            "submissions": [submission for submission, _ in rows],
-            "indexes": [image.index for _, image in rows],
-            "upstream_ids": [image.upstream_id for _, image in rows],
-            "states": [image.state.value for _, image in rows],
-            "links": [image.link for _, image in rows],
-            "expires": [image.link_expires_at for _, image in rows],
-            "codes": [image.error_code for _, image in rows],
-            "notes": [image.error for _, image in rows],
-        },
-    )
-
-
-def _beside_others(images: Sequence[BoughtImage], taken: Sequence[int]) -> Sequence[BoughtImage]:
-    """Give images whose index another attempt has filled an index of their own, so that no paid image is lost."""
-    if not {image.index for image in images} & set(taken):
-        return images
-    first = max(*taken, *(image.index for image in images)) + 1
-    return [replace(image, index=first + offset) for offset, image in enumerate(images)]
