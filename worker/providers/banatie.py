@@ -23,7 +23,7 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, offset_page, rows_of, time_of, words_of
-from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
 from worker.providers.wording import line_of
@@ -49,6 +49,7 @@ _STATES: Final = {
     "success": ImageState.READY,
     "failed": ImageState.FAILED,
 }
+_REFUSED: Final = "content_refused_after_purchase"
 _REFUSED_WORDS: Final = re.compile(r"safety|blocked|prohibited|moderat|policy", re.IGNORECASE)
 _ERROR_CHARS: Final = 300
 _REFERENCE: Final = "genqueue_submission"
@@ -74,7 +75,7 @@ class Banatie:
         url = f"{self._settings.base_url}/api/v1/generations"
         body = {**call.body, "meta": {_REFERENCE: call.reference}}
         result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=call.send_before)
-        read = partial(_accepted, settings=self._settings)
+        read = partial(_accepted, settings=self._settings, reference=call.reference)
         return receipt(result, read, _ERRORS, key=self._settings.api_key)
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
@@ -124,9 +125,11 @@ class Banatie:
         if isinstance(reply, Refused):
             return reply
         try:
-            return member(read_json(reply.body), "data")
+            found = member(read_json(reply.body), "data")
+            check_id(found.get("id") if isinstance(found, dict) else None, upstream_id)
         except UnreadableError as error:
             return unreadable(reply, error)
+        return found
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
@@ -153,9 +156,11 @@ class Banatie:
         return {upstream_id: _settled_image(found, upstream_id, self._settings)}
 
 
-def _accepted(status: int, answer: Any, *, settings: WireSettings) -> Accepted:
+def _accepted(status: int, answer: Any, *, settings: WireSettings, reference: str) -> Accepted:
     """Read the one picture: its id, or where that is none its link, must be there."""
     data = member(answer, "data")
+    if reference and _reference(data) not in {None, reference}:
+        raise UnreadableError("an answer to another call")
     try:
         upstream_id: str | None = text_of(member(data, "id"))
     except UnreadableError:
@@ -176,10 +181,10 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
     # A word the document does not know yet is work in progress; the job's own bound ends it.
     state = _STATES.get(str(item.get("status")) if isinstance(item, dict) else "", ImageState.PROCESSING)
     if state is ImageState.FAILED:
-        # Failures are free text: what names safety was refused, everything else could not be made.
+        # Failures are free text: what names safety was refused, and is final. Banatie tries everything else again.
         said = line_of(item.get("errorMessage"), settings.api_key, most=_ERROR_CHARS) or "Banatie gave no reason"
-        code = "content_refused_after_purchase" if _REFUSED_WORDS.search(said) else "generation_failed"
-        return UpstreamImage(state, upstream_id, error_code=code, error=said)
+        code = _REFUSED if _REFUSED_WORDS.search(said) else "generation_failed"
+        return UpstreamImage(state, upstream_id, error_code=code, error=said, sure=code == _REFUSED)
     if state is not ImageState.READY:
         return UpstreamImage(state, upstream_id)
     with suppress(UnreadableError):

@@ -26,7 +26,7 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, rows_of, time_of, words_of
-from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
 from worker.providers.wording import line_of
@@ -54,8 +54,9 @@ _STATES: Final = {
 _CURSOR_CHARS: Final = 4096
 _NAME_CHARS: Final = 100
 _MOST_NAMED: Final = 10  # brands in one note
+_REFUSED: Final = "content_refused_after_purchase"
 _FAILURES: Final = {
-    "content_safety": ("content_refused_after_purchase", "refused by Bloom's safety check"),
+    "content_safety": (_REFUSED, "refused by Bloom's safety check"),
     "rate_limited": ("generation_failed", "Bloom was rate limited while it drew"),
 }
 
@@ -127,7 +128,7 @@ class Bloom:
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, "Bloom")} if reply.code == GONE else reply
         try:
-            return {upstream_id: self._image(member(read_json(reply.body), "data"), upstream_id)}
+            return {upstream_id: self._answered(member(read_json(reply.body), "data"), upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -138,6 +139,11 @@ class Bloom:
         upstream_id = text_of(member(item, "id"))
         return upstream_id, self._image(item, upstream_id)
 
+    def _answered(self, item: Any, upstream_id: str) -> UpstreamImage:
+        image = self._image(item, upstream_id)
+        check_id(item.get("id"), upstream_id)
+        return image
+
     def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
         # A word the document does not know yet is work in progress; the job's own bound ends it.
         state = _STATES.get(str(member(item, "status")), ImageState.PROCESSING)
@@ -145,7 +151,8 @@ class Bloom:
         if state is ImageState.FAILED:
             unnamed = ("generation_failed", "Bloom gave no reason")
             code, message = _FAILURES.get(str(item.get("failureReason")), unnamed)
-            return UpstreamImage(state, upstream_id, error_code=code, error=message)
+            # Only a refusal is final by its nature; Bloom may try again whatever else failed.
+            return UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
         if state is not ImageState.READY:
             return UpstreamImage(state, upstream_id)
         if not link:

@@ -68,7 +68,10 @@ class UpstreamImage:
     error_code: str | None = None
     error: str | None = None
     sure: bool = True
-    """False where a later look may say otherwise, as after a 404: it is believed only after several looks."""
+    """False where a later look may say otherwise: a 404, or a failure without a reason that ends it.
+
+    It is believed only after several looks.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, offset_page, rows_of, time_of
-from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
 
@@ -129,9 +129,14 @@ class PostEverywhere:
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
         try:
-            return {upstream_id: self._image(member(read_json(reply.body), "data"), upstream_id)}
+            return {upstream_id: self._answered(member(read_json(reply.body), "data"), upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
+
+    def _answered(self, item: Any, upstream_id: str) -> UpstreamImage:
+        image = self._image(item, upstream_id)
+        check_id(_id_in(item), upstream_id)
+        return image
 
     def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
         if not isinstance(item, dict):
@@ -140,9 +145,8 @@ class PostEverywhere:
         word = item.get("status") or item.get("media_status") or ("ready" if item.get("url") else None)
         state = _STATES.get(str(word), ImageState.PROCESSING)
         if state is ImageState.FAILED:
-            return UpstreamImage(
-                state, upstream_id, error_code="generation_failed", error="PostEverywhere gave no reason"
-            )
+            said = "PostEverywhere gave no reason"
+            return UpstreamImage(state, upstream_id, error_code="generation_failed", error=said, sure=False)
         if state is not ImageState.READY:
             return UpstreamImage(state, upstream_id)
         with suppress(UnreadableError):
@@ -194,7 +198,7 @@ def _facts(profile: Any) -> AccountFacts:
 
 def _made(item: dict[str, Any]) -> Listed:
     return Listed(
-        id_of(item.get("media_id") or item.get("id")),
+        id_of(_id_in(item)),
         time_of(item.get("created_at")),
         width=_pixels(item.get("width")),
         height=_pixels(item.get("height")),
@@ -206,8 +210,11 @@ def _pixels(value: Any) -> int | None:
 
 
 def _row(item: Any) -> tuple[str, Any]:
-    identity = item.get("media_id") or item.get("id") if isinstance(item, dict) else None
-    return text_of(identity), item
+    return text_of(_id_in(item) if isinstance(item, dict) else None), item
+
+
+def _id_in(item: dict[str, Any]) -> Any:
+    return item.get("media_id") or item.get("id")
 
 
 WIRE: Final = PostEverywhere

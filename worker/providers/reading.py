@@ -93,6 +93,15 @@ def text_of(value: Any) -> str:
     return value
 
 
+def check_id(given: Any, asked: str) -> None:
+    """Raise `UnreadableError` where an answer names another id than was asked for; one without an id may be ours.
+
+    A cache that mixes answers up would give us somebody else's picture for ours.
+    """
+    if given is not None and given != "" and text_of(given).casefold() != asked.casefold():
+        raise UnreadableError("an answer about another id")
+
+
 def same_words(said: Any, asked: Any) -> bool:
     """Tell whether two prompts are the same but for their spaces, which a provider may tidy."""
     return isinstance(said, str) and isinstance(asked, str) and said.split() == asked.split()

@@ -36,6 +36,9 @@ def surplus(missing: Sequence[int], images: Sequence[UpstreamImage]) -> tuple[Bo
 
 
 def _as_bought(index: int, image: UpstreamImage) -> BoughtImage:
+    if not image.sure and image.upstream_id is not None:
+        # A later look may say otherwise.
+        return BoughtImage(index, ImageState.PENDING, image.upstream_id)
     return BoughtImage(
         index,
         image.state,

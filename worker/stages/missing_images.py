@@ -1,6 +1,7 @@
-"""Handles images that a look finds missing. One look may be wrong; several looks over some time are believed.
+"""Handles images that a look finds missing or failed. One look may be wrong; several looks over some time are believed.
 
-A provider that restarts, or lags behind its own writes, answers 404 for an image that it will show again.
+A provider that restarts, or lags behind its own writes, answers 404 for an image that it will show again. One that
+tries a failed generation again calls it failed meanwhile.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def after_look(
     *,
     others_found: bool = False,
 ) -> ImageChange:
-    """Return an image's state after a look found it missing: as `before` with a note, or failed if believed.
+    """Return an image's state after a look found it missing or failed: as `before` with a note, or failed if believed.
 
     `others_found`: the same look found another image of the account.
     """
