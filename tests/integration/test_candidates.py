@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,57 @@ def test_candidates_leave_with_their_job_and_a_shared_preview_with_the_last(
     client.carry_out_erase(client.plan_erase(job=jobs[1]))
     assert waiting(engine) == keys
     assert shown(engine) == []
+
+
+def erase_all(client: Client, jobs: list[UUID]) -> None:
+    for job in jobs:
+        client.resolve(job, resend=False, charged=Decimal(1))
+    client.carry_out_erase(client.plan_erase(batch="b"))
+
+
+@pytest.mark.parametrize("moment", ["before it is stored", "before it is recorded"])
+def test_a_preview_that_is_made_while_its_jobs_are_erased_is_deleted(
+    moment: str,
+    client: Client,
+    runtime: Runtime,
+    simulated: Simulator,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    jobs = hold_two(client, runtime, simulated)
+    names = _keys(engine)
+    put, done = runtime.storage.put, list[int]()
+
+    def stores(*args: Any, **kwargs: Any) -> None:
+        if moment == "before it is recorded":
+            put(*args, **kwargs)
+        if not done:
+            done.append(1)
+            erase_all(client, jobs)
+        put(*args, **kwargs)
+
+    monkeypatch.setattr(runtime.storage, "put", stores)
+    preview(runtime)
+    assert done
+    left = {name for name in names if runtime.storage.head(name) is not None}
+    assert left
+    assert left <= waiting(engine)
+
+
+def test_a_preview_whose_worker_died_before_it_recorded_it_leaves_with_its_job(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = hold_two(client, runtime, simulated)
+    monkeypatch.setattr(candidates, "made", lambda *_: None)
+    preview(runtime)
+    left = {name for name in _keys(engine) if runtime.storage.head(name) is not None}
+    erase_all(client, jobs)
+    assert left
+    assert left <= waiting(engine)
+
+
+def _keys(engine: Engine) -> set[str]:
+    return {candidates.preview_key("bloom", each.upstream_id) for each in shown(engine)}
 
 
 def waiting(engine: Engine) -> set[str]:

@@ -1,5 +1,6 @@
 """Late evidence and buying again: no picture that is, or may still be, collected loses its row to another."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -7,10 +8,13 @@ from uuid import UUID
 import pytest
 
 from shared.db.engine import Engine, transaction
-from shared.db.jobs import arrivals, images, retry
+from shared.db.jobs import images, retry
+from shared.db.jobs.arrivals import StoredImage
+from shared.db.jobs.bulk import Which
 from shared.db.jobs.choose import choose
 from shared.db.jobs.images import ImageChange
 from shared.db.jobs.transitions import Claim, Move, move
+from shared.db.leaving import erase as erasing
 from shared.db.lost_calls import candidates, unowned
 from shared.db.lost_calls.candidates import Candidate
 from shared.db.payments import submissions
@@ -185,16 +189,14 @@ def test_unverified_bytes_of_an_earlier_purchase_are_named_and_not_taken_for_the
     held = rows.bytes_of(engine, job, 0, "unverified/old")
     again = buy_again(engine, job)
     assert rows.settle(engine, again, bought("B"), Move(again.claim, JobState.SUBMITTING, JobState.PENDING, 0))
-    with transaction(engine) as connection:
-        arrivals.keep(connection, held)
+    rows.keep(engine, held)
     assert rows.rows(engine, "SELECT key FROM image") == [(None,)]
     assert rows.rows(engine, "SELECT note FROM job_event WHERE code = 'bought_again'") == [("unverified/old",)]
 
 
 def test_a_picture_bought_again_inherits_nothing_of_the_one_before(engine: Engine) -> None:
     job = rows.transferring(engine, READY).job_id
-    with transaction(engine) as connection:
-        arrivals.keep(connection, rows.bytes_of(engine, job, 0, "unverified/cut"))
+    rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
     looked = "lacking_looks = 3, lacking_since = now(), short_sha256 = '\\x01', tries = 2"
     rows.rows(engine, f"UPDATE image SET {looked}, link_expires_at = now() - interval '1 hour'")  # noqa: S608
     fails(engine, "result_unverified")
@@ -210,8 +212,7 @@ def test_a_picture_bought_again_inherits_nothing_of_the_one_before(engine: Engin
 
 def test_a_403_of_the_living_link_of_a_picture_bought_again_is_not_its_end(engine: Engine) -> None:
     job = rows.transferring(engine, READY).job_id
-    with transaction(engine) as connection:
-        arrivals.keep(connection, rows.bytes_of(engine, job, 0, "unverified/cut"))
+    rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
     rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '1 hour'")
     fails(engine, "result_unverified")
     again = buy_again(engine, job)
@@ -224,3 +225,51 @@ def test_a_403_of_the_living_link_of_a_picture_bought_again_is_not_its_end(engin
         (image,) = images.of_claims(connection, account="bloom", claims=[claim], states=states)
     failure = _Failure(replace(image, tries=2), LinkExpired("403", status=403), renewable=False)
     assert not failure.is_final(3)
+
+
+def erase(engine: Engine, job: UUID) -> set[str]:
+    """Erase a job with its pictures, and return the keys that a worker will delete."""
+    with transaction(engine) as connection:
+        shown = erasing.plan(connection, Which(ids=[job]), results=True).targets
+        assert erasing.carry_out(connection, shown, results=True, actor="person") == 1
+    return doomed(engine)
+
+
+def doomed(engine: Engine) -> set[str]:
+    found = rows.rows(engine, "SELECT key FROM doomed_object WHERE key NOT LIKE 'submissions/%'")
+    return {row.key for row in found}
+
+
+@pytest.mark.parametrize("arrive", [rows.store, rows.keep])
+def test_the_bytes_of_an_erased_jobs_picture_are_deleted_however_late_they_come(
+    arrive: Callable[[Engine, StoredImage], None], engine: Engine
+) -> None:
+    job = given_up(engine)
+    held = rows.bytes_of(engine, job, 0, "late")
+    assert erase(engine, job) == set()
+    arrive(engine, held)
+    assert doomed(engine) == {"late"}
+    assert rows.rows(engine, "SELECT state, key FROM image") == [("failed", None)]
+
+
+def test_a_store_that_is_written_twice_deletes_nothing_of_an_erased_job_that_keeps_its_pictures(engine: Engine) -> None:
+    job = rows.transferring(engine, READY).job_id
+    held = rows.bytes_of(engine, job, 0)
+    rows.store(engine, held)
+    rows.rows(engine, "UPDATE job SET state = 'succeeded', due_at = NULL, finished_at = now(), claimed_by = NULL")
+    with transaction(engine) as connection:
+        shown = erasing.plan(connection, Which(ids=[job]), results=False).targets
+        erasing.carry_out(connection, shown, results=False, actor="person")
+    rows.store(engine, held)
+    assert doomed(engine) == set()
+
+
+def test_unverified_bytes_whose_row_was_taken_are_erased_with_their_job(engine: Engine) -> None:
+    job = rows.transferring(engine, READY).job_id
+    rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
+    rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '1 hour'")
+    fails(engine, "result_unverified")
+    again = buy_again(engine, job)
+    assert rows.settle(engine, again, bought("B"), Move(again.claim, JobState.SUBMITTING, JobState.PENDING, 0))
+    fails(engine, "generation_failed")
+    assert erase(engine, job) == {"unverified/cut"}

@@ -170,6 +170,11 @@ def store(engine: Engine, image: StoredImage) -> None:
         arrivals.store(connection, [image])
 
 
+def keep(engine: Engine, image: StoredImage) -> None:
+    with transaction(engine) as connection:
+        arrivals.keep(connection, image)
+
+
 def id_of(engine: Engine, job_id: UUID, index: int = 0) -> str | None:
     """The id at the provider of the image that is at `index` now."""
     return bytes_of(engine, job_id, index).upstream_id

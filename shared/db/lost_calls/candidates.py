@@ -13,6 +13,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from shared.db.leaving import doomed
+
 MOST: Final = 6
 """Candidates of one lost call; more cannot be compared side by side."""
 MOST_TRIES: Final = 5
@@ -45,14 +47,17 @@ RETURNING upstream_id
 _MADE = text("""
 UPDATE candidate SET key = :key, due_at = NULL WHERE account = :account AND upstream_id = :upstream_id
 """)
+# A worker that died may have stored a preview without recording it.
 _LEAVE = text("""
 WITH gone AS (
   DELETE FROM candidate USING submission s
-  WHERE s.id = candidate.submission_id AND s.job_id = ANY(CAST(:jobs AS uuid[])) RETURNING candidate.key
+  WHERE s.id = candidate.submission_id AND s.job_id = ANY(CAST(:jobs AS uuid[]))
+  RETURNING candidate.account, candidate.upstream_id, candidate.key, candidate.tries
 )
-SELECT DISTINCT key FROM gone WHERE key IS NOT NULL AND NOT EXISTS (
+SELECT DISTINCT account, upstream_id FROM gone WHERE (key IS NOT NULL OR tries > 0) AND NOT EXISTS (
   SELECT 1 FROM candidate other JOIN submission s ON s.id = other.submission_id
-  WHERE other.key = gone.key AND s.job_id <> ALL(CAST(:jobs AS uuid[])))
+  WHERE other.account = gone.account AND other.upstream_id = gone.upstream_id
+    AND s.job_id <> ALL(CAST(:jobs AS uuid[])))
 """)
 OF_CALL: Final = """
   SELECT coalesce(jsonb_agg(jsonb_build_object('id', c.upstream_id,
@@ -102,8 +107,12 @@ def take(connection: Connection, account: str, *, limit: int) -> list[str]:
 
 
 def made(connection: Connection, account: str, upstream_id: str, key: str) -> None:
-    """Record the preview of a picture, for every call that it may belong to."""
-    connection.execute(_MADE, {"account": account, "upstream_id": upstream_id, "key": key})
+    """Record the preview of a picture, for every call that it may belong to.
+
+    If its calls have left meanwhile, as when their jobs were erased, the preview is deleted.
+    """
+    if not connection.execute(_MADE, {"account": account, "upstream_id": upstream_id, "key": key}).rowcount:
+        doomed.doom(connection, [key])
 
 
 def choices(connection: Connection, submission_id: UUID) -> list[str]:
@@ -118,8 +127,8 @@ def leave(connection: Connection, jobs: Sequence[UUID]) -> Sequence[str]:
     """Delete the candidates of these jobs, and return the keys of previews that nothing names any more."""
     if not is_here(connection):
         return ()
-    found: Any = connection.execute(_LEAVE, {"jobs": list(jobs)}).scalars()
-    return list(found)
+    gone = connection.execute(_LEAVE, {"jobs": list(jobs)})
+    return [preview_key(row.account, row.upstream_id) for row in gone]
 
 
 def preview_key(account: str, upstream_id: str) -> str:
