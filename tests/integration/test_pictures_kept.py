@@ -95,6 +95,16 @@ def given_up(engine: Engine) -> UUID:
     return job
 
 
+def test_a_plan_buys_nothing_again_without_the_word(engine: Engine) -> None:
+    job = given_up(engine)
+    with transaction(engine) as connection:
+        plan = retry.plan(connection, polled=[], job=job)
+        assert len(plan.buy_again) == 1
+        told = {"actor": "person", "deadline_seconds": 99, "collect_seconds": 99}
+        assert retry.carry_out(connection, plan, buy_again=False, **told) == 0  # type: ignore[arg-type]
+    assert rows.job(engine, job).state == "failed"
+
+
 @pytest.mark.parametrize("how", ["chosen", "adopted"])
 def test_the_providers_own_answer_is_kept_beside_another_picture_that_was_stored_for_the_call(
     how: str, engine: Engine

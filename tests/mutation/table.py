@@ -3,6 +3,7 @@
 from typing import Final
 
 from tests.mutation.mutant import Mutant
+from tests.mutation.paid_pictures import PICTURES
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -113,7 +114,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         file="shared/db/jobs/retry.py",
         old="    bought = wanted.buy + (wanted.buy_again if buy_again else ())\n",
         new="    bought = wanted.buy + wanted.buy_again\n",
-        tests=("tests/integration/test_people.py::test_what_was_bought_is_bought_again_only_when_told_to",),
+        tests=("tests/integration/test_pictures_kept.py::test_a_plan_buys_nothing_again_without_the_word",),
     ),
     Mutant(
         removed="the protection of what is stored from a later answer",
@@ -473,4 +474,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    *PICTURES,
 )

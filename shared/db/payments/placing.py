@@ -24,7 +24,8 @@ LINK_LIVES: Final = "(image.link IS NOT NULL AND coalesce(image.link_expires_at 
 
 # Two late answers of one job must not choose the same place.
 _LOCK_JOBS = text("""
-SELECT id FROM job WHERE id IN (SELECT job_id FROM submission WHERE id = ANY(CAST(:submissions AS uuid[])))
+SELECT id FROM job
+WHERE id = ANY(ARRAY(SELECT job_id FROM submission WHERE id = ANY(CAST(:submissions AS uuid[]))))
 ORDER BY id FOR NO KEY UPDATE
 """)
 _PLACES = text(f"""

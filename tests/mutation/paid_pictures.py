@@ -1,0 +1,76 @@
+"""The mutants of what keeps paid pictures: their rows, their bytes, and the looks that may end them."""
+
+from typing import Final
+
+from tests.mutation.mutant import Mutant
+
+PICTURES: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        removed="the place of a picture that may still be collected",
+        protects="a late answer forgets no picture that can be asked for, free",
+        file="shared/db/payments/placing.py",
+        old="    return bool(place.collectable or (place.known and not place.older))\n",
+        new="    return False\n",
+        tests=(
+            (
+                "tests/integration/test_pictures_kept.py::"
+                "test_a_late_answer_of_an_earlier_call_replaces_no_picture_that_can_be_asked_for"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the purchase in the guard of a store",
+        protects="a frozen worker's picture is not taken for one that was bought after it",
+        file="shared/db/jobs/arrivals.py",
+        old=(
+            '    "image.job_id = a.job_id AND image.index = a.index AND image.submission_id = a.submission_id "\n'
+            '    "AND image.upstream_id IS NOT DISTINCT FROM a.upstream_id"\n'
+        ),
+        new='    "image.job_id = a.job_id AND image.index = a.index"\n',
+        tests=(
+            (
+                "tests/integration/test_pictures_kept.py::"
+                "test_a_frozen_worker_stores_its_picture_beside_the_one_that_was_bought_after_it"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the look at each image of a failed job",
+        protects="nothing is bought again while an image of the job can be collected, free",
+        file="shared/db/jobs/retry.py",
+        old="        if row.can_ask:\n",
+        new="        if row.can_ask and row.complete:\n",
+        tests=(
+            (
+                "tests/integration/test_collected_free.py::"
+                "test_an_image_that_can_be_collected_is_collected_before_its_moderated_neighbour_is_bought_again"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the doubt about a failure without a final reason",
+        protects="a picture that its provider tries to make again is not given up",
+        file="worker/providers/bloom.py",
+        old="error=message, sure=code == _REFUSED)\n",
+        new="error=message)\n",
+        tests=("tests/integration/test_collected_free.py::test_a_failure_that_the_provider_takes_back_ends_nothing",),
+    ),
+    Mutant(
+        removed="the look at the id in an answer",
+        protects="somebody else's picture is not stored as ours",
+        file="worker/providers/reading.py",
+        old="    if given is not None and given != ",
+        new="    if given is None and given != ",
+        tests=("tests/integration/test_collected_free.py::test_an_answer_that_names_another_picture_is_not_ours",),
+    ),
+    Mutant(
+        removed="the look for a job that was erased meanwhile",
+        protects="no preview of an erased job stays in the bucket",
+        file="shared/db/lost_calls/candidates.py",
+        old="        doomed.doom(connection, [key])\n",
+        new="        pass\n",
+        tests=(
+            "tests/integration/test_candidates.py::test_a_preview_that_is_made_while_its_jobs_are_erased_is_deleted",
+        ),
+    ),
+)
