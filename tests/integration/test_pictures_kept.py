@@ -105,6 +105,17 @@ def test_a_plan_buys_nothing_again_without_the_word(engine: Engine) -> None:
     assert rows.job(engine, job).state == "failed"
 
 
+def test_an_image_of_a_trial_that_was_to_be_bought_again_is_not_asked_for_at_the_real_provider(engine: Engine) -> None:
+    job = rows.transferring(engine, PENDING).job_id
+    fails(engine, "trial_leftover")
+    again = buy_again(engine, job)
+    refused = Answer(Outcome.REJECTED, error_code="provider_rejected")
+    assert rows.settle(engine, again, refused, Move(again.claim, JobState.SUBMITTING, JobState.FAILED, code="x"))
+    with transaction(engine) as connection:
+        plan = retry.plan(connection, polled=["bloom"], job=job)
+    assert (len(plan.ask), len(plan.buy_again)) == (0, 1)
+
+
 @pytest.mark.parametrize("how", ["chosen", "adopted"])
 def test_the_providers_own_answer_is_kept_beside_another_picture_that_was_stored_for_the_call(
     how: str, engine: Engine

@@ -19,10 +19,10 @@ from shared.db.waking import wake
 from shared.lifecycle import JobState
 
 # The provider can be asked about an image, free: always if only its copy failed, once more if it said that the image
-# failed. A trial's image is unknown to the real provider.
+# failed. A trial's image is unknown to the real provider, and may have been given up since.
 _ASKABLE: Final = f"""(image.upstream_id IS NOT NULL AND job.provider = ANY(CAST(:polled AS text[]))
-  AND (image.state IN ('pending', 'processing')
-    OR (image.state = 'failed' AND ({COPY_FAILED} OR (image.error_code <> '{LEFTOVER}' AND NOT EXISTS (
+  AND (image.state IN ('pending', 'processing') OR (image.state = 'failed' AND ({COPY_FAILED}
+    OR (image.error_code NOT IN ('{LEFTOVER}', '{GIVEN_UP}') AND NOT EXISTS (
       SELECT 1 FROM job_event e JOIN submission s ON s.id = image.submission_id
       WHERE e.job_id = job.id AND e.from_state IN ('failed', 'cancelled') AND e.to_state = 'pending' AND e.code IS NULL
         AND e.at > s.answered_at AND e.at < now()))))))"""

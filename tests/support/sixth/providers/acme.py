@@ -15,7 +15,7 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.reading import UnreadableError, link_of, member, read_json, text_of
+from worker.providers.reading import UnreadableError, check_id, link_of, member, read_json, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
 
@@ -54,7 +54,9 @@ class Acme:
         if isinstance(reply, Refused):
             return reply
         try:
-            return {upstream_id: self._image(member(read_json(reply.body), "data"), upstream_id)}
+            found = member(read_json(reply.body), "data")
+            check_id(member(found, "id"), upstream_id)
+            return {upstream_id: self._image(found, upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -64,7 +66,7 @@ class Acme:
     def _image(self, data: Any, upstream_id: str) -> UpstreamImage:
         state = _STATES.get(member(data, "status"), ImageState.PROCESSING)
         if state is ImageState.FAILED:
-            return UpstreamImage(state, upstream_id, error_code="generation_failed", error="Acme failed")
+            return UpstreamImage(state, upstream_id, error_code="generation_failed", error="Acme failed", sure=False)
         if state is not ImageState.READY:
             return UpstreamImage(state, upstream_id)
         return UpstreamImage(
