@@ -207,6 +207,24 @@ def test_an_answer_that_names_another_picture_is_not_ours(name: str, stub: Stub,
         assert len(looks) == 3
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_receipt_that_carries_another_calls_reference_is_not_ours(stub: Stub, opened: Opened, *, ours: bool) -> None:
+    def submit(body: Any) -> Any:
+        meta = body["meta"] if ours else {"genqueue_submission": "00000000-0000-7000-8000-000000000000"}
+        made = answer("banatie", stub, "made")
+        return 201, {**made, "data": {**made["data"], "meta": meta}}
+
+    with opened("banatie") as (client, runtime):
+        stub.routes[SUBMITS["banatie"]] = submit
+        stub.routes["GET /api/v1/generations"] = {"success": True, "data": [], "pagination": {"total": 0}}
+        order(client, "banatie")
+        drain(runtime, ended(client))
+        (state, code) = ends(client)["a"]
+        assert state == ("succeeded" if ours else "in_doubt")
+        assert ours or code == "answer_unreadable"
+        assert len(found(client)) == ours
+
+
 def seen_wrong(client: Client, runtime: Runtime) -> bool:
     """Whether a look that could not be read left the job waiting, with the reason."""
     (job,) = rows.rows(runtime.engine, "SELECT state, error_code FROM job")
