@@ -13,6 +13,7 @@ from shared.catalog.offers import NO_OFFERS, Offers, price
 from shared.catalog.provider import NO_PRICES
 from shared.db import tokens
 from shared.db.engine import Connection
+from shared.db.jobs import bulk
 from shared.db.jobs.arrived import arrived
 from shared.db.tokens import Token
 from shared.requests import GenerationRequest
@@ -30,10 +31,14 @@ class Costs:
 
     def most(self, row: PreparedRow, account: str) -> Decimal | None:
         """Return the most that a row can cost at an account, in its unit; None where nothing bounds it."""
+        return self.most_of(row.provider, account, row.request)
+
+    def most_of(self, provider: str, account: str, request: str | bytes) -> Decimal | None:
+        """Return the same of a request as JSON."""
         known = self.settings.accounts.get(account)
         prices = known.prices if known else NO_PRICES
-        request = GenerationRequest.model_validate_json(row.request)
-        found = price(catalog.get(row.provider), request, prices, self.offered.get(account, NO_OFFERS))
+        wanted = GenerationRequest.model_validate_json(request)
+        found = price(catalog.get(provider), wanted, prices, self.offered.get(account, NO_OFFERS))
         return found.amount if found else None
 
 
@@ -60,6 +65,19 @@ def charge(connection: Connection, token: Token, prepared: PreparedFile, batch_i
     while chunk := list(islice(rows, _CHUNK)):
         for provider, amount in _new(connection, batch_id, chunk, costs):
             amounts[provider] = _sum(amounts.get(provider, Decimal(0)), amount)
+    tokens.spend(connection, token, amounts)
+
+
+def charge_retries(connection: Connection, token: Token, jobs: Sequence[UUID], costs: Costs) -> None:
+    """Count jobs that are bought for the first time after all against a token's cap; raises `TokenCapError`.
+
+    Their order may be older than the cap's day, or another token's.
+    """
+    if token.caps is None:
+        return
+    amounts: dict[str, Decimal | None] = {}
+    for provider, account, request in bulk.requests(connection, jobs):
+        amounts[provider] = _sum(amounts.get(provider, Decimal(0)), costs.most_of(provider, account, request))
     tokens.spend(connection, token, amounts)
 
 

@@ -21,7 +21,7 @@ from producer.api.shown import Amount, Shown, answer
 from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
 from producer.money import amount_in, parse_caps
 from shared import catalog
-from shared.db.jobs.retry import BUY_AGAIN
+from shared.db.jobs.retry import BUY, BUY_AGAIN
 from shared.policies import OnUnknown
 from shared.tokens import Scope
 
@@ -201,7 +201,8 @@ def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: HowAsked
     targets = plan.of(buy_again=body.buy_again)
     left = len(plan.targets) - len(targets)
     paying = [one for one in targets if one.act == BUY_AGAIN]
-    planned = DryRun("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], paying)
+    buying = [one for one in targets if one.act == BUY]
+    planned = DryRun("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], paying, buying)
     if how.dry_run:
         return answer(planned.shown())
     planned.require(caller, how.confirm)

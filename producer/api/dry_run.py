@@ -67,6 +67,8 @@ class DryRun:
     at: Any
     left: Sequence[tuple[str, int]] = ()
     paying: Sequence[Target] = ()
+    buying: Sequence[Target] = ()
+    """Those that would be paid for the first time."""
 
     @property
     def confirm(self) -> str:
@@ -87,17 +89,18 @@ class DryRun:
         )
 
     def require(self, caller: Caller, confirm: str | None) -> None:
-        """Raise `ProblemError` unless the caller may do exactly this; counts a second charge against its cap."""
+        """Raise `ProblemError` unless the caller may do exactly this; counts what is paid for against its cap."""
         if confirm is not None and not bulk.is_of(confirm, self.act, self.targets):
             how = bulk.difference(confirm, self.targets) or "that is no confirmation of a dry run"
             raise ProblemError("changed_meanwhile", how)
-        if not self.paying:
-            return
-        if not caller.token.allows(Scope.MONEY_SPEND):
-            raise ProblemError("scope_missing", f"this may pay twice, and needs the scope {Scope.MONEY_SPEND}")
-        if confirm is None:
-            raise ProblemError("confirmation_required")
-        caller.client.spend_again(caller.token, self.paying)
+        if self.paying:
+            if not caller.token.allows(Scope.MONEY_SPEND):
+                raise ProblemError("scope_missing", f"this may pay twice, and needs the scope {Scope.MONEY_SPEND}")
+            if confirm is None:
+                raise ProblemError("confirmation_required")
+            caller.client.spend_again(caller.token, self.paying)
+        if self.buying:
+            caller.client.count_retries(caller.token, self.buying)
 
 
 def told(done: Done) -> Response:

@@ -8,13 +8,14 @@ from typing import Any, BinaryIO, Final
 
 from producer.client.batches import Batches
 from producer.money import parse_caps
-from producer.ordering import Costs, charge
+from producer.ordering import Costs, charge, charge_retries
 from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
 from shared.db.engine import Connection
 from shared.db.jobs.arriving import CHUNK_ROWS
+from shared.db.jobs.bulk import Target
 from shared.db.jobs.dealing import waiting_account
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
 from shared.db.jobs.revisions import renew_metadata, revised
@@ -135,6 +136,12 @@ class Enqueueing(Batches):
         """
         with self._connection() as connection:
             open_batch(connection, batch)
+
+    def count_retries(self, token: Token, targets: Sequence[Target]) -> None:
+        """Count jobs that a retry buys for the first time against a token's cap; raises `TokenCapError`."""
+        with self._connection() as connection:
+            jobs = [target.job_id for target in targets]
+            charge_retries(connection, token, jobs, self._costs(connection))
 
     def _costs(self, connection: Connection) -> Costs:
         return Costs(self.settings, self._offers.load(connection))

@@ -141,3 +141,18 @@ def test_a_plan_of_a_file_adds_nothing(http: Http, alice: Client) -> None:
     plan = http.post("/v1/batches/shop/rows", params=DRY, content=csv, headers=kind).json()
     assert (plan["new"], plan["totals"][0]["high"]) == (1, "2")
     assert alice.batches() == []
+
+
+def test_a_retry_that_buys_counts_against_the_cap_of_whoever_asks_for_it(
+    http: Http, alice: Client, engine: Engine
+) -> None:
+    for name in ("a", "b"):
+        http.post("/v1/jobs", json={**HARBOUR, "custom_id": name})
+    rows.rows(
+        engine, "UPDATE job SET state = 'failed', error_code = 'deadline_exceeded', due_at = NULL, finished_at = now()"
+    )
+    one, two = (bearer(alice, caps={"bloom": Decimal(cap)}, name=f"cap {cap}") for cap in (1, 2))
+    refused(http.post("/v1/batches/shop:retry", headers=one), 402, "token_cap_reached")
+    assert alice.totals("shop") == {"failed": 2}
+    assert http.post("/v1/batches/shop:retry", headers=two).json()["done"] == {"queued": 2}
+    refused(http.post("/v1/jobs", json={**HARBOUR, "custom_id": "c"}, headers=two), 402, "token_cap_reached")

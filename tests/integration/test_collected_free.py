@@ -9,7 +9,7 @@ from ops.stack import Endpoints
 from producer import Client
 from shared.db.engine import Engine
 from tests.integration.test_costs import picture, working
-from tests.support import rows
+from tests.support import held, rows
 from tests.support.drain import BRAND, drain
 from tests.support.http_stub import Stub, provider
 from tests.support.outcome import ended, ends
@@ -230,3 +230,17 @@ def seen_wrong(client: Client, runtime: Runtime) -> bool:
     (job,) = rows.rows(runtime.engine, "SELECT state, error_code FROM job")
     assert job.state != "succeeded"
     return bool(job.error_code == "look_failed")
+
+
+def test_a_link_whose_stated_end_passed_is_tried_again_free_for_a_day_unless_its_host_refused_it(
+    client: Client, engine: Engine
+) -> None:
+    for code, free in (("result_unavailable", 1), ("result_expired", 0)):
+        (job,) = held.failed(engine, account="getimg", code=code)
+        link = "https://example.com/i"
+        failed = "UPDATE image SET link = :link, error_code = :code, link_expires_at = now() - CAST(:ago AS interval)"
+        rows.rows(engine, f"{failed} WHERE job_id = :job", link=link, code=code, ago="1 hour", job=job)
+        plan = client.plan_retry(job=job)
+        assert (len(plan.fetch), len(plan.buy_again)) == (free, 1 - free)
+        rows.rows(engine, f"{failed} WHERE job_id = :job", link=link, code=code, ago="2 days", job=job)
+        assert len(client.plan_retry(job=job).buy_again) == 1

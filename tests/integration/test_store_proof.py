@@ -12,7 +12,9 @@ from ops.cli.bucket import least_policy
 from ops.stack import Endpoints
 from tests.support.careless_store import CarelessStore
 from tests.support.command import Ran, genqueue
+from worker.transport.digested import InMemory
 from worker.transport.storage import Storage
+from worker.transport.storage_errors import StorageDamaged
 from worker.transport.store_proof import UnverifyingStoreError, prove
 
 Run = Callable[..., Ran]
@@ -88,3 +90,11 @@ def test_bucket_create_makes_the_bucket_once_and_prints_the_least_policy(run: Ru
         assert (ran.code, json.loads(ran.out)) == (0, least_policy("of-our-own"))
     prove(storage_at(endpoints.s3_endpoint_url, endpoints, "of-our-own"))
     assert run("bucket", "drop").code == 2
+
+
+def test_an_object_of_which_the_store_states_another_hash_does_not_count_as_stored(endpoints: Endpoints) -> None:
+    with CarelessStore(states=base64.b64encode(bytes(32)).decode()).serve() as url:
+        storage = storage_at(url, endpoints)
+        with pytest.raises(StorageDamaged, match="states that it stored other bytes"):
+            storage.put("images/x", InMemory(b"a picture"), content_type="image/png", metadata={})
+        storage.close()

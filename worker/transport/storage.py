@@ -22,7 +22,7 @@ from botocore.exceptions import (
 )
 
 from worker.transport.object_stream import ObjectStream
-from worker.transport.storage_errors import StorageRefused, code_of, explained
+from worker.transport.storage_errors import StorageDamaged, StorageRefused, code_of, explained
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -113,13 +113,21 @@ class Storage:
 
     def put(
         self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
-    ) -> str | None:
-        """Store the spool's bytes under `key`, and return in base64 the SHA-256 that S3 states for them, if it does.
+    ) -> None:
+        """Store the spool's bytes under `key`.
 
-        S3 itself compares the bytes with the spool's SHA-256. With `attached`, a browser that opens the object's URL
-        downloads it and never shows it. Repeating is harmless. Raises `StorageDamaged` if the hashes differ,
-        `StorageUnavailable` or `StorageRefused`.
+        S3 itself compares the bytes with the spool's SHA-256, and must not state another one. With `attached`, a
+        browser that opens the object's URL downloads it and never shows it. Repeating is harmless. Raises
+        `StorageDamaged` if the hashes differ, `StorageUnavailable` or `StorageRefused`.
         """
+        stated = self.put_stating(key, spool, content_type=content_type, metadata=metadata, attached=attached)
+        if stated not in {None, spool.sha256_base64}:
+            raise StorageDamaged(f"bucket {self._bucket!r} at {self._place} states that it stored other bytes")
+
+    def put_stating(
+        self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
+    ) -> str | None:
+        """Store like `put`, and return in base64 the SHA-256 that S3 states, whatever it is; None if it states none."""
         body = spool.rewound()
         with self._explained():
             stored = self._client.put_object(

@@ -44,7 +44,7 @@ def prove(storage: Storage) -> None:
     key = f"submissions/proof-{secrets.token_hex(8)}"
     try:
         _require_refusal(storage, key)
-        stated = storage.put(key, _Small(), content_type="text/plain", metadata={})
+        stated = storage.put_stating(key, _Small(), content_type="text/plain", metadata={})
         _require_stated(storage, key, stated)
         _require_same(storage, key)
     finally:
@@ -58,7 +58,7 @@ _DO: Final = "genqueue needs one that verifies x-amz-checksum-sha256 (docs/serve
 
 def _require_refusal(storage: Storage, key: str) -> None:
     try:
-        storage.put(key, _Small(claimed=b"other bytes"), content_type="text/plain", metadata={})
+        storage.put_stating(key, _Small(claimed=b"other bytes"), content_type="text/plain", metadata={})
     except StorageDamaged:
         return
     raise UnverifyingStoreError(f"{_WHO} does not look whether its SHA-256 is right: {_DO}")

@@ -56,6 +56,9 @@ CROSS JOIN LATERAL (
   FROM submission s WHERE s.job_id = job.id AND coalesce(s.outcome, 'unknown') IN ('unknown', 'accepted')) bought
 WHERE job.id = ANY(CAST(:ids AS uuid[]))
 """)
+_REQUESTS = text("""
+SELECT provider, account, CAST(request AS text) AS request FROM job WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id
+""")
 _NOW = text("SELECT now()")
 # Submissions before jobs, the lock order of a sender with late evidence, and both in the same order for all.
 _LOCK_SUBMISSIONS = text("""
@@ -182,6 +185,11 @@ def _target(row: Any, claim: Claim, act: str) -> Target:
         mark=f"{act} {row.state} {epoch} {row.newest} {row.outcome} {row.lost}",
         since=row.since,
     )
+
+
+def requests(connection: Connection, ids: Sequence[UUID]) -> list[tuple[str, str, str]]:
+    """Return the provider, the account and the request, as JSON, of each of these jobs."""
+    return [(row.provider, row.account, row.request) for row in connection.execute(_REQUESTS, {"ids": list(ids)})]
 
 
 def now(connection: Connection) -> datetime:
