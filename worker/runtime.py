@@ -70,7 +70,7 @@ class Runtime:
     spool_dir: Path
     random: Random = field(default_factory=Random)
     looked: dict[str, Any] = field(default_factory=dict)
-    """By account, the last reading of its provider's list (`worker.lost_calls.read_list.Looked`)."""
+    """By account, the last reading of its provider's list (`worker.lost_calls.listing.ListReading`)."""
     times: Mapping[str, Mapping[str, LearnedTime]] = field(default_factory=dict)
     """By account and model, how long jobs took lately. It is replaced, never changed: several threads read it."""
     seen_open: dict[UUID, float] = field(default_factory=dict)

@@ -16,7 +16,6 @@ from shared.lifecycle import ImageState, JobState, Outcome
 from tests.support import rows
 from tests.support.waiting import until
 from worker.lost_calls.listing import ListReading
-from worker.lost_calls.read_list import Looked
 from worker.providers.contract import Listed
 from worker.runtime import Runtime
 from worker.stages.follow_evidence import follow_evidence
@@ -54,7 +53,7 @@ def look_at(engine: Engine, runtime: Runtime, claim: Claim) -> LostCall | None:
         return follow_evidence(connection, runtime, runtime.accounts["bloom"], claim)
 
 
-def later_purchase(engine: Engine) -> Looked:
+def later_purchase(engine: Engine) -> ListReading:
     """Buy a picture after the call was over, and return a reading of the list that shows it and nothing else."""
     intent = rows.one_intent(engine)
     step = Move(intent.claim, JobState.SUBMITTING, JobState.PENDING, 60)
@@ -63,10 +62,11 @@ def later_purchase(engine: Engine) -> Looked:
         engine,
         "SELECT image.upstream_id, opened_at FROM submission JOIN image ON image.submission_id = submission.id",
     )
-    return Looked(ListReading((Listed(name, made_at),), made_at, ended=True), frozenset())
+    return ListReading((Listed(name, made_at),), made_at, ended=True)
 
 
-def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any, looked: Looked) -> str:
+def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any, looked: ListReading) -> str:
+    rows.rows(engine, "UPDATE submission SET key_id = :key", key=runtime.accounts["bloom"].key_id)
     with transaction(engine) as connection:
         follow_provider(connection, runtime, runtime.accounts["bloom"], claim, submission_id, looked)
         newest = submissions.latest(connection, claim.job_id)

@@ -18,8 +18,10 @@ def test_a_call_that_settles_while_a_look_up_reads_is_in_the_air_or_an_owner(eng
     said = rows.accepted()
     (name,) = [image.upstream_id for image in said.images]
     now = datetime.now(UTC)
-    found = SimpleNamespace(reading=SimpleNamespace(rows=[Listed(name, now, "x")]), gone=frozenset[str]())
-    account = SimpleNamespace(name="bloom", wire=SimpleNamespace(find_by="prompt"), slack_seconds=1, quiet_seconds=1)
+    found = SimpleNamespace(rows=[Listed(name, now, "x")])
+    account = SimpleNamespace(
+        name="bloom", wire=SimpleNamespace(find_by="prompt"), slack_seconds=1, quiet_seconds=1, key_id="k"
+    )
     settled: list[bool] = []
     with transaction(engine) as connection:
 

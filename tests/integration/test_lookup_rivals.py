@@ -101,11 +101,26 @@ def test_a_picture_made_by_hand_is_no_matter_where_ours_carries_our_reference(
     lose(simulated, LOST_BEFORE)
     client.enqueue([row("banatie")], batch="b", on_unknown="resend")
     until_lost(client, runtime, 1)
-    foreign = make_by_hand(simulated, "banatie")
+    foreign = make_by_hand(simulated, "banatie", prompt="a tram in the fog")
     buy_later(client, runtime, "banatie")
     drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
     assert foreign not in adopted(engine)
     assert paid(simulated) == 3
+
+
+def test_a_picture_of_the_calls_time_and_very_words_that_lacks_our_reference_leaves_the_call_to_a_person(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    """Banatie may have dropped the reference of this one row: then the call was bought."""
+    lose(simulated, LOST_BEFORE)
+    client.enqueue([row("banatie")], batch="b", on_unknown="resend")
+    until_lost(client, runtime, 1)
+    make_by_hand(simulated, "banatie")
+    buy_later(client, runtime, "banatie")
+    look_up(runtime, engine, "banatie")
+    assert finish(client, runtime) == {"in_doubt": 1}
+    assert "may be this call's" in client.jobs("b")[0]["error"]
+    assert paid_posts(simulated) == 3
 
 
 def test_two_reconcilers_at_once_adopt_nothing_twice(

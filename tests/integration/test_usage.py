@@ -50,9 +50,12 @@ bills_all = pytest.mark.parametrize("simulated", ["accepted"], indirect=True)
 
 
 def known(client: Client, runtime: Runtime) -> None:
-    """Bring the account into the database, with one purchase in its past, and read its usage."""
+    """Bring the account into the database, with one purchase in its past, and read its usage before and after that."""
+    drain(runtime, lambda: bool(client.accounts()))
+    survey(runtime, NAME)
     client.enqueue([row(NAME)], batch="before")
     assert finish(client, runtime, batch="before") == {"succeeded": 1}
+    until_shown(runtime, runtime.engine)
     survey(runtime, NAME)
 
 
@@ -216,3 +219,41 @@ def test_a_figure_that_cannot_be_read_is_asked_for_again(
     assert client.totals("b") == {"checking": 1}
     look_up(runtime, engine, NAME)
     assert finish(client, runtime) == {"succeeded": 1}
+
+
+def test_a_figure_is_not_believed_before_it_agreed_with_stated_costs_over_a_span_of_known_calls(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    lose_one(client, runtime, simulated, BROKEN_OFF)
+    rows.rows(engine, "DELETE FROM usage_reading WHERE id = (SELECT min(id) FROM usage_reading)")
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert "not known yet that its provider charges what it states" in reason(client)
+    buy_later(client, runtime, NAME, batch="next")
+    drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
+    assert paid_posts(simulated) == 5
+
+
+@bills_all
+@pytest.mark.parametrize("tried", [True, False])
+def test_the_charge_of_a_lost_call_that_a_stated_surplus_covers_is_not_taken_for_none(
+    tried: bool,  # noqa: FBT001
+    client: Client,
+    runtime: Runtime,
+    simulated: Simulator,
+    engine: Engine,
+) -> None:
+    """It states twice what it charges: the surplus of the later call is exactly what the lost one cost."""
+    simulated.put_settings({NAME: {"cost_factor": "2"}})
+    lose_one(client, runtime, simulated, "reply_lost")
+    if not tried:
+        rows.rows(engine, "DELETE FROM usage_reading WHERE id = (SELECT min(id) FROM usage_reading)")
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert ("may hide in such a surplus" if tried else "not known yet") in reason(client)
+    buy_later(client, runtime, NAME, batch="next")
+    until_shown(runtime, engine)
+    look_up(runtime, engine, NAME)
+    assert client.totals("b") == {"in_doubt": 1}
+    assert "proves nothing" in reason(client)
+    assert paid_posts(simulated) == 4

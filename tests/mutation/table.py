@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutation.mutant import Mutant
 from tests.mutation.paid_pictures import PICTURES
+from tests.mutation.table_of_looks import LOOKS
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -204,8 +205,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         removed="the ownership of what a list shows",
         protects="a picture is never adopted by two calls",
         file="worker/lost_calls/lookup.py",
-        old="    if row.upstream_id is not None and row.upstream_id in seen.owned:\n",
-        new="    if row.upstream_id is not None and row.upstream_id in seen.gone:\n",
+        old="    if row.upstream_id is not None and folded(row.upstream_id) in seen.taken:\n",
+        new="    if row.upstream_id is not None and folded(row.upstream_id) in seen.reading.rows:\n",
         tests=("tests/unit/test_lookup.py::test_what_another_call_owns_is_not_ours",),
     ),
     Mutant(
@@ -475,4 +476,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ),
     ),
     *PICTURES,
+    *LOOKS,
 )

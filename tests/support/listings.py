@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 from shared.db.lost_calls.lost_calls import LostCall, OtherCall, Purchase
+from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading
 from worker.lost_calls.lookup import Judgement, Seen, judge
 from worker.providers.contract import FindBy, Listed
@@ -17,6 +18,7 @@ ASKED: Final = SENT + timedelta(minutes=20)
 OURS: Final = UUID(int=1)
 THEIRS: Final = UUID(int=2)
 PROMPT: Final = "a quiet harbour"
+KEY: Final = "the key"
 
 
 def at(seconds: float) -> datetime:
@@ -39,6 +41,7 @@ def lost_call(*, missing: int = 1, fingerprint: bytes = b"f", submission: UUID =
         cancelled=False,
         sender_lock=None,
         held_note=None,
+        key_id=KEY,
     )
 
 
@@ -57,7 +60,7 @@ def square(name: str) -> Listed:
 
 def purchase(name: str, begin: float, end: float | None = None, *, submission: UUID | None = None) -> Purchase:
     """A picture of ours whose call began and was answered so many seconds after the lost one began."""
-    return Purchase(name, submission or uuid4(), at(begin), at(begin + 2 if end is None else end))
+    return Purchase(name, submission or uuid4(), at(begin), at(begin + 2 if end is None else end), key_id=KEY)
 
 
 LATER: Final = purchase("later", 400, submission=UUID(int=3))
@@ -94,8 +97,8 @@ def judged(  # noqa: PLR0913 - what tests vary
         reading=read,
         find_by=find_by,
         owned={*owned, *(one.upstream_id for one in ours)},
-        purchases={one.upstream_id: one for one in ours},
-        **{"slack_seconds": 60, "quiet_seconds": 60, **more},
+        purchases={folded(one.upstream_id): one for one in ours},
+        **{"slack_seconds": 60, "quiet_seconds": 60, "key_id": KEY, **more},
     )
     return judge(asked, seen, rivals=rivals)
 

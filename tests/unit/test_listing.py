@@ -66,6 +66,20 @@ def test_a_list_that_says_nothing_of_its_end_is_read_until_a_page_brings_nothing
     assert (found.ended, found.fault, found.disorder) == (True, None, None)
 
 
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_a_list_that_always_shows_its_first_page_has_not_ended(count: int) -> None:
+    rows = newest_first(count)
+    found = reading(Pages(lambda following: offset_page(tuple(rows), None, int(following or 0))))
+    assert (found.ended, found.fault) == (False, "its pagination does not end")
+
+
+def test_a_row_whose_id_comes_in_another_case_is_the_same_row() -> None:
+    def give(following: str | None) -> Page:
+        return Page((Listed("ab" if following else "AB", at(0)),), more=True, following="next")
+
+    assert names(reading(Pages(give)).rows) == ["AB"]
+
+
 def test_a_page_shorter_than_asked_for_is_not_the_end() -> None:
     wire = by_offset(newest_first(5), limit=2, pagination=lambda seen: {"hasMore": seen < 5, "total": 5})
     assert names(reading(wire).rows) == ["r0", "r1", "r2", "r3", "r4"]

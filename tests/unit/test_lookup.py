@@ -30,7 +30,8 @@ def test_only_what_carries_our_own_reference_is_ours_whoever_else_is_in_doubt() 
     rows = [made("theirs", reference=str(uuid4())), made("bare", reference=""), made("mine", reference=str(OURS))]
     rivals = [rival(), rival(quiet_in=60)]
     assert shown("reference", lost_call(), *rows, rivals=rivals) == Adopt(("mine",))
-    assert shown("reference", lost_call(), *rows[:2], rivals=rivals) == NOT_LISTED
+    others = [rows[0], replace(rows[1], prompt="a tram")]
+    assert shown("reference", lost_call(), *others, rivals=rivals) == NOT_LISTED
 
 
 @pytest.mark.parametrize("second", [-90_000, -1, 1, 90_000])
@@ -88,7 +89,7 @@ def test_of_equal_twins_of_which_only_some_bought_the_first_gets_what_there_is_a
 
 
 def test_a_twin_that_a_person_settled_may_own_the_only_picture() -> None:
-    settled = replace(rival(), settled_by_hand=True)
+    settled = replace(rival(), settled=True)
     assert isinstance(shown("prompt", lost_call(), made("a"), rivals=[settled]), Unclear)
 
 

@@ -10,6 +10,7 @@ from tests.support.listings import (
     ASKED,
     BOTH,
     EARLIER,
+    KEY,
     LATER,
     OURS,
     PROMPT,
@@ -57,14 +58,42 @@ def test_a_later_purchase_of_another_account_is_no_presence(find_by: FindBy) -> 
 
 
 @LISTS
-def test_a_purchase_near_the_call_that_the_list_hides_voids_it_unless_its_own_look_up_says_that_it_is_gone(
+def test_a_later_purchase_by_another_key_is_no_presence(find_by: FindBy) -> None:
+    for key in ("another", None):
+        ours = [EARLIER, replace(LATER, key_id=key)]
+        assert isinstance(judged(find_by, lost_call(), list_of(ours=ours), ours=ours), Lacking)
+
+
+@LISTS
+def test_a_list_of_another_key_than_the_one_that_paid_proves_nothing_and_may_still_show_what_was_bought(
+    find_by: FindBy,
+) -> None:
+    mine = replace(square("mine"), reference=str(OURS) if find_by == "reference" else None)
+    for call, key in [(lost_call(), "another"), (replace(lost_call(), key_id=None), KEY), (lost_call(), None)]:
+        unproved = shown(find_by, call, key_id=key)
+        assert isinstance(unproved, Unclear)
+        assert "another key" in unproved.note
+        assert shown(find_by, call, mine, key_id=key) == Adopt(("mine",))
+
+
+@LISTS
+def test_an_id_in_another_case_is_the_same_id(find_by: FindBy) -> None:
+    """Bloom may answer a POST with an upper-case id and list it in lower case."""
+    ours = [replace(LATER, upstream_id="LATER"), replace(EARLIER, upstream_id="Earlier"), purchase("NEAR", 3)]
+    rows = [replace(row_of(one), upstream_id=one.upstream_id.lower(), width=512, height=512) for one in ours]
+    assert judged(find_by, lost_call(), rows[::-1], ours=ours, reading={"pages": 1}) == NOT_LISTED
+    assert shown(find_by, lost_call(), square("a1"), owned=["A1"]) == NOT_LISTED
+
+
+@LISTS
+def test_a_purchase_near_the_call_that_the_list_hides_voids_it_unless_its_job_has_given_it_up_as_gone(
     find_by: FindBy,
 ) -> None:
     near = purchase("near", 30)
     hidden = judged(find_by, lost_call(), list_of(), ours=[*BOTH, near])
     assert isinstance(hidden, Unclear)
     assert "1 purchases of ours" in hidden.note
-    assert judged(find_by, lost_call(), list_of(), ours=[*BOTH, near], gone=["near"]) == NOT_LISTED
+    assert judged(find_by, lost_call(), list_of(), ours=[*BOTH, replace(near, gone=True)]) == NOT_LISTED
     assert judged(find_by, lost_call(), list_of(ours=[*BOTH, near]), ours=[*BOTH, near]) == NOT_LISTED
 
 
@@ -162,6 +191,36 @@ def test_a_picture_with_the_very_prompt_of_another_lost_call_is_that_calls() -> 
     assert isinstance(shown("prompt", lost_call(), replace(theirs, prompt="a tr"), rivals=[rival("a tram")]), Unclear)
 
 
+def test_of_the_rows_with_the_very_prompt_of_other_lost_calls_no_more_are_theirs_than_they_want() -> None:
+    one, two, third = (made(name, prompt="a tram") for name in "abc")
+    pair = [rival("a tram", quiet_in=-15), rival(" a  tram", fingerprint=b"g", quiet_in=-15)]
+    assert isinstance(shown("prompt", lost_call(), one, two, rivals=pair[:1]), Unclear)
+    assert shown("prompt", lost_call(), one, two, rivals=pair) == NOT_LISTED
+    assert shown("prompt", lost_call(), one, two, rivals=[rival("a tram", wanted=2)]) == NOT_LISTED
+    assert isinstance(shown("prompt", lost_call(), one, two, third, rivals=pair), Unclear)
+
+
+def test_only_rows_of_its_own_time_count_as_what_another_lost_call_made() -> None:
+    ours, theirs, old = made("a", 1, prompt="a tram"), made("b", -60, prompt="a tram"), made("c", -900, prompt="a tram")
+    spanned = replace(rival("a tram", quiet_in=-15), opened_at=at(-90), until=at(100))
+    assert shown("prompt", lost_call(), ours, old, rivals=[spanned]) == NOT_LISTED
+    assert isinstance(shown("prompt", lost_call(), ours, theirs, rivals=[spanned]), Unclear)
+
+
+@pytest.mark.parametrize("prompt", [f"{PROMPT}, at night", "a QUIET harbour\u2026", "a quiet"])
+def test_a_row_with_another_lost_calls_prompt_may_be_ours_where_the_two_prompts_are_alike(prompt: str) -> None:
+    row = made("x", prompt=prompt)
+    assert isinstance(shown("prompt", lost_call(), row, rivals=[rival(prompt, quiet_in=-15)]), Unclear)
+    assert shown("prompt", lost_call(), row, rivals=[rival(prompt, quiet_in=-4)]) == Later(11)
+
+
+@pytest.mark.parametrize("prompt", [PROMPT, " a quiet\nharbour ", "a quiet h", "A Quiet Harbour.", None])
+def test_a_row_of_the_calls_time_and_words_that_lacks_its_reference_may_be_ours(prompt: str | None) -> None:
+    dropped = made("x", reference="", prompt=prompt)
+    assert isinstance(shown("reference", lost_call(), dropped), Unclear)
+    assert shown("reference", lost_call(), replace(dropped, made_at=at(400))) == NOT_LISTED
+
+
 @LISTS
 @pytest.mark.parametrize("row", [Listed(), Listed(None, at(5)), Listed("odd", None, None)])
 def test_a_row_that_cannot_be_read_may_be_ours_and_is_said_to_be_unreadable(find_by: FindBy, row: Listed) -> None:
@@ -188,7 +247,7 @@ def test_without_the_reference_on_our_own_rows_a_row_without_one_proves_nothing(
     stranger = made("x", reference="")
     assert judged("reference", lost_call(), bare) == NOT_LISTED
     assert isinstance(judged("reference", lost_call(), (*bare, stranger)), Unclear)
-    assert shown("reference", lost_call(), stranger) == NOT_LISTED
+    assert shown("reference", lost_call(), replace(stranger, prompt="a tram")) == NOT_LISTED
 
 
 def test_a_row_that_was_not_looked_at_for_its_reference_may_be_ours() -> None:

@@ -163,10 +163,25 @@ def test_a_list_that_cannot_be_read_is_no_evidence_that_nothing_was_bought(provi
         ({"nextCursor": "c", "hasMore": False}, True, "c"),
         ({"nextCursor": None, "hasMore": False}, False, None),
         ({"nextCursor": None, "hasMore": True}, True, None),
-        ({}, False, None),
+        ({}, True, None),
+        ({"nextCursor": None}, True, None),
+        ({"nextCursor": None, "hasMore": None}, True, None),
+        ({"nextCursor": None, "hasMore": 0}, True, None),
+        ({"nextCursor": None, "hasMore": 1}, True, None),
+        ({"nextCursor": None, "hasMore": "false"}, True, None),
+        ({"nextCursor": None, "hasMore": "true"}, True, None),
+        ({"nextCursor": {"after": "c"}, "hasMore": False}, True, None),
+        ({"nextCursor": 1234567, "hasMore": "true"}, True, "1234567"),
+        ({"next_cursor": "c", "has_more": True}, True, "c"),
+        ({"next_cursor": "c", "hasMore": False}, True, "c"),
+        ({"next_cursor": None, "has_more": False}, False, None),
+        ({"nextCursor": None, "hasMore": False, "has_more": True}, True, None),
+        ({"nextCursor": None, "hasMore": False, "total": 7}, True, None),
+        ({"nextCursor": None, "hasMore": False, "total": "7"}, True, None),
+        ({"nextCursor": None, "hasMore": False, "total": 1}, False, None),
     ],
 )
-def test_blooms_list_ends_only_without_a_cursor_and_without_more(said: Any, more: bool, following: Any) -> None:  # noqa: FBT001
+def test_blooms_list_ends_only_where_it_says_plainly_that_it_does(said: Any, more: bool, following: Any) -> None:  # noqa: FBT001
     found = page("bloom", listing("bloom", row("bloom", "a"), **said))
     assert (found.more, found.following) == (more, following)
 
@@ -182,6 +197,24 @@ def test_blooms_list_ends_only_without_a_cursor_and_without_more(said: Any, more
         ({"hasMore": True, "total": 2}, True),
         ({"total": 2}, False),
         ({"total": "2", "hasMore": "no"}, None),
+        ({"total": "2", "hasMore": False}, None),
+        ({"total": "3", "hasMore": False}, True),
+        ({"total": 3.0, "hasMore": False}, True),
+        ({"total": "3.0", "hasMore": False}, True),
+        ({"totalCount": 3, "hasMore": False}, True),
+        ({"total": 1, "hasMore": False}, None),
+        ({"total": [], "hasMore": False}, None),
+        ({"total": "many", "hasMore": False}, None),
+        ({"total": True, "hasMore": False}, None),
+        ({"hasMore": "true"}, True),
+        ({"hasMore": 1}, True),
+        ({"hasMore": 0}, None),
+        ({"hasMore": "false"}, None),
+        ({"hasMore": None}, None),
+        ({"has_more": True, "hasMore": False}, True),
+        ({"has_more": False}, False),
+        ({"hasMore": False, "nextOffset": 2}, True),
+        ({"hasMore": False, "next": None}, False),
     ],
 )
 def test_a_short_page_is_the_end_only_where_the_pagination_says_so(provider: str, said: Any, more: bool | None) -> None:  # noqa: FBT001
@@ -211,6 +244,31 @@ def full(name: str, reference: Any) -> Any:
 @pytest.mark.parametrize(("reference", "read"), [("ours", "ours"), ([], None), ("", None), (7, None)])
 def test_a_generations_own_answer_shows_the_reference_that_it_carries(reference: Any, read: str | None) -> None:
     assert look(Canned(full("a", reference))) == Listed("a", NOW, "p", read)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        [{"id": "a", "meta": {}}],
+        {"meta": {}},
+        row("banatie", "a"),
+        row("banatie", "a", meta=None),
+        row("banatie", "a", meta=[]),
+        row("banatie", "b", meta={}),
+        row("banatie", "b", meta={"genqueue_submission": "ours"}),
+    ],
+)
+def test_an_answer_that_does_not_show_this_generation_and_its_meta_says_nothing_of_its_reference(data: Any) -> None:
+    looked = look(Canned(reply(200, {"data": data})))
+    assert (looked.upstream_id, looked.reference) == ("a", None)
+
+
+def test_a_generation_whose_meta_has_no_reference_of_ours_is_known_to_have_none() -> None:
+    for name in ("a", "A"):
+        answer = reply(200, {"data": row("banatie", name, meta={"tag": "x"})})
+        assert look(Canned(answer)) == Listed("a", NOW, "p", "")
 
 
 def test_a_list_that_shows_meta_shows_the_references() -> None:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Final, Self
 
+from shared.upstream_ids import folded
 from worker.providers.contract import Listed, ListWire, Page, Refused
 
 _JITTER: Final = timedelta(seconds=1)  # rows of the same moment may be in either order
@@ -44,11 +45,6 @@ class ListReading:
             return True
         return self.is_newest_first and any(made < moment - _JITTER for made in times(self.rows))
 
-    def without(self, upstream_ids: Iterable[str]) -> Self:
-        """Return the reading without the rows that a look by id reported as gone."""
-        gone = set(upstream_ids)
-        return replace(self, rows=tuple(row for row in self.rows if row.upstream_id not in gone))
-
     def with_references(self, references: Mapping[str, str | None]) -> Self:
         """Return the reading with the references that looks by id found."""
         rows = (
@@ -81,10 +77,10 @@ async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListRea
         fresh = _fresh(answer, known)
         if page.overlaps and answer.rows and len(fresh) == len(answer.rows):
             fault = fault or "its rows moved while it was read"
-        page = answer
+        before, page = len(page.rows), answer
         rows += fresh
-        known.update(row.upstream_id for row in fresh if row.upstream_id)
-        if ended := _is_last(page, fresh):
+        known.update(folded(row.upstream_id) for row in fresh if row.upstream_id)
+        if ended := _is_last(page, fresh, before):
             return ListReading(tuple(rows), asked_at, ended, fault, pages)
         if not fresh or page.following is None:
             return ListReading(tuple(rows), asked_at, ended=False, fault="its pagination does not end", pages=pages)
@@ -97,12 +93,18 @@ def _fresh(page: Page, known: set[str]) -> list[Listed]:
     seen = set(known)
     fresh = []
     for row in page.rows:
-        if row.upstream_id is None or row.upstream_id not in seen:
+        if row.upstream_id is None or folded(row.upstream_id) not in seen:
             fresh.append(row)
-            seen.add(row.upstream_id or "")
+            seen.add(folded(row.upstream_id or ""))
     return fresh
 
 
-def _is_last(page: Page, fresh: Sequence[Listed]) -> bool:
-    """Tell whether the list has ended: its pagination says so, or it says nothing and the page has no new row."""
-    return page.more is False or (page.more is None and not fresh)
+def _is_last(page: Page, fresh: Sequence[Listed], before: int) -> bool:
+    """Tell whether the list has ended: its pagination says so, or it says nothing and the page has no new row.
+
+    The last page of a list by offset repeats fewer rows than the page before it had, `before`. One as long as that is
+    the answer of a list that was not asked for by offset after all, and that always shows its first page.
+    """
+    if page.more is None:
+        return not fresh and (not page.rows or len(page.rows) < before)
+    return not page.more

@@ -12,8 +12,10 @@ from typing import Any, Final
 
 from shared.catalog.parameter import is_uuid
 from shared.db.lost_calls.lost_calls import LostCall, OtherCall, Purchase
+from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading
 from worker.lost_calls.provider_clock import ProviderClock, clock_of, placed
+from worker.lost_calls.rivals import of_rivals
 from worker.next_step import PATIENCE_SECONDS
 from worker.providers.contract import FindBy, Listed
 from worker.providers.reading import same_words, similar_words
@@ -54,9 +56,13 @@ class Unclear:
 
 @dataclass(frozen=True, slots=True)
 class Lacking:
-    """The reading shows nothing of the call and no later purchase of ours, so it proves nothing yet."""
+    """The reading shows nothing of the call, and lacks a purchase of ours that would make it a proof.
+
+    `to_be_made`: only a purchase that is still to be made can do that; none that was made already may show later.
+    """
 
     note: str
+    to_be_made: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +82,16 @@ Judgement = Adopt | NotBought | Unclear | Lacking | Later
 class Seen:
     """A reading of a list, and what the database knows about its images at the time of the judgement.
 
-    `owned`: ids that belong to a call of ours. `purchases`: images that the provider itself said it made for us.
-    `gone`: purchases that the list lacks and that a look by id reported as gone.
-    `in_the_air_since`: when the oldest call without an answer began. Both times in seconds.
+    `owned`: ids that belong to a call of ours. `purchases`: images that the provider itself said it made for us, by
+    their folded ids. `key_id`: the key that the list was read with. `in_the_air_since`: when the oldest call without an
+    answer began. Both times in seconds.
     """
 
     reading: ListReading
     find_by: FindBy
     owned: Collection[str] = ()
     purchases: Mapping[str, Purchase] = field(default_factory=dict)
-    gone: Collection[str] = ()
+    key_id: str | None = None
     in_the_air_since: datetime | None = None
     slack_seconds: float = 0.0
     quiet_seconds: float = 0.0
@@ -97,8 +103,13 @@ class Seen:
 
     @cached_property
     def listed(self) -> frozenset[str]:
-        """The ids in the list."""
-        return frozenset(row.upstream_id for row in self.reading.rows if row.upstream_id)
+        """The folded ids in the list."""
+        return frozenset(folded(row.upstream_id) for row in self.reading.rows if row.upstream_id)
+
+    @cached_property
+    def taken(self) -> frozenset[str]:
+        """The folded ids of what belongs to a call of ours."""
+        return frozenset(folded(one) for one in (*self.owned, *self.purchases))
 
     @cached_property
     def shows_references(self) -> bool:
@@ -106,23 +117,30 @@ class Seen:
         return any(
             row.reference == str(bought.submission_id)
             for row in self.reading.rows
-            if (bought := self.purchases.get(row.upstream_id or "")) is not None
+            if (bought := self.purchases.get(folded(row.upstream_id or ""))) is not None
         )
 
     def presence(self, lost_call: LostCall) -> Purchase | None:
-        """Return the newest purchase in the list that began after the lost call was over, else None."""
+        """Return the newest purchase in the list by the lost call's key that began after the call was over, else None.
+
+        The list of another key, of another project, shows that key's later purchases and none of the lost call's.
+        """
         later = (one for one in _same_account(self.purchases) if one.opened_at >= lost_call.over_at)
-        return max((one for one in later if one.upstream_id in self.listed), key=_opened_at, default=None)
+        shown = (one for one in later if lost_call.was_made_with(one.key_id) and folded(one.upstream_id) in self.listed)
+        return max(shown, key=_opened_at, default=None)
 
     def hidden(self, lost_call: LostCall) -> list[Purchase]:
-        """Return the purchases near the lost call that are missing from the list."""
+        """Return the purchases near the lost call that are missing from the list, and were not given up as gone.
+
+        A look by id that says `gone` may come from a provider that restarts, as may the list that lacks both.
+        """
         begin, end = lost_call.opened_at - NEAR, lost_call.until + NEAR
         settled = self.reading.asked_at - timedelta(seconds=self.quiet_seconds)
-        known = self.listed | set(self.gone)
         return [
             one
             for one in _same_account(self.purchases)
-            if begin <= one.opened_at <= end and one.answered_at <= settled and one.upstream_id not in known
+            if begin <= one.opened_at <= end and one.answered_at <= settled and not one.gone
+            if folded(one.upstream_id) not in self.listed
         ]
 
 
@@ -141,6 +159,8 @@ def judge(lost_call: LostCall, seen: Seen, *, rivals: Sequence[OtherCall]) -> Ju
         return Adopt(tuple(referred[:wanted]), tuple(referred[wanted:]))
     suspects, late = _unowned(lost_call, seen, rivals)
     if seen.find_by == "prompt":
+        if (wait := _rivals_turn(lost_call, suspects, rivals)) > 0:
+            return Later(wait)
         rivals = [rival for rival in rivals if same_words(rival.prompt, lost_call.request.get("prompt"))]
     if seen.find_by != "reference" and (unsettled := [rival.quiet_in for rival in rivals if rival.quiet_in > 0]):
         return Later(max(unsettled))
@@ -154,22 +174,24 @@ def judge(lost_call: LostCall, seen: Seen, *, rivals: Sequence[OtherCall]) -> Ju
 def _referred(lost_call: LostCall, seen: Seen) -> list[str]:
     """Return the rows that carry this call's reference. They count at any time and under any prompt."""
     ours = str(lost_call.submission_id)
-    rows = [row for row in seen.reading.rows if row.reference == ours and row.upstream_id not in seen.owned]
-    return [row.upstream_id for row in rows if row.upstream_id]
+    named = [row.upstream_id for row in seen.reading.rows if row.reference == ours and row.upstream_id]
+    return [one for one in named if folded(one) not in seen.taken]
 
 
 def _unowned(lost_call: LostCall, seen: Seen, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
     """Return the unowned rows that the lost call may have made: those of its time, and later ones."""
     begin, end = seen.clock.earliest(lost_call.opened_at), seen.clock.latest(lost_call.until)
+    free = {place: one for place, one in enumerate(placed(seen.reading)) if _is_free(one[0], seen)}
+    theirs = of_rivals(free, seen.clock, rivals, _prompt(lost_call)) if seen.find_by == "prompt" else ()
     suspects: list[Listed] = []
     late: list[Listed] = []
-    for row, earliest, latest in placed(seen.reading):
-        if not _may_be(row, lost_call, seen, rivals) or (latest is not None and latest < begin):
-            continue
-        (late if earliest is not None and earliest > end else suspects).append(row)
+    for place, (row, earliest, latest) in free.items():
+        if place not in theirs and (latest is None or latest >= begin):
+            (late if earliest is not None and earliest > end else suspects).append(row)
     if seen.find_by == "reference":
         # The provider may accept a delayed request late. Then only the reference tells to which call a row belongs.
-        return suspects, [row for row in late if row.reference is None]
+        late = [row for row in late if row.reference is None]
+        return [row for row in suspects if _may_lack_ours(row, lost_call, seen)], late
     return suspects, [row for row in late if seen.find_by == "time" or similar_words(row.prompt, _prompt(lost_call))]
 
 
@@ -183,16 +205,25 @@ def _prompt(lost_call: LostCall) -> Any:
     return lost_call.request.get("prompt")
 
 
-def _may_be(row: Listed, lost_call: LostCall, seen: Seen, rivals: Sequence[OtherCall]) -> bool:
-    """Tell whether a row may belong to the lost call, regardless of its time."""
-    if row.upstream_id is not None and row.upstream_id in seen.owned:
+def _is_free(row: Listed, seen: Seen) -> bool:
+    """Tell whether no call of ours owns a row, as its id or its reference says."""
+    if row.upstream_id is not None and folded(row.upstream_id) in seen.taken:
         return False
-    if is_uuid(row.reference):
-        return False  # another call's: rows with our reference were handled before
-    if seen.find_by == "reference":
-        return row.reference is None or not seen.shows_references
-    theirs = any(same_words(row.prompt, rival.prompt) for rival in rivals)
-    return not theirs or same_words(row.prompt, _prompt(lost_call)) or seen.find_by == "time"
+    return not is_uuid(row.reference)  # another call's: rows with our reference were handled before
+
+
+def _may_lack_ours(row: Listed, lost_call: LostCall, seen: Seen) -> bool:
+    """Tell whether a row without our reference may be ours all the same, because the provider dropped it."""
+    if row.reference is None or not seen.shows_references:
+        return True
+    return similar_words(row.prompt, _prompt(lost_call))
+
+
+def _rivals_turn(lost_call: LostCall, suspects: Sequence[Listed], rivals: Sequence[OtherCall]) -> float:
+    """Return the seconds until rivals have had their turn whose very prompt a suspect has; 0 or less if none waits."""
+    others = [row for row in suspects if not same_words(row.prompt, _prompt(lost_call))]
+    named = [rival for rival in rivals if any(same_words(row.prompt, rival.prompt) for row in others)]
+    return max((rival.quiet_in + _BEING_OWNED_SECONDS for rival in named if not rival.settled), default=0.0)
 
 
 def _adoption(
@@ -209,15 +240,15 @@ def _adoption(
 def _dealt(lost_call: LostCall, same: Sequence[Listed], rivals: Sequence[OtherCall]) -> Judgement:
     """Share the images of one prompt among the lost calls that asked for it, if these asked for the same.
 
-    Some of the calls may have bought nothing, and it does not matter which. But if a person has settled one of them,
-    that person may have seen its image.
+    Some of the calls may have bought nothing, and it does not matter which. But if one of them is settled, an image may
+    be its own: a person may have seen it, or its answer may have left it out.
     """
     calls, wanted = 1 + len(rivals), len(lost_call.missing)
     if any((rival.fingerprint, rival.wanted) != (lost_call.fingerprint, wanted) for rival in rivals):
         return Unclear(f"{calls} lost calls with this prompt asked for different things")
     all_bought = len(same) == wanted * calls
     some_bought = wanted > 0 and len(same) % wanted == 0 and len(same) < wanted * calls
-    if not all_bought and (not some_bought or any(rival.settled_by_hand for rival in rivals)):
+    if not all_bought and (not some_bought or any(rival.settled for rival in rivals)):
         return Unclear(
             f"the provider made {len(same)} pictures of this prompt; {calls} lost calls asked for {wanted} each"
         )
@@ -271,6 +302,11 @@ def _others(lost_call: LostCall, seen: Seen, suspects: Sequence[Listed], late: S
 def _absence(lost_call: LostCall, seen: Seen) -> Judgement:
     """Judge whether a list without a trace of the call would have shown one."""
     reading = seen.reading
+    if not lost_call.was_made_with(seen.key_id):
+        return Unclear(
+            "the provider's list shows nothing of this call, but the account's key is not known to be the one that "
+            "paid, and the list of another key proves nothing"
+        )
     presence = seen.presence(lost_call)
     if presence is None:
         return Lacking(

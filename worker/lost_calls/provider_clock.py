@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.db.lost_calls.lost_calls import Purchase
+from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading
 from worker.providers.contract import Listed
 
@@ -42,7 +43,7 @@ def clock_of(rows: Iterable[Listed], purchases: Mapping[str, Purchase], *, slack
     bounds = [
         (row.made_at - bought.answered_at, row.made_at - bought.opened_at)
         for row in rows
-        if row.made_at is not None and (bought := purchases.get(row.upstream_id or "")) is not None
+        if row.made_at is not None and (bought := purchases.get(folded(row.upstream_id or ""))) is not None
     ]
     if not bounds:
         slack = timedelta(seconds=slack_seconds)

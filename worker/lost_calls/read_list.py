@@ -1,7 +1,6 @@
 """Look: reads a provider's own list for lost calls; one reading serves all doubts of an account."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
@@ -10,7 +9,7 @@ from shared.db import rate_windows
 from shared.db.engine import Connection
 from shared.db.lost_calls import lost_calls, usage
 from shared.db.lost_calls.lost_calls import LostCall, Purchase
-from shared.lifecycle import ImageState
+from shared.upstream_ids import folded
 from worker.lost_calls.listing import Enough, ListReading, read
 from worker.lost_calls.lookup import NEAR, Seen
 from worker.lost_calls.provider_clock import clock_of
@@ -23,43 +22,34 @@ from worker.transport.paid_post import Lost, PaidReply
 
 _PURCHASES_BEFORE: Final = timedelta(days=1)
 _MOST_LOOKS: Final = 20  # single rows, in one reading
-_MOST_HIDDEN: Final = 5
 _SERVES_SECONDS: Final = 300.0
 """How long a sufficient reading may be reused; the calls that were in the air at its time end meanwhile."""
 _FRESH_SECONDS: Final = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A reading of an account's list, with the purchases that looks by id reported as gone."""
-
-    reading: ListReading
-    gone: frozenset[str]
-
-
-async def look(runtime: Runtime, account: ServedAccount, lost_call: LostCall) -> Looked | Refused:
+async def look(runtime: Runtime, account: ServedAccount, lost_call: LostCall) -> ListReading | Refused:
     """Return a reading that suffices for the doubt: the last one if it does, else a new one within the rate windows."""
     now, known = await runtime.sql(_now_and_purchases, account.name, lost_call.opened_at)
-    last: Looked | None = runtime.looked.get(account.name)
+    last: ListReading | None = runtime.looked.get(account.name)
     if last is not None and _serves(account, last, lost_call, known, now):
         return last
     found = await _look(runtime, account, lost_call, now, known)
-    if isinstance(found, Looked):
+    if isinstance(found, ListReading):
         runtime.looked[account.name] = found
     return found
 
 
-def seen(connection: Connection, account: ServedAccount, lost_call: LostCall, looked: Looked) -> Seen:
+def seen(connection: Connection, account: ServedAccount, lost_call: LostCall, reading: ListReading) -> Seen:
     """Combine a reading with what the database knows now. Call it under the account's lock: nobody else adopts then."""
-    ids = [row.upstream_id for row in looked.reading.rows if row.upstream_id]
+    ids = [row.upstream_id for row in reading.rows if row.upstream_id]
     # First what is in the air, then what is owned: a call that settles between the two is seen as an owner at least.
     in_the_air_since = lost_calls.in_the_air_since(connection, account.name)
     return Seen(
-        reading=looked.reading,
+        reading=reading,
         find_by=account.wire.find_by,
         owned=lost_calls.owned(connection, account.name, ids),
         purchases=lost_calls.purchases(connection, account.name, lost_call.opened_at - _PURCHASES_BEFORE),
-        gone=looked.gone,
+        key_id=account.key_id,
         in_the_air_since=in_the_air_since,
         slack_seconds=account.slack_seconds,
         quiet_seconds=account.quiet_seconds,
@@ -73,16 +63,22 @@ def _now_and_purchases(
 
 
 def _serves(
-    account: ServedAccount, last: Looked, lost_call: LostCall, known: Mapping[str, Purchase], now: datetime
+    account: ServedAccount, reading: ListReading, lost_call: LostCall, known: Mapping[str, Purchase], now: datetime
 ) -> bool:
-    reading = last.reading
     if reading.asked_at < lost_call.until + timedelta(seconds=account.slack_seconds):
         return False
     age = (now - reading.asked_at).total_seconds()
     if age < min(_FRESH_SECONDS, account.quiet_seconds):
         return True
-    shown = Seen(reading=reading, find_by=account.wire.find_by, purchases=known, slack_seconds=account.slack_seconds)
-    return age < _SERVES_SECONDS and shown.presence(lost_call) is not None and _reaches(shown, lost_call)
+    shown = Seen(
+        reading=reading,
+        find_by=account.wire.find_by,
+        purchases=known,
+        slack_seconds=account.slack_seconds,
+        quiet_seconds=account.quiet_seconds,
+    )
+    shows = shown.presence(lost_call) is not None and not shown.hidden(lost_call)
+    return age < _SERVES_SECONDS and shows and _reaches(shown, lost_call)
 
 
 def _reaches(shown: Seen, lost_call: LostCall) -> bool:
@@ -91,19 +87,15 @@ def _reaches(shown: Seen, lost_call: LostCall) -> bool:
 
 async def _look(
     runtime: Runtime, account: ServedAccount, lost_call: LostCall, now: datetime, known: Mapping[str, Purchase]
-) -> Looked | Refused:
+) -> ListReading | Refused:
     wire = cast("ListWire", account.searching(metered(runtime, account)))
     reading = await read(wire, _enough(account, lost_call, known), asked_at=now)
     if isinstance(reading, Refused):
         return reading
-    if wire.find_by == "reference":
-        owned = await runtime.sql(_owned, account.name, reading)
-        looked = await refer(cast("ReferenceWire", wire), reading, owned, known)
-        if isinstance(looked, Refused):
-            return looked
-        reading = looked
-    shown = Seen(reading=reading, find_by=wire.find_by, purchases=known, quiet_seconds=account.quiet_seconds)
-    return Looked(reading, await _gone(wire, shown.hidden(lost_call)))
+    if wire.find_by != "reference":
+        return reading
+    owned = await runtime.sql(_owned, account.name, reading)
+    return await refer(cast("ReferenceWire", wire), reading, owned, known)
 
 
 def _enough(account: ServedAccount, lost_call: LostCall, known: Mapping[str, Purchase]) -> Enough:
@@ -126,36 +118,24 @@ async def refer(
 ) -> ListReading | Refused:
     """Look up unowned rows by id, for the reference that the list omits; at most twenty.
 
-    One purchase of ours is looked up too. A row without a reference proves something only if our purchase has one. If a
-    look is refused, the whole reading is refused; without `whole`, the part that was read is returned.
+    One purchase of ours is looked up too. A row without a reference proves something only if our purchase has one. A
+    row that is listed stays a row, whatever its own look says: a reference that was not read may be ours. If a look is
+    refused, the whole reading is refused; without `whole`, the part that was read is returned.
     """
+    taken = {folded(one) for one in owned}
     bare = [row.upstream_id for row in reading.rows if row.upstream_id and row.reference is None]
-    ours = next((upstream_id for upstream_id in bare if upstream_id in known), None)
-    asked = [upstream_id for upstream_id in bare if upstream_id not in owned]
+    ours = next((upstream_id for upstream_id in bare if folded(upstream_id) in known), None)
+    asked = [upstream_id for upstream_id in bare if folded(upstream_id) not in taken]
     references: dict[str, str | None] = {}
-    gone = set()
     for upstream_id in [*([ours] if ours and asked else []), *asked[:_MOST_LOOKS]]:
         looked = await wire.look(upstream_id)
         if isinstance(looked, Listed):
-            references[upstream_id] = looked.reference or ""
-        elif looked.code == GONE:
-            gone.add(upstream_id)
-        elif whole:
-            return looked
-        else:
+            references[upstream_id] = looked.reference
+        elif looked.code != GONE:
+            if whole:
+                return looked
             break
-    return reading.with_references(references).without(gone)
-
-
-async def _gone(wire: ListWire, hidden: Sequence[Purchase]) -> frozenset[str]:
-    """Return the purchases that the list lacks and that a look by id reports as gone."""
-    gone = set()
-    for one in hidden[:_MOST_HIDDEN]:
-        answer = await wire.poll([one.upstream_id])
-        image = None if isinstance(answer, Refused) else answer.get(one.upstream_id)
-        if image is not None and image.state is ImageState.FAILED and image.error_code == GONE:
-            gone.add(one.upstream_id)
-    return frozenset(gone)
+    return reading.with_references(references)
 
 
 def metered(runtime: Runtime, account: ServedAccount) -> ApiGet:

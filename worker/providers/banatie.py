@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from shared.lifecycle import ImageState, Outcome
+from shared.upstream_ids import folded
 from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
     Accepted,
@@ -22,7 +23,7 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, offset_page, rows_of, time_of, words_of
+from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of, words_of
 from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
@@ -85,11 +86,9 @@ class Banatie:
         listed = await self._list()
         if isinstance(listed, Refused):
             return listed
-        wanted = set(upstream_ids)
         found = {
             upstream_id: _image(item, upstream_id, self._settings)
-            for upstream_id, item in listed
-            if upstream_id in wanted
+            for upstream_id, item in of_asked(listed, upstream_ids).items()
         }
         return {
             upstream_id: image
@@ -107,12 +106,15 @@ class Banatie:
         return offset_page(rows_of(rows, _listed), pagination, offset)
 
     async def look(self, upstream_id: str) -> Listed | Refused:
-        """GET one generation: its own answer has `meta`, and so our reference."""
+        """GET one generation: its own answer has `meta`, and so our reference, which is empty where there is none."""
         found = await self._look(upstream_id)
         if isinstance(found, Refused):
             return found
         row = _listed(found) if isinstance(found, dict) else Listed()
-        return replace(row, upstream_id=upstream_id)
+        if folded(row.upstream_id or "") != folded(upstream_id):
+            return Listed(upstream_id)  # another's answer says nothing of this row
+        unmarked = isinstance(found.get("meta"), dict) and _REFERENCE not in found["meta"]
+        return replace(row, upstream_id=upstream_id, reference="" if unmarked else row.reference)
 
     async def account(self) -> AccountFacts | Refused:
         """Ask for one row of the list: whether the key is taken. Banatie has no balance."""

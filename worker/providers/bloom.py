@@ -25,7 +25,7 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, rows_of, time_of, words_of
+from worker.providers.listed import id_of, more_rows, of_asked, rows_of, time_of, words_of
 from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
@@ -94,8 +94,7 @@ class Bloom:
             listed = readable(member(read_json(reply.body), "data", "images"), self._listed)
         except UnreadableError as error:
             return unreadable(reply, error)
-        wanted = set(upstream_ids)
-        return {upstream_id: image for upstream_id, image in listed if upstream_id in wanted}
+        return of_asked(listed, upstream_ids)
 
     async def page(self, following: str | None = None) -> Page | Refused:
         """GET /images of all brands, newest first: what was generated, a hundred rows at a time."""
@@ -108,9 +107,7 @@ class Bloom:
             rows = rows_of(list_of(member(data, "images")), _made)
         except UnreadableError as error:
             return unreadable(reply, error)
-        given = words_of(data.get("nextCursor")) or None
-        cursor_next = given if given and len(given) <= _CURSOR_CHARS else None
-        return Page(rows, given is not None or data.get("hasMore") is True, cursor_next)
+        return Page(rows, not _is_end(data, None if following else len(rows)), _cursor(data))
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits, of the key's own workspace: what is left; GET /brands: whether a brand may generate."""
@@ -177,6 +174,19 @@ def _accepted(status: int, answer: Any) -> Accepted:
 
 def _made(item: dict[str, Any]) -> Listed:
     return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words_of(item.get("prompt")))
+
+
+def _is_end(data: dict[str, Any], seen: int | None) -> bool:
+    """Tell whether a page says plainly that it is the last: without a cursor, whatever else it says is no end."""
+    plainly = any(data.get(name) is False for name in ("hasMore", "has_more"))
+    return plainly and more_rows(data, seen) is False
+
+
+def _cursor(data: dict[str, Any]) -> str | None:
+    """Return what asks for the next page; a number is sent back as text."""
+    given = next((data[name] for name in ("nextCursor", "next_cursor") if data.get(name)), None)
+    cursor = str(given) if isinstance(given, int) and not isinstance(given, bool) else words_of(given)
+    return cursor if cursor and len(cursor) <= _CURSOR_CHARS else None
 
 
 def _balance(credit: Any) -> Decimal | None:

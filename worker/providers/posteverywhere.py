@@ -21,7 +21,7 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, offset_page, rows_of, time_of
+from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of
 from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
@@ -75,8 +75,8 @@ class PostEverywhere:
         listed = await self._list()
         if isinstance(listed, Refused):
             return listed
-        wanted = set(upstream_ids)
-        found = {upstream_id: self._image(item, upstream_id) for upstream_id, item in listed if upstream_id in wanted}
+        asked = of_asked(listed, upstream_ids)
+        found = {upstream_id: self._image(item, upstream_id) for upstream_id, item in asked.items()}
         # The list may leave out the link or the state; only a picture's own answer ends it.
         return {
             upstream_id: image

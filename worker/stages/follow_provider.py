@@ -15,8 +15,9 @@ from shared.moves import Claim, Move
 from worker import next_step
 from worker.lost_calls import usage
 from worker.lost_calls.case import Case, lost_call, write
+from worker.lost_calls.listing import ListReading
 from worker.lost_calls.lookup import Adopt, Judgement, Lacking, Later, NotBought, Unclear, judge
-from worker.lost_calls.read_list import Looked, seen
+from worker.lost_calls.read_list import seen
 from worker.next_step import LookAgain
 from worker.providers.contract import Refused, UpstreamImage
 from worker.runtime import Runtime
@@ -32,7 +33,7 @@ def follow_provider(
     account: ServedAccount,
     claim: Claim,
     submission_id: UUID,
-    found: Looked | UsageFigure | Refused,
+    found: ListReading | UsageFigure | Refused,
 ) -> Judgement | None:
     """Adopt, release or hold, under the account's lock: two calls must not adopt the same image.
 
@@ -59,7 +60,7 @@ def follow_provider(
     return judgement
 
 
-def _judge(connection: Connection, case: Case, found: Looked | UsageFigure) -> Judgement:
+def _judge(connection: Connection, case: Case, found: ListReading | UsageFigure) -> Judgement:
     account, call = case.account, case.call
     if isinstance(found, UsageFigure):
         return usage.judge(connection, account, call, found)
@@ -79,8 +80,8 @@ def _judged(connection: Connection, case: Case, judgement: Judgement) -> Move | 
             return next_step.adopted(claim)
         case NotBought(note):
             return _let_go(connection, case, note)
-        case Lacking(note):
-            return _await_purchase(connection, case, note)
+        case Lacking():
+            return _await_purchase(connection, case, judgement)
         case Later(seconds):
             return LookAgain(claim, seconds)
         case Unclear(note):
@@ -112,10 +113,10 @@ def _sends_again(step: Move | LookAgain) -> bool:
     return isinstance(step, Move) and step.after is JobState.QUEUED
 
 
-def _await_purchase(connection: Connection, case: Case, note: str) -> Move | LookAgain:
+def _await_purchase(connection: Connection, case: Case, lacking: Lacking) -> Move | LookAgain:
     """Hold the job until a later purchase of the account shows; if one was made already, wait for it to show."""
-    bought = lost_calls.bought_since(connection, case.account.name, case.call.over_at)
-    if bought and case.call.quiet_in > -next_step.PATIENCE_SECONDS:
+    bought = lost_calls.bought_since(connection, case.account.name, case.call.over_at, key_id=case.call.key_id)
+    if bought and not lacking.to_be_made and case.call.quiet_in > -next_step.PATIENCE_SECONDS:
         return LookAgain(case.claim, max(case.account.quiet_seconds, 1.0))
     lost_calls.await_purchase(connection, case.submission.id)
-    return next_step.without_presence(case.policy, case.claim, case.submission, case.call, note)
+    return next_step.without_presence(case.policy, case.claim, case.submission, case.call, lacking.note)

@@ -22,6 +22,7 @@ from shared.db.payments import submissions
 from shared.db.payments.submissions import Answer
 from shared.db.waking import wake
 from shared.lifecycle import ImageState, Outcome
+from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading, read
 from worker.lost_calls.provider_clock import ProviderClock, clock_of
 from worker.lost_calls.read_list import metered, refer
@@ -68,10 +69,10 @@ async def search(runtime: Runtime, account: ServedAccount) -> None:
     made = [row for row in reading.rows if row.made_at is not None and row.made_at <= clock.earliest(span.until)]
     if account.wire.find_by == "reference":
         # Rows that were not looked up by id are left to the next search.
-        owned = await runtime.sql(_owned, account.name, made)
-        whole = whole and all(row.reference is not None or row.upstream_id in owned for row in made)
+        owned = await runtime.sql(_owned, account.name, made, span)
+        whole = whole and all(row.reference is not None or folded(row.upstream_id or "") in owned for row in made)
         made = [row for row in made if row.reference is not None]
-    left = await _settle(runtime, account, made, span if whole else None)
+    left = await _settle(runtime, account, made, span, whole=whole)
     _log.info("swept", account=account.name, made=len(made), unowned=left, complete=whole)
 
 
@@ -93,36 +94,45 @@ async def _everything(
     return reading if isinstance(reading, Refused) else (reading, clock_of(reading.rows, bought, slack_seconds=slack))
 
 
-async def _settle(runtime: Runtime, account: ServedAccount, made: Sequence[Listed], span: SweepSpan | None) -> int:
+async def _settle(
+    runtime: Runtime, account: ServedAccount, made: Sequence[Listed], span: SweepSpan, *, whole: bool
+) -> int:
     """Adopt images that carry a reference of ours, record the unowned ones, and return the number of these."""
     for one in made:
         if is_uuid(one.reference):
             await runtime.sql(_adopt, runtime, account.name, one, UUID(one.reference))
-    return await runtime.sql(_record, account.name, made, span)
+    return await runtime.sql(partial(_record, whole=whole), account.name, made, span)
 
 
 def _known(connection: Connection, account: str, span: SweepSpan) -> tuple[datetime, set[str], Mapping[str, Purchase]]:
-    bought = lost_calls.purchases(connection, account, span.since - _BEFORE)
+    bought = _bought(connection, account, span)
     return usage.now(connection), {*bought, *unowned.known(connection, account)}, bought
 
 
-def _owned(connection: Connection, account: str, made: Sequence[Listed]) -> set[str]:
+def _bought(connection: Connection, account: str, span: SweepSpan) -> Mapping[str, Purchase]:
+    return lost_calls.purchases(connection, account, span.since - _BEFORE)
+
+
+def _owned(connection: Connection, account: str, made: Sequence[Listed], span: SweepSpan) -> set[str]:
+    """Return the folded ids of what belongs to a call of ours, or is recorded as nobody's."""
     ids = [row.upstream_id for row in made if row.upstream_id]
-    return lost_calls.owned(connection, account, ids) | unowned.known(connection, account)
+    known = {*lost_calls.owned(connection, account, ids), *unowned.known(connection, account)}
+    return {*map(folded, known), *_bought(connection, account, span)}
 
 
-def _record(connection: Connection, account: str, made: Sequence[Listed], span: SweepSpan | None) -> int:
+def _record(connection: Connection, account: str, made: Sequence[Listed], span: SweepSpan, *, whole: bool) -> int:
     """Record the unowned images and return their number.
 
-    Without `span` the list was not read whole, and the next search begins where this one began.
+    If the list was not read `whole`, the next search begins where this one began.
     """
-    owned = lost_calls.owned(connection, account, [one.upstream_id for one in made if one.upstream_id])
-    left = [one for one in made if one.upstream_id and one.made_at and one.upstream_id not in owned]
+    ids = [one.upstream_id for one in made if one.upstream_id]
+    owned = {*map(folded, lost_calls.owned(connection, account, ids)), *_bought(connection, account, span)}
+    left = [one for one in made if one.upstream_id and one.made_at and folded(one.upstream_id) not in owned]
     for one in left:
         ours = is_uuid(one.reference)
         note = f"carries the reference of submission {one.reference}" if ours else "no submission owns it"
         unowned.report(connection, account, str(one.upstream_id), made_at=one.made_at, note=note)
-    if span is not None:
+    if whole:
         unowned.end(connection, account, span)
     return len(left)
 

@@ -64,7 +64,8 @@ OF_CALL: Final = """
     'made_at', to_char(c.made_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS'), 'key', c.key, 'tries', c.tries)
     ORDER BY c.made_at, c.upstream_id), '[]')
   FROM candidate c WHERE c.submission_id = {submission} AND NOT EXISTS (
-    SELECT 1 FROM image i WHERE i.account = c.account AND i.upstream_id = c.upstream_id)
+    SELECT 1 FROM image i WHERE i.account = c.account
+      AND i.upstream_id IN (c.upstream_id, lower(c.upstream_id), upper(c.upstream_id)))
 """
 """SQL: the candidates of `submission` that nobody owns by now, as JSON: `id`, `made_at` (UTC), `key`, `tries`."""
 _CHOICES = text("SELECT upstream_id FROM candidate WHERE submission_id = :submission ORDER BY made_at, upstream_id")

@@ -10,10 +10,11 @@ from sqlalchemy import Connection, text
 
 from shared.db.payments.intents import Request
 from shared.db.payments.submissions import MISSING, SENDER_LOST
+from shared.upstream_ids import folded, spellings
 
 _MOST_PURCHASES: Final = 5000
 _LOST = text(f"""
-SELECT s.id, s.job_id, s.outcome, s.error_code, s.sender_lock, s.sender_over, job.request, job.fingerprint,
+SELECT s.id, s.job_id, s.key_id, s.outcome, s.error_code, s.sender_lock, s.sender_over, job.request, job.fingerprint,
   {MISSING} AS missing, s.opened_at, s.visible_by AS until, s.visible_by - :quiet * interval '1 second' AS over_at,
   extract(epoch FROM s.visible_by - clock_timestamp()) + :slack AS quiet_in,
   batch.on_unknown = 'resend' OR job.cancel_requested_at IS NOT NULL AS may_close,
@@ -25,17 +26,29 @@ SELECT s.id, s.job_id, s.outcome, s.error_code, s.sender_lock, s.sender_over, jo
   ) AS resends
 FROM submission s JOIN job ON job.id = s.job_id JOIN batch ON batch.id = s.batch_id WHERE s.id = :id
 """)
-# Two calls are rivals if the spans in which the provider would have made their images overlap, even if a person settled
-# one of them without knowing its images. One key may serve several accounts.
+# Two calls are rivals if the spans in which the provider would have made their images overlap, even if one of them was
+# settled without its images being known: by a person, or by an answer that named fewer than were asked for. One key may
+# serve several accounts.
 _SAME_PROVIDER = "(SELECT a.name FROM account a JOIN account me USING (provider) WHERE me.name = :account)"
 _RIVALS = text(f"""
 SELECT job.fingerprint, job.request ->> 'prompt' AS prompt, cardinality({MISSING}) AS wanted,
   extract(epoch FROM s.visible_by - clock_timestamp()) + :slack AS quiet_in,
-  coalesce(s.outcome = 'accepted', false) AS settled_by_hand
+  coalesce(s.outcome = 'accepted', false) AS settled, s.opened_at, s.visible_by AS until
 FROM submission s JOIN job ON job.id = s.job_id
 WHERE s.account IN {_SAME_PROVIDER} AND s.id <> :id
   AND (s.outcome IS NULL OR s.outcome = 'unknown'
     OR (s.outcome = 'accepted' AND s.inferred AND s.upstream_id IS NULL))
+  AND s.opened_at - :reach * interval '1 second' <= :until AND s.visible_by + :reach * interval '1 second' >= :opened
+UNION ALL
+SELECT job.fingerprint, job.request ->> 'prompt', job.images - named.count,
+  extract(epoch FROM s.visible_by - clock_timestamp()) + :slack, true, s.opened_at, s.visible_by
+FROM submission s JOIN job ON job.id = s.job_id, LATERAL (
+  SELECT CAST(count(*) AS integer) AS count FROM image
+  WHERE image.submission_id = s.id AND image.error_code IS DISTINCT FROM 'not_delivered'
+) AS named
+WHERE s.account IN {_SAME_PROVIDER} AND s.id <> :id AND s.outcome = 'accepted' AND NOT s.inferred
+  AND job.images > 1 AND named.count < job.images
+  AND s.opened_at >= CAST(:opened AS timestamptz) - interval '1 day' - :reach * interval '1 second'
   AND s.opened_at - :reach * interval '1 second' <= :until AND s.visible_by + :reach * interval '1 second' >= :opened
 """)
 _OWNED = text(f"""
@@ -46,7 +59,8 @@ UNION SELECT upstream_id FROM submission
 # Images that the provider itself said it made, and when: their rows in the list show the provider's clock. Images that
 # were only inferred from the list show nothing.
 _PURCHASES = text(f"""
-SELECT i.upstream_id, s.id, s.opened_at, s.answered_at, s.account = :account AS same
+SELECT i.upstream_id, s.id, s.opened_at, s.answered_at, s.account = :account AS same, s.key_id,
+  i.state = 'failed' AND coalesce(i.error_code = 'upstream_gone', false) AS gone
 FROM submission s JOIN image i ON i.submission_id = s.id
 WHERE s.account IN {_SAME_PROVIDER} AND s.outcome = 'accepted' AND NOT s.inferred AND i.upstream_id IS NOT NULL
   AND s.opened_at >= :since ORDER BY s.opened_at DESC LIMIT {_MOST_PURCHASES}
@@ -56,8 +70,8 @@ SELECT min(opened_at) FROM submission WHERE account IN {_SAME_PROVIDER} AND outc
 """)
 _BOUGHT_SINCE = text("""
 SELECT EXISTS (SELECT 1 FROM submission s JOIN image i ON i.submission_id = s.id
-  WHERE s.account = :account AND s.outcome = 'accepted' AND NOT s.inferred AND s.opened_at >= :since
-    AND i.upstream_id IS NOT NULL)
+  WHERE s.account = :account AND s.key_id = :key_id AND s.outcome = 'accepted' AND NOT s.inferred
+    AND s.opened_at >= :since AND i.upstream_id IS NOT NULL)
 """)
 # A purchase that settles may be the presence that a reading lacked.
 _AWAIT = text("UPDATE submission SET awaits_purchase = true WHERE id = :id")
@@ -108,6 +122,12 @@ class LostCall:
     held_code: str | None = None
     resends: int = 0
     """How often the job was sent again automatically after a doubt, or after an error inside a success."""
+    key_id: str | None = None
+    """The key that paid; None if it is not recorded."""
+
+    def was_made_with(self, key_id: str | None) -> bool:
+        """Tell whether this key is known to have paid: only what its own project shows can prove an absence."""
+        return self.key_id is not None and self.key_id == key_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +139,9 @@ class Purchase:
     opened_at: datetime
     answered_at: datetime
     same_account: bool = True
+    key_id: str | None = None
+    gone: bool = False
+    """Whether it was looked for in vain so often, and for so long, that its job has given it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +153,11 @@ class OtherCall:
     wanted: int
     """How many pictures it is still to bring."""
     quiet_in: float
-    settled_by_hand: bool = False
-    """Whether a person said what it cost, without naming its pictures."""
+    settled: bool = False
+    """Whether it is settled although not all of its pictures are known, and so adopts none."""
+    opened_at: datetime | None = None
+    until: datetime | None = None
+    """When, by our clock, the provider can have made its pictures; None = at any time."""
 
 
 def of_submission(
@@ -161,6 +187,7 @@ def of_submission(
         held_note=row.held_note,
         held_code=row.held_code,
         resends=row.resends,
+        key_id=row.key_id,
     )
 
 
@@ -176,21 +203,26 @@ def other_calls(
     span = {"opened": lost_call.opened_at, "until": lost_call.until, "slack": slack_seconds, "reach": reach}
     found = connection.execute(_RIVALS, {"account": account, "id": lost_call.submission_id, **span})
     return [
-        OtherCall(row.fingerprint, row.prompt, row.wanted, float(row.quiet_in), row.settled_by_hand) for row in found
+        OtherCall(row.fingerprint, row.prompt, row.wanted, float(row.quiet_in), row.settled, row.opened_at, row.until)
+        for row in found
     ]
 
 
 def purchases(connection: Connection, account: str, since: datetime) -> dict[str, Purchase]:
-    """Return by its id at the provider each picture of calls opened since, the newest 5,000."""
+    """Return by its folded id at the provider each picture of calls opened since, the newest 5,000."""
     rows = connection.execute(_PURCHASES, {"account": account, "since": since})
     return {
-        row.upstream_id: Purchase(row.upstream_id, row.id, row.opened_at, row.answered_at, row.same) for row in rows
+        folded(row.upstream_id): Purchase(
+            row.upstream_id, row.id, row.opened_at, row.answered_at, row.same, row.key_id, row.gone
+        )
+        for row in rows
     }
 
 
-def bought_since(connection: Connection, account: str, since: datetime) -> bool:
-    """Tell whether a call of the account that began since has bought a picture that its list should show."""
-    return bool(connection.execute(_BOUGHT_SINCE, {"account": account, "since": since}).scalar_one())
+def bought_since(connection: Connection, account: str, since: datetime, *, key_id: str | None) -> bool:
+    """Tell whether a call of the account and key that began since has bought a picture that its list should show."""
+    asked = {"account": account, "since": since, "key_id": key_id}
+    return bool(connection.execute(_BOUGHT_SINCE, asked).scalar_one())
 
 
 def in_the_air_since(connection: Connection, account: str) -> datetime | None:
@@ -215,9 +247,10 @@ def lock(connection: Connection, account: str) -> None:
 
 
 def owned(connection: Connection, account: str, upstream_ids: Collection[str]) -> set[str]:
-    """Return those of `upstream_ids` that belong to a submission or picture of the account already."""
-    found: Any = connection.execute(_OWNED, {"account": account, "ids": list(upstream_ids)}).scalars()
-    return set(found)
+    """Return those of `upstream_ids` that belong to a submission or picture of the account already, in any case."""
+    found: Any = connection.execute(_OWNED, {"account": account, "ids": spellings(upstream_ids)}).scalars()
+    taken = {folded(one) for one in found}
+    return {one for one in upstream_ids if folded(one) in taken}
 
 
 def record_sender_gone(connection: Connection, submission_id: UUID, *, quiet_seconds: float) -> None:

@@ -20,13 +20,13 @@ VALUES (:account, :upstream_id, coalesce(CAST(:made_at AS timestamptz), clock_ti
 ON CONFLICT DO NOTHING
 """)
 _KNOWN = text("SELECT upstream_id FROM unowned_image WHERE account = :account")
-# An image that was adopted since is no longer unowned.
-_LIST = text("""
-SELECT account, upstream_id, made_at, found_at, note FROM unowned_image
-WHERE NOT EXISTS (SELECT 1 FROM image i WHERE i.account = unowned_image.account
-  AND i.upstream_id = unowned_image.upstream_id
-  AND i.state IN ('stored', 'upstream_only', 'failed'))
-ORDER BY made_at
+# An image that was adopted since is no longer unowned, in whatever case its id is spelled.
+_TAKEN = """EXISTS (SELECT 1 FROM image i WHERE i.account = unowned_image.account
+  AND i.upstream_id = {spelled} AND i.state IN ('stored', 'upstream_only', 'failed'))"""
+_SPELLED = ("unowned_image.upstream_id", "lower(unowned_image.upstream_id)", "upper(unowned_image.upstream_id)")
+_FREE = " AND ".join("NOT " + _TAKEN.format(spelled=one) for one in _SPELLED)
+_LIST = text(f"""
+SELECT account, upstream_id, made_at, found_at, note FROM unowned_image WHERE {_FREE} ORDER BY made_at
 """)
 
 

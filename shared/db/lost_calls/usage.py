@@ -16,7 +16,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 _KEEP_DAYS: Final = 30
-_ROUNDING: Final = Decimal("0.000001")  # in USD; providers add up binary fractions, and no image costs this little
+ROUNDING: Final = Decimal("0.000001")
+"""In USD: providers add up binary fractions, and no image costs this little."""
 _NOW = text("SELECT clock_timestamp()")
 _INSERT = text("""
 INSERT INTO usage_reading (account, key_id, asked_at, used, elsewhere)
@@ -89,11 +90,14 @@ class Growth:
     """Whether a figure fell in between: a refund may hide a charge."""
     elsewhere: Decimal = Decimal(0)
     """The same as `unexplained` of what calls cost under the owner's own keys at model providers."""
+    stated: Decimal = Decimal(0)
+    """What the provider stated for calls of ours whose cost the figure shows: a surplus in it may hide a charge."""
+    stated_elsewhere: Decimal = Decimal(0)
 
     @property
     def is_none(self) -> bool:
         """Whether only known costs were charged."""
-        explained = abs(self.unexplained) < _ROUNDING and abs(self.elsewhere) < _ROUNDING
+        explained = abs(self.unexplained) < ROUNDING and abs(self.elsewhere) < ROUNDING
         return explained and not self.fell
 
     @property
@@ -137,4 +141,4 @@ def growth(
     if row is None:
         return None
     elsewhere = row.risen_elsewhere - row.elsewhere
-    return Growth(row.risen - row.ours, row.loose, row.later, row.fell, elsewhere)
+    return Growth(row.risen - row.ours, row.loose, row.later, row.fell, elsewhere, row.ours, row.elsewhere)

@@ -12,17 +12,20 @@ from sqlalchemy import Connection, text
 
 from shared.db.payments.answers import Answer, BoughtImage
 from shared.lifecycle import ImageState, Outcome
+from shared.upstream_ids import folded
 
 _OWNERS = text("""
 WITH named AS MATERIALIZED (
-  SELECT me.id AS submission, me.account, a.name
+  SELECT me.id AS submission, me.account, a.name, ARRAY[a.name, lower(a.name), upper(a.name)] AS spellings
   FROM unnest(CAST(:submissions AS uuid[]), CAST(:names AS text[])) AS a (id, name) JOIN submission me ON me.id = a.id
 )
-SELECT named.submission, i.upstream_id, i.job_id FROM named
-  JOIN image i ON i.account = named.account AND i.upstream_id = named.name AND i.submission_id <> named.submission
+SELECT named.submission, named.name, i.job_id FROM named
+  JOIN image i ON i.account = named.account AND i.upstream_id = ANY(named.spellings)
+    AND i.submission_id <> named.submission
 UNION ALL
-SELECT named.submission, s.upstream_id, s.job_id FROM named
-  JOIN submission s ON s.account = named.account AND s.upstream_id = named.name AND s.id <> named.submission
+SELECT named.submission, named.name, s.job_id FROM named
+  JOIN submission s ON s.account = named.account AND s.upstream_id = ANY(named.spellings)
+    AND s.id <> named.submission
 """)
 _UNOWNED = text("""
 INSERT INTO unowned_image (account, upstream_id, made_at, note)
@@ -78,7 +81,7 @@ def _theirs(connection: Connection, answers: Mapping[UUID, Answer]) -> dict[UUID
     if named:
         submissions, names = map(list, zip(*named, strict=True))
         for row in connection.execute(_OWNERS, {"submissions": submissions, "names": names}):
-            theirs[row.submission][row.upstream_id] = row.job_id
+            theirs[row.submission][row.name] = row.job_id
     return theirs
 
 
@@ -87,14 +90,15 @@ def _own(images: Sequence[BoughtImage], theirs: dict[str, UUID]) -> list[BoughtI
     seen, found = set[str | None](), list[BoughtImage]()
     for image in images:
         name = image.upstream_id
-        if name is None or (name not in theirs and name not in seen):
+        same = None if name is None else folded(name)
+        if name is None or (name not in theirs and same not in seen):
             found.append(image)
         elif image.state in _OPEN:
             note = f"its id {name} is that of {f'job {theirs[name]}' if name in theirs else 'another image'}"
             found.append(BoughtImage(image.index, ImageState.FAILED, error_code="not_delivered", error=note))
         else:
             found.append(replace(image, upstream_id=None))
-        seen.add(name)
+        seen.add(same)
     return found
 
 

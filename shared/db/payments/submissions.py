@@ -14,6 +14,7 @@ from shared.db.payments.answers import Answer, BoughtImage
 from shared.db.payments.ownership import sort_out
 from shared.db.payments.placing import insert_images
 from shared.lifecycle import JobState, Outcome
+from shared.upstream_ids import folded
 
 if TYPE_CHECKING:
     from shared.db.rows import Submission
@@ -148,7 +149,7 @@ def record_all(connection: Connection, answers: Mapping[UUID, Answer]) -> set[UU
 
 def _share_ids(answers: Collection[Answer]) -> bool:
     """Tell whether two of the answers name the same id."""
-    named = Counter(name for answer in answers for name in answer.ids)
+    named = Counter(one for answer in answers for one in {folded(name) for name in answer.ids})
     return any(count > 1 for count in named.values())
 
 

@@ -1,0 +1,70 @@
+"""Stated costs: whether a provider charges what it states, as spans of its figure show that hold known calls only.
+
+A provider that states more than it charges leaves a surplus: the charge of a lost call may hide in it. So a figure is
+believed only after it agreed exactly over a span in which nothing but known calls can have been charged.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from shared.db.lost_calls.usage import ROUNDING, UsageFigure
+
+# A reading is clean if each call that began before it was answered so long before it that its cost shows. Of two clean
+# ones each call's cost is in both figures, or only in the second. A call of unknown cost spoils the spans in which its
+# charge may have come; so does one that an earlier reading judged unbought, and an error inside a success.
+_SPANS = text(f"""
+WITH lost AS (
+  SELECT account, key_id FROM submission WHERE id = :id
+), told AS (
+  SELECT r.id, r.at, r.asked_at, r.used, r.elsewhere FROM usage_reading r JOIN lost USING (account, key_id)
+  WHERE r.elsewhere IS NOT NULL AND r.at <= (SELECT at FROM usage_reading WHERE id = :reading)
+  ORDER BY r.at DESC LIMIT 200
+), clean AS (
+  SELECT * FROM told WHERE NOT EXISTS (
+    SELECT 1 FROM submission s JOIN lost USING (account, key_id)
+    WHERE s.opened_at BETWEEN told.at - interval '2 hours' AND told.at AND (s.outcome IS NULL
+      OR (s.outcome = 'accepted' AND s.answered_at >= told.asked_at - :lag * interval '1 second')))
+), span AS (
+  SELECT at, lag(at) OVER w AS since, lag(asked_at) OVER w AS since_asked,
+    used - lag(used) OVER w AS risen, elsewhere - lag(elsewhere) OVER w AS risen_elsewhere
+  FROM clean WINDOW w AS (ORDER BY at, id)
+)
+SELECT coalesce(bool_or(fits AND calls.here > 0), false) AS here,
+  coalesce(bool_or(fits AND calls.elsewhere > 0), false) AS elsewhere,
+  coalesce(bool_or(risen < calls.here - {ROUNDING} OR risen_elsewhere < calls.elsewhere - {ROUNDING}), false) AS short
+FROM span, LATERAL (
+  SELECT coalesce(sum(s.settled) FILTER (WHERE s.opened_at > span.since), 0) AS here,
+    coalesce(sum(s.elsewhere) FILTER (WHERE s.opened_at > span.since), 0) AS elsewhere,
+    coalesce(bool_and(known.cost OR s.visible_by < span.since_asked), true) AS all_known
+  FROM submission s JOIN lost USING (account, key_id), LATERAL (
+    SELECT NOT s.inferred AND ((s.outcome = 'accepted' AND s.cost_stated)
+      OR (s.outcome IN ('rejected', 'not_sent') AND coalesce(s.http_status NOT BETWEEN 200 AND 299, true))) AS cost
+  ) AS known WHERE s.opened_at BETWEEN span.since - interval '2 hours' AND span.at
+) AS calls, LATERAL (
+  SELECT abs(risen - calls.here) < {ROUNDING} AND abs(risen_elsewhere - calls.elsewhere) < {ROUNDING} AS fits
+) AS agreement
+WHERE span.since IS NOT NULL AND calls.all_known
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What the figure of a key showed of calls whose costs are known, over the last two hundred readings.
+
+    `here`, `elsewhere`: a figure rose by exactly the costs that were stated. `short`: one rose by less.
+    """
+
+    here: bool
+    elsewhere: bool
+    short: bool
+
+
+def agreement(connection: Connection, submission_id: UUID, reading: UsageFigure, *, lag_seconds: float) -> Agreement:
+    """Return how the figure of a lost call's key agreed with stated costs, up to `reading`.
+
+    A cost shows in the figure at most `lag_seconds` after the answer.
+    """
+    row = connection.execute(_SPANS, {"id": submission_id, "reading": reading.id, "lag": lag_seconds}).one()
+    return Agreement(row.here, row.elsewhere, row.short)

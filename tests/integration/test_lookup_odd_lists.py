@@ -1,0 +1,254 @@
+"""Look-ups at providers whose lists say odd things for a moment: nothing that was bought is bought again."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import pytest
+
+from ops.stack import Endpoints
+from producer import Client
+from shared.db.engine import Engine
+from tests.integration.test_costs import picture, working
+from tests.support import rows
+from tests.support.drain import BRAND, drain
+from tests.support.http_stub import Stub, provider
+from tests.support.lost import no_look_up
+from tests.support.outcome import ended
+from worker.runtime import Runtime
+
+AN_END: Final = {"nextCursor": None, "hasMore": False}
+
+
+@dataclass
+class Purchase:
+    name: str
+    prompt: str
+    made_at: datetime
+    meta: Any = None
+
+
+@dataclass
+class Shop:
+    """A provider of one account: `answer` says what a POST is answered with, `shown` what its list shows."""
+
+    stub: Stub
+    bought: list[Purchase] = field(default_factory=list)
+    pagination: dict[str, Any] = field(default_factory=lambda: AN_END)
+    hidden: set[str] = field(default_factory=set)
+    strangers: int = 0
+    counts: tuple[int, ...] = ()
+    """How many pictures each POST buys; further ones buy one."""
+    named: dict[int, int] = field(default_factory=dict)
+    """How many ids the answer to a POST names, where that is not all; -1 = it is an error."""
+    spell: Callable[[str], str] = str
+    """How the list spells an id."""
+    posts: int = 0
+
+    @property
+    def visible(self) -> list[Purchase]:
+        return [one for one in reversed(self.bought) if one.name not in self.hidden]
+
+    def submit(self, body: dict[str, Any]) -> Any:
+        post, self.posts = self.posts, self.posts + 1
+        count = self.counts[post] if post < len(self.counts) else 1
+        first = len(self.bought)
+        made = [Purchase(f"I{first + n}", body["prompt"], datetime.now(UTC), body.get("meta")) for n in range(count)]
+        self.bought += made
+        named = self.named.get(post, count)
+        if named < 0:
+            return (500, {})
+        return (202, {"data": {"ids": [one.name for one in made[:named]], "status": "pending"}})
+
+    def listing(self, _body: Any) -> Any:
+        images = [self.row(one) for one in self.visible]
+        other = Purchase("s", "a tram in the fog", datetime.now(UTC))
+        strangers = [{**self.row(other), "id": f"s{number}"} for number in range(self.strangers)]
+        return {"data": {"images": [*strangers, *images][:100], **self.pagination}}
+
+    def row(self, one: Purchase) -> dict[str, Any]:
+        link = f"{self.stub.url}/pic"
+        made = one.made_at.isoformat()
+        return {
+            "id": self.spell(one.name),
+            "prompt": one.prompt,
+            "status": "completed",
+            "createdAt": made,
+            "imageUrl": link,
+        }
+
+    def one(self, name: str) -> Callable[[Any], Any]:
+        def look(_body: Any) -> Any:
+            found = [self.row(one) for one in self.visible if one.name == name]
+            return {"data": found[0]} if found else (404, {"code": "IMAGE_NOT_FOUND", "status": 404, "message": "none"})
+
+        return look
+
+
+@contextmanager
+def bloom(database_url: str, endpoints: Endpoints, **more: Any) -> Iterator[tuple[Shop, Client, Runtime]]:
+    with provider({}) as stub:
+        shop = Shop(stub, **more)
+        stub.routes |= {"GET /pic": picture(), "GET /credits": {"data": {"balance": 100}}}
+        stub.routes |= {"POST /images/generations": shop.submit, "GET /images": shop.listing}
+        stub.routes |= {f"GET /images/{shop.spell(f'I{n}')}": shop.one(f"I{n}") for n in range(8)}
+        stub.routes |= {f"GET /images/I{n}": shop.one(f"I{n}") for n in range(8)}
+        with working(stub, "bloom", database_url, endpoints, brand_session_id=BRAND) as (client, runtime):
+            yield shop, client, runtime
+
+
+def buy(client: Client, runtime: Runtime, prompt: str, **more: Any) -> None:
+    """Buy what one job asks for, in a batch of that name; nobody looks lost calls up meanwhile."""
+    client.enqueue([{"provider": "bloom", "prompt": prompt, **more}], batch=prompt)
+    drain(runtime, ended(client, prompt), seen=no_look_up)
+
+
+def lose(client: Client, runtime: Runtime, provider_name: str = "bloom", prompt: str = "a harbour") -> None:
+    wanted = [{"provider": provider_name, "prompt": prompt, "custom_id": "lost"}]
+    client.enqueue(wanted, batch="b", on_unknown="resend")
+    drain(runtime, lambda: client.totals("b") == {"checking": 1}, seen=no_look_up)
+
+
+def look_now(client: Client, runtime: Runtime, engine: Engine) -> None:
+    rows.rows(engine, "UPDATE job SET claimed_by = NULL, due_at = now() WHERE state = 'in_doubt'")
+    drain(runtime, ended(client))
+
+
+def reason(client: Client) -> str:
+    return str(client.jobs("b")[0]["error"])
+
+
+UNREADABLE: Final = {
+    "a number for a cursor, text for a flag": {"nextCursor": 1234567, "hasMore": "true"},
+    "a number for a flag": {"nextCursor": None, "hasMore": 1},
+    "nothing": {},
+    "another spelling": {"next_cursor": "abc", "has_more": True},
+    "only the cursor": {"nextCursor": None},
+    "text for a flag": {"nextCursor": None, "hasMore": "false"},
+}
+
+
+@pytest.mark.parametrize("said", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_list_whose_end_cannot_be_read_proves_nothing(
+    said: dict[str, Any], database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """The lost call's picture is on the next page, and nothing else of ours is near it."""
+    with bloom(database_url, endpoints, named={0: -1}, pagination=said, strangers=99) as (shop, client, runtime):
+        lose(client, runtime)
+        rows.rows(engine, "UPDATE submission SET opened_at = opened_at - interval '1 hour'")
+        rows.rows(engine, "UPDATE submission SET visible_by = now() - interval '50 minutes'")
+        shop.bought[0].made_at -= timedelta(hours=1)
+        buy(client, runtime, "later")
+        look_now(client, runtime, engine)
+        assert client.totals("b") == {"in_doubt": 1}
+        assert shop.posts == 2
+
+
+def test_a_404_of_a_moment_for_a_neighbour_that_the_list_hides_too_proves_nothing(
+    database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """A provider that restarts hides for a moment what is older, from its list and from single looks."""
+    with bloom(database_url, endpoints, named={1: -1}) as (shop, client, runtime):
+        buy(client, runtime, "near")
+        lose(client, runtime)
+        shop.hidden |= {"I0", "I1"}
+        buy(client, runtime, "later")
+        look_now(client, runtime, engine)
+        assert client.totals("b") == {"in_doubt": 1}
+        assert "nor 1 purchases of ours near it" in reason(client)
+        shop.hidden.clear()
+        look_now(client, runtime, engine)
+        drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
+        assert shop.posts == 3
+
+
+def test_a_neighbour_that_its_job_has_given_up_as_gone_need_not_be_in_the_list(
+    database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    with bloom(database_url, endpoints, counts=(1, 0), named={1: -1}) as (shop, client, runtime):
+        buy(client, runtime, "near")
+        rows.rows(engine, "UPDATE image SET state = 'failed', error_code = 'upstream_gone'")
+        shop.hidden |= {"I0"}
+        lose(client, runtime)
+        buy(client, runtime, "later")
+        rows.rows(engine, "UPDATE job SET claimed_by = NULL, due_at = now() WHERE state = 'in_doubt'")
+        drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
+        assert shop.posts == 4
+
+
+def test_an_id_in_another_case_has_the_owner_that_it_has_in_the_answers(
+    database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    with bloom(database_url, endpoints, counts=(1, 0), named={1: -1}, spell=str.lower) as (shop, client, runtime):
+        buy(client, runtime, "a harbour")
+        lose(client, runtime)
+        look_now(client, runtime, engine)
+        assert client.totals("b") == {"in_doubt": 1}
+        assert [row.upstream_id for row in rows.rows(engine, "SELECT upstream_id FROM image")] == ["I0"]
+        assert sum(line["settled"] for line in client.bill()) <= len(shop.bought)
+
+
+def test_a_picture_that_an_answer_left_out_is_not_what_a_lost_call_of_that_prompt_bought(
+    database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """Its own call is settled for two pictures and named one: a lost call that took the other would settle it again."""
+    with bloom(database_url, endpoints, counts=(2, 0), named={0: 1, 1: -1}) as (shop, client, runtime):
+        buy(client, runtime, "a harbour", n=2)
+        lose(client, runtime)
+        rows.rows(engine, "UPDATE submission SET opened_at = opened_at - interval '1 minute' WHERE outcome = 'unknown'")
+        buy(client, runtime, "later")
+        look_now(client, runtime, engine)
+        assert client.totals("b") == {"in_doubt": 1}
+        assert "I1" not in {row.upstream_id for row in rows.rows(engine, "SELECT upstream_id FROM image")}
+        assert shop.posts == 3
+
+
+ODD_LOOKS: Final = {
+    "404": (404, {"success": False, "error": {"code": "GENERATION_NOT_FOUND", "message": "no"}}),
+    "no data": {"success": True, "data": None},
+    "a list": {"success": True, "data": [{"id": "g0"}]},
+    "another generation": {"success": True, "data": {"id": "g7", "status": "success", "meta": {}}},
+    "no meta": {"success": True, "data": {"id": "g0", "status": "processing", "meta": None}},
+}
+
+
+@pytest.mark.parametrize("once", ODD_LOOKS.values(), ids=ODD_LOOKS)
+def test_a_listed_row_stays_a_row_whatever_its_own_look_says_for_a_moment(
+    once: Any, database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    looked = list[int]()
+    with provider({}) as stub:
+        shop = Shop(stub)
+
+        def generation(number: int, *, meta: bool) -> dict[str, Any]:
+            one = shop.bought[number]
+            made = {"id": f"g{number}", "originalPrompt": one.prompt, "createdAt": one.made_at.isoformat()}
+            whole = {"meta": one.meta, "outputImage": {"storageUrl": f"{stub.url}/pic"}} if meta else {}
+            return {**made, "status": "success", "outputImageId": "x", **whole}
+
+        def submit(body: dict[str, Any]) -> Any:
+            shop.submit(body)
+            number = len(shop.bought) - 1
+            return (201, {"success": True, "data": generation(number, meta=True)}) if number else (500, {})
+
+        def listing(_body: Any) -> Any:
+            found = [generation(number, meta=False) for number in reversed(range(len(shop.bought)))]
+            return {"success": True, "data": found, "pagination": {"total": len(found), "hasMore": False}}
+
+        def look(number: int) -> Any:
+            looked.append(number)
+            return once if looked == [0] else {"success": True, "data": generation(number, meta=True)}
+
+        stub.routes |= {"GET /pic": picture(), "POST /api/v1/generations": submit, "GET /api/v1/generations": listing}
+        stub.routes |= {f"GET /api/v1/generations/g{n}": lambda _body, n=n: look(n) for n in range(4)}
+        with working(stub, "banatie", database_url, endpoints, limits="none") as (client, runtime):
+            lose(client, runtime, "banatie")
+            client.enqueue([{"provider": "banatie", "prompt": "later"}], batch="later")
+            drain(runtime, ended(client, "later"), seen=no_look_up)
+            look_now(client, runtime, engine)
+            assert shop.posts == 2
+            look_now(client, runtime, engine)
+            drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
+            assert shop.posts == 2
