@@ -43,8 +43,8 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the trial of what a provider states",
         protects="a surplus of stated costs does not hide the charge of a lost call",
         file="worker/lost_calls/usage.py",
-        old="    return _NOT_CHARGED if tried else _UNTRIED\n",
-        new="    return _NOT_CHARGED if tried is not None else _UNTRIED\n",
+        old="    return _NOT_CHARGED if agreed.covers(growth) else _UNTRIED\n",
+        new="    return _NOT_CHARGED if growth else _UNTRIED\n",
         tests=(
             (
                 "tests/integration/test_usage.py::"

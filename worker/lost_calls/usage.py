@@ -73,5 +73,4 @@ def _believed(
     agreed = agreement(connection, lost_call.submission_id, reading, lag_seconds=account.quiet_seconds)
     if agreed.short:
         return Unclear("its key used up less than its calls' stated costs, and a charge may hide in such a surplus")
-    tried = (agreed.here or not growth.stated) and (agreed.elsewhere or not growth.stated_elsewhere)
-    return _NOT_CHARGED if tried else _UNTRIED
+    return _NOT_CHARGED if agreed.covers(growth) else _UNTRIED

@@ -31,7 +31,7 @@ def follow_evidence(
 ) -> LostCall | None:
     """Decide by the recorded evidence; return the lost call if only the provider can settle it, and can do so now."""
     submission = submissions.latest(connection, claim.job_id, lock=True)
-    # A payment is looked up only with the key that paid.
+    # A payment is looked up only at the account that paid. With another key of it, no absence is proved.
     if submission is None or (account is not None and account.name != submission.account):
         return None
     state = submissions.lock_claimed(connection, submission.account, claim)

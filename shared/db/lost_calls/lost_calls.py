@@ -48,7 +48,7 @@ FROM submission s JOIN job ON job.id = s.job_id, LATERAL (
 ) AS named
 WHERE s.account IN {_SAME_PROVIDER} AND s.id <> :id AND s.outcome = 'accepted' AND NOT s.inferred
   AND job.images > 1 AND named.count < job.images
-  AND s.opened_at >= CAST(:opened AS timestamptz) - interval '1 day' - :reach * interval '1 second'
+  AND s.opened_at >= CAST(:opened AS timestamptz) - interval '2 hours' - :reach * interval '1 second'
   AND s.opened_at - :reach * interval '1 second' <= :until AND s.visible_by + :reach * interval '1 second' >= :opened
 """)
 _OWNED = text(f"""

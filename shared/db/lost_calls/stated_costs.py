@@ -1,7 +1,8 @@
 """Stated costs: whether a provider charges what it states, as spans of its figure show that hold known calls only.
 
-A provider that states more than it charges leaves a surplus: the charge of a lost call may hide in it. So a figure is
-believed only after it agreed exactly over a span in which nothing but known calls can have been charged.
+A provider that states more than it charges, perhaps for one model alone, leaves a surplus in which the charge of a lost
+call may hide. So a figure is believed only after it agreed exactly, for the models concerned, over spans in which
+nothing but known calls can have been charged.
 """
 
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.lost_calls.usage import ROUNDING, UsageFigure
+from shared.db.lost_calls.usage import ROUNDING, Growth, UsageFigure
 
 # A reading is clean if each call that began before it was answered so long before it that its cost shows. Of two clean
 # ones each call's cost is in both figures, or only in the second. A call of unknown cost spoils the spans in which its
@@ -33,12 +34,16 @@ WITH lost AS (
 )
 SELECT coalesce(bool_or(fits AND calls.here > 0), false) AS here,
   coalesce(bool_or(fits AND calls.elsewhere > 0), false) AS elsewhere,
+  jsonb_agg(calls.models) FILTER (WHERE fits) AS models,
   coalesce(bool_or(risen < calls.here - {ROUNDING} OR risen_elsewhere < calls.elsewhere - {ROUNDING}), false) AS short
 FROM span, LATERAL (
   SELECT coalesce(sum(s.settled) FILTER (WHERE s.opened_at > span.since), 0) AS here,
     coalesce(sum(s.elsewhere) FILTER (WHERE s.opened_at > span.since), 0) AS elsewhere,
-    coalesce(bool_and(known.cost OR s.visible_by < span.since_asked), true) AS all_known
-  FROM submission s JOIN lost USING (account, key_id), LATERAL (
+    array_agg(DISTINCT coalesce(job.request ->> 'model', ''))
+      FILTER (WHERE s.opened_at > span.since AND (s.settled > 0 OR s.elsewhere > 0)) AS models,
+    coalesce(bool_and(coalesce(known.cost, false) OR coalesce(s.visible_by < span.since_asked, false)), true)
+      AS all_known
+  FROM submission s JOIN lost USING (account, key_id) JOIN job ON job.id = s.job_id, LATERAL (
     SELECT NOT s.inferred AND ((s.outcome = 'accepted' AND s.cost_stated)
       OR (s.outcome IN ('rejected', 'not_sent') AND coalesce(s.http_status NOT BETWEEN 200 AND 299, true))) AS cost
   ) AS known WHERE s.opened_at BETWEEN span.since - interval '2 hours' AND span.at
@@ -53,12 +58,18 @@ WHERE span.since IS NOT NULL AND calls.all_known
 class Agreement:
     """What the figure of a key showed of calls whose costs are known, over the last two hundred readings.
 
-    `here`, `elsewhere`: a figure rose by exactly the costs that were stated. `short`: one rose by less.
+    `here`, `elsewhere`: a figure rose by exactly the costs that were stated, for these `models`. `short`: by less.
     """
 
     here: bool
     elsewhere: bool
     short: bool
+    models: frozenset[str] = frozenset()
+
+    def covers(self, growth: Growth) -> bool:
+        """Tell whether the costs that explain a growth are of a kind that is known to be charged as it is stated."""
+        here, elsewhere = self.here or not growth.stated, self.elsewhere or not growth.stated_elsewhere
+        return here and elsewhere and growth.models <= self.models
 
 
 def agreement(connection: Connection, submission_id: UUID, reading: UsageFigure, *, lag_seconds: float) -> Agreement:
@@ -67,4 +78,5 @@ def agreement(connection: Connection, submission_id: UUID, reading: UsageFigure,
     A cost shows in the figure at most `lag_seconds` after the answer.
     """
     row = connection.execute(_SPANS, {"id": submission_id, "reading": reading.id, "lag": lag_seconds}).one()
-    return Agreement(row.here, row.elsewhere, row.short)
+    models = frozenset(model for listed in row.models or () for model in listed or ())
+    return Agreement(row.here, row.elsewhere, row.short, models)

@@ -7,7 +7,7 @@ Costs at model providers, under the owner's own keys, are a separate figure and 
 could stay the same while one rose and the other fell, and the first figure alone never changes for such a call.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -46,13 +46,15 @@ WITH lost AS (
   ), near.at DESC LIMIT 1
 )
 SELECT last.used - first.used AS risen, calls.ours, last.elsewhere - first.elsewhere AS risen_elsewhere,
-  calls.elsewhere, calls.loose, calls.later, coalesce(readings.fell, false) AS fell
+  calls.elsewhere, calls.models, calls.loose, calls.later, coalesce(readings.fell, false) AS fell
 FROM first, last, LATERAL (
   SELECT coalesce(sum(s.settled) FILTER (WHERE known.shows), 0) AS ours,
     coalesce(sum(s.elsewhere) FILTER (WHERE known.shows), 0) AS elsewhere,
+    array_agg(DISTINCT coalesce(job.request ->> 'model', ''))
+      FILTER (WHERE known.shows AND (s.settled > 0 OR s.elsewhere > 0)) AS models,
     count(*) FILTER (WHERE s.outcome IS NULL OR (s.outcome = 'accepted' AND s.answered_at >= last.shown)) AS loose,
     count(*) FILTER (WHERE known.shows AND (s.settled > 0 OR s.elsewhere > 0) AND s.opened_at >= :over) AS later
-  FROM submission s JOIN lost USING (account, key_id), LATERAL (
+  FROM submission s JOIN lost USING (account, key_id) JOIN job ON job.id = s.job_id, LATERAL (
     SELECT s.outcome = 'accepted' AND s.cost_stated AND s.answered_at < last.shown AS shows
   ) AS known WHERE s.opened_at > first.at
 ) AS calls, LATERAL (
@@ -90,9 +92,11 @@ class Growth:
     """Whether a figure fell in between: a refund may hide a charge."""
     elsewhere: Decimal = Decimal(0)
     """The same as `unexplained` of what calls cost under the owner's own keys at model providers."""
-    stated: Decimal = Decimal(0)
+    stated: Decimal = field(default=Decimal(0), compare=False)
     """What the provider stated for calls of ours whose cost the figure shows: a surplus in it may hide a charge."""
-    stated_elsewhere: Decimal = Decimal(0)
+    stated_elsewhere: Decimal = field(default=Decimal(0), compare=False)
+    models: frozenset[str] = field(default=frozenset(), compare=False)
+    """Of the calls whose stated costs these are."""
 
     @property
     def is_none(self) -> bool:
@@ -141,4 +145,13 @@ def growth(
     if row is None:
         return None
     elsewhere = row.risen_elsewhere - row.elsewhere
-    return Growth(row.risen - row.ours, row.loose, row.later, row.fell, elsewhere, row.ours, row.elsewhere)
+    return Growth(
+        row.risen - row.ours,
+        row.loose,
+        row.later,
+        row.fell,
+        elsewhere,
+        row.ours,
+        row.elsewhere,
+        frozenset(row.models or ()),
+    )
