@@ -17,6 +17,7 @@ from tests.support.drain import BRAND, drain
 from tests.support.http_stub import Stub, provider
 from tests.support.lost import no_look_up
 from tests.support.outcome import ended
+from tests.support.sweeping import search_now
 from worker.runtime import Runtime
 
 AN_END: Final = {"nextCursor": None, "hasMore": False}
@@ -252,3 +253,16 @@ def test_a_listed_row_stays_a_row_whatever_its_own_look_says_for_a_moment(
             look_now(client, runtime, engine)
             drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
             assert shop.posts == 2
+
+
+@pytest.mark.parametrize("said", [AN_END, *UNREADABLE.values()])
+def test_a_search_of_a_list_whose_end_cannot_be_read_begins_at_the_same_place_the_next_time(
+    said: dict[str, Any], database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    with bloom(database_url, endpoints, pagination=said) as (shop, client, runtime):
+        buy(client, runtime, "first")
+        rows.rows(engine, "UPDATE submission SET opened_at = opened_at - interval '1 hour'")
+        search_now(runtime, engine, "bloom")
+        (account,) = rows.rows(engine, "SELECT swept_until FROM account")
+        assert (account.swept_until is not None) is (said is AN_END)
+        assert shop.posts == 1
