@@ -16,12 +16,14 @@ from producer import Client
 from shared.db.engine import Engine
 from shared.db.payments.drift import FigureVerdict
 from shared.settings import load
+from tests.support import rows
 from tests.support.command import Ran, genqueue
 from tests.support.drain import BRAND, HASTE, drain, runtime_for
 from tests.support.http_stub import Stub, provider
 from tests.support.lost import look_up, until_lost
 from tests.support.outcome import ended, only
 from tests.support.usage import survey
+from tests.support.waiting import until
 from worker.runtime import Runtime
 
 MODEL: Final = "maker/model"
@@ -148,10 +150,16 @@ def test_a_lost_call_is_unbought_only_if_neither_figure_moved_beyond_what_our_ca
 ) -> None:
     """Between the readings two calls cost 0.03 elsewhere; a lost one under the owner's key moves that figure alone."""
     usage, elsewhere, stands = case
-    stub.routes |= {"POST /images": by_own_key(0.03), "GET /key": key(1, 0.5)}
+    stub.routes |= {"POST /images": by_own_key(0.03), "GET /key": key(1, 0.47)}
     prices = {MODEL: str(PRICE)}
+    young = "SELECT 1 FROM submission WHERE answered_at > clock_timestamp() - interval '0.2 seconds'"
     with working(stub, "openrouter", database_url, endpoints, prices=prices) as (client, runtime):
+        drain(runtime, lambda: bool(client.accounts()))
+        survey(runtime, "openrouter")
         buy(client, runtime, batch="before")
+        # The figure rises by what is stated: only then is it believed.
+        until(lambda: not rows.rows(engine, young))
+        stub.routes["GET /key"] = key(1, 0.5)
         survey(runtime, "openrouter")
         buy(client, runtime, batch="between")
         stub.routes["POST /images"] = (500, {"error": {"code": 500, "message": "lost"}})
