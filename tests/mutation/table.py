@@ -205,8 +205,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         removed="the ownership of what a list shows",
         protects="a picture is never adopted by two calls",
         file="worker/lost_calls/lookup.py",
-        old="    if row.upstream_id is not None and folded(row.upstream_id) in seen.taken:\n",
-        new="    if row.upstream_id is not None and folded(row.upstream_id) in seen.reading.rows:\n",
+        old="        return frozenset(folded(one) for one in (*self.owned, *self.purchases))\n",
+        new="        return frozenset(folded(one) for one in self.purchases)\n",
         tests=("tests/unit/test_lookup.py::test_what_another_call_owns_is_not_ours",),
     ),
     Mutant(
