@@ -40,7 +40,7 @@ WHERE s.account IN {_SAME_PROVIDER} AND s.id <> :id
     OR (s.outcome = 'accepted' AND s.inferred AND s.upstream_id IS NULL))
   AND s.opened_at - :reach * interval '1 second' <= :until AND s.visible_by + :reach * interval '1 second' >= :opened
 UNION ALL
-SELECT job.fingerprint, job.request ->> 'prompt', job.images - named.count,
+SELECT job.fingerprint, coalesce(job.request ->> 'prompt', ''), job.images - named.count,
   extract(epoch FROM s.visible_by - clock_timestamp()) + :slack, true, s.opened_at, s.visible_by
 FROM submission s JOIN job ON job.id = s.job_id, LATERAL (
   SELECT CAST(count(*) AS integer) AS count FROM image
