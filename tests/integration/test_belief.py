@@ -163,6 +163,20 @@ def test_a_pause_that_a_paid_call_began_is_not_ended_by_a_look(patient: Runtime,
     assert paused(engine) == "account_address_wrong"
 
 
+def test_an_image_of_a_key_that_was_replaced_is_not_believed_gone_by_those_of_the_new_key(
+    patient: Runtime, engine: Engine
+) -> None:
+    one, two = pending(engine), pending(engine)
+    old = "UPDATE submission SET key_id = :key WHERE id = (SELECT submission_id FROM image WHERE upstream_id = :one)"
+    rows.rows(engine, old, one=one, key="another")
+    rows.rows(engine, old, one=two, key=patient.accounts["bloom"].key_id)
+    found = {two: UpstreamImage(ImageState.PROCESSING, two, link="https://example.com/2")}
+    for _ in range(MISSING_LOOKS + 2):
+        age(engine, 300)
+        tell(patient, engine, found)
+    assert (job_of(engine, one).state, job_of(engine, one).error_code) == ("pending", "upstream_gone")
+
+
 def test_a_lonely_image_is_looked_for_until_the_last_bound_which_says_why(runtime: Runtime, engine: Engine) -> None:
     one = pending(engine)
     for _ in range(MISSING_LOOKS + 2):

@@ -232,7 +232,7 @@ def seen_wrong(client: Client, runtime: Runtime) -> bool:
     return bool(job.error_code == "look_failed")
 
 
-def test_a_link_whose_stated_end_passed_is_tried_again_free_for_a_day_unless_its_host_refused_it(
+def test_a_link_whose_stated_end_passed_is_tried_free_for_a_day_unless_its_host_refused_it(
     client: Client, engine: Engine
 ) -> None:
     for code, free in (("result_unavailable", 1), ("result_expired", 0)):
@@ -244,3 +244,19 @@ def test_a_link_whose_stated_end_passed_is_tried_again_free_for_a_day_unless_its
         assert (len(plan.fetch), len(plan.buy_again)) == (free, 1 - free)
         rows.rows(engine, f"{failed} WHERE job_id = :job", link=link, code=code, ago="2 days", job=job)
         assert len(client.plan_retry(job=job).buy_again) == 1
+
+
+def test_a_link_whose_stated_end_passed_is_tried_once_and_then_its_picture_may_be_bought_again(
+    client: Client, engine: Engine
+) -> None:
+    (job,) = held.failed(engine, account="getimg", code="result_unavailable")
+    link = "UPDATE image SET link = 'https://example.com/i', error_code = 'result_unavailable'"
+    rows.rows(engine, f"{link}, state = 'failed', link_expires_at = now() - interval '1 hour'")
+    client.retry(client.plan_retry(job=job))
+    assert rows.job(engine, job).state == "transferring"
+    rows.rows(engine, link + ", state = 'failed'")
+    rows.rows(
+        engine,
+        "UPDATE job SET state = 'failed', error_code = 'x', due_at = NULL, claimed_by = NULL, finished_at = now()",
+    )
+    assert len(client.plan_retry(job=job).buy_again) == 1

@@ -91,7 +91,7 @@ def given_up(engine: Engine) -> UUID:
     """A job whose only picture could not be copied before its link ended."""
     job = rows.transferring(engine, READY).job_id
     fails(engine, "result_expired")
-    rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '1 hour'")
+    rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '2 days'")
     return job
 
 
@@ -219,7 +219,7 @@ def test_a_picture_bought_again_inherits_nothing_of_the_one_before(engine: Engin
     job = rows.transferring(engine, READY).job_id
     rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
     looked = "lacking_looks = 3, lacking_since = now(), short_sha256 = '\\x01', tries = 2"
-    rows.rows(engine, f"UPDATE image SET {looked}, link_expires_at = now() - interval '1 hour'")  # noqa: S608
+    rows.rows(engine, f"UPDATE image SET {looked}, link_expires_at = now() - interval '2 days'")  # noqa: S608
     fails(engine, "result_unverified")
     again = buy_again(engine, job)
     link = ("https://example.com/new", datetime.now(UTC) + timedelta(minutes=10))
@@ -234,7 +234,7 @@ def test_a_picture_bought_again_inherits_nothing_of_the_one_before(engine: Engin
 def test_a_403_of_the_living_link_of_a_picture_bought_again_is_not_its_end(engine: Engine) -> None:
     job = rows.transferring(engine, READY).job_id
     rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
-    rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '1 hour'")
+    rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '2 days'")
     fails(engine, "result_unverified")
     again = buy_again(engine, job)
     link = ("https://example.com/new", datetime.now(UTC) + timedelta(minutes=10))
@@ -288,7 +288,7 @@ def test_a_store_that_is_written_twice_deletes_nothing_of_an_erased_job_that_kee
 def test_unverified_bytes_whose_row_was_taken_are_erased_with_their_job(engine: Engine) -> None:
     job = rows.transferring(engine, READY).job_id
     rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
-    rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '1 hour'")
+    rows.rows(engine, "UPDATE image SET link_expires_at = now() - interval '2 days'")
     fails(engine, "result_unverified")
     again = buy_again(engine, job)
     assert rows.settle(engine, again, bought("B"), Move(again.claim, JobState.SUBMITTING, JobState.PENDING, 0))

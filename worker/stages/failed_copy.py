@@ -86,7 +86,7 @@ async def follow_failure(
         change = replace(change, state=ImageState.FAILED, lacking_looks=0, error_code=error.code, error=failure.words)
     elif failure.renewable and (failure.link_is_over or isinstance(error, LinkExpired)):
         look = await _ask_again(runtime, account, image)
-        change = _after_look(runtime, image, change, look)
+        change = _after_look(runtime, account, image, change, look)
     await runtime.write(_write_failure, runtime, account, failure, change, look)
     if change.state in IMAGE_FINAL:
         runtime.metrics.images_lost.labels(account.name, change.error_code or error.code).inc()
@@ -122,13 +122,17 @@ def _asked_wait(runtime: Runtime, failure: _Failure, look: UpstreamImage | Refus
 
 
 def _after_look(
-    runtime: Runtime, image: ClaimedImage, change: ImageChange, look: UpstreamImage | Refused | None
+    runtime: Runtime,
+    account: ServedAccount,
+    image: ClaimedImage,
+    change: ImageChange,
+    look: UpstreamImage | Refused | None,
 ) -> ImageChange:
     """Return the image's state after its provider was asked for a new link."""
     if not isinstance(look, UpstreamImage):
         return change
     if not look.sure:
-        return missing_images.after_look(runtime, change, look, image)
+        return missing_images.after_look(runtime, account, change, look, image)
     found = replace(change, error_code=None, error=None, lacking_looks=0)
     if look.state is ImageState.FAILED:
         return replace(found, state=look.state, error_code=look.error_code, error=look.error)

@@ -32,6 +32,7 @@ def is_there(found: UpstreamImage) -> bool:
 
 def after_look(
     runtime: Runtime,
+    account: ServedAccount,
     before: ImageChange,
     found: UpstreamImage,
     image: ClaimedImage,
@@ -40,7 +41,8 @@ def after_look(
 ) -> ImageChange:
     """Return an image's state after a look found it missing or failed: as `before` with a note, or failed if believed.
 
-    `others_found`: the same look found another image of the account.
+    `others_found`: the same look found another image of the account. It bears no witness to an image that another key
+    bought: with the key of another project, all of these are missing.
     """
     code = found.error_code or _NO_LINK
     same = image.lacking_looks > 0 and image.error_code == code
@@ -50,7 +52,7 @@ def after_look(
     noted = replace(before, lacking_looks=looks, error_code=code, error=said)
     if not same or not _is_long_enough(runtime, code, looks, image.lacking_seconds):
         return noted
-    if code != GONE or others_found or image.others_found:
+    if code != GONE or ((others_found or image.others_found) and image.key_id in {None, account.key_id}):
         final = found.error_code if found.state is ImageState.FAILED else None
         return replace(noted, state=found.state, lacking_looks=0, error_code=final, error=said if final else None)
     return replace(noted, error=f"{said}; no other image of this account was found since")

@@ -165,7 +165,8 @@ def write_looks(
     answered, found = bool(looks.known), bool(looks.vouching)
     at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=looks.refusal)
     unknown = [job for job in jobs if _is_unknown(looks, job)]
-    learned = [(job, [_learned(runtime, one, looks) for one in job]) for job in jobs if not _is_unknown(looks, job)]
+    known = [job for job in jobs if not _is_unknown(looks, job)]
+    learned = [(job, [_learned(runtime, account, one, looks) for one in job]) for job in known]
     changes = [change for job, now in learned for change in _changes(job, now)]
     images.change(connection, changes)
     policy = runtime.decision_inputs(account)
@@ -220,9 +221,9 @@ def _changes(job: Sequence[ClaimedImage], learned: Sequence[ImageChange]) -> Ite
             yield change
 
 
-def _learned(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
+def _learned(runtime: Runtime, account: ServedAccount, image: ClaimedImage, looks: Looks) -> ImageChange:
     """Return an image's new state. After the last bound, an unfinished image has failed."""
-    change = _found(runtime, image, looks)
+    change = _found(runtime, account, image, looks)
     if not (image.given_up and change.state in _OPEN):
         return change
     why = f"{_TOO_LATE}; {change.error_code}: {change.error}" if change.error_code else _TOO_LATE
@@ -236,7 +237,7 @@ def _learned(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange
     )
 
 
-def _found(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
+def _found(runtime: Runtime, account: ServedAccount, image: ClaimedImage, looks: Looks) -> ImageChange:
     found = looks.of(image) if _is_asked_for(image) else None
     as_it_was = ImageChange(
         image.claim,
@@ -253,7 +254,7 @@ def _found(runtime: Runtime, image: ClaimedImage, looks: Looks) -> ImageChange:
     if not found.sure:
         # Other images that this look found count too.
         others = bool(looks.vouching - {image.upstream_id or ""})
-        return missing_images.after_look(runtime, as_it_was, found, image, others_found=others)
+        return missing_images.after_look(runtime, account, as_it_was, found, image, others_found=others)
     return ImageChange(
         image.claim,
         image.index,

@@ -21,7 +21,8 @@ SELECT job.id, job.epoch, job.state AS job_state, job.tries AS job_tries, job.ba
   to_char(coalesce(image.lacking_since, now()), 'HH24:MI:SS'),
   coalesce(account.found_at >= image.lacking_since, false), image.short_sha256, image.refused_sha256,
   coalesce(job.request ->> 'model', ''),
-  CAST(coalesce(extract(epoch FROM now() - submission.answered_at), 0) AS float8), image.submission_id
+  CAST(coalesce(extract(epoch FROM now() - submission.answered_at), 0) AS float8), image.submission_id,
+  submission.key_id
 FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
   ON job.id = a.id AND job.epoch = a.epoch
 JOIN image ON image.job_id = job.id
@@ -115,6 +116,8 @@ class ClaimedImage:
     """Since its purchase, as of `read_at`."""
     submission_id: UUID
     """The attempt that bought it."""
+    key_id: str | None
+    """The key that bought it, by its id; None if that was not recorded."""
     read_at: float = field(default_factory=time.monotonic)
 
     @property

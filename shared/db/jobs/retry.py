@@ -26,9 +26,11 @@ _ASKABLE: Final = f"""(image.upstream_id IS NOT NULL AND job.provider = ANY(CAST
       SELECT 1 FROM job_event e JOIN submission s ON s.id = image.submission_id
       WHERE e.job_id = job.id AND e.from_state IN ('failed', 'cancelled') AND e.to_state = 'pending' AND e.code IS NULL
         AND e.at > s.answered_at AND e.at < now()))))))"""
-# A link's end is the provider's word, by its own clock and zone: for a day it is tried, unless its host refused it.
+# A link's end is the provider's word, by its own clock: for a day it is tried once more, unless its host refused it.
 _FETCHABLE: Final = f"""(({LINK_LIVES} OR (image.link IS NOT NULL AND image.error_code <> 'result_expired'
-    AND image.link_expires_at > now() - interval '1 day'))
+    AND image.link_expires_at > now() - interval '1 day' AND NOT EXISTS (
+      SELECT 1 FROM job_event e WHERE e.job_id = job.id AND e.from_state IN ('failed', 'cancelled')
+        AND e.to_state = 'transferring' AND e.code IS NULL AND e.at > image.link_expires_at AND e.at < now())))
   AND (image.state = 'ready' OR (image.state = 'failed' AND {COPY_FAILED})))"""
 # A job may already have been paid for unless every attempt was refused, was never sent, or has delivered its whole
 # purchase.
