@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.db import accounts, rate_windows
 from shared.db.engine import Connection
-from shared.db.jobs import claims
+from shared.db.jobs import claims, steering
 from shared.db.jobs.transitions import Claim
 from shared.db.payments import caps
 from shared.lifecycle import JobState, Stage
@@ -72,6 +72,8 @@ class Claiming:
             rate_windows.prune(connection, account.name, locked.windows)
         if prune or account.name in self._releasing:
             released = caps.release_affordable(connection, account.name, account.provider.name)
+            seconds = self._runtime.settings.deadline_seconds
+            released = max(released, steering.unpark_strays(connection, account.name, deadline_seconds=seconds))
             (self._releasing.add if released == caps.CHUNK else self._releasing.discard)(account.name)
         hand = claims.in_hand(connection, account.name)
         parcels = []

@@ -21,7 +21,7 @@ from producer.client.enqueueing import InvalidRowsError
 from producer.money import CapError
 from producer.prompts import PromptFileError
 from shared.broker_url import parse
-from shared.db.engine import DatabaseUnavailableError
+from shared.db.engine import DatabaseUnavailableError, may_pass
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.webhooks.deliveries import ClaimedDelivery, Reply
 
@@ -30,6 +30,7 @@ _DRAIN_SECONDS: Final = 1.0
 _AWAY_SECONDS: Final = 3.0
 _EVENT_SECONDS: Final = 0.5
 _FAULTS_TOLD: Final = 50
+_NAMED: Final = (MessageError, InvalidRowsError, EnqueueConflictError, CapError, PromptFileError)
 # Unacknowledged messages have keys of their own: on a shared Redis, the shortest visibility timeout would otherwise
 # send the caller's own long tasks again.
 _REDIS: Final[dict[str, Any]] = {
@@ -69,6 +70,7 @@ class CeleryDoor:
         self._queue = Queue(queue, Exchange(queue), routing_key=queue)
         self._name = name
         self._stop = threading.Event()
+        self._refused = 0
         plain = url.get_secret_value()
         self._app = Celery(
             "genqueue door", broker=plain if _is_amqp(plain) else parse(plain).celery, set_as_current=False
@@ -129,13 +131,18 @@ class CeleryDoor:
         message.ack()
 
     def _order(self, body: Any, message: Message) -> None:
+        """Commit an order or refuse it. A message that stayed would come back first, and stop all behind it."""
         given: Any = {}
         try:
             given = kwargs_of(body, task=message.headers.get("task", TASK), size=len(message.body or b""))
-            order = read_order(given)
-            self._enqueue(order)
-        except (MessageError, InvalidRowsError, EnqueueConflictError, CapError, PromptFileError) as error:
+            self._enqueue(read_order(given))
+        except _NAMED as error:
             self._refuse(given, _id_of(message), error)
+        except Exception as error:
+            if may_pass(error):
+                raise
+            _log.error("order_not_taken", message=_id_of(message), error=type(error).__name__)
+            self._refuse(given, _id_of(message), MessageError("the order cannot be taken as it is written"))
 
     def _enqueue(self, order: MessageOrder) -> None:
         added = self._client.enqueue_told(
@@ -151,8 +158,12 @@ class CeleryDoor:
     def _refuse(self, given: Any, message_id: str, error: Exception) -> None:
         """Say in the log that a message was refused, and tell its caller's task why, if it names one."""
         found = error.faults[:_FAULTS_TOLD] if isinstance(error, InvalidRowsError) else []
-        faults = [{"row": fault.line, "field": fault.field, "message": fault.message} for fault in found]
-        _log.warning("order_refused", message=message_id, error=type(error).__name__, faults=len(faults))
+        faults = [
+            {"row": fault.line, "field": _shown(fault.field), "message": _shown(fault.message)} for fault in found
+        ]
+        self._refused += 1
+        said = {"error": type(error).__name__, "faults": len(faults), "refused": self._refused}
+        _log.warning("order_refused", message=message_id, **said)
         try:
             notify = Notify.read(given.get("notify"))
         except MessageError:
@@ -160,7 +171,8 @@ class CeleryDoor:
         if notify is None:
             return
         batch = given.get("batch")
-        data = {"message_id": message_id, "batch": batch if isinstance(batch, str) else None, "error": str(error)}
+        name = _shown(batch) if isinstance(batch, str) else None
+        data = {"message_id": message_id, "batch": name, "error": _shown(str(error))}
         self._client.tell_refused(notify.address(self._name), message_id, data | {"faults": faults})
 
     def send_events(self) -> None:
@@ -192,4 +204,9 @@ def _drop(message: Message, error: Exception) -> None:
 
 def _id_of(message: Message) -> str:
     found = message.headers.get("id") or message.properties.get("correlation_id") or ""
-    return str(found)[:100]
+    return _shown(str(found)[:100])
+
+
+def _shown(text: str) -> str:
+    """Return text that the database can store: a NUL or half of a surrogate pair would end the refusal itself."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -76,15 +76,15 @@ def read_order(given: Mapping[str, Any]) -> MessageOrder:
     rows, batch = given.get("rows"), given.get("batch")
     if not isinstance(rows, list) or not 1 <= len(rows) <= ROWS_MAX or not all(isinstance(row, dict) for row in rows):
         raise MessageError(f"rows: must be a list of 1 to {ROWS_MAX} objects")
-    if not isinstance(batch, str) or not batch.strip() or len(batch) > _BATCH_CHARS:
-        raise MessageError(f"batch: must be text of 1 to {_BATCH_CHARS} characters")
+    if not isinstance(batch, str) or not batch.strip() or len(batch) > _BATCH_CHARS or not batch.isprintable():
+        raise MessageError(f"batch: must be text of 1 to {_BATCH_CHARS} characters, all of them printable")
     for number, row in enumerate(rows, 1):
         if not row.get("custom_id"):
             raise MessageError(f"row {number}, custom_id: is missing: without one, a repeated message would buy twice")
     provider, on_unknown = given.get("provider"), given.get("on_unknown")
     if provider is not None and not isinstance(provider, str):
         raise MessageError("provider: must be text")
-    if on_unknown not in {None, "hold", "resend"}:
+    if on_unknown not in (None, "hold", "resend"):  # no set: what came may be unhashable
         raise MessageError("on_unknown: must be hold or resend")
     return MessageOrder(
         rows, batch, provider, on_unknown, _caps(given.get("max_cost")), Notify.read(given.get("notify"))

@@ -1,6 +1,6 @@
 """A producer's connection to the database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from types import TracebackType
@@ -15,6 +15,7 @@ from shared.db.jobs import inbox
 from shared.db.jobs.bulk import Which
 from shared.db.payments.offers import RecentOffers
 from shared.db.read import pages
+from shared.db.waking import wake
 from shared.settings import Settings, load
 
 
@@ -77,6 +78,22 @@ class Connected:
     def _connection(self) -> Iterator[Connection]:
         with transaction(self._engine) as connection:
             yield connection
+
+    def _until_none_is_left(self, some: Callable[..., int]) -> int:
+        """Repeat `some(connection, wait=...)` in transactions until none is left; return the sum.
+
+        The last one waits for what others have locked: else the command would end with jobs left out.
+        """
+        total = 0
+        while done := self._in_line(some, wait=False) or self._in_line(some, wait=True):
+            total += done
+        return total
+
+    def _in_line(self, some: Callable[..., int], *, wait: bool) -> int:
+        with self._connection() as connection:
+            done = some(connection, wait=wait)
+            wake(connection)
+        return done
 
     def _entry(self, act: str, which: Which, terms: str = "") -> AuditEntry:
         return AuditEntry(

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from producer.client.connection import Connected
 from shared.db import audit
-from shared.db.engine import Connection
 from shared.db.jobs import steering
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.steering import Changed
@@ -67,16 +66,6 @@ class Steering(Connected):
             raise ValueError("a deadline is some time from now")
         change = partial(steering.set_deadline, batch=batch, seconds=seconds)
         return self._page_by_page("deadline", batch, f"{seconds:g} s", change)
-
-    def _until_none_is_left(self, some: Callable[[Connection], int]) -> int:
-        total = done = 0
-        while True:
-            with self._connection() as connection:
-                done = some(connection)
-                wake(connection)
-            total += done
-            if not done:
-                return total
 
     def _page_by_page(self, act: str, batch: str, terms: str, change: Callable[..., Changed]) -> int:
         total = 0

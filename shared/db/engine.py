@@ -13,12 +13,14 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
     DisconnectionError,
     IntegrityError,
     InterfaceError,
     InternalError,
     OperationalError,
+    SQLAlchemyError,
 )
 
 from shared.db import search_path
@@ -32,6 +34,7 @@ __all__ = [
     "is_forbidden",
     "is_kept_waiting",
     "is_violation",
+    "may_pass",
     "open_engine",
     "place",
     "plain_connection",
@@ -235,3 +238,8 @@ def is_kept_waiting(error: BaseException) -> bool:
 def is_violation(error: BaseException) -> bool:
     """Tell whether a constraint refused what a statement wrote."""
     return isinstance(error, IntegrityError)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Tell whether the database failed, so that the same may succeed later; not if it cannot store a value."""
+    return isinstance(error, DatabaseUnavailableError | SQLAlchemyError) and not isinstance(error, DataError)

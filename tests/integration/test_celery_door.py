@@ -8,6 +8,7 @@ import pytest
 from kombu import Connection
 from pydantic import SecretStr
 from redis import Redis
+from sqlalchemy.exc import DataError
 
 from ops.stack import Endpoints
 from producer import Client
@@ -116,6 +117,56 @@ def test_what_is_not_json_or_not_an_order_is_dropped_and_the_next_order_is_taken
         until(lambda: jobs(engine) == ["hero"])
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch": "a\x00b"},
+        {"batch": "a\ud800b"},
+        {"on_unknown": []},
+        {"on_unknown": {}},
+        {"provider": "bl\x00oom"},
+        {"max_cost": {"bloom": "1\x00"}},
+        {"rows": [{"custom_id": ["x"], **BLOOM}]},
+        {"rows": [{"custom_id": "a\x00", **BLOOM}]},
+        {"rows": [{"custom_id": "a", **BLOOM, "metadata": {"a": "\ud800"}}]},
+        {"rows": [{"custom_id": "a", **BLOOM, "\ud800": 1}]},
+    ],
+    ids=repr,
+)
+def test_an_order_that_cannot_be_taken_is_refused_and_does_not_stop_the_next(
+    client: Client, engine: Engine, broker: SecretStr, pipeline: Pipeline, wrong: dict[str, Any]
+) -> None:
+    given = dict(wrong)
+    pipeline.send(*given.pop("rows", [row("bad")]), **given)
+    pipeline.send(row("good"))
+    with open_door(client, broker):
+        until(lambda: jobs(engine) == ["good"])
+        assert pipeline.hear()[1]["type"] == "message.refused"
+
+
+@pytest.mark.parametrize("fault", [KeyError("ours"), DataError("INSERT", None, ValueError("no such value"))])
+def test_a_fault_that_nobody_foresaw_refuses_one_order_and_the_next_is_taken(
+    client: Client,
+    engine: Engine,
+    broker: SecretStr,
+    pipeline: Pipeline,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+) -> None:
+    def failing(self: Client, given: Any, **more: Any) -> Any:
+        if given[0]["custom_id"] == "bad":
+            raise fault
+        return enqueue(self, given, **more)
+
+    enqueue = Client.enqueue_told
+    monkeypatch.setattr(Client, "enqueue_told", failing)
+    pipeline.send(row("bad"))
+    pipeline.send(row("good"))
+    with open_door(client, broker):
+        until(lambda: jobs(engine) == ["good"])
+        assert pipeline.hear()[1]["data"]["error"] == "the order cannot be taken as it is written"
+
+
 def send_raw(connection: Connection, body: bytes, content_type: str, encoding: str) -> None:
     with connection.Producer() as producer:
         producer.publish(body, routing_key=QUEUE, content_type=content_type, content_encoding=encoding)
@@ -183,6 +234,8 @@ def test_a_door_sends_only_what_was_ordered_through_it(client: Client) -> None:
         ({"rows": [], "batch": "b"}, "rows: must be a list of 1 to 200 objects"),
         ({"rows": [{}] * 201, "batch": "b"}, "rows: must be"),
         ({"rows": [{"custom_id": "a"}], "batch": ""}, "batch: must be text"),
+        ({"rows": [{"custom_id": "a"}], "batch": "a\x00b"}, "batch: must be text"),
+        ({"rows": [{"custom_id": "a"}], "batch": "b", "on_unknown": []}, "on_unknown: must be"),
         ({"rows": [{"prompt": "x"}], "batch": "b"}, "row 1, custom_id: is missing"),
         ({"rows": [{"custom_id": "a"}], "batch": "b", "priority": 1}, "'priority' is not known"),
         ({"rows": [{"custom_id": "a"}], "batch": "b", "on_unknown": "buy"}, "on_unknown: must be"),

@@ -1,6 +1,9 @@
 """A batch that runs is steered: a hold stops its purchases at once, and a priority or a deadline changes in place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -15,9 +18,11 @@ from tests.support import rows
 from tests.support.command import Ran, genqueue
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, ended
+from tests.support.waiting import until
 from worker.runtime import Runtime
 
 Run = Callable[..., Ran]
+WAITS = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -125,3 +130,79 @@ def test_a_held_batch_says_so_and_how_it_goes_on(client: Client, run: Run) -> No
     assert watched.code == 3
     assert "1 on hold: a person holds its batch (batch_held)" in watched.err
     assert "genqueue release b" in watched.err
+
+
+@contextmanager
+def changing_the_priority(engine: Engine, batch: str) -> Iterator[Callable[[], None]]:
+    """Have a command hold the locks of all jobs of a batch; yield what ends it."""
+    with engine.connect() as other:
+        steering.set_priority(other, batch, 5)
+        yield other.commit
+
+
+def beside(engine: Engine, locked: Callable[[], None], command: Callable[[], object]) -> Any:
+    """Run a command in a thread until it waits for a lock; then end who has it, and return the command's result."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(command)
+        until(lambda: running.done() or rows.rows(engine, WAITS))
+        locked()
+        return running.result(20)
+
+
+def test_a_release_waits_for_jobs_that_another_command_has_locked(engine: Engine, client: Client) -> None:
+    rows.add(engine, [rows.new_job(f"j{number}") for number in range(20)], batch="b")
+    client.hold("b")
+    with changing_the_priority(engine, "b") as end:
+        assert beside(engine, end, lambda: client.release("b")) == 20
+    assert rows.rows(engine, "SELECT 1 FROM job WHERE on_hold") == []
+
+
+def test_a_hold_waits_for_jobs_that_another_command_has_locked(engine: Engine, client: Client) -> None:
+    rows.add(engine, [rows.new_job(f"j{number}") for number in range(20)], batch="b")
+    with changing_the_priority(engine, "b") as end:
+        assert beside(engine, end, lambda: client.hold("b")) == 20
+    assert rows.rows(engine, "SELECT 1 FROM job WHERE NOT on_hold") == []
+
+
+def test_a_raised_cap_waits_for_jobs_that_another_command_has_locked(engine: Engine, client: Client) -> None:
+    rows.add(engine, [rows.new_job(f"j{number}") for number in range(20)], batch="b")
+    rows.rows(
+        engine, "UPDATE job SET on_hold = true, error_code = 'batch_cap_reached', due_at = now() + interval '1 day'"
+    )
+    with changing_the_priority(engine, "b") as end:
+        beside(engine, end, lambda: client.cap("b", ["bloom=100"]))
+    assert rows.rows(engine, "SELECT 1 FROM job WHERE on_hold") == []
+
+
+def test_a_release_waits_for_a_hold_that_puts_jobs_on_hold_at_the_same_moment(engine: Engine, client: Client) -> None:
+    rows.add(engine, [rows.new_job("a")], batch="b")
+    with transaction(engine) as connection:
+        steering.hold(connection, "b")
+    with engine.connect() as holding:
+        assert steering.park(holding, "b", actor="person") == 1
+        assert beside(engine, holding.commit, lambda: client.release("b")) == 1
+    assert [tuple(row) for row in rows.rows(engine, "SELECT on_hold, error_code FROM job")] == [(False, None)]
+
+
+def test_a_hold_waits_for_a_release_that_puts_jobs_back_in_line(engine: Engine, client: Client) -> None:
+    rows.add(engine, [rows.new_job("a")], batch="b")
+    client.hold("b")
+    with transaction(engine) as connection:
+        steering.release(connection, "b")
+    with engine.connect() as releasing:
+        assert steering.unpark(releasing, "b", deadline_seconds=60) == 1
+        assert beside(engine, releasing.commit, lambda: client.hold("b")) == 1
+    assert [tuple(row) for row in rows.rows(engine, "SELECT on_hold, error_code FROM job")] == [(True, steering.HELD)]
+
+
+def test_jobs_that_a_killed_release_left_on_hold_are_put_back_in_line_by_workers(
+    engine: Engine, client: Client, runtime: Runtime
+) -> None:
+    client.enqueue([BLOOM], batch="released")
+    client.enqueue([BLOOM], batch="held")
+    client.hold("released")
+    client.hold("held")
+    with transaction(engine) as connection:
+        steering.release(connection, "released")
+    drain(runtime, lambda: client.totals("released") == {"succeeded": 1})
+    assert client.totals("held") == {"on_hold": 1}

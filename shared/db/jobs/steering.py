@@ -21,26 +21,46 @@ _NOTE: Final = "its batch is held"
 _HOLD = text("UPDATE batch SET held_at = now() WHERE name = :name AND held_at IS NULL")
 _RELEASE = text("UPDATE batch SET held_at = NULL WHERE name = :name")
 _IS_HELD = text("SELECT held_at IS NOT NULL FROM batch WHERE name = :name")
-# The batch as one value, so that its index gives the jobs in order, however many there are.
-_IN_LINE = text("""
+# The batch as one value, so that its index gives the jobs in order, however many there are. Its row is locked, so that
+# a hold and a release wait for each other; else a job put on hold meanwhile would stay so in a released batch.
+_IN_LINE: Final = """
 SELECT id, epoch FROM job
-WHERE batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NOT NULL) AND state = 'queued' AND NOT on_hold
-  AND claimed_by IS NULL ORDER BY id LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
-""")
+WHERE batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NOT NULL FOR SHARE) AND state = 'queued'
+  AND NOT on_hold AND claimed_by IS NULL ORDER BY id LIMIT :most FOR NO KEY UPDATE {skip}
+"""
 # No deadline passes and no recheck comes while a person holds the batch; the release gives both back. They are far and
 # not infinite, because a driver cannot read infinity as a time.
 _WITHOUT_END = text("""
 UPDATE job SET deadline_at = greatest(deadline_at, now() + interval '10 years'), due_at = now() + interval '10 years'
 WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
-_BACK_IN_LINE = text("""
+_BACK: Final = """
 UPDATE job SET on_hold = false, due_at = now(), error_code = NULL, error = NULL,
   deadline_at = now() + :deadline * interval '1 second'
 WHERE id = ANY(ARRAY(
-  SELECT id FROM job
-  WHERE batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NULL) AND on_hold AND state = 'queued'
-    AND error_code = :code ORDER BY id LIMIT :most FOR NO KEY UPDATE SKIP LOCKED))
+  SELECT id FROM job WHERE {which} AND on_hold AND state = 'queued' AND error_code = :code
+  ORDER BY id LIMIT :most FOR NO KEY UPDATE {skip}))
+"""
+_BACK_IN_LINE: Final = _BACK.format(
+    which="batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NULL FOR SHARE)", skip="{skip}"
+)
+# Read from the index in steps, one for each batch. A batch that is being held or released is left to the next look.
+_STRAYS = text("""
+WITH RECURSIVE part AS (
+  (SELECT batch_id FROM job WHERE on_hold AND state = 'queued' AND account = :account AND error_code = :code
+    ORDER BY batch_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT batch_id FROM job WHERE on_hold AND state = 'queued' AND account = :account AND error_code = :code
+    AND batch_id > part.batch_id ORDER BY batch_id LIMIT 1) FROM part WHERE part.batch_id IS NOT NULL
+)
+SELECT id FROM batch WHERE id IN (SELECT batch_id FROM part) AND held_at IS NULL ORDER BY id FOR SHARE SKIP LOCKED
 """)
+_STRAYS_BACK = text(
+    _BACK.format(which="account = :account AND batch_id = ANY(CAST(:batches AS uuid[]))", skip="SKIP LOCKED")
+)
+_SKIP: Final = {False: "SKIP LOCKED", True: ""}
+_PARK = {wait: text(_IN_LINE.format(skip=skip)) for wait, skip in _SKIP.items()}
+_UNPARK = {wait: text(_BACK_IN_LINE.format(skip=skip)) for wait, skip in _SKIP.items()}
 _CHANGE: Final = """
 WITH chosen AS MATERIALIZED (
   SELECT part.id FROM unnest(CAST(:states AS text[])) AS a (state) CROSS JOIN (VALUES (false), (true)) AS b (on_hold)
@@ -75,15 +95,23 @@ class Changed(NamedTuple):
 def hold(connection: Connection, batch: str) -> bool:
     """Hold a batch: nothing more is bought for it after the commit. False if it is held already, or is not there.
 
-    The caller repeats `park` in further transactions until it returns 0.
+    The caller repeats `park` in further transactions until one that waits returns 0.
     """
     return connection.execute(_HOLD, {"name": batch}).rowcount == 1
 
 
-def park(connection: Connection, batch: str, *, actor: str) -> int:
-    """Put up to 500 queued jobs of a held batch on hold, and return their number."""
-    rows = connection.execute(_IN_LINE, {"name": batch, "most": CHUNK}).all()
+def park(connection: Connection, batch: str, *, actor: str, wait: bool = False) -> int:
+    """Put up to 500 queued jobs of a held batch on hold, and return their number.
+
+    Jobs that somebody else has locked are left out. With `wait`, it waits for one: never for two, so that no other
+    order of locks can make a deadlock.
+    """
+    rows = connection.execute(_PARK[wait], {"name": batch, "most": _most(wait=wait)}).all()
     return put_on_hold(connection, [Claim(row.id, row.epoch) for row in rows], actor=actor)
+
+
+def _most(*, wait: bool) -> int:
+    return 1 if wait else CHUNK
 
 
 def put_on_hold(connection: Connection, claims: Sequence[Claim], *, actor: str) -> int:
@@ -95,14 +123,27 @@ def put_on_hold(connection: Connection, claims: Sequence[Claim], *, actor: str) 
 
 
 def release(connection: Connection, batch: str) -> bool:
-    """Let a batch go on; False if it is not there. The caller repeats `unpark` until it returns 0."""
+    """Let a batch go on; False if it is not there. The caller repeats `unpark` until one that waits returns 0."""
     return connection.execute(_RELEASE, {"name": batch}).rowcount == 1
 
 
-def unpark(connection: Connection, batch: str, *, deadline_seconds: float) -> int:
-    """Put up to 500 jobs of a released batch back in line, with a new deadline; return their number."""
-    asked = {"name": batch, "code": HELD, "most": CHUNK, "deadline": deadline_seconds}
-    return connection.execute(_BACK_IN_LINE, asked).rowcount
+def unpark(connection: Connection, batch: str, *, deadline_seconds: float, wait: bool = False) -> int:
+    """Put up to 500 jobs of a released batch back in line, with a new deadline; return their number.
+
+    `wait`: as for `park`.
+    """
+    asked = {"name": batch, "code": HELD, "most": _most(wait=wait), "deadline": deadline_seconds}
+    return connection.execute(_UNPARK[wait], asked).rowcount
+
+
+def unpark_strays(connection: Connection, account: str, *, deadline_seconds: float) -> int:
+    """Put up to 500 jobs of an account back in line that a release left on hold, because its process died."""
+    whose = {"account": account, "code": HELD}
+    batches = list(connection.execute(_STRAYS, whose).scalars())
+    if not batches:
+        return 0
+    asked = {**whose, "batches": batches, "most": CHUNK, "deadline": deadline_seconds}
+    return connection.execute(_STRAYS_BACK, asked).rowcount
 
 
 def is_held(connection: Connection, batch: str) -> bool:

@@ -30,6 +30,7 @@ _SET = text("""
 UPDATE batch SET caps = CASE WHEN CAST(:caps AS jsonb) = '{}' THEN '{}' ELSE caps || CAST(:caps AS jsonb) END
 WHERE name = :name RETURNING id
 """)
+_NOW = text("SELECT clock_timestamp()")
 _OF = text("SELECT caps FROM batch WHERE name = :name")
 _PARK = text("""
 SELECT id, epoch FROM job WHERE batch_id = :batch AND account = :account AND state = 'queued' AND NOT on_hold
@@ -38,21 +39,29 @@ SELECT id, epoch FROM job WHERE batch_id = :batch AND account = :account AND sta
 # The same order for all, or two releases deadlock.
 _UNPARK = """
 UPDATE job SET on_hold = false, due_at = now(){more} WHERE id = ANY(ARRAY(
-  SELECT id FROM job WHERE on_hold AND state = 'queued' AND {which} LIMIT :most FOR NO KEY UPDATE SKIP LOCKED))
+  SELECT id FROM job WHERE on_hold AND state = 'queued' AND {which} LIMIT :most FOR NO KEY UPDATE {skip}))
 """
 # A person made room, so the deadline of the waiting jobs starts again.
-_UNPARK_BATCH = text(
-    _UNPARK.format(
-        more=", deadline_at = greatest(deadline_at, now() + (deadline_at - created_at))",
-        which="""batch_id = (SELECT id FROM batch WHERE name = :name)
-    AND error_code IN ('batch_cap_reached', 'price_unknown') ORDER BY id""",
+_UNPARK_BATCH = {
+    wait: text(
+        _UNPARK.format(
+            more=", deadline_at = greatest(deadline_at, now() + (deadline_at - created_at))",
+            which="""batch_id = (SELECT id FROM batch WHERE name = :name)
+    AND error_code IN ('batch_cap_reached', 'price_unknown')
+    AND (CAST(:until AS timestamptz) IS NULL OR due_at <= :until) ORDER BY id""",
+            skip=skip,
+        )
     )
+    for wait, skip in ((False, "SKIP LOCKED"), (True, ""))
+}
+_UNPARK_PRICED = text(
+    _UNPARK.format(more="", which="account = ANY(:accounts) AND error_code = 'price_unknown'", skip="SKIP LOCKED")
 )
-_UNPARK_PRICED = text(_UNPARK.format(more="", which="account = ANY(:accounts) AND error_code = 'price_unknown'"))
 _UNPARK_DUE = text(
     _UNPARK.format(
         more="",
         which="account = :account AND error_code = :code AND batch_id = :batch AND due_at <= :until ORDER BY due_at",
+        skip="SKIP LOCKED",
     )
 )
 # Which batches an account holds jobs of, and why: read from the index in steps, one step for each, however many jobs.
@@ -195,16 +204,26 @@ def release_priced(connection: Connection, accounts: Iterable[str]) -> int:
     return connection.execute(_UNPARK_PRICED, {"accounts": list(accounts), "most": CHUNK}).rowcount
 
 
-def release_batch(connection: Connection, batch: str) -> int:
-    """Put up to 500 jobs of a batch back in line after a person made room; fewer mean that none is left."""
-    return connection.execute(_UNPARK_BATCH, {"name": batch, "most": CHUNK}).rowcount
+def release_batch(connection: Connection, batch: str, *, until: datetime | None = None, wait: bool = False) -> int:
+    """Put up to 500 jobs of a batch back in line after a person made room; return their number.
+
+    Jobs that somebody else has locked are left out. With `wait`, it waits for one. `until`: `held_before`.
+    """
+    asked = {"name": batch, "most": 1 if wait else CHUNK, "until": until}
+    return connection.execute(_UNPARK_BATCH[wait], asked).rowcount
+
+
+def held_before(connection: Connection) -> datetime:
+    """Return the due time up to which jobs were put on hold before now: later ones met the new cap, and are left."""
+    now: datetime = connection.execute(_NOW).scalar_one()
+    return now + timedelta(seconds=RECHECK_SECONDS)
 
 
 def set_for(connection: Connection, batch: str, caps: Mapping[str, Decimal]) -> bool:
     """Set caps of a batch (provider -> amount in its unit) and let up to 500 of its jobs try again.
 
-    Caps of other providers stay; an empty mapping removes all caps. False if there is no such batch. After 500 jobs,
-    the caller repeats `release_batch` in further transactions until none is left.
+    Caps of other providers stay; an empty mapping removes all caps. False if there is no such batch. The caller repeats
+    `release_batch` in further transactions until one that waits returns 0.
     """
     if connection.execute(_SET, {"name": batch, "caps": _document(caps)}).scalar_one_or_none() is None:
         return False
