@@ -33,13 +33,15 @@ class CelerySide(Enqueueing):
     ) -> Enqueued:
         """Add `rows` to `batch` as `enqueue` does, and in the same transaction name who is told of their jobs.
 
+        Of a batch that is there, the policy and the caps are only made tighter.
         `address` is a task on a caller's broker; None: nobody. Raises as `enqueue`.
         """
         with read_rows(rows, default_provider=provider, providers=catalog.names()) as prepared:
             if prepared.fault_count:
                 raise InvalidRowsError(prepared.faults, prepared.fault_count)
             caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
-            terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps)
+            times = (self.settings.deadline_seconds, self.settings.collect_seconds)
+            terms = BatchTerms(*times, on_unknown, caps, bounded=True)
             with self._connection() as connection:
                 added = self._add(connection, prepared, batch, terms)
                 if on_unknown is not None and added.policy_changed:
@@ -47,8 +49,6 @@ class CelerySide(Enqueueing):
                 if address is not None:
                     endpoint = notify.celery_endpoint(connection, address)
                     notify.name_for_jobs(connection, batch, [row.custom_id for row in prepared.rows()], endpoint)
-        if caps is not None:
-            self._let_go(batch)
         if on_unknown is not None and added.policy_changed:
             self._look_anew(batch, on_unknown)
         return added

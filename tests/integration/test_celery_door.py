@@ -221,6 +221,28 @@ def test_an_event_that_the_broker_does_not_take_comes_again(
         assert pipeline.hear()[1]["id"] == str(one.id)
 
 
+def test_an_order_can_only_tighten_a_batch_that_is_there(client: Client, engine: Engine) -> None:
+    asked = "SELECT on_unknown, caps FROM batch"
+    terms: dict[str, Any] = {"batch": "shop", "address": None, "max_cost": ("bloom=100",), "on_unknown": "resend"}
+    client.enqueue_told([row("a")], **terms)
+    assert tuple(rows.rows(engine, asked)[0]) == ("resend", {"bloom": "100"})
+    client.cap("shop", ["bloom=5"])
+    client.set_policy("shop", "hold")
+    client.enqueue_told([row("b")], **terms)
+    assert tuple(rows.rows(engine, asked)[0]) == ("hold", {"bloom": "5"})
+    client.enqueue_told([row("c")], **{**terms, "max_cost": ("bloom=3",)})
+    assert rows.rows(engine, asked)[0].caps == {"bloom": "3"}
+
+
+def test_an_old_order_that_comes_again_undoes_no_cap_and_no_policy(client: Client, engine: Engine) -> None:
+    terms: dict[str, Any] = {"batch": "shop", "address": None, "max_cost": ("bloom=3",), "on_unknown": "hold"}
+    client.enqueue_told([row("a")], **terms)
+    client.cap("shop", ["bloom=5"])
+    client.set_policy("shop", "resend")
+    client.enqueue_told([row("a")], **terms)
+    assert tuple(rows.rows(engine, "SELECT on_unknown, caps FROM batch")[0]) == ("resend", {"bloom": "5"})
+
+
 def test_a_door_sends_only_what_was_ordered_through_it(client: Client) -> None:
     client.enqueue_told([row("hero")], batch="shop", address=json.dumps(["other", "shop", "shop.image_ready"]))
     client.cancel(batch="shop")

@@ -1,5 +1,6 @@
 """SQL's `enqueue`: rows in the caller's own transaction, checked by a worker before anything is bought."""
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -201,6 +202,49 @@ def test_options_name_the_provider_the_policy_and_the_caps(app: Connection, runt
         engine, "SELECT provider, priority, on_unknown, caps FROM job JOIN batch ON batch.id = job.batch_id"
     )
     assert tuple(found) == ("bloom", 3, "resend", {"bloom": "9.50"})
+
+
+def test_a_caller_by_sql_can_only_tighten_a_batch_that_is_there(
+    app: Connection, runtime: Runtime, client: Client, engine: Engine
+) -> None:
+    client.enqueue([row("a")], batch="shop")
+    client.cap("shop", ["bloom=5"])
+    asked = "SELECT on_unknown, caps FROM batch"
+    hand_in(app, row("b"), on_unknown="resend", max_cost={"bloom": "100000"})
+    app.commit()
+    tick(runtime)
+    assert tuple(rows.rows(engine, asked)[0]) == ("hold", {"bloom": "5"})
+    client.set_policy("shop", "resend")
+    hand_in(app, row("c"), on_unknown="hold", max_cost={"bloom": "3", "getimg": "1"})
+    app.commit()
+    tick(runtime)
+    assert tuple(rows.rows(engine, asked)[0]) == ("hold", {"bloom": "3", "getimg": "1"})
+
+
+def test_of_two_callers_whose_rows_arrive_together_the_second_cannot_loosen_what_the_first_asked(
+    app: Connection, runtime: Runtime, engine: Engine
+) -> None:
+    hand_in(app, row("a"), max_cost={"bloom": "5"})
+    hand_in(app, row("b"), on_unknown="resend", max_cost={"bloom": "7"})
+    app.commit()
+    tick(runtime)
+    assert tuple(rows.rows(engine, "SELECT on_unknown, caps FROM batch")[0]) == ("hold", {"bloom": "5"})
+
+
+@pytest.mark.parametrize(
+    "default",
+    [{}, {"n": 1}, {"n": 1.0}, {"references": []}, {"options": {}}, {"options": {"x": "LONG"}}],
+    ids=repr,
+)
+def test_the_same_wrong_row_again_returns_its_job(
+    app: Connection, runtime: Runtime, engine: Engine, default: dict[str, Any]
+) -> None:
+    wrong = json.dumps([row("a", aspect_ratio="nonsense", **default)]).replace('"LONG"', "0." + "3" * 30)
+    ((job, _, _),) = app.execute(HANDED, ("shop", wrong, Jsonb({}))).fetchall()
+    app.commit()
+    tick(runtime)
+    assert rows.rows(engine, "SELECT state FROM job")[0].state == "failed"
+    assert app.execute(HANDED, ("shop", wrong, Jsonb({}))).fetchall() == [(job, "a", False)]
 
 
 def test_an_open_transaction_stops_no_other_producer(

@@ -36,7 +36,7 @@ SELECT id FROM added UNION ALL SELECT id FROM batch WHERE name = :name
 """)
 _NEW_BATCH = text("INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT (name) DO NOTHING")
 _BATCH = text("SELECT id FROM batch WHERE name = :name")
-_POLICY = text("UPDATE batch SET on_unknown = :on_unknown WHERE id = :batch AND on_unknown <> :on_unknown")
+_POLICY = text("UPDATE batch SET on_unknown = :on_unknown WHERE name = :batch AND on_unknown <> :on_unknown")
 _NAMED = 5
 _TURNS = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
 
@@ -59,12 +59,17 @@ class BatchTerms:
 
     `on_unknown`: what happens to a lost call once its provider shows that nothing was bought: "hold" leaves it to a
     person, "resend" sends it again. None keeps the batch's policy. Caps of other providers stay.
+
+    `bounded`: they come from a caller, and not from who operates the queue. They are for a batch that the call makes;
+    of another one they only lower caps, or set "hold", and not even that if the call adds no row: an old message that
+    comes again undoes nothing.
     """
 
     deadline_seconds: float
     collect_seconds: float
     on_unknown: OnUnknown | None = None
     caps: Mapping[str, Decimal] | None = None
+    bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,7 @@ def enqueue(
     Raises `EnqueueConflictError` if a custom_id already stands for another request.
     """
     connection.execute(_LONG_WAITS)
-    batch_id = _turn(connection, batch)
+    batch_id, is_new = _turn(connection, batch)
     dealt = dealing(connection)
     ensure(connection, (row for row in accounts if row.name not in dealt.known))
     arrivals = Arrivals(batch_id, LineEnd(JobTimes(policy.deadline_seconds, policy.collect_seconds)))
@@ -102,22 +107,45 @@ def enqueue(
         if arrivals.conflicts:
             raise EnqueueConflictError(batch, arrivals.conflicts)
     # Last, because payments for this batch wait for its row from here on.
-    changed = 0
-    if policy.on_unknown is not None:
-        changed = connection.execute(_POLICY, {"batch": batch_id, "on_unknown": policy.on_unknown}).rowcount
-    if policy.caps is not None:
-        caps.set_for(connection, batch, policy.caps)
+    if is_new or not policy.bounded:
+        changed = _set_terms(connection, batch, policy)
+    else:
+        changed = arrivals.added > 0 and _tighten(connection, batch, policy)
     if not arrivals.given:
         wake(connection)
-    return Enqueued(batch_id, arrivals.given, arrivals.added, changed > 0)
+    return Enqueued(batch_id, arrivals.given, arrivals.added, changed)
 
 
-def _turn(connection: Connection, batch: str) -> UUID:
-    """Wait for this batch's turn to be enqueued into, and return its id; the turn ends with the transaction."""
+def _set_terms(connection: Connection, batch: str, policy: BatchTerms) -> bool:
+    """Give a batch its policy and its caps; tell whether the policy is another one."""
+    changed = 0
+    if policy.on_unknown is not None:
+        changed = connection.execute(_POLICY, {"batch": batch, "on_unknown": policy.on_unknown}).rowcount
+    if policy.caps is not None:
+        caps.set_for(connection, batch, policy.caps)
+    return changed > 0
+
+
+def _tighten(connection: Connection, batch: str, policy: BatchTerms) -> bool:
+    """Apply what a caller may ask of a batch that was there; tell whether the policy is another one."""
+    changed = 0
+    if policy.on_unknown == "hold":
+        changed = connection.execute(_POLICY, {"batch": batch, "on_unknown": "hold"}).rowcount
+    if policy.caps:
+        caps.lower_for(connection, batch, policy.caps)
+    return changed > 0
+
+
+def _turn(connection: Connection, batch: str) -> tuple[UUID, bool]:
+    """Wait for this batch's turn to be enqueued into; the turn ends with the transaction.
+
+    Returns the batch's id, and whether this call made it.
+    """
     named = {"id": new_id(), "name": batch}
-    found: UUID | None = connection.execute(_TURN_AND_BATCH, named).scalar()
+    found = connection.execute(_TURN_AND_BATCH, named).scalar()
     # Somebody else made the batch while the statement waited: only a new statement sees it.
-    return found if found is not None else connection.execute(_TURN_AND_BATCH, named).scalar_one()
+    found = found if found is not None else connection.execute(_TURN_AND_BATCH, named).scalar_one()
+    return found, found == named["id"]
 
 
 def open_batch(connection: Connection, name: str) -> UUID:

@@ -53,11 +53,20 @@ _KNOWN = text("""
 SELECT job.custom_id, job.id, job.provider, job.fingerprint FROM job JOIN batch ON batch.id = job.batch_id
 WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[]))
 """)
+# The request as the SQL function compares it when the row comes again: without what only says a default, and with every
+# digit of its numbers.
 _WRONG = text("""
 INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, priority, fair_position,
   state, due_at, deadline_at, collect_until)
-VALUES (:id, :batch, :custom_id, :account, :provider, CAST(:request AS jsonb), :fingerprint, 1, 0, 0, 'queued',
-  now(), now() + :deadline * interval '1 second', now() + :collect * interval '1 second')
+SELECT id, :batch, custom_id, :account, :provider,
+  CASE WHEN made -> 'n' = '1' THEN made - 'n' ELSE made END - ARRAY(
+    SELECT key FROM jsonb_each(made) WHERE key IN ('options', 'references') AND value IN ('{}', '[]')),
+  :fingerprint, 1, 0, 0, 'queued',
+  now(), now() + :deadline * interval '1 second', now() + :collect * interval '1 second'
+FROM (
+  SELECT id, custom_id, request - ARRAY['custom_id', 'provider', 'priority', 'metadata'] AS made
+  FROM inbox WHERE id = :id
+) AS given
 """)
 _TAKEN = text("""
 UPDATE inbox SET taken_at = clock_timestamp(), request = NULL, note = a.note
@@ -202,13 +211,16 @@ class _Taking:
         return notes
 
     def _terms(self, options: Iterable[dict[str, Any]]) -> BatchTerms:
-        """Return what the rows ask for their batch; a later row overrides an earlier one."""
-        on_unknown: OnUnknown | None = None
+        """Return what the rows ask for their batch: the first one, which may make it, or what is tighter."""
+        asked = list(options)
+        policies: list[OnUnknown | None] = [given.get("on_unknown") for given in asked]
+        on_unknown = "hold" if "hold" in policies else next(iter(policies), None)
         most: dict[str, Decimal] = {}
-        for given in options:
-            on_unknown = given.get("on_unknown", on_unknown)
-            most |= {provider: Decimal(amount) for provider, amount in given.get("max_cost", {}).items()}
-        return BatchTerms(self._times.deadline_seconds, self._times.collect_seconds, on_unknown, most or None)
+        for given in asked:
+            for provider, amount in given.get("max_cost", {}).items():
+                most[provider] = min(most.get(provider, Decimal(amount)), Decimal(amount))
+        times = self._times
+        return BatchTerms(times.deadline_seconds, times.collect_seconds, on_unknown, most or None, bounded=True)
 
     def _fail(self, batch_id: UUID, wrong: Sequence[tuple[Row[Any], str]]) -> None:
         """End bad rows as failed jobs, so that whoever waits for one is told."""
@@ -227,10 +239,8 @@ class _Taking:
         return {
             "id": row.id,
             "batch": batch_id,
-            "custom_id": row.custom_id,
             "account": dealt.account(row.request["provider"], 1),
             "provider": row.request["provider"],
-            "request": request,
             "fingerprint": hashlib.sha256(request.encode()).digest(),
             "deadline": self._times.deadline_seconds,
             "collect": self._times.collect_seconds,

@@ -30,6 +30,12 @@ _SET = text("""
 UPDATE batch SET caps = CASE WHEN CAST(:caps AS jsonb) = '{}' THEN '{}' ELSE caps || CAST(:caps AS jsonb) END
 WHERE name = :name RETURNING id
 """)
+_LOWER = text("""
+UPDATE batch SET caps = caps || (
+  SELECT coalesce(jsonb_object_agg(given.key, given.value), '{}') FROM jsonb_each_text(CAST(:caps AS jsonb)) AS given
+  WHERE NOT batch.caps ? given.key OR CAST(given.value AS numeric) < CAST(batch.caps ->> given.key AS numeric))
+WHERE name = :name
+""")
 _NOW = text("SELECT clock_timestamp()")
 _OF = text("SELECT caps FROM batch WHERE name = :name")
 _PARK = text("""
@@ -229,6 +235,11 @@ def set_for(connection: Connection, batch: str, caps: Mapping[str, Decimal]) -> 
         return False
     release_batch(connection, batch)
     return True
+
+
+def lower_for(connection: Connection, batch: str, caps: Mapping[str, Decimal]) -> None:
+    """Lower caps of a batch, or set them where it has none; a cap that is lower already stays."""
+    connection.execute(_LOWER, {"name": batch, "caps": _document(caps)})
 
 
 def of_batch(connection: Connection, batch: str) -> dict[str, Decimal]:
