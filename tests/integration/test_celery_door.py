@@ -14,6 +14,7 @@ from ops.stack import Endpoints
 from producer import Client
 from producer.celery_door import CeleryDoor, MessageError, door, open_connection, read_order
 from shared.db.engine import DatabaseUnavailableError, Engine
+from shared.db.webhooks.deliveries import Reply
 from tests.support import rows
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, ended
@@ -59,7 +60,7 @@ def test_an_order_becomes_jobs_and_the_end_of_each_comes_back_as_a_task(
     assert event["data"]["images_stored"] == 1
 
 
-def test_an_order_that_comes_twice_adds_nothing_and_is_told_once(
+def test_an_order_that_comes_twice_adds_nothing_and_its_end_is_one_event(
     client: Client, engine: Engine, broker: SecretStr, pipeline: Pipeline
 ) -> None:
     with open_door(client, broker):
@@ -71,6 +72,44 @@ def test_an_order_that_comes_twice_adds_nothing_and_is_told_once(
         pipeline.send(row("hero"))
         until(pipeline.has_no_orders)
     assert len(rows.rows(engine, "SELECT 1 FROM delivery")) == 1
+
+
+def test_an_order_that_is_sent_again_brings_an_end_again_that_the_broker_lost(
+    client: Client, engine: Engine, broker: SecretStr, pipeline: Pipeline
+) -> None:
+    with open_door(client, broker):
+        pipeline.send(row("hero"))
+        until(lambda: jobs(engine) == ["hero"])
+        client.cancel(batch="shop")
+        lost, _ = pipeline.hear()
+        pipeline.send(row("hero"))
+        again, event = pipeline.hear()
+    assert (again, event["type"]) == (lost, "job.cancelled")
+
+
+def test_a_task_whose_broker_was_away_for_days_hears_of_later_orders(client: Client, engine: Engine) -> None:
+    address = json.dumps(["door", "shop", "shop.image_ready"])
+    client.enqueue_told([row("a")], batch="shop", address=address)
+    client.cancel(batch="shop")
+    for _ in range(11):
+        rows.rows(engine, "UPDATE delivery SET due_at = now() WHERE due_at IS NOT NULL")
+        rows.rows(engine, "UPDATE endpoint SET held_until = NULL, failing_since = failing_since - interval '1 day'")
+        for one in client.claim_events('["door",'):
+            client.event_sent(one, Reply(1, None, "ConnectionError"))
+    assert rows.rows(engine, "SELECT disabled_code FROM endpoint")[0].disabled_code == "failing"
+    rows.rows(engine, "DELETE FROM delivery")
+    client.enqueue_told([row("b")], batch="shop", address=address)
+    client.cancel(batch="shop")
+    assert [one.data["custom_id"] for one in client.claim_events('["door",')] == ["b"]
+
+
+def test_a_task_that_is_switched_off_is_switched_on_by_the_id_that_status_shows(client: Client, engine: Engine) -> None:
+    client.enqueue_told([row("a")], batch="shop", address=json.dumps(["door", "shop", "shop.image_ready"]))
+    (made,) = rows.rows(
+        engine, "UPDATE endpoint SET disabled_at = now(), disabled_code = 'failing' RETURNING CAST(id AS text)"
+    )
+    client.resume_webhook(made.id)
+    assert rows.rows(engine, "SELECT disabled_at FROM endpoint")[0].disabled_at is None
 
 
 def test_a_job_that_ended_before_its_caller_named_anybody_is_told(

@@ -475,6 +475,22 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the bound on what a caller by SQL or Celery asks for a batch",
+        protects="only who operates the queue raises a cap or sets `resend`",
+        file="shared/db/jobs/enqueue.py",
+        old="if is_new or not policy.bounded:",
+        new="if batch:",
+        tests=("tests/integration/test_celery_door.py::test_an_order_can_only_tighten_a_batch_that_is_there",),
+    ),
+    Mutant(
+        removed="the last pass, which waits for locked jobs",
+        protects="a release leaves no job on hold",
+        file="producer/client/connection.py",
+        old=" or self._in_line(some, wait=True)",
+        new="",
+        tests=("tests/integration/test_steering.py::test_a_release_waits_for_jobs_that_another_command_has_locked",),
+    ),
     *PICTURES,
     *LOOKS,
 )

@@ -82,10 +82,9 @@ class WebhookSender:
         """Tell of settled batches and begin to send what is due; True if there may be more at once."""
         news = await self._tell_settled()
         free = _AT_ONCE - self._busy.total()
-        full = [endpoint for endpoint, count in self._busy.items() if count >= _EACH]
         if free <= 0:
             return False
-        claimed = await self.runtime.sql(deliveries.claim, most=free, each=_EACH, full=full)
+        claimed = await self.runtime.sql(deliveries.claim, most=free, each=_EACH, busy=+self._busy)
         for one in claimed:
             self._busy[one.endpoint_id] += 1
             group.start_soon(self._send, one)

@@ -1,6 +1,6 @@
 """Deliveries: claimed by whoever sends, closed with what the receiver said, sent again when a person asks."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,18 +16,24 @@ LEASE_SECONDS: Final = 60.0
 _PROBE_FIRST_SECONDS: Final = 30.0
 _PROBE_MAX_SECONDS: Final = 3600.0
 _KEPT: Final = "interval '30 days'"
-# The endpoint's row is locked, so that two processes never probe one that fails at the same time.
+# The endpoint's row is locked, so that two processes never probe one that fails at the same time. Places are dealt in
+# turn, first to who has the fewest in hand: else a few slow endpoints with a backlog would take each that gets free.
 _CLAIM = text("""
 WITH open AS MATERIALIZED (
-  SELECT id, failures >= :probe AS probed FROM endpoint
+  SELECT endpoint.id, failures >= :probe AS probed, coalesce(busy.count, 0) AS in_hand FROM endpoint
+  LEFT JOIN unnest(CAST(:busy AS uuid[]), CAST(:counts AS integer[])) AS busy (id, count) ON busy.id = endpoint.id
   WHERE kind = :kind AND disabled_at IS NULL AND coalesce(held_until <= now(), true)
-    AND NOT id = ANY(CAST(:full AS uuid[])) AND starts_with(url, :beginning)
-  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
-), picked AS MATERIALIZED (
+    AND coalesce(busy.count, 0) < :each AND starts_with(url, :beginning)
+  ORDER BY endpoint.id FOR NO KEY UPDATE OF endpoint SKIP LOCKED
+), dealt AS MATERIALIZED (
   SELECT one.id, open.id AS endpoint_id, open.probed FROM open CROSS JOIN LATERAL (
-    SELECT id FROM delivery WHERE endpoint_id = open.id AND due_at <= now() ORDER BY due_at
-    LIMIT CASE WHEN open.probed THEN 1 ELSE :each END FOR NO KEY UPDATE SKIP LOCKED
-  ) AS one LIMIT :most
+    SELECT id, row_number() OVER (ORDER BY due_at) AS place, due_at FROM delivery
+    WHERE endpoint_id = open.id AND due_at <= now() ORDER BY due_at
+    LIMIT CASE WHEN open.probed THEN 1 ELSE :each - open.in_hand END
+  ) AS one ORDER BY open.in_hand + one.place, one.due_at LIMIT :most
+), picked AS MATERIALIZED (
+  SELECT delivery.id, dealt.endpoint_id, dealt.probed FROM delivery JOIN dealt ON dealt.id = delivery.id
+  WHERE delivery.due_at <= now() FOR NO KEY UPDATE OF delivery SKIP LOCKED
 ), held AS (
   UPDATE endpoint SET held_until = now() + :lease * interval '1 second' FROM picked
   WHERE endpoint.id = picked.endpoint_id AND picked.probed
@@ -133,14 +139,16 @@ def claim(
     kind: str = endpoints.WEBHOOK,
     most: int,
     each: int,
-    full: Collection[UUID] = (),
+    busy: Mapping[UUID, int] | None = None,
     beginning: str = "",
 ) -> list[ClaimedDelivery]:
-    """Claim up to `most` due deliveries, at most `each` of an endpoint, none of those that are `full`.
+    """Claim up to `most` due deliveries, dealt to endpoints in turn; `busy`: how many each has in hand, of `each`.
 
     Only of endpoints whose URLs begin with `beginning`.
     """
-    parameters = {"kind": kind, "most": most, "each": each, "full": list(full), "beginning": beginning}
+    in_hand = busy or {}
+    parameters = {"kind": kind, "most": most, "each": each, "beginning": beginning}
+    parameters |= {"busy": list(in_hand), "counts": list(in_hand.values())}
     parameters |= {"probe": FAILURES_BEFORE_PROBES, "lease": LEASE_SECONDS}
     return [ClaimedDelivery(**row) for row in connection.execute(_CLAIM, parameters).mappings()]
 

@@ -32,7 +32,7 @@ SELECT {_COLUMNS},
 FROM endpoint WHERE kind = :kind ORDER BY created_at, id
 """)
 _FIND = text(f"""
-SELECT {_COLUMNS} FROM endpoint WHERE kind = :kind AND (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2
+SELECT {_COLUMNS} FROM endpoint WHERE (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2
 """)
 _REMOVE = text("DELETE FROM endpoint WHERE id = :id")
 _ROTATE = text("""
@@ -112,9 +112,12 @@ def listing(connection: Connection, kind: str = WEBHOOK) -> list[Mapping[str, An
 
 
 def find(connection: Connection, name: str) -> EndpointRow:
-    """Return the endpoint with this id, beginning of an id, or URL; raises `NoSuchEndpointError`."""
+    """Return the endpoint with this id, beginning of an id, or URL; raises `NoSuchEndpointError`.
+
+    A Celery task is found too: `genqueue status` names one that is switched off.
+    """
     beginning = name.lower() + "%" if name and set(name.lower()) <= set("0123456789abcdef-") else ""
-    rows = connection.execute(_FIND, {"kind": WEBHOOK, "beginning": beginning, "name": name}).mappings().all()
+    rows = connection.execute(_FIND, {"beginning": beginning, "name": name}).mappings().all()
     if len(rows) != 1:
         what = "several endpoints have" if rows else "no endpoint has"
         raise NoSuchEndpointError(f"{what} the id or URL {name[:80]!r}: `genqueue webhook list` shows them")

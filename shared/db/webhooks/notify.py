@@ -10,14 +10,15 @@ from sqlalchemy import Connection, text
 from shared.db.webhooks import endpoints
 
 _TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('genqueue endpoint ' || :url, 0))")
-_KNOWN = text("SELECT id FROM endpoint WHERE kind = 'celery' AND url = :url")
+_KNOWN = text("SELECT id, disabled_at FROM endpoint WHERE kind = 'celery' AND url = :url")
 _NAME = text("""
 INSERT INTO job_notify (job_id, endpoint_id)
 SELECT job.id, :endpoint FROM job JOIN batch ON batch.id = job.batch_id
 WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[]))
 ON CONFLICT (job_id) DO NOTHING
 """)
-# A job may have ended before its caller named anybody; its end is told under the key that a trigger would give it.
+# A job may have ended before its caller named anybody; its end is told under the key that a trigger would give it. Who
+# sends an order again may have heard nothing, as its broker lost what we sent: the end is sent again, under its id.
 _TELL_ENDED = text("""
 INSERT INTO delivery (id, endpoint_id, event_key, type, job_id, data)
 SELECT gen_random_uuid(), job_notify.endpoint_id, 'event ' || e.id, 'job.' || job.state, job.id, jsonb_strip_nulls(
@@ -28,7 +29,9 @@ FROM job JOIN batch ON batch.id = job.batch_id JOIN job_notify ON job_notify.job
 JOIN LATERAL (SELECT id FROM job_event WHERE job_event.job_id = job.id AND to_state = job.state
   AND from_state <> to_state ORDER BY id DESC LIMIT 1) AS e ON true
 WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[])) AND job.finished_at IS NOT NULL
-ON CONFLICT (endpoint_id, event_key) DO NOTHING
+ON CONFLICT (endpoint_id, event_key) DO UPDATE
+  SET due_at = clock_timestamp(), ended_at = NULL, delivered_at = NULL, tries = 0
+  WHERE delivery.ended_at IS NOT NULL AND delivery.endpoint_id = :endpoint
 """)
 _REFUSE = text("""
 INSERT INTO delivery (id, endpoint_id, event_key, type, data)
@@ -38,19 +41,27 @@ ON CONFLICT (endpoint_id, event_key) DO NOTHING
 
 
 def celery_endpoint(connection: Connection, address: str) -> UUID:
-    """Return the endpoint for a task on a caller's broker, made where it is new."""
+    """Return the endpoint for a task on a caller's broker, made where it is new.
+
+    One that was switched off is on again: what came through its broker shows that the broker is there.
+    """
     connection.execute(_TURN, {"url": address})
-    known: UUID | None = connection.execute(_KNOWN, {"url": address}).scalar_one_or_none()
-    return known or endpoints.add(connection, address, (), kind=endpoints.CELERY)
+    known = connection.execute(_KNOWN, {"url": address}).one_or_none()
+    if known is None:
+        return endpoints.add(connection, address, (), kind=endpoints.CELERY)
+    if known.disabled_at is not None:
+        endpoints.resume(connection, known.id)
+    found: UUID = known.id
+    return found
 
 
 def name_for_jobs(connection: Connection, batch: str, custom_ids: Sequence[str], endpoint: UUID) -> None:
     """Have an endpoint told of these jobs: of what happens from now on, and of an end that is there already.
 
-    A job that has somebody keeps that one.
+    An end that was sent is sent again. A job that has somebody keeps that one.
     """
-    given: dict[str, Any] = {"batch": batch, "custom_ids": list(custom_ids)}
-    connection.execute(_NAME, {**given, "endpoint": endpoint})
+    given: dict[str, Any] = {"batch": batch, "custom_ids": list(custom_ids), "endpoint": endpoint}
+    connection.execute(_NAME, given)
     connection.execute(_TELL_ENDED, given)
 
 

@@ -28,11 +28,27 @@ SELECT unit, sum(settled_amount) AS settled, sum(held_amount) AS held FROM (
   UNION ALL SELECT unit, settled_amount, held_amount FROM spending_delta WHERE batch_id = :batch
 ) AS part GROUP BY unit ORDER BY unit
 """)
+_ARRIVING = text("""
+SELECT EXISTS (SELECT FROM inbox WHERE batch = (SELECT name FROM batch WHERE id = :batch) AND taken_at IS NULL)
+""")
+_LATER = text("INSERT INTO batch_news (batch_id) VALUES (:batch)")
+# Equal counts may be another rest: a job was sent again and failed again between two looks. What makes news is young:
+# the newest events have it, and their bound keeps the look short.
+_LAST = text("SELECT coalesce(max(id), 0) FROM job_event")
+_RESTED = text("""
+SELECT CAST(counts ->> 'event' AS bigint) AS event, counts - 'event' = CAST(:counts AS jsonb) AS same
+FROM batch_settled WHERE batch_id = :batch AND counts IS NOT NULL
+""")
+_MOVED = text("""
+SELECT EXISTS (
+  SELECT FROM (SELECT * FROM job_event WHERE id > :after ORDER BY id DESC LIMIT 20000) AS young
+  JOIN job ON job.id = young.job_id WHERE job.batch_id = :batch AND young.from_state <> young.to_state)
+""")
 _GOES_ON = text("UPDATE batch_settled SET counts = NULL WHERE batch_id = :batch AND counts IS NOT NULL")
 _RESTS = text("""
-INSERT INTO batch_settled AS known (batch_id, revision, counts) VALUES (:batch, 1, CAST(:counts AS jsonb))
+INSERT INTO batch_settled AS known (batch_id, revision, counts)
+VALUES (:batch, 1, CAST(:counts AS jsonb) || jsonb_build_object('event', CAST(:event AS bigint)))
 ON CONFLICT (batch_id) DO UPDATE SET revision = known.revision + 1, counts = excluded.counts
-  WHERE known.counts IS DISTINCT FROM excluded.counts
 RETURNING revision
 """)
 _TELL = text("""
@@ -58,14 +74,29 @@ def tell(connection: Connection) -> int:
 
 
 def _look(connection: Connection, batch: UUID) -> None:
+    event = connection.execute(_LAST).scalar_one()  # before the counts: what comes between is news of its own
     counts = {row.state: row.jobs for row in connection.execute(_COUNTS, {"batch": batch})}
     if any(counts.get(state) for state in _UNDECIDED):
         connection.execute(_GOES_ON, {"batch": batch})
+    elif connection.execute(_ARRIVING, {"batch": batch}).scalar_one():
+        connection.execute(_LATER, {"batch": batch})
+    else:
+        _rest(connection, {"batch": batch, "counts": json.dumps(counts), "event": event})
+
+
+def _rest(connection: Connection, said: dict[str, Any]) -> None:
+    """Tell that a batch rests, unless that was told and nothing moved since."""
+    known = connection.execute(_RESTED, said).one_or_none()
+    if known is not None and known.same and not _has_moved(connection, said["batch"], known.event):
         return
-    said: dict[str, Any] = {"batch": batch, "counts": json.dumps(counts)}
-    if revision := connection.execute(_RESTS, said).scalar_one_or_none():
-        costs = [
-            {"unit": row.unit, "settled": f"{row.settled:f}", "held": f"{row.held:f}"}
-            for row in connection.execute(_COSTS, {"batch": batch})
-        ]
-        connection.execute(_TELL, {**said, "revision": revision, "costs": json.dumps(costs)})
+    revision = connection.execute(_RESTS, said).scalar_one()
+    costs = [
+        {"unit": row.unit, "settled": f"{row.settled:f}", "held": f"{row.held:f}"}
+        for row in connection.execute(_COSTS, said)
+    ]
+    connection.execute(_TELL, {**said, "revision": revision, "costs": json.dumps(costs)})
+
+
+def _has_moved(connection: Connection, batch: UUID, after: int | None) -> bool:
+    """Tell whether a job changed its state since an event; None: who told of the rest did not note one."""
+    return after is not None and bool(connection.execute(_MOVED, {"batch": batch, "after": after}).scalar_one())
