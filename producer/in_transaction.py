@@ -33,6 +33,7 @@ def enqueue_in(  # noqa: PLR0913 - one option each
 
     `connection` is one of psycopg, SQLAlchemy (or a Session), or Django's; its database is that of genqueue. Each row
     needs a `custom_id`: the same row again adds nothing and has the same job id. `schema` contains genqueue's tables.
+    `on_unknown` and `max_cost` are for a batch that the call makes; of another one they only lower a cap or set "hold".
 
     Raises `InvalidRowsError` before anything is sent, `CapError`, and what the driver raises: a custom_id that stands
     for another request is a unique violation (SQLSTATE 23505).

@@ -242,4 +242,5 @@ def is_violation(error: BaseException) -> bool:
 
 def may_pass(error: BaseException) -> bool:
     """Tell whether the database failed, so that the same may succeed later; not if it cannot store a value."""
-    return isinstance(error, DatabaseUnavailableError | SQLAlchemyError) and not isinstance(error, DataError)
+    failed = isinstance(error, DatabaseUnavailableError | SQLAlchemyError | psycopg.Error)
+    return failed and not isinstance(error, DataError | psycopg.DataError)

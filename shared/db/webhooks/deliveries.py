@@ -27,9 +27,10 @@ WITH open AS MATERIALIZED (
   ORDER BY endpoint.id FOR NO KEY UPDATE OF endpoint SKIP LOCKED
 ), dealt AS MATERIALIZED (
   SELECT one.id, open.id AS endpoint_id, open.probed FROM open CROSS JOIN LATERAL (
-    SELECT id, row_number() OVER (ORDER BY due_at) AS place, due_at FROM delivery
-    WHERE endpoint_id = open.id AND due_at <= now() ORDER BY due_at
-    LIMIT CASE WHEN open.probed THEN 1 ELSE :each - open.in_hand END
+    SELECT id, row_number() OVER (ORDER BY due_at) AS place, due_at FROM (
+      SELECT id, due_at FROM delivery WHERE endpoint_id = open.id AND due_at <= now() ORDER BY due_at
+      LIMIT CASE WHEN open.probed THEN 1 ELSE :each - open.in_hand END
+    ) AS few
   ) AS one ORDER BY open.in_hand + one.place, one.due_at LIMIT :most
 ), picked AS MATERIALIZED (
   SELECT delivery.id, dealt.endpoint_id, dealt.probed FROM delivery JOIN dealt ON dealt.id = delivery.id
