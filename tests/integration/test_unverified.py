@@ -342,7 +342,7 @@ def test_a_retry_that_could_only_buy_again_says_that_a_picture_is_kept(
 ) -> None:
     job(engine, shelf.put(CUT))
     collect(client, runtime)
-    rows.rows(engine, "UPDATE image SET upstream_id = NULL, link_expires_at = now()")
+    rows.rows(engine, "UPDATE image SET upstream_id = NULL, link_expires_at = now() - interval '2 days'")
     ran = command(settings, "retry", "--batch", "b")
     assert "1 of these have an image that is kept unverified: genqueue accept takes it, free" in ran.err
 

@@ -26,7 +26,7 @@ from worker.providers.contract import (
 from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of, words_of
 from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
-from worker.providers.refusals import NAMED, RefusalRule, unreadable
+from worker.providers.refusals import NAMED, RefusalRule, unread, unreadable
 from worker.providers.wording import line_of
 
 _TITLE: Final = "Banatie"
@@ -55,6 +55,7 @@ _REFUSED_WORDS: Final = re.compile(r"safety|blocked|prohibited|moderat|policy", 
 _ERROR_CHARS: Final = 300
 _REFERENCE: Final = "genqueue_submission"
 _REFERENCE_CHARS: Final = 100  # ours is a UUID
+_OK: Final = 200
 _PAGE: Final = 100
 
 
@@ -127,11 +128,9 @@ class Banatie:
         if isinstance(reply, Refused):
             return reply
         try:
-            found = member(read_json(reply.body), "data")
-            check_id(found.get("id") if isinstance(found, dict) else None, upstream_id)
+            return member(read_json(reply.body), "data")
         except UnreadableError as error:
             return unreadable(reply, error)
-        return found
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
@@ -155,6 +154,10 @@ class Banatie:
         found = await self._look(upstream_id)
         if isinstance(found, Refused):
             return {upstream_id: gone(upstream_id, _TITLE)} if found.code == GONE else found
+        try:
+            check_id(found.get("id") if isinstance(found, dict) else None, upstream_id)
+        except UnreadableError as error:
+            return unread(_OK, error)
         return {upstream_id: _settled_image(found, upstream_id, self._settings)}
 
 
