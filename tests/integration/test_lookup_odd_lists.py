@@ -113,6 +113,7 @@ def lose(client: Client, runtime: Runtime, provider_name: str = "bloom", prompt:
 
 
 def look_now(client: Client, runtime: Runtime, engine: Engine) -> None:
+    runtime.looked.clear()  # a reading of a moment ago serves again, and the provider says something else by now
     rows.rows(engine, "UPDATE job SET claimed_by = NULL, due_at = now() WHERE state = 'in_doubt'")
     drain(runtime, ended(client))
 
