@@ -11,10 +11,11 @@ from producer.prompts import PreparedFile, PreparedRow
 from shared import catalog
 from shared.catalog.offers import NO_OFFERS, Offers, price
 from shared.catalog.provider import NO_PRICES
-from shared.db import tokens
+from shared.db import accounts, tokens
 from shared.db.engine import Connection
 from shared.db.jobs import bulk
 from shared.db.jobs.arrived import arrived
+from shared.db.jobs.bulk import Target
 from shared.db.tokens import Token
 from shared.requests import GenerationRequest
 from shared.settings import Settings
@@ -68,16 +69,23 @@ def charge(connection: Connection, token: Token, prepared: PreparedFile, batch_i
     tokens.spend(connection, token, amounts)
 
 
-def charge_retries(connection: Connection, token: Token, jobs: Sequence[UUID], costs: Costs) -> None:
-    """Count jobs that are bought for the first time after all against a token's cap; raises `TokenCapError`.
+def charge_targets(
+    connection: Connection, token: Token, first: Sequence[Target], again: Sequence[Target], costs: Costs
+) -> None:
+    """Count jobs that are bought after all, and those that may be bought `again`; raises `TokenCapError`.
 
-    Their order may be older than the cap's day, or another token's.
+    Both count at once, so that nothing is counted of what is refused. The order of the first may be older than the
+    cap's day, or another token's.
     """
     if token.caps is None:
         return
     amounts: dict[str, Decimal | None] = {}
-    for provider, account, request in bulk.requests(connection, jobs):
+    for provider, account, request in bulk.requests(connection, [target.job_id for target in first]):
         amounts[provider] = _sum(amounts.get(provider, Decimal(0)), costs.most_of(provider, account, request))
+    providers = {str(row["name"]): str(row["provider"]) for row in accounts.listing(connection)} if again else {}
+    for target in again:
+        provider = providers[target.account]
+        amounts[provider] = _sum(amounts.get(provider, Decimal(0)), target.second_charge)
     tokens.spend(connection, token, amounts)
 
 

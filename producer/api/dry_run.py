@@ -98,9 +98,8 @@ class DryRun:
                 raise ProblemError("scope_missing", f"this may pay twice, and needs the scope {Scope.MONEY_SPEND}")
             if confirm is None:
                 raise ProblemError("confirmation_required")
-            caller.client.spend_again(caller.token, self.paying)
-        if self.buying:
-            caller.client.count_retries(caller.token, self.buying)
+        if self.paying or self.buying:
+            caller.client.count_spending(caller.token, first=self.buying, again=self.paying)
 
 
 def told(done: Done) -> Response:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 
 from producer.client.batches import Batches
 from producer.money import parse_caps
-from producer.ordering import Costs, charge, charge_retries
+from producer.ordering import Costs, charge, charge_targets
 from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
@@ -137,11 +137,10 @@ class Enqueueing(Batches):
         with self._connection() as connection:
             open_batch(connection, batch)
 
-    def count_retries(self, token: Token, targets: Sequence[Target]) -> None:
-        """Count jobs that a retry buys for the first time against a token's cap; raises `TokenCapError`."""
+    def count_spending(self, token: Token, *, first: Sequence[Target], again: Sequence[Target]) -> None:
+        """Count jobs that are paid for, for the first time or again, against a token's cap; raises `TokenCapError`."""
         with self._connection() as connection:
-            jobs = [target.job_id for target in targets]
-            charge_retries(connection, token, jobs, self._costs(connection))
+            charge_targets(connection, token, first, again, self._costs(connection))
 
     def _costs(self, connection: Connection) -> Costs:
         return Costs(self.settings, self._offers.load(connection))

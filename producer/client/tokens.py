@@ -1,6 +1,5 @@
 """The part of a `Client` that makes, lists, rotates and revokes tokens of the HTTP API and the dashboard."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
@@ -8,9 +7,8 @@ from pydantic import SecretStr
 
 from producer.client.connection import Connected
 from producer.money import said_caps
-from shared.db import accounts, audit, tokens
+from shared.db import audit, tokens
 from shared.db.audit import AuditEntry
-from shared.db.jobs.bulk import Target
 from shared.db.tokens import Token, TokenTerms, said_scopes
 
 
@@ -38,17 +36,6 @@ class Tokens(Connected):
             if found is not None and found.alive:
                 tokens.used(connection, found)
             return found
-
-    def spend_again(self, token: Token, targets: Sequence[Target]) -> None:
-        """Count against a token's cap what these jobs may cost a second time; raises `TokenCapError`."""
-        with self._connection() as connection:
-            providers = {str(row["name"]): str(row["provider"]) for row in accounts.listing(connection)}
-            amounts: dict[str, Decimal | None] = {}
-            for target in targets:
-                provider, more = providers[target.account], target.second_charge
-                before = amounts.get(provider, Decimal(0))
-                amounts[provider] = None if before is None or more is None else before + more
-            tokens.spend(connection, token, amounts)
 
     def rotate_token(self, name: str, *, keep: timedelta, lifetime: timedelta | None) -> tuple[str, SecretStr]:
         """Make a token with the same terms, and end the old one after `keep`; raises `NoSuchTokenError`."""

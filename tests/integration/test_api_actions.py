@@ -156,3 +156,19 @@ def test_a_retry_that_buys_counts_against_the_cap_of_whoever_asks_for_it(
     assert alice.totals("shop") == {"failed": 2}
     assert http.post("/v1/batches/shop:retry", headers=two).json()["done"] == {"queued": 2}
     refused(http.post("/v1/jobs", json={**HARBOUR, "custom_id": "c"}, headers=two), 402, "token_cap_reached")
+
+
+def test_nothing_counts_of_a_retry_that_does_not_fit_under_the_cap(http: Http, alice: Client, engine: Engine) -> None:
+    held.failed(engine)
+    http.post("/v1/jobs", json={**HARBOUR, "batch": "b", "custom_id": "unspent"})
+    rows.rows(
+        engine,
+        "UPDATE job SET state = 'failed', error_code = 'deadline_exceeded', due_at = NULL, finished_at = now() "
+        "WHERE custom_id = 'unspent'",
+    )
+    one, body = bearer(alice, *SPENDER, caps={"bloom": Decimal(1)}, name="one"), {"buy_again": True}
+    shown = http.post("/v1/batches/b:retry", params=DRY, json=body, headers=one).json()
+    assert {group["act"] for group in shown["groups"]} == {"buy", "buy_again"}
+    done = http.post("/v1/batches/b:retry", params={"confirm": shown["confirm"]}, json=body, headers=one)
+    refused(done, 402, "token_cap_reached")
+    assert {token.name: spent for token, spent in alice.tokens()}["one"] == {}

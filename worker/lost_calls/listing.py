@@ -102,8 +102,8 @@ def _fresh(page: Page, known: set[str]) -> list[Listed]:
 def _is_last(page: Page, fresh: Sequence[Listed], before: int) -> bool:
     """Tell whether the list has ended: its pagination says so, or it says nothing and the page has no new row.
 
-    The last page of a list by offset repeats fewer rows than the page before it had, `before`. One as long as that is
-    the answer of a list that was not asked for by offset after all, and that always shows its first page.
+    `before` is the number of rows of the page before. The last page of a list by offset repeats fewer rows. A page of
+    as many rows shows that the list ignores the offset: it always shows its first page, and has not ended.
     """
     if page.more is None:
         return not fresh and (not page.rows or len(page.rows) < before)

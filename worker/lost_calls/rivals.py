@@ -19,8 +19,8 @@ def of_rivals(
 ) -> Collection[int]:
     """Return the places of unowned rows that belong to other lost calls, because they have the very prompt of these.
 
-    Where more rows have that prompt than the calls want, each may be a retyped one of the call whose own prompt is
-    `prompt`; so may each whose prompt is similar to that.
+    `prompt` is that of the call in doubt. A provider may have retyped it. So a row stays with that call if its prompt
+    is similar, or if more rows have the rivals' prompt than the rivals want.
     """
     theirs = set[int]()
     for group in _by_words(rivals).values():

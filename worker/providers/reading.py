@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
+from shared import upstream_ids
 from worker.providers.contract import OWN_SCHEME
 
 T = TypeVar("T")
@@ -98,7 +99,7 @@ def check_id(given: Any, asked: str) -> None:
 
     A cache that mixes answers up would give us somebody else's picture for ours.
     """
-    if given is not None and given != "" and text_of(given).casefold() != asked.casefold():
+    if given is not None and given != "" and upstream_ids.folded(text_of(given)) != upstream_ids.folded(asked):
         raise UnreadableError("an answer about another id")
 
 
