@@ -36,15 +36,18 @@ PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 # the order of tests/conftest.py, the longest first, and not by their numbers of tests.
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
+# pytest ends with 1 if tests failed, and with another number if it could not run them.
+AGAIN := { test $$? -eq 1 && $(BIN)/python -m tests.again; }
+
 test: install ## every test, PROCESSES at a time; starts the real servers it needs
 	@$(MAKE) --no-print-directory --keep-going tests-in-process tests-of-processes
 
 .NOTPARALLEL:
 tests-in-process:
-	$(PYTEST) --dist worksteal tests/unit tests/mutation tests/contract tests/integration
+	$(PYTEST) --dist worksteal tests/unit tests/mutation tests/contract tests/integration || $(AGAIN)
 
 tests-of-processes:
-	$(PYTEST) $(BY_FILE) tests/e2e tests/chaos
+	$(PYTEST) $(BY_FILE) tests/e2e tests/chaos || $(AGAIN)
 
 unit: install ## only the tests that need nothing running
 	$(PYTEST) --dist worksteal tests/unit tests/mutation
