@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+import pytest
 from sqlalchemy import event
 
 from ops.simulator import Simulator
@@ -15,8 +16,8 @@ from worker.dispatch import Dispatcher
 from worker.runtime import Runtime
 
 JOBS = 40
-MOST_STATEMENTS = 17
-"""In a burst, a job. What a tick asks is in it."""
+MOST_STATEMENTS = 12
+"""In a burst, a job, without what each tick asks at rest: a busy machine ticks more often until the jobs have ended."""
 MOST_REQUESTS = 1.6
 MOST_MESSAGES = 0.6
 MOST_TO_ENQUEUE = 7
@@ -35,13 +36,25 @@ def counted(engine: Engine) -> Counter[str]:
     return found
 
 
-def test_a_job_of_a_burst_costs_no_more_than_it_did(client: Client, runtime: Runtime, simulated: Simulator) -> None:
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What each tick of a dispatcher returned."""
+    found: list[bool] = []
+    tick = Dispatcher.tick
+    monkeypatch.setattr(Dispatcher, "tick", lambda dispatcher: found.append(tick(dispatcher)))
+    return found
+
+
+def test_a_job_of_a_burst_costs_no_more_than_it_did(
+    client: Client, runtime: Runtime, simulated: Simulator, ticks: list[bool]
+) -> None:
     client.enqueue([{"provider": "bloom", "prompt": f"harbour {number}"} for number in range(JOBS)], batch="b")
     messages: list[Parcel] = []
     statements = counted(runtime.engine)
     drain(runtime, ended(client), seen=messages.append)
     assert client.totals("b") == {"succeeded": JOBS}
-    assert statements.total() / JOBS <= MOST_STATEMENTS, statements.most_common(15)
+    own = statements.total() - MOST_AT_REST * len(ticks)
+    assert own / JOBS <= MOST_STATEMENTS, statements.most_common(15)
     api = [
         entry
         for entry in simulated.requests(10_000)

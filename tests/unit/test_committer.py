@@ -114,6 +114,44 @@ def test_writes_that_arrive_during_a_commit_go_into_the_next_one_together() -> N
     assert database.groups == [1, 50]
 
 
+def test_a_write_waits_for_company_and_evidence_that_comes_takes_it_along_at_once() -> None:
+    database = Database()
+
+    async def run() -> None:
+        async with committing(database, gather_seconds=60) as committer, anyio.create_task_group() as group:
+            group.start_soon(committer.write, insert("plain"))
+            group.start_soon(committer.write, insert("another"))
+            await until(lambda: len(committer._fresh) == 2)
+            assert database.begun == 0
+            await committer.write(insert("evidence"), Keepsake())
+
+    anyio.run(run)
+    assert database.groups == [3]
+    assert database.committed == {"plain", "another", "evidence"}
+
+
+def test_sixteen_writes_wait_for_no_more() -> None:
+    database = Database()
+
+    async def run() -> list[Any]:
+        async with committing(database, gather_seconds=60) as committer:
+            return await write_all(committer, [insert(n) for n in range(16)])
+
+    assert anyio.run(run) == list(range(16))
+    assert database.groups == [16]
+
+
+def test_a_write_alone_is_committed_after_a_moment() -> None:
+    database = Database()
+
+    async def run() -> Any:
+        async with committing(database) as committer:
+            return await committer.write(insert("alone"))
+
+    assert anyio.run(run) == "alone"
+    assert database.groups == [1]
+
+
 def test_a_conflict_is_told_to_its_own_caller_and_fails_no_neighbour() -> None:
     database = Database()
 

@@ -188,7 +188,7 @@ class Committer:
     async def _gather(self) -> None:
         """Wait a moment for further writes, unless many wait already, or one of them is evidence."""
         with anyio.move_on_after(self._gather_seconds):
-            while len(self._fresh) < _COMPANY and not any(write.keepsake for write in self._fresh):
+            while len(self._fresh) < _COMPANY and all(write.keepsake is None for write in self._fresh):
                 await self._next_arrival()
 
     async def _run_troubled(self) -> None:
