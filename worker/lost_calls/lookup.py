@@ -84,7 +84,8 @@ class Seen:
 
     `owned`: ids that belong to a call of ours. `purchases`: images that the provider itself said it made for us, by
     their folded ids. `key_id`: the key that the list was read with. `in_the_air_since`: when the oldest call without an
-    answer began. Both times in seconds.
+    answer began. `slack_seconds`: how far the provider's clock may differ. `quiet_seconds`: how late a purchase may
+    show.
     """
 
     reading: ListReading

@@ -43,7 +43,7 @@ class RetryRule(StrEnum):
 class Refused:
     """No image: whether it was bought (`outcome`) and when to try again are two independent answers.
 
-    What may have been bought is never sent again, whatever `again` says: there it sets the pace of the account's next.
+    A call that may have been bought is never sent again. Then `again` only sets when the account's next call may start.
     """
 
     outcome: Outcome
