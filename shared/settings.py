@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     database_schema: str = Field(
         "",
         pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
-        description="schema with our tables; empty = `public` if an older genqueue uses it, else `genqueue`",
+        description="schema with our tables; empty = `public` if an older genqueue uses it, otherwise `genqueue`",
     )
     broker_url: SecretStr = Field(
         SecretStr(""),
@@ -297,7 +297,7 @@ class Settings(BaseSettings):
         "`mail -s genqueue ops@example.com`; it gets the words on its input, and no keys; no shell; empty = none",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
-    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, else json")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, otherwise json")
 
     @model_validator(mode="before")
     @classmethod

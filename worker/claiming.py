@@ -63,7 +63,8 @@ class Claiming:
     ) -> list[Parcel]:
         """Claim the due jobs of these stages; `live` is the number of all workers' slots. Nothing while another claims.
 
-        With `prune`, forget old requests of its rate windows, and put jobs on hold that its caps have room for in line.
+        With `prune`, forget old requests of its rate windows, and return jobs from hold to the line if the caps have
+        room for them.
         """
         locked = accounts.lock(connection, account.name, wait=False)
         if locked is None:

@@ -118,8 +118,9 @@ def _settings() -> str:
     lines = [
         "# Settings",
         "",
-        "A setting comes from the environment, else from `genqueue.toml` in the working directory. The file uses the",
-        "same names in lower case, without the prefix; an account is a table `[accounts.NAME]`.",
+        "A setting comes from the environment or from `genqueue.toml` in the working directory; the environment takes",
+        "precedence. The file uses the same names in lower case, without the prefix; an account is a table",
+        "`[accounts.NAME]`.",
         "`genqueue doctor --settings` prints each setting with its origin. This page is generated from",
         "`shared/settings.py`.",
         "",

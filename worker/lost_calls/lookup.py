@@ -122,9 +122,10 @@ class Seen:
         )
 
     def presence(self, lost_call: LostCall) -> Purchase | None:
-        """Return the newest purchase in the list by the lost call's key that began after the call was over, else None.
+        """Return the newest purchase in the list by the lost call's key that began after the call was over, or None.
 
-        The list of another key, of another project, shows that key's later purchases and none of the lost call's.
+        The list of another key may be another project's: it shows the later purchases of that key, and never what the
+        lost call bought.
         """
         later = (one for one in _same_account(self.purchases) if one.opened_at >= lost_call.over_at)
         shown = (one for one in later if lost_call.was_made_with(one.key_id) and folded(one.upstream_id) in self.listed)
@@ -207,7 +208,7 @@ def _prompt(lost_call: LostCall) -> Any:
 
 
 def _is_free(row: Listed, seen: Seen) -> bool:
-    """Tell whether no call of ours owns a row, as its id or its reference says."""
+    """Tell whether neither the id nor the reference of a row belongs to a call of ours."""
     if row.upstream_id is not None and folded(row.upstream_id) in seen.taken:
         return False
     return not is_uuid(row.reference)  # another call's: rows with our reference were handled before

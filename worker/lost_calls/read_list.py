@@ -28,7 +28,7 @@ _FRESH_SECONDS: Final = 30.0
 
 
 async def look(runtime: Runtime, account: ServedAccount, lost_call: LostCall) -> ListReading | Refused:
-    """Return a reading that suffices for the doubt: the last one if it does, else a new one within the rate windows."""
+    """Return a reading that suffices for the lost call: the last reading, or a new one within the rate windows."""
     now, known = await runtime.sql(_now_and_purchases, account.name, lost_call.opened_at)
     last: ListReading | None = runtime.looked.get(account.name)
     if last is not None and _serves(account, last, lost_call, known, now):

@@ -112,7 +112,7 @@ def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, sub
 def _wait_for_provider(
     connection: Connection, runtime: Runtime, account: ServedAccount, claim: Claim, submission: "Submission"
 ) -> LostCall | None:
-    """Return the lost call if its provider would show its purchase by now; else postpone the look or hold the job."""
+    """Return the lost call if its purchase would show by now; otherwise postpone the look or hold the job."""
     call = lost_call(connection, account, submission.id)
     if call is None:
         return None

@@ -114,7 +114,7 @@ def _sends_again(step: Move | LookAgain) -> bool:
 
 
 def _await_purchase(connection: Connection, case: Case, lacking: Lacking) -> Move | LookAgain:
-    """Hold the job until a later purchase of the account shows; if one was made already, wait for it to show."""
+    """Hold the job until a later purchase of the account shows; if such a purchase exists, wait until it shows."""
     bought = lost_calls.bought_since(connection, case.account.name, case.call.over_at, key_id=case.call.key_id)
     if bought and not lacking.to_be_made and case.call.quiet_in > -next_step.PATIENCE_SECONDS:
         return LookAgain(case.claim, max(case.account.quiet_seconds, 1.0))

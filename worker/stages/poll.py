@@ -101,7 +101,10 @@ def _by_job(found: Iterable[ClaimedImage]) -> dict[Claim, list[ClaimedImage]]:
 async def _write_each(
     runtime: Runtime, account: ServedAccount, looks: Looks, jobs: Sequence[list[ClaimedImage]]
 ) -> None:
-    """Commit each job's write by itself. A job whose write is refused is due again later; no worker died of it."""
+    """Commit each job's write by itself.
+
+    A job whose write is refused is due again later. That does not count as a death of its worker.
+    """
     for job in jobs:
         try:
             await runtime.write(write_looks, runtime, account, looks, [job])

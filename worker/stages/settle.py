@@ -31,7 +31,7 @@ _MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One paid call and what came of it."""
+    """One paid call and its result."""
 
     runtime: Runtime
     account: ServedAccount
@@ -87,7 +87,7 @@ def _accounts(answered: Iterable[Answered]) -> list[str]:
 
 
 def _judge_account(connection: Connection, answered: Sequence[Answered]) -> None:
-    """Write on an account's row what its answers say of it, in the order in which they came."""
+    """Write what the answers say about the account on its row, in the order in which they came."""
     _watch_for_outage(connection, answered)
     for one in answered:
         if isinstance(one.answer, Refused):

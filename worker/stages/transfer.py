@@ -93,7 +93,7 @@ class Copied:
 
 
 def end_all(connection: Connection, copied: Sequence[Copied]) -> list[JobState | None]:
-    """Write the end of each job whose images are final or whose last bound has passed, else when to look again.
+    """Write the end of each job whose images are final or whose last bound has passed; postpone each other job.
 
     Returns where each job went; None if another worker holds it by now.
     """

@@ -65,8 +65,8 @@ _CLAIMS = {
         _CLAIM.format(where=f"state IN ('submitting', 'in_doubt') AND {_OURS}", order="due_at", **_USUAL)
     ),
 }
-# Priorities that never end, or new batches without end, would else keep a job back for good. For a single job the part
-# is a chance.
+# Otherwise high priorities or new batches without end would keep a job back for good. A claim of one job cannot be
+# split: it takes the oldest job with a probability of `part`.
 _OLDEST = text(
     _CLAIM.format(
         where="state = 'queued' AND NOT on_hold AND (deadline_at > now()) IS TRUE "

@@ -22,7 +22,7 @@ _HOLD = text("UPDATE batch SET held_at = now() WHERE name = :name AND held_at IS
 _RELEASE = text("UPDATE batch SET held_at = NULL WHERE name = :name")
 _IS_HELD = text("SELECT held_at IS NOT NULL FROM batch WHERE name = :name")
 # The batch as one value, so that its index gives the jobs in order, however many there are. Its row is locked, so that
-# a hold and a release wait for each other; else a job put on hold meanwhile would stay so in a released batch.
+# a hold and a release wait for each other. Otherwise a job put on hold meanwhile would stay so in a released batch.
 _IN_LINE: Final = """
 SELECT id, epoch FROM job
 WHERE batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NOT NULL FOR SHARE) AND state = 'queued'
@@ -103,8 +103,8 @@ def hold(connection: Connection, batch: str) -> bool:
 def park(connection: Connection, batch: str, *, actor: str, wait: bool = False) -> int:
     """Put up to 500 queued jobs of a held batch on hold, and return their number.
 
-    Jobs that somebody else has locked are left out. With `wait`, it waits for one: never for two, so that no other
-    order of locks can make a deadlock.
+    Jobs that others have locked are left out. With `wait`, one job is put on hold, and its lock is awaited. Never two:
+    then no other order of locks can make a deadlock.
     """
     rows = connection.execute(_PARK[wait], {"name": batch, "most": _most(wait=wait)}).all()
     return put_on_hold(connection, [Claim(row.id, row.epoch) for row in rows], actor=actor)

@@ -182,7 +182,7 @@ def in_line(connection: Connection, account: str, batch_id: UUID) -> list[Claim]
 
 
 def release_affordable(connection: Connection, account: str, provider: str) -> int:
-    """Put at most 500 jobs on hold back in line, if their batch got money back since or they waited a day.
+    """Return at most 500 held jobs to the line: those whose batch got money back, and those held for a day.
 
     Returns their number; fewer than 500 mean that none is left.
     """
@@ -213,7 +213,8 @@ def release_priced(connection: Connection, accounts: Iterable[str]) -> int:
 def release_batch(connection: Connection, batch: str, *, until: datetime | None = None, wait: bool = False) -> int:
     """Put up to 500 jobs of a batch back in line after a person made room; return their number.
 
-    Jobs that somebody else has locked are left out. With `wait`, it waits for one. `until`: `held_before`.
+    Jobs that others have locked are left out. With `wait`, one job is put back, and its lock is awaited. `until`:
+    `held_before`.
     """
     asked = {"name": batch, "most": 1 if wait else CHUNK, "until": until}
     return connection.execute(_UNPARK_BATCH[wait], asked).rowcount

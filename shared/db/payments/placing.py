@@ -117,7 +117,7 @@ def _write(connection: Connection, rows: Sequence[tuple[UUID, BoughtImage]]) -> 
 
 
 def _placed(images: Sequence[BoughtImage], places: Sequence[Any]) -> Iterator[BoughtImage]:
-    """Return the images at their own rows, else at the index that was meant for them, else at one of their own."""
+    """Return the images, each at its row: the row that it has, the row meant for it, or a new row of its own."""
     homes = {place.upstream_id: place.index for place in places if place.own and place.upstream_id}
     here = {place.index: place for place in places}
     at_home = {homes[image.upstream_id] for image in images if image.upstream_id in homes}
