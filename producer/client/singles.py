@@ -11,8 +11,8 @@ from producer.prompts import LineFault, PreparedRow, read_row
 from shared import catalog
 from shared.db.engine import Connection, DatabaseUnavailableError, is_kept_waiting, is_violation
 from shared.db.jobs import singles
-from shared.db.jobs.arriving import JobTimes
 from shared.db.jobs.enqueue import EnqueueConflictError
+from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.singles import Ground, Landed
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.read.job import JobFacts

@@ -231,9 +231,9 @@ def steer(connection: Connection) -> None:
     assert steering.set_priority(connection, "b", 1).jobs == steering.CHUNK
     assert steering.set_deadline(connection, "b", 3600).jobs == steering.CHUNK
     assert steering.hold(connection, "b")
-    assert steering.park(connection, "b", actor="person") == steering.CHUNK
+    assert steering.put_batch_on_hold(connection, "b", actor="person") == steering.CHUNK
     assert steering.release(connection, "b")
-    assert steering.unpark(connection, "b", deadline_seconds=3600) == steering.CHUNK
+    assert steering.return_to_line(connection, "b", deadline_seconds=3600) == steering.CHUNK
 
 
 SCENARIOS: dict[str, Scenario] = {

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import Connection, text
 
-from shared.db.jobs.arriving import NewJob
+from shared.db.jobs.insert_rows import NewJob
 
 _CHUNK: Final = 1000
 _THERE: Final = text("""

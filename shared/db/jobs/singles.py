@@ -14,9 +14,9 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.accounts import ensure
-from shared.db.jobs.arriving import JobTimes, LineEnd, NewJob, Placed
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
 from shared.db.jobs.enqueue import first_turn, open_batch
+from shared.db.jobs.insert_rows import JobTimes, LineEnd, NewJob, Placed
 from shared.db.read import job as read_job
 from shared.db.read.job import JobFacts
 

@@ -24,7 +24,11 @@ INSERT INTO usage_reading (account, key_id, asked_at, used, elsewhere)
 VALUES (:account, :key_id, :asked_at, :used, :elsewhere) RETURNING id
 """)
 _PRUNE = text("DELETE FROM usage_reading WHERE account = :account AND at < now() - :days * interval '1 day'")
-# `ours` are the calls whose cost is certainly in the second figure and not in the first. `loose` may be in it.
+#     lost      the lost call
+#     last      the reading to judge; the cost of a call that was answered before `shown` is in its figure
+#     first     the reading to compare with: from before the lost call, if possible with no call under way
+#     calls     our calls since `first`: the costs that `last` shows, `loose` calls that it may show, and `later` ones
+#     readings  whether a figure fell between two readings in a row
 _AROUND = text("""
 WITH lost AS (
   SELECT account, key_id, opened_at, visible_by FROM submission WHERE id = :id
@@ -144,14 +148,13 @@ def growth(
     row = connection.execute(_AROUND, span).one_or_none()
     if row is None:
         return None
-    elsewhere = row.risen_elsewhere - row.elsewhere
     return Growth(
-        row.risen - row.ours,
-        row.loose,
-        row.later,
-        row.fell,
-        elsewhere,
-        row.ours,
-        row.elsewhere,
-        frozenset(row.models or ()),
+        unexplained=row.risen - row.ours,
+        loose=row.loose,
+        later=row.later,
+        fell=row.fell,
+        elsewhere=row.risen_elsewhere - row.elsewhere,
+        stated=row.ours,
+        stated_elsewhere=row.elsewhere,
+        models=frozenset(row.models or ()),
     )
