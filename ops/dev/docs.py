@@ -102,7 +102,7 @@ def _errors() -> str:
     lines = [
         "# Error codes",
         "",
-        "A code is stored in the row of the job, its image or its attempt, or as the reason of a paused account.",
+        "A code is stored with the job (in its row, its events, its images or its attempts), or with a paused account.",
         "`genqueue jobs`, `explain` and `results` show the codes of jobs. Only `daily_cap_reached` is stored nowhere:",
         "`explain`, `status` and `watch` say in words that a daily cap is reached. Codes do not change between",
         "releases. This page is generated from `shared/errors.toml`.",
