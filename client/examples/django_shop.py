@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, JsonR
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
-from genqueue_client import Client, RowsInvalidError, WebhookError, verify_webhook
+from genqueue_client import Client, ConflictError, RowsInvalidError, WebhookError, verify_webhook
 
 pictures: dict[int, str] = {}
 """Order -> the state of its image; a real shop has a model."""
@@ -37,6 +37,8 @@ def order(request: HttpRequest, number: int) -> HttpResponse:
         )
     except RowsInvalidError as error:
         return JsonResponse({"errors": error.errors}, status=422)
+    except ConflictError as error:  # this order's image was ordered already, with another prompt
+        return JsonResponse({"errors": [str(error)]}, status=409)
     pictures.setdefault(number, job.state)
     return JsonResponse({"job": job.id, "state": job.state})
 

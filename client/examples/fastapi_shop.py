@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request
-from genqueue_client import AsyncClient, RowsInvalidError, WebhookError, verify_webhook
+from genqueue_client import AsyncClient, ConflictError, RowsInvalidError, WebhookError, verify_webhook
 
 pictures: dict[int, str] = {}
 """Order -> the state of its image; a real shop has a table."""
@@ -32,6 +32,8 @@ async def order(number: int, prompt: str) -> dict[str, Any]:
         )
     except RowsInvalidError as error:
         raise HTTPException(422, error.errors) from None
+    except ConflictError as error:  # this order's image was ordered already, with another prompt
+        raise HTTPException(409, str(error)) from None
     pictures.setdefault(number, job.state)
     return {"job": job.id, "state": job.state}
 

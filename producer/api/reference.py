@@ -38,7 +38,7 @@ JOB_BODY: Final[dict[str, Any]] = {
                     "prompt": "a quiet harbour at dawn",
                     "n": 2,
                     "batch": "shop",
-                    "custom_id": "order-1187-hero",
+                    "custom_id": "order-1197-hero",
                 },
             }
         },

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import django
@@ -63,20 +63,62 @@ def working(client: Client, runtime: Runtime) -> Iterator[None]:
         thread.join(60)
 
 
-@pytest.mark.parametrize("command", [("sh", "first_image.sh"), ("node", "first_image.mjs")], ids=lambda pair: pair[0])
+class FirstImage(NamedTuple):
+    """An example that orders one image and reads it."""
+
+    program: str
+    name: str
+    order: str
+
+    def run(self, url: str, file: Path) -> subprocess.CompletedProcess[str]:
+        """Run it as its page says."""
+        found = shutil.which(self.program)
+        assert found, f"{self.program} is not installed"
+        command = [found, str(EXAMPLES / self.name), url, str(file)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+IN_ANY_LANGUAGE = pytest.mark.parametrize(
+    "example",
+    [FirstImage("sh", "first_image.sh", "order-1194-hero"), FirstImage("node", "first_image.mjs", "order-1195-hero")],
+    ids=lambda example: example.program,
+)
+
+
+@IN_ANY_LANGUAGE
 def test_the_first_image_is_ordered_waited_for_and_read(
-    command: tuple[str, str], url: str, client: Client, runtime: Runtime, tmp_path: Path
+    example: FirstImage, url: str, client: Client, runtime: Runtime, tmp_path: Path
 ) -> None:
-    program = shutil.which(command[0])
-    assert program, f"{command[0]} is not installed"
     file = tmp_path / "harbour.png"
     with working(client, runtime):
-        run = [program, str(EXAMPLES / command[1]), url, str(file)]
-        ran = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+        ran = example.run(url, file)
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == f"order-1187-hero is {file}\n"
+    assert ran.stdout == f"{example.order} is {file}\n"
     with Image.open(file) as image:
         assert image.format == "PNG"
+
+
+@IN_ANY_LANGUAGE
+def test_the_first_image_prints_a_refusal_and_does_not_ask_again(example: FirstImage, tmp_path: Path) -> None:
+    with receiver() as api:
+        api.says, api.answer = b'{"code": "custom_id_conflict"}', lambda _message: 422
+        ran = example.run(api.url, tmp_path / "harbour.png")
+        assert len(api.got) == 1
+        assert example.order in api.got[0].body.decode()
+    assert ran.returncode != 0
+    assert "custom_id_conflict" in ran.stderr
+
+
+@IN_ANY_LANGUAGE
+def test_the_first_image_asks_again_after_a_429_and_a_failure_of_the_server(
+    example: FirstImage, tmp_path: Path
+) -> None:
+    statuses = iter([429, 503, 422])
+    with receiver() as api:
+        api.says, api.answer = b'{"code": "custom_id_conflict"}', lambda _message: next(statuses)
+        ran = example.run(api.url, tmp_path / "harbour.png")
+        assert [example.order in message.body.decode() for message in api.got] == [True] * 3
+    assert "custom_id_conflict" in ran.stderr
 
 
 Ask = Callable[[str, bytes, dict[str, str]], int]
@@ -107,6 +149,7 @@ def order_and_hear(ask: Ask, pictures: dict[int, str], client: Client, runtime: 
         os.environ["GENQUEUE_WEBHOOK_SECRET"] = client.add_webhook(hooks.url, types=["job.*"]).secret.get_secret_value()
         for _ in range(2):
             assert ask("/orders/7?prompt=a+harbour", b"prompt=a+harbour", FORM) == 200
+        assert ask("/orders/7?prompt=a+tram", b"prompt=a+tram", FORM) == 409  # another image for the same order
         drain(runtime, ended(client, "shop"))
         tell(runtime, lambda: pictures.get(7) == "succeeded")
         forged = Message("/", {**hooks.got[0].headers, "webhook-signature": "v1,AAAA"}, hooks.got[0].body)

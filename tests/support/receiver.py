@@ -35,6 +35,8 @@ class Receiver:
     """Answers each POST with `answer(message)`: a status, or that and headers; nothing on `ConnectionResetError`."""
 
     url: str = ""
+    says: bytes = b""
+    """The body of each answer."""
     answer: Callable[[Message], int | tuple[int, Headers]] = lambda _message: 204
     got: list[Message] = field(default_factory=list)
 
@@ -63,8 +65,9 @@ def receiver() -> Iterator[Receiver]:
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("content-length", "0")
+            self.send_header("content-length", str(len(made.says)))
             self.end_headers()
+            self.wfile.write(made.says)
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

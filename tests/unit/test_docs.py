@@ -43,3 +43,15 @@ def test_every_test_that_the_page_of_safeguards_names_exists(repository: Path) -
         if not (path := repository / "tests" / file).is_file() or (test and f"def {test}(" not in path.read_text())
     ]
     assert missing == []
+
+
+def test_no_two_orders_on_the_pages_for_backends_have_one_custom_id(repository: Path) -> None:
+    """Otherwise whoever tries one page after the other is refused: the id stands for the order of another page."""
+    client = repository / "client"
+    pages = [repository / "docs" / "backends.md", repository / "docs" / "api.md", client / "README.md"]
+    examples = sorted((client / "examples").glob("first_image.*"))
+    text = "\n".join(page.read_text() for page in [*pages, *examples])
+    events = re.sub(r'"job_id": "[^"]*", "batch": "shop", "custom_id": "[^"]*"', "", text)
+    ordered = re.findall(r"""["']?custom_id["']?\s*[:=]\s*["'](order-[\w-]+)["']""", events)
+    assert len(ordered) > len(pages) + len(examples)
+    assert sorted(ordered) == sorted(set(ordered))
