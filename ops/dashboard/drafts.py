@@ -13,6 +13,7 @@ from producer.plan import BatchPlan
 from producer.prompts import Format, RowRules, Template, TemplateError
 from shared.db.tokens import Token
 from shared.policies import OnUnknown
+from shared.prompt_rows.ways import FORM
 
 MOST_BYTES: Final = 64 * 2**20
 """A larger file is for the command line."""
@@ -38,6 +39,8 @@ class DraftTerms:
     caps: str = ""
     on_unknown: str = ""
     prompt: str = ""
+    custom_id: str = ""
+    encoding: str = ""
     keep_columns: str = ""
 
     @classmethod
@@ -61,11 +64,14 @@ class DraftTerms:
     @property
     def rules(self) -> RowRules:
         """The rules for rows; raises `DraftError` for a template that is none."""
-        try:
-            template = Template(self.prompt) if self.prompt else None
-        except TemplateError as error:
-            raise DraftError(f"the prompt template {error}") from None
-        return RowRules(model=self.model or None, keep_columns=bool(self.keep_columns), prompt=template)
+        return RowRules(
+            model=self.model or None,
+            encoding=self.encoding or None,
+            keep_columns=bool(self.keep_columns),
+            prompt=_template("prompt", self.prompt),
+            custom_id=_template("custom_id", self.custom_id),
+            ways=FORM,
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Return the keywords for a plan or an enqueue."""
@@ -80,11 +86,19 @@ class DraftTerms:
     def command(self, *more: str) -> tuple[str, ...]:
         """Return the command that does the same with a file of that format."""
         options = {"--batch": self.batch, "--provider": self.provider, "--model": self.model,
-                   "--on-unknown": self.on_unknown, "--prompt": self.prompt}  # fmt: skip
+                   "--on-unknown": self.on_unknown, "--prompt": self.prompt, "--custom-id": self.custom_id,
+                   "--encoding": self.encoding}  # fmt: skip
         given = [part for name, value in options.items() if value for part in (name, value)]
         given += [part for cap in self.caps.split() for part in ("--max-cost", cap)]
         return ("genqueue", "enqueue", f"FILE.{self.format}", *given,
                 *(["--keep-columns"] if self.keep_columns else []), *more)  # fmt: skip
+
+
+def _template(name: str, text: str) -> Template | None:
+    try:
+        return Template(text) if text else None
+    except TemplateError as error:
+        raise DraftError(f"the template of {name} {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from producer.prompts import PromptFileError
 from shared import catalog
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.tokens import TokenCapError
+from shared.prompt_rows.ways import FORM
 
 _FAULTS: Final = 200
 _PASTED: Final = "pasted"
@@ -52,6 +53,7 @@ async def receive(request: Request) -> Response:
                 given = await fields(request, MOST_BYTES)
                 file.write_text(given.get("text", ""), "utf-8")
                 name = _PASTED if given.get("text", "").strip() else ""
+                given["encoding"] = ""  # what is pasted is text already
             else:
                 given = dict(request.query_params)
                 name = given.get("file", "")
@@ -89,7 +91,7 @@ def plan(request: Request) -> Response:
             faults = error.faults[:_FAULTS]
             return render(request, "faults.html", draft=draft, wrong="", faults=faults, count=error.count)
         except _WRONG as error:
-            return render(request, "faults.html", draft=draft, faults=[], count=0, wrong=str(error))
+            return render(request, "faults.html", draft=draft, faults=[], count=0, wrong=_words(error))
     return render(
         request,
         "plan.html",
@@ -121,7 +123,7 @@ def _send(request: Request, person: Person, *, sample: bool) -> Response:
         except InvalidRowsError as error:
             raise HTTPException(409, str(error)) from None
         except _WRONG as error:
-            raise HTTPException(409, str(error)) from None
+            raise HTTPException(409, _words(error)) from None
     dashboard.reads.shared.forget()
     command = shlex.join(draft.terms.command(*(["--sample", str(SAMPLE)] if sample else [])))
     rest = f"/new/{draft.id}" if sample else ""
@@ -129,6 +131,10 @@ def _send(request: Request, person: Person, *, sample: bool) -> Response:
         dashboard.drafts.drop(draft)
     dashboard.sessions.say(dashboard.owner(request), f"{added:,} new jobs in {draft.terms.batch}", command, rest)
     return RedirectResponse(dashboard.url("/batch", name=draft.terms.batch), 303)
+
+
+def _words(error: Exception) -> str:
+    return error.told(FORM) if isinstance(error, EnqueueConflictError) else str(error)
 
 
 def _draft(request: Request) -> Draft:

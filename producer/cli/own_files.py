@@ -8,6 +8,7 @@ import typer
 
 from producer.cli.session import ExitCode, fail
 from producer.prompts import Format, RowRules, Template, TemplateError
+from shared.prompt_rows.ways import COMMAND_LINE
 
 PromptFile = Annotated[
     str, typer.Argument(help="CSV or XLSX with a header, JSON, JSON Lines, or .txt; -: standard input")
@@ -60,6 +61,7 @@ def rules_of(
         model=model,
         sample=sample,
         encoding=encoding,
+        ways=COMMAND_LINE,
         keep_columns=keep_columns,
         keep=frozenset(keep or ()),
         prompt=_template("--prompt", prompt),

@@ -33,6 +33,7 @@ from producer.plan.shares import Total
 from producer.plan.times import duration
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.purpose import Purpose
+from shared.prompt_rows.ways import COMMAND_LINE
 
 _SPENT = {
     Purpose.TRIAL: "these jobs would go to the simulator; no real money is paid",
@@ -90,7 +91,7 @@ def plan(
         typer.echo(f"{purpose.label}: {_SPENT[purpose]}")
         _print(planned)
     if planned.conflict_count:
-        fail(str(EnqueueConflictError(name, list(planned.conflicts))), ExitCode.WRONG_INPUT)
+        fail(EnqueueConflictError(name, list(planned.conflicts)).told(COMMAND_LINE), ExitCode.WRONG_INPUT)
     if planned.would_wait:
         raise typer.Exit(ExitCode.INCOMPLETE)
 

@@ -19,6 +19,7 @@ from shared.db.purpose import PurposeError
 from shared.db.schema import SchemaError
 from shared.db.tokens import NoSuchTokenError
 from shared.db.webhooks.endpoints import NoSuchEndpointError
+from shared.prompt_rows.ways import COMMAND_LINE
 from shared.settings import SettingsError
 
 _FAULTS_SHOWN = 50
@@ -26,7 +27,6 @@ _LINES_NAMED = 3
 _WRONG_INPUT = (
     PromptFileError,
     CapError,
-    EnqueueConflictError,
     NoSuchBatchError,
     NoSuchJobError,
     NoSuchEndpointError,
@@ -85,6 +85,8 @@ def told() -> Iterator[None]:
     except InvalidRowsError as error:
         _tell_faults(error)
         raise typer.Exit(ExitCode.WRONG_INPUT) from None
+    except EnqueueConflictError as error:
+        fail(error.told(COMMAND_LINE), ExitCode.WRONG_INPUT)
     except _WRONG_INPUT as error:
         fail(str(error), ExitCode.WRONG_INPUT)
     except (SettingsError, DatabaseUnavailableError, SchemaError, PurposeError) as error:

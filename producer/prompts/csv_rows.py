@@ -11,16 +11,14 @@ from producer.prompts.lines import Lines, decode, too_long
 from shared.prompt_rows.columns import is_option, repeated, text_options, unknown_faults
 from shared.prompt_rows.faults import Faults, shown
 from shared.prompt_rows.rules import RowRules
+from shared.prompt_rows.ways import Ways
 
 _WHOLE: Final = re.compile(r"([+-]?[0-9]{1,19})(?:\.0+)?")
 # A spreadsheet takes 16:9 for a time of day, and saves 16:09 or 16:09:00.
 _RATIO_AS_TIME: Final = re.compile(r"(\d{1,2}):0?([1-9]\d?)(?::00)?")
 _SEPARATORS: Final = re.compile(r"[\s|]+")
 _JSON_STARTS: Final = frozenset("{[-0123456789tf")
-_NO_PROMPT: Final = (
-    "the header has no column prompt; name it so, or make prompts of your columns: --prompt 'a photo of {{{title}}}'"
-    " (for plain prompts, one a line, use format txt)"
-)
+_NO_PROMPT: Final = "the header has no column prompt; name it so{} (for plain prompts, one a line, use format txt)"
 _TITLES: Final = re.compile(r"title|titel|name|product|produkt|beschreibung|description|bezeichnung", re.IGNORECASE)
 _REASONS: Final = (
     ("unexpected end of data", "a quote that opens in this record is never closed"),
@@ -40,8 +38,9 @@ class _RecordTooLongError(Exception):
 class _Text:
     """The lines as text for `csv.reader`, which pulls as many as a record needs; remembers where it began."""
 
-    def __init__(self, lines: Lines, faults: Faults) -> None:
+    def __init__(self, lines: Lines, faults: Faults, ways: Ways) -> None:
         self._lines = lines
+        self._ways = ways
         self._faults = faults
         self.begin()
 
@@ -62,7 +61,7 @@ class _Text:
         self._size += len(line.data)
         if line.oversize or self._size > self._lines.max_bytes:
             raise _RecordTooLongError
-        text = decode(line, self._faults)
+        text = decode(line, self._faults, self._ways)
         if text is None:
             # The record goes on, so that the lines after it are not taken for records of their own.
             self.damaged = True
@@ -72,7 +71,7 @@ class _Text:
 
 def csv_rows(lines: Lines, faults: Faults, rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (first line, values by column) of each sound record that is not blank; the others become faults."""
-    yield from table_rows(_records(lines, faults), faults, rules)
+    yield from table_rows(_records(lines, faults, rules.ways), faults, rules)
 
 
 def table_rows(
@@ -111,7 +110,7 @@ def _names(line: int, header: Sequence[str], rules: RowRules, faults: Faults) ->
     names = [name.strip() for name in header]
     named = list(filter(None, names))
     before = faults.count
-    for name, message in unknown_faults(named, rules.is_known):
+    for name, message in unknown_faults(named, rules):
         faults.add(line, name, message)
     for name in repeated(named):
         faults.add(line, name, "is a column twice")
@@ -119,7 +118,8 @@ def _names(line: int, header: Sequence[str], rules: RowRules, faults: Faults) ->
         faults.add(line, name, message)
     if "prompt" not in names and not rules.prompt:
         title = next(filter(_TITLES.search, named), (named or ["title"])[0])
-        faults.add(line, "prompt", _NO_PROMPT.format(title=shown(title)))
+        made = f", or {rules.ways.prompt.format(column=shown(title))}" if rules.ways.prompt else ""
+        faults.add(line, "prompt", _NO_PROMPT.format(made))
     return names if faults.count == before else None
 
 
@@ -128,9 +128,9 @@ def _as_wide(cells: Sequence[str], width: int) -> Sequence[str]:
     return cells[:width] if not any(cell.strip() for cell in cells[width:]) else cells
 
 
-def _records(lines: Lines, faults: Faults) -> Iterator[tuple[int, list[str] | None]]:
+def _records(lines: Lines, faults: Faults, ways: Ways) -> Iterator[tuple[int, list[str] | None]]:
     """Yield (first line, cells), with None for the cells of a record that became a fault."""
-    text = _Text(lines, faults)
+    text = _Text(lines, faults, ways)
     reader = csv.reader(text, strict=True, delimiter=delimiter_of(lines))
     while True:
         text.begin()

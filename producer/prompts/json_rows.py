@@ -52,13 +52,13 @@ class _Array:
             self.number += 1
 
 
-def json_rows(lines: Lines, faults: Faults, _rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_rows(lines: Lines, faults: Faults, rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (number, members) of each object of the array; reading ends at the first broken one."""
     array = _Array()
     for line in lines:
         if line.oversize:
             faults.add(line.number, "row", f"{too_long(lines.max_bytes)}; {_REMEDY}")
-        if line.oversize or (part := decode(line, faults)) is None:
+        if line.oversize or (part := decode(line, faults, rules.ways)) is None:
             return
         try:
             array.add(part)

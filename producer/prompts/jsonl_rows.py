@@ -14,13 +14,13 @@ _OF_OPENAI: Final = (
 )
 
 
-def jsonl_rows(lines: Lines, faults: Faults, _rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
+def jsonl_rows(lines: Lines, faults: Faults, rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line, members) of each sound object; a member that is null counts as absent."""
     for line in lines:
         if line.oversize:
             faults.add(line.number, "row", too_long(lines.max_bytes))
             continue
-        text = decode(line, faults)
+        text = decode(line, faults, rules.ways)
         if text is None or not text.strip():
             continue
         try:

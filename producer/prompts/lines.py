@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from shared.prompt_rows.faults import Faults
+from shared.prompt_rows.ways import Ways
 
 MAX_RECORD_BYTES: Final = 2**20
 _SKIP_BYTES: Final = 2**16
@@ -75,19 +76,19 @@ class Lines:
         return skipped
 
 
-def decode(line: Line, faults: Faults) -> str | None:
-    """Return a line as text; None, with a fault, if it is not clean UTF-8."""
+def decode(line: Line, faults: Faults, ways: Ways) -> str | None:
+    """Return a line as text; None, with a fault, if it is not clean UTF-8; all such lines of a file are one fault."""
     if b"\0" in line.data:
         faults.add(line.number, "row", "contains a NUL byte; save the file as UTF-8 text")
         return None
     try:
         return line.data.decode()
     except UnicodeDecodeError as error:
-        faults.add(
+        faults.add_once(
             line.number,
-            "row",
-            f"is not UTF-8: byte 0x{line.data[error.start]:02X} at offset {error.start} of the line "
-            f"({line.offset + error.start} of the file); name the encoding it was saved in, such as --encoding cp1252",
+            "file",
+            f"is not UTF-8: first at byte 0x{line.data[error.start]:02X} at offset {error.start} of the line "
+            f"({line.offset + error.start} of the file); {ways.encoding}",
         )
         return None
 

@@ -20,13 +20,13 @@ def not_a_prompt(line: str) -> str | None:
     return "options of another program" if _OPTIONS.search(line) else None
 
 
-def text_rows(lines: Lines, faults: Faults, _rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
+def text_rows(lines: Lines, faults: Faults, rules: RowRules) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line, its prompt) of each line that is not blank."""
     for line in lines:
         if line.oversize:
             faults.add(line.number, "row", too_long(lines.max_bytes))
             continue
-        text = decode(line, faults)
+        text = decode(line, faults, rules.ways)
         if text is None or not text.strip():
             continue
         prompt = text.rstrip("\r\n")

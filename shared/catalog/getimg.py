@@ -31,7 +31,12 @@ def _images(references: Sequence[str]) -> list[dict[str, str]]:
 
 PARAMETERS: Final = (
     Parameter(
-        wire="model", field="model", type="text", required=True, prices="price: by model, if the account states it"
+        wire="model",
+        field="model",
+        type="text",
+        required=True,
+        example="seedream-5-lite",
+        prices="price: by model, if the account states it",
     ),
     Parameter(wire="prompt", field="prompt", type="text", required=True, minimum=1, maximum=4096),
     Parameter(

@@ -42,6 +42,10 @@ def check_together(request: GenerationRequest, faults: list[RequestFault], rules
     return faults + [fault for fault in found if fault.field not in blamed]
 
 
+def _required(title: str, parameter: Parameter) -> str:
+    return f"is required by {title}" + (f", such as {parameter.example}" if parameter.example else "")
+
+
 class Parameters:
     """The whole parameter list of one provider; answers for every field of a request, known to it or not.
 
@@ -63,7 +67,7 @@ class Parameters:
             parameter = self._by_field.get(field)
             if value is None or value == ():
                 if parameter and parameter.required and not parameter.from_account:
-                    faults.append(RequestFault(field, f"is required by {self.title}"))
+                    faults.append(RequestFault(field, _required(self.title, parameter)))
             elif parameter is None:
                 if field != "n" or value != 1:
                     faults.append(RequestFault(field, self._cannot(field)))

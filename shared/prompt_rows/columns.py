@@ -1,14 +1,15 @@
 """The columns (or keys) a prompt file may have, and what to suggest for one it may not."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache, lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 from shared import catalog
 from shared.catalog import Parameter
 from shared.prompt_rows.faults import shown
+from shared.prompt_rows.ways import Ways
 from shared.requests import GenerationRequest
 
 OPTION_PREFIX: Final = "options."
@@ -19,21 +20,28 @@ _ORDER: Final = (
     "options.NAME, metadata, meta.NAME"
 )
 _UNKNOWN: Final = "is not a known column"
-_REMEDY: Final = "--keep-columns carries such columns along, into the results"
 
 
-def unknown_faults(names: Iterable[str], is_known: Callable[[str], bool]) -> Iterator[tuple[str, str]]:
+class _Rules(Protocol):
+    @property
+    def ways(self) -> Ways: ...
+
+    def is_known(self, name: str) -> bool: ...
+
+
+def unknown_faults(names: Iterable[str], rules: _Rules) -> Iterator[tuple[str, str]]:
     """Yield (name, message) for each name that is near one of ours, at most ten, and one for all others together."""
-    unknown = [name for name in names if not is_known(name)]
-    near = {name: advice for name in unknown[:_NAMED] if (advice := _advice(name[:80])) != _UNKNOWN}
+    unknown = [name for name in names if not rules.is_known(name)]
+    remedy = rules.ways.columns
+    near = {name: advice for name in unknown[:_NAMED] if (advice := _advice(name[:80], remedy)) != _UNKNOWN}
     yield from ((name or "(no name)", advice) for name, advice in near.items())
     others = [name for name in unknown if name not in near]
     if len(others) == 1:
-        yield others[0], f"is not a known column; {_REMEDY}; known: {_ORDER}"
+        yield others[0], f"is not a known column; {remedy}; known: {_ORDER}"
     elif others:
         named = ", ".join(shown(name) for name in others[:_NAMED])
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-        yield "columns", f"{named}{more} are not known columns; {_REMEDY}; known: {_ORDER}"
+        yield "columns", f"{named}{more} are not known columns; {remedy}; known: {_ORDER}"
 
 
 def is_option(name: str) -> bool:
@@ -62,7 +70,7 @@ def is_column(name: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _advice(name: str) -> str:
+def _advice(name: str, remedy: str) -> str:
     if not name:
         return "a column has no name"
     by_wire: dict[str, list[str]] = {}
@@ -72,7 +80,7 @@ def _advice(name: str) -> str:
             fields.append(parameter.field)
     options = [field for fields in by_wire.values() for field in fields if is_option(field)]
     near = by_wire.get(name) or get_close_matches(name.lower(), [*sorted(KNOWN), *options], n=1)
-    return f"is not a known column; did you mean {' or '.join(near)}? {_REMEDY}" if near else _UNKNOWN
+    return f"is not a known column; did you mean {' or '.join(near)}? {remedy}" if near else _UNKNOWN
 
 
 def repeated(names: Iterable[str]) -> list[str]:

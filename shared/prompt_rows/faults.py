@@ -30,9 +30,16 @@ class Faults:
     def __init__(self) -> None:
         self.kept: list[LineFault] = []
         self.count = 0
+        self._of_file: set[str] = set()
 
     def add(self, line: int, field: str, message: str) -> None:
         """Record a fault; beyond the bound only its count grows."""
         self.count += 1
         if len(self.kept) < FAULTS_KEPT:
             self.kept.append(LineFault(line, shown(field), message))
+
+    def add_once(self, line: int, field: str, message: str) -> None:
+        """Record what is wrong with the file as a whole where it shows first; again in `field`, it is known."""
+        if field not in self._of_file:
+            self._of_file.add(field)
+            self.add(line, field, message)

@@ -62,7 +62,8 @@ class RowPreparer:
 
         `values` come by column; an absent column is absent, not None.
         """
-        found = [RequestFault(*fault) for fault in unknown_faults(values, self._rules.is_known)]
+        found = [RequestFault(*fault) for fault in unknown_faults(values, self._rules)]
+        columns = frozenset(values)
         if self._rules.templates:
             values = self._composed(values, found)
         carried = self._carried(values, found)
@@ -79,7 +80,7 @@ class RowPreparer:
             request = self._checked(request, self._providers[provider], found)
         if request is None or found:
             for field, message in found:
-                self._faults.add(line, field, message + self._rules.hint(field))
+                self._faults.add(line, field, message + self._rules.hint(field, columns))
             return None
         body = request.canonical()
         kept = metadata.encoded(carried)
@@ -132,7 +133,7 @@ class RowPreparer:
         known = ", ".join(self._providers)
         if provider is None:
             yield RequestFault(
-                "provider", f"is missing: add a column provider or name a default (--provider); known: {known}"
+                "provider", f"is missing: add a column provider or {self._rules.ways.provider}; known: {known}"
             )
         elif not isinstance(provider, str) or provider not in self._providers:
             near = get_close_matches(str(provider).lower(), list(self._providers), n=1)

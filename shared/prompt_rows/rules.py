@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shared.prompt_rows.columns import is_column
 from shared.prompt_rows.faults import shown
+from shared.prompt_rows.ways import PROGRAM, Ways
 
 META_PREFIX: Final = "meta."
 _OFTEN_THEIRS: Final = frozenset({"aspect_ratio", "model", "n", "output_format", "priority", "seed", "size"})
@@ -67,6 +68,7 @@ class RowRules:
     model         the model of rows that name none
     encoding      what the file was saved in, such as cp1252; None: UTF-8, or as its byte order mark says
     sample        take only so many rows, the first ones; all are checked
+    ways          the words of the door that the rows came by
     """
 
     keep_columns: bool = False
@@ -76,11 +78,15 @@ class RowRules:
     model: str | None = None
     encoding: str | None = None
     sample: int | None = None
+    ways: Ways = PROGRAM
 
-    def hint(self, field: str) -> str:
-        """Return what to add to a fault of `field` in a file with columns of its own; empty where nothing helps."""
-        theirs = self.keep_columns and field in _OFTEN_THEIRS
-        return f"; if this column means something else here: --keep {field}" if theirs else ""
+    def hint(self, field: str, columns: Collection[str]) -> str:
+        """Return what to add to a fault of `field` in a row with `columns`; empty where nothing helps."""
+        if field == "model" and self.model is None and field not in columns:
+            return f"; {self.ways.model}"
+        if self.keep_columns and field in _OFTEN_THEIRS and field in columns and self.ways.keep:
+            return f"; if this column means something else here: {self.ways.keep.format(column=field)}"
+        return ""
 
     @cached_property
     def templates(self) -> Mapping[str, Template]:
@@ -109,7 +115,8 @@ class RowRules:
         """Say what is wrong if a file has the column that a template makes."""
         if made not in names or made in self.templates[made].columns or made in self.keep:
             return None
-        return f"is a column, and --{made.replace('_', '-')} makes it too; use {{{made}}} there, or drop one"
+        other = self.ways.template.format(column=made.replace("_", "-"))
+        return f"is a column, and {other} makes it too; use {{{made}}} there, or drop one"
 
     def complaints(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
         """Yield (column, message) for each template that does not fit a file with the columns `names`."""

@@ -82,6 +82,7 @@ def test_an_idempotency_key_is_the_custom_id(http: Http) -> None:
 def test_the_same_id_for_another_request_is_refused(http: Http) -> None:
     http.post("/v1/jobs", json=HARBOUR)
     document = refused(http.post("/v1/jobs", json={**HARBOUR, "prompt": "a tram"}), 422, "custom_id_conflict")
+    assert "--" not in document["detail"], "the words of the command line"
     assert document["custom_ids"] == ["a"]
 
 

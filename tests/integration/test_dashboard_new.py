@@ -71,6 +71,24 @@ def test_a_dropped_file_is_planned_then_sampled_then_sent_whole(browser: Browser
     assert browser.get(place).status_code == 404, "what is sent is not kept"
 
 
+def test_a_file_of_excel_on_windows_is_told_and_then_read_with_its_encoding_and_a_template(
+    browser: Browser, client: Client
+) -> None:
+    text = "sku;prompt\n" + "".join(f"{n};Caf\u00e9 am Flu\u00df\n" for n in range(3))
+    fields = {"provider": "bloom", "keep_columns": "yes", "custom_id": "{sku}-hero"}
+    page = browser.get(drop(browser, text.encode("cp1252"), **fields).headers["location"]).text
+    assert "1 fault; nothing was enqueued" in page
+    assert "try cp1252 under &#39;Encoding&#39;" in page
+    assert "--" not in re.sub(r"<!--.*?-->", "", page)
+    place = drop(browser, text.encode("cp1252"), encoding="cp1252", **fields).headers["location"]
+    assert "--custom-id" in browser.get(place).text
+    assert "--encoding cp1252" in browser.get(place).text
+    browser.post(place, how="all")
+    assert [row["custom_id"] for row in client.jobs("spring")] == ["0-hero", "1-hero", "2-hero"]
+    changed = drop(browser, text.replace("am", "im").encode("cp1252"), encoding="cp1252", **fields).headers["location"]
+    assert "another batch name buys all rows again" in browser.post(changed, how="all").text
+
+
 def test_pasted_text_needs_no_script(browser: Browser, client: Client) -> None:
     answer = browser.post("/new", text="a harbour\na tram\n", format="txt", batch="pasted", provider="bloom")
     assert browser.post(answer.headers["location"], how="all").status_code == 303

@@ -42,7 +42,7 @@ def test_an_edited_row_is_a_new_revision_and_the_same_file_again_adds_nothing(
     client: Client, add: Callable[..., int]
 ) -> None:
     assert add(FILE) == 3
-    with pytest.raises(EnqueueConflictError, match="--changed"):
+    with pytest.raises(EnqueueConflictError, match="give a changed one a custom_id of its own"):
         add(EDITED)
     assert [add(EDITED, changed=True), add(EDITED, changed=True)] == [1, 0]
     assert ids(client) == ["a", "b", "c", "b@2"]

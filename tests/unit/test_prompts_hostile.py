@@ -89,15 +89,15 @@ def test_a_blank_prompt_is_a_fault(prompt: str) -> None:
 
 def test_a_byte_that_is_not_utf8_is_located() -> None:
     bad = "caf\u00e9".encode("latin-1")
-    _only(_faults(b"prompt\na\n" + bad + b"\n"), 3, "row", "byte 0xE9 at offset 3 of the line (12 of the file)")
-    _only(_faults(b"a\n" + bad + b"\n", "txt"), 2, "row", "0xE9 at offset 3 of the line (5 of the file)")
-    _only(_faults(b'{"prompt":"' + bad + b'"}', "jsonl"), 1, "row", "0xE9 at offset 14")
-    _only(_faults(codecs.BOM_UTF8 + bad, "txt"), 1, "row", "at offset 3 of the line (6 of the file)")
+    _only(_faults(b"prompt\na\n" + bad + b"\n"), 3, "file", "byte 0xE9 at offset 3 of the line (12 of the file)")
+    _only(_faults(b"a\n" + bad + b"\n", "txt"), 2, "file", "0xE9 at offset 3 of the line (5 of the file)")
+    _only(_faults(b'{"prompt":"' + bad + b'"}', "jsonl"), 1, "file", "0xE9 at offset 14")
+    _only(_faults(codecs.BOM_UTF8 + bad, "txt"), 1, "file", "at offset 3 of the line (6 of the file)")
 
 
 def test_a_bad_byte_inside_a_quoted_cell_spoils_that_record_only() -> None:
     data = b'prompt,n\n"one\n\xff\nthree",1\n"good",1\nbad,0\n'
-    assert [fault[:2] for fault in _faults(data)] == [(3, "row"), (6, "n")]
+    assert [fault[:2] for fault in _faults(data)] == [(3, "file"), (6, "n")]
 
 
 @pytest.mark.parametrize("file_format", ["csv", "jsonl", "txt"])

@@ -4,12 +4,16 @@ import codecs
 import hashlib
 import io
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from producer.prompts import PreparedFile, PromptFileError, RowRules, Template, TemplateError, read, read_rows
+from producer.prompts import Format, PreparedFile, PromptFileError, RowRules, Template, TemplateError, read, read_rows
 from shared import catalog, metadata
+from shared.prompt_rows.ways import COMMAND_LINE, FORM, PROGRAM, Ways
 
 _PRODUCTS = 'sku,title,colour,size\nA-1,"Mug, large",red,XL\nA-2,Bowl,,S\n'
 _COMPOSED = RowRules(keep_columns=True, keep=["size"], prompt=Template("a photo of {title} on white"))
@@ -23,7 +27,7 @@ def _read(data: bytes | str, rules: RowRules | None = None) -> PreparedFile:
         default_provider="bloom",
         providers={"bloom", "getimg"},
         stdin=io.BytesIO(raw),
-        rules=rules or RowRules(),
+        rules=replace(rules or RowRules(), ways=COMMAND_LINE),
     )
 
 
@@ -194,7 +198,8 @@ def test_a_ratio_that_a_spreadsheet_took_for_a_time_is_a_ratio(cell: str, ratio:
 
 
 def _any(data: bytes, name: str = "-", **rules: Any) -> PreparedFile:
-    return read(name, default_provider="bloom", providers={"bloom"}, stdin=io.BytesIO(data), rules=RowRules(**rules))
+    said = RowRules(**{"ways": COMMAND_LINE, **rules})
+    return read(name, default_provider="bloom", providers={"bloom"}, stdin=io.BytesIO(data), rules=said)
 
 
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
@@ -215,9 +220,45 @@ def test_an_encoding_that_is_named_is_read_and_its_absence_is_a_fault_that_names
     data = "custom_id;prompt\r\na1;Ein Caf\u00e9 am Flu\u00df \u2014 fr\u00fch\r\n".encode("cp1252")
     with _any(data) as prepared:
         assert "--encoding cp1252" in prepared.faults[0].message
+    with _any(data, ways=PROGRAM) as prepared:
+        assert prepared.faults[0].message.endswith("; send it as UTF-8")
     with _any(data, encoding="cp1252") as prepared:
         (row,) = prepared.rows()
     assert json.loads(row.request)["prompt"] == "Ein Caf\u00e9 am Flu\u00df \u2014 fr\u00fch"
+
+
+@pytest.mark.parametrize("head", ["prompt\n", ""], ids=["csv", "txt"])
+def test_a_file_that_is_not_utf8_has_one_fault_for_all_its_lines(head: str) -> None:
+    data = io.BytesIO((head + "caf\u00e9\n" * 600).encode("cp1252"))
+    format_: Format = "csv" if head else "txt"
+    with read("-", format=format_, default_provider="bloom", providers={"bloom"}, stdin=data) as prepared:
+        assert [(fault.line, fault.field) for fault in prepared.faults] == [(2 if head else 1, "file")]
+        assert prepared.fault_count == 1
+
+
+def test_a_missing_model_is_answered_with_how_to_name_one_and_not_with_a_column_to_keep() -> None:
+    ((_, field, message),) = _faults("provider,prompt\ngetimg,a cat\n", RowRules(keep_columns=True))
+    assert field == "model"
+    assert message == "is required by getimg, such as seedream-5-lite; name one for all rows (--model NAME)"
+
+
+@pytest.mark.parametrize("ways", [FORM, PROGRAM], ids=["form", "program"])
+def test_only_the_command_line_is_told_of_its_options(ways: Ways) -> None:
+    files = ["prompt,sku\na,1\n", "sku,titel\n1,a\n", "provider,prompt\n,a\n", "provider,prompt,size\ngetimg,a,huge\n"]
+    for data in files:
+        rules = RowRules(ways=ways, keep_columns=data.endswith("huge\n"))
+        with read("-", format="csv", default_provider=None, providers={"getimg"}, stdin=io.BytesIO(data.encode()),
+                  rules=rules) as prepared:  # fmt: skip
+            assert prepared.faults
+            assert not [fault for fault in prepared.faults if "--" in fault.message]
+
+
+def test_the_form_is_told_of_fields_that_it_has(repository: Path) -> None:
+    page = (repository / "ops" / "dashboard" / "templates" / "new.html").read_text()
+    ways = (FORM.encoding, FORM.provider, FORM.model, FORM.columns, FORM.prompt)
+    named = [label for way in ways for label in re.findall(r"'([^']+)'", way)]
+    assert len(named) == 5
+    assert [label for label in named if label not in page] == []
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from shared.db.payments import caps
 from shared.db.waking import wake
 from shared.ids import new_id
 from shared.policies import OnUnknown
+from shared.prompt_rows.ways import PROGRAM, Ways
 
 __all__ = [
     "BatchTerms",
@@ -45,12 +46,14 @@ class EnqueueConflictError(Exception):
     """Some custom_ids are already in the batch with another request; nothing was enqueued."""
 
     def __init__(self, batch: str, custom_ids: list[str]) -> None:
+        self.batch = batch
         self.custom_ids = custom_ids
-        names = ", ".join(custom_ids[:_NAMED]) + (", ..." if len(custom_ids) > _NAMED else "")
-        super().__init__(
-            f"batch {batch!r} already holds {names} with a different request: "
-            "--changed buys changed rows as new revisions, another batch name buys all rows again"
-        )
+        super().__init__(self.told(PROGRAM))
+
+    def told(self, ways: Ways) -> str:
+        """Return the message in the words of a door."""
+        names = ", ".join(self.custom_ids[:_NAMED]) + (", ..." if len(self.custom_ids) > _NAMED else "")
+        return f"batch {self.batch!r} already holds {names} with a different request: {ways.changed}"
 
 
 @dataclass(frozen=True, slots=True)
