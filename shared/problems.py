@@ -133,7 +133,8 @@ def _held(status: QueueStatus) -> Iterator[Problem]:
         if one.code in _MONEY:
             yield Problem(_cap_code(one), f"{one.provider}", words, _plain(code.you_can if code else ""))
         else:
-            then = "genqueue batches names the batches; genqueue explain JOB says what ends it"
+            state = "in_doubt" if one.state == JobState.IN_DOUBT else "on_hold"
+            then = f"genqueue batches, genqueue jobs BATCH --state {state}, genqueue explain JOB: it says what ends it"
             since = status.held_since if one.state == JobState.IN_DOUBT else None
             yield Problem("held", f"{one.provider} {one.code or ''}".strip(), words, then, since)
 

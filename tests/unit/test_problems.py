@@ -132,3 +132,9 @@ def test_no_line_of_the_screen_is_wider_than_the_terminal() -> None:
     lines = [line.plain for line in screen(status, 80)]
     assert max(map(len, lines)) <= 80
     assert lines[1].startswith("! the bucket refuses")
+
+
+@pytest.mark.parametrize(("state", "shown"), [("in_doubt", "in_doubt"), ("queued", "on_hold")])
+def test_the_advice_about_held_jobs_leads_from_the_batches_to_the_jobs(state: str, shown: str) -> None:
+    found = only(held=(HeldLine("bloom", state, "answer_lost", 3),), held_since=AGO)
+    assert f"genqueue jobs BATCH --state {shown}" in found.then
