@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from ops.dev import api_docs
+from ops.dev import api_docs, simulator_docs
 from shared import catalog, lifecycle
 from shared.account_settings import AccountSettings
 from shared.errors import CODES
@@ -36,6 +36,7 @@ def pages() -> dict[str, str]:
         "settings.md": _settings(),
         "openapi.json": api_docs.openapi(),
         "api-reference.md": api_docs.reference(),
+        "simulator.md": simulator_docs.page(),
     }
 
 

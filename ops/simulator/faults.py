@@ -1,12 +1,21 @@
-"""Faults by seed and by script: which request meets which fault.
+"""Faults by seed and by script: which request meets which fault. docs/simulator.md is made of this text.
 
 A plan is the JSON that ``--faults`` and ``PUT /_sim/faults`` take::
 
-    {"seed": 7,
-     "rates":  {"bloom.submit": {"reply_lost": 0.1, "error_5xx": {"rate": 0.05, "status": 502, "accepted":
-     true}}}, "script": [{"match": {"provider": "bloom", "route": "submit", "prompt_contains": "cat", "key":
-     "sim-a"},
-                 "after": 1, "times": 2, "fault": "reset_after_read"}]}
+    {
+      "seed": 7,
+      "rates": {
+        "bloom.submit": {"reply_lost": 0.1, "error_5xx": {"rate": 0.05, "status": 502, "accepted": true}}
+      },
+      "script": [
+        {
+          "match": {"provider": "bloom", "route": "submit", "prompt_contains": "cat", "key": "sim-genqueue"},
+          "after": 1,
+          "times": 2,
+          "fault": "reset_after_read"
+        }
+      ]
+    }
 
 A bare list is a script. A fault is a kind, or an object with ``kind`` and options. ``times`` defaults to 1
 and ``null`` means always; ``after`` lets that many matching requests pass first. The script goes before the

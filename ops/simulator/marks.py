@@ -1,5 +1,7 @@
 """Marks in a prompt that pick the outcome of its generation, so that a demo needs no fault plan.
 
+A mark is written ``[sim:moderated]``. docs/simulator.md is made of this text.
+
 | mark | Bloom | getimg | OpenRouter | PostEverywhere | Banatie |
 |---|---|---|---|---|---|
 | ``moderated`` | billed, fails: ``content_safety`` | 422 | 403 with its reasons | 400 | fails, says why |
@@ -15,8 +17,6 @@ What is answered with an error is not billed. In every wire, and for OpenRouter 
 | ``html`` | the file is an HTML page under the image's content type |
 | ``lost`` | accepted, then the connection closes without a byte: billed, but not by OpenRouter |
 | ``lost_once`` | the same, for the first such request only |
-
-A mark is written ``[sim:moderated]``.
 """
 
 import re

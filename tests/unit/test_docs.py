@@ -1,11 +1,13 @@
 """The documentation that the code writes stands in docs/ as the code would write it now."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from ops.dev.docs import pages
+from ops.simulator.faults import ACCEPTED, FaultPlan
 from shared.lifecycle import FINAL, TRANSITIONS, JobState
 
 
@@ -55,3 +57,24 @@ def test_no_two_orders_on_the_pages_for_backends_have_one_custom_id(repository: 
     ordered = re.findall(r"""["']?custom_id["']?\s*[:=]\s*["'](order-[\w-]+)["']""", events)
     assert len(ordered) > len(pages) + len(examples)
     assert sorted(ordered) == sorted(set(ordered))
+
+
+def test_the_page_about_the_simulator_names_every_fault_and_its_plans_can_be_given() -> None:
+    page = pages()["simulator.md"].partition("## Plans of faults")[2]
+    named = re.findall(r"^\| `(\w+)` \|", page.partition("| kind |")[2], re.MULTILINE)
+    assert named == list(ACCEPTED)
+    plans = re.findall(r"```json\n(.+?)```", page, re.DOTALL)
+    plans += re.findall(r"'([\[{].*[\]}])'$", page, re.MULTILINE)
+    assert len(plans) == 3
+    for plan in plans:
+        FaultPlan(json.loads(plan), seed=0)
+
+
+def test_the_page_about_the_simulator_names_exactly_the_marks_that_it_heeds(repository: Path) -> None:
+    named = re.findall(r"^\| `(\w+)` \|", pages()["simulator.md"].partition("| kind |")[0], re.MULTILINE)
+    code = "".join(path.read_text() for path in (repository / "ops" / "simulator").rglob("*.py"))
+    heeded = set(re.findall(r'"(\w+)" in (?:exchange\.)?marks', code))
+    heeded |= {name for group in re.findall(r"marks & \{([^}]+)\}", code) for name in re.findall(r'"(\w+)"', group)}
+    assert len(named) == len(set(named)) == 8
+    assert heeded <= set(named)
+    assert [name for name in named if f'"{name}"' not in code] == []
