@@ -96,9 +96,10 @@ def told() -> Iterator[None]:
 def _tell_faults(error: InvalidRowsError) -> None:
     """Print each fault once with its lines: what is wrong with a column is wrong in every row."""
     console = errors()
-    lines: dict[tuple[str, str], list[int]] = {}
+    lines: dict[tuple[str, str], list[str]] = {}
     for fault in error.faults:
-        lines.setdefault((fault.field, fault.message), []).append(fault.line)
+        row = f" ({fault.row})" if fault.row else ""
+        lines.setdefault((fault.field, fault.message), []).append(f"{fault.line}{row}")
     for (field, message), where in list(lines.items())[:_FAULTS_SHOWN]:
         console.print(visible(f"{_where(where)}, {field}: {message}"))
     shown = sum(map(len, list(lines.values())[:_FAULTS_SHOWN]))
@@ -107,9 +108,9 @@ def _tell_faults(error: InvalidRowsError) -> None:
     console.print(_error(f"{error.count:,} fault(s); nothing was enqueued"))
 
 
-def _where(lines: Sequence[int]) -> str:
+def _where(lines: Sequence[str]) -> str:
     """Name up to three lines and the number of the others."""
-    named = ", ".join(map(str, lines[:_LINES_NAMED]))
+    named = ", ".join(lines[:_LINES_NAMED])
     more = f" and {len(lines) - _LINES_NAMED:,} more" if len(lines) > _LINES_NAMED else ""
     return f"line {named}" if len(lines) == 1 else f"lines {named}{more}"
 

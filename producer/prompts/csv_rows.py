@@ -132,6 +132,7 @@ def _records(lines: Lines, faults: Faults, ways: Ways) -> Iterator[tuple[int, li
     """Yield (first line, cells), with None for the cells of a record that became a fault."""
     text = _Text(lines, faults, ways)
     reader = csv.reader(text, strict=True, delimiter=delimiter_of(lines))
+    more = 0  # lines of the records so far, beyond one for each
     while True:
         text.begin()
         cells: list[str] | None = None
@@ -144,6 +145,8 @@ def _records(lines: Lines, faults: Faults, ways: Ways) -> Iterator[tuple[int, li
             faults.add(text.first, "row", too_long(lines.max_bytes) + hint)
         except csv.Error as error:
             faults.add(text.first, "row", _reason(error))
+        faults.begin(text.first, text.first - more)
+        more += text.last - text.first
         if cells != []:
             yield text.first, None if text.damaged else cells
 

@@ -67,7 +67,8 @@ class RowPreparer:
         if self._rules.templates:
             values = self._composed(values, found)
         carried = self._carried(values, found)
-        custom_id = self._id(line, values.pop("custom_id", None), found)
+        given_id = values.pop("custom_id", None)
+        custom_id = self._id(line, given_id, found)
         provider = values.pop("provider", self._default)
         priority = values.pop("priority", 0)
         found += self._provider_faults(provider)
@@ -79,8 +80,9 @@ class RowPreparer:
         if request and isinstance(provider, str) and provider in self._providers:
             request = self._checked(request, self._providers[provider], found)
         if request is None or found:
+            name = "" if given_id is None else custom_id
             for field, message in found:
-                self._faults.add(line, field, message + self._rules.hint(field, columns))
+                self._faults.add(line, field, message + self._rules.hint(field, columns), name)
             return None
         body = request.canonical()
         kept = metadata.encoded(carried)

@@ -43,14 +43,14 @@ BAD_FILES = {
     "header only": (b"provider,prompt\n", "no rows"),
     "wrong encoding": ("provider,prompt\nbloom,ein H\xe4fen\n".encode("latin-1"), "line 2"),
     "workbook": (b"PK\x03\x04\x14\x00", "save the sheet as CSV UTF-8"),
-    "duplicate custom_id": (b"custom_id,provider,prompt\na,bloom,x\na,bloom,y\n", "line 3, custom_id"),
+    "duplicate custom_id": (b"custom_id,provider,prompt\na,bloom,x\na,bloom,y\n", "line 3 (a), custom_id"),
     "prompt too long": (b"provider,prompt\nbloom," + b"x" * 2001 + b"\n", "2000"),
     "unknown ratio": (b"provider,prompt,aspect_ratio\nbloom,a harbour,7:3\n", "line 2, aspect_ratio"),
     "unknown provider": (b"provider,prompt\nblom,a harbour\n", "line 2, provider"),
     "too many images": (b"provider,prompt,n\nbloom,a harbour,6\n", "line 2, n"),
     "unterminated quote": (b'provider,prompt\nbloom,"a harbour\n', "line 2"),
     "a line of 50 MB": (b"provider,prompt\nbloom," + b"x" * 50_000_000 + b"\n", "line 2"),
-    "one bad row among good ones": (GOOD.encode() + b"c,bloom,\n", "line 4, prompt"),
+    "one bad row among good ones": (GOOD.encode() + b"c,bloom,\n", "line 4 (c), prompt"),
 }
 
 

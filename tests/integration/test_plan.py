@@ -101,7 +101,7 @@ def test_a_bad_file_is_refused_by_line_and_field_as_enqueue_does(run: Run, tmp_p
     (tmp_path / "bad.csv").write_text(BLOOM + "c,bloom,,6\n")
     planned, enqueued = run("plan", "bad.csv"), run("enqueue", "bad.csv")
     assert (planned.code, planned.err) == (2, enqueued.err)
-    assert "line 4, prompt" in planned.err
+    assert "line 4 (c), prompt" in planned.err
     assert run("plan", "absent.csv").code == 2
 
 

@@ -85,7 +85,7 @@ def test_a_fault_behind_the_sample_is_still_a_fault(run: Run, tmp_path: Path) ->
     (tmp_path / "bad.csv").write_text(FILE + "d,\n")
     ran = run("enqueue", "bad.csv", "--provider", "bloom", "--sample", "1")
     assert ran.code == 2
-    assert "line 5, prompt" in ran.err
+    assert "line 5 (d), prompt" in ran.err
 
 
 def test_a_model_for_rows_that_name_none_suits_a_text_file(run: Run, client: Client, tmp_path: Path) -> None:

@@ -290,3 +290,16 @@ def test_a_source_that_breaks_while_it_is_read_is_one_clear_error() -> None:
 def test_a_default_provider_that_is_not_allowed_is_refused_at_once() -> None:
     with pytest.raises(PromptFileError, match="no provider 'dalle'; known: bloom, getimg"):
         read("-", default_provider="dalle", providers=_BOTH, stdin=io.BytesIO(b""))
+
+
+def test_a_fault_names_its_row_by_custom_id_or_as_a_spreadsheet_numbers_it() -> None:
+    data = io.BytesIO(b'prompt,n,custom_id\n"two\nlines",1,\nx,99,\nx,99,hero\n"y\n\nz",99,\n\nx,99,\n')
+    with read("-", format="csv", default_provider="bloom", providers=_BOTH, stdin=data) as prepared:
+        rows = [(fault.line, fault.row) for fault in prepared.faults]
+    assert rows == [(4, "row 3"), (5, "hero"), (6, "row 5"), (10, "row 7")]
+
+
+def test_a_fault_whose_line_is_its_row_names_no_number() -> None:
+    data = b"prompt,n\nx,99\n"
+    with read("-", format="csv", default_provider="bloom", providers=_BOTH, stdin=io.BytesIO(data)) as prepared:
+        assert [fault.row for fault in prepared.faults] == [""]

@@ -108,7 +108,7 @@ def test_metadata_is_no_part_of_the_request_and_of_its_fingerprint() -> None:
 def test_what_cannot_be_metadata_is_a_fault(value: Any, words: str) -> None:
     rows = [{"prompt": "a cat", "metadata": value}]
     with read_rows(rows, default_provider="bloom", providers=catalog.names()) as prepared:
-        ((_, field, message),) = prepared.faults
+        ((_, field, message, _),) = prepared.faults
     assert field == "metadata"
     assert words in message
 

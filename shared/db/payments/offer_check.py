@@ -31,7 +31,7 @@ class OfferCheck:
         """Yield every row and record its faults."""
         for row in rows:
             for fault in self.faults_of(row):
-                self.faults.add(row.line, *fault)
+                self.faults.add(row.line, *fault, row.custom_id)
             yield row
 
     def faults_of(self, row: PreparedRow) -> list[RequestFault]:
