@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -25,6 +26,8 @@ from producer.cli.terminal import Terminal
 from producer.cli.watch import follow
 from shared.settings import load
 
+_START_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.1
 _PROMPTS: Final = Path(__file__).parents[1] / "demo" / "prompts.jsonl"
 # Short waits and few tries: the simulator's time runs twenty times faster than a provider's.
 _HASTE: Final = {
@@ -60,11 +63,19 @@ def demo(
             batch = f"demo-{os.getpid()}-{int(time.time())}"
             added = opened.enqueue_file(_PROMPTS, batch=batch)
             errors().print(f"batch {batch}: {added.added} jobs enqueued")
+            await_workers(opened.live_workers)
             follow(opened, batch)
             agreed = _report(console, opened, batch, running.simulator["url"], output)
     console.print(f"done in {time.monotonic() - began:.0f} s; everything is stopped")
     if not agreed:
         raise typer.Exit(ExitCode.BROKEN)
+
+
+def await_workers(live: Callable[[], int], seconds: float = _START_SECONDS) -> None:
+    """Wait until a worker ticks: until then it would be told that none runs, while they start. Give up quietly."""
+    end = time.monotonic() + seconds
+    while not live() and time.monotonic() < end:
+        time.sleep(_LOOK_SECONDS)
 
 
 def _report(console: Terminal, opened: Client, batch: str, simulator_url: str, output: Path) -> bool:
