@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich.cells import cell_len
 
 from producer.cli.policy import show_hints
 from producer.cli.session import ExitCode, client, fail
-from producer.cli.tables import AsJson, clipped, show, show_cells, show_sentence, words
+from producer.cli.tables import AsJson, fitted, show, show_cells, show_sentence, words
 from producer.cli.terminal import Terminal
 from shared.db.payments.drift import BalanceSpan, FigureVerdict
 from shared.db.read.pages import OLD_WORDS
@@ -124,9 +124,7 @@ def _show_jobs(names: Sequence[str], rows: Sequence[Mapping[str, Any]], reasons:
     ]
     cells = [[words(row[name]) for name in names] for row in shown]
     if names[-1] == "prompt":
-        others = sum(max([len(name), *(cell_len(row[at]) for row in cells)]) + 2 for at, name in enumerate(names[:-1]))
-        room = max(Terminal().width - others, _LEAST_PROMPT)
-        cells = [[*row[:-1], clipped(row[-1], room)] for row in cells]
+        cells = fitted(names, cells, {"prompt": _LEAST_PROMPT}, Terminal().width)
     show_cells(names, cells, notes=() if "reason" in names else reasons)
 
 
@@ -196,11 +194,12 @@ def bill(
         spans = opened.balance_spans() if batch is None else []
     show(rows, _columns(_BILL, rows, as_json=as_json), as_json=as_json, also=("provider",))
     told = [_balance(span) for span in spans if span.current or span.drift]
-    if told:
-        if not as_json:
-            typer.echo()
+    if told and as_json:
         shown = ("account", "since", "expected", "reported", "unit", "verdict")
-        show(told, shown, as_json=as_json, also=("read", "spent", "difference", "explained", "drift", "current"))
+        show(told, shown, as_json=True, also=("read", "spent", "difference", "explained", "drift", "current"))
+    elif told:
+        typer.echo()
+        show_cells(("account", "since", "expected", "reported (UTC)", "unit", "verdict"), map(_balance_cells, told))
 
 
 def _verify(figures: Sequence[Figure], batch: str | None, *, as_json: bool) -> ExitCode:
@@ -283,6 +282,14 @@ def _balance(span: BalanceSpan) -> dict[str, Any]:
         "verdict": balance_verdict(span),
         "current": span.current,
     }
+
+
+def _balance_cells(row: Mapping[str, Any]) -> list[str]:
+    at = row["read"]
+    read = f"{at:%H:%M}" if at.date() == datetime.now(UTC).date() else f"{at:%b %d %H:%M}"
+    reported = f"{words(row['reported'])}, read {read}"
+    since, expected = f"{row['since']:%b %d %H:%M}", words(row["expected"])
+    return [row["account"], since, expected, reported, row["unit"], row["verdict"]]
 
 
 def unowned(context: typer.Context, as_json: AsJson = False) -> None:

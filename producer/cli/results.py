@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -13,8 +14,9 @@ from typing import Annotated, Any, Final, Literal, TextIO
 import typer
 
 from producer.cli.images import show_images
-from producer.cli.session import ExitCode, client, fail
+from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.tables import cell, plain
+from producer.cli.terminal import visible
 from producer.results import COLUMNS
 from shared.prompt_rows.rules import META_PREFIX
 
@@ -54,7 +56,8 @@ def results(
     if bom and chosen != "csv":
         fail("--bom is for CSV: JSON Lines have no byte order mark", ExitCode.WRONG_INPUT)
     with client(context) as opened, _opened(output) as stream:
-        rows = islice(opened.results(batch), limit)
+        count = Counter[str]()
+        rows = _counted(islice(opened.results(batch), limit), count)
         if chosen == "table":
             show_images(rows)
         elif chosen == "csv":
@@ -62,6 +65,14 @@ def results(
             _write_csv(rows, stream, opened.metadata_keys(batch))
         else:
             _write_jsonl(rows, stream)
+    if output is not None:
+        errors().print(visible(f"{count.total():,} row{'s' * (count.total() != 1)} of batch {batch} in {output}"))
+
+
+def _counted(rows: Iterable[Mapping[str, Any]], count: Counter[str]) -> Iterator[Mapping[str, Any]]:
+    for row in rows:
+        count["rows"] += 1
+        yield row
 
 
 def _format(asked: str, output: Path | None) -> str:

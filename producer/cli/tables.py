@@ -50,6 +50,19 @@ def clipped(text: str, cells: int) -> str:
     return set_cell_size(line, max(cells - 3, 0)).rstrip() + "..."
 
 
+def fitted(
+    names: Sequence[str], rows: Sequence[Sequence[str]], least: Mapping[str, int], width: int
+) -> list[list[str]]:
+    """Return the cells, shortened until each row fits on one line: the columns of `least` in turn, to so many cells."""
+    widths = [max(map(cell_len, [name, *(row[at] for row in rows)])) for at, name in enumerate(names)]
+    over = sum(widths) + _GAP * (len(names) - 1) - width
+    for name, enough in least.items():
+        at = names.index(name)
+        cut = min(max(over, 0), max(widths[at] - max(enough, cell_len(name)), 0))
+        widths[at], over = widths[at] - cut, over - cut
+    return [[clipped(text, widths[at]) if names[at] in least else text for at, text in enumerate(row)] for row in rows]
+
+
 def show_sentence(text: str) -> None:
     """Print a sentence, wrapped between words."""
     Terminal().print(visible(text))

@@ -1,6 +1,6 @@
 """`genqueue webhook`: who is told when jobs end, batches settle and accounts pause."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -8,7 +8,8 @@ from uuid import UUID
 import typer
 
 from producer.cli.session import ExitCode, client, errors, fail
-from producer.cli.tables import AsJson, show
+from producer.cli.tables import AsJson, fitted, show, show_cells, words
+from producer.cli.terminal import Terminal
 from shared.webhooks import FEW, TYPES, parse_types
 
 webhook = typer.Typer(
@@ -24,6 +25,9 @@ webhook = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+_LEAST: Final = {"events": 6, "url": 20}
+"""The columns that give way to a narrow terminal, and how many cells each keeps."""
+_ID_CHARS: Final = 13
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _URL_CHARS: Final = 2000
 Which = Annotated[str, typer.Argument(metavar="WEBHOOK", help="its id, the beginning of its id, or its URL")]
@@ -63,12 +67,29 @@ def add(
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
     """List webhooks: whether each is on, what waits, and when it last took an event.
 
+    The beginning of an id is enough for other commands. What does not fit on
+    a line is shortened; --json has all.
+
     Example: genqueue webhook list
     """
     with client(context) as opened:
         rows = opened.webhooks()
     shown = [{**row, "state": _state(row), "events": ", ".join(row["types"])} for row in rows]
-    show(shown, ("id", "state", "waiting", "delivered_at", "url", "batch_prefix", "events"), as_json=as_json)
+    if as_json:
+        show(shown, ("id", "state", "waiting", "delivered_at", "url", "batch_prefix", "events"), as_json=True)
+        return
+    prefix = ("batch_prefix",) * any(row["batch_prefix"] for row in shown)
+    names = ("id", "state", "waiting", "delivered_at", *prefix, "url", "events")
+    cells = [[*_beginnings(row, shown), *(words(row[name]) for name in names[4:])] for row in shown]
+    show_cells(names, fitted(names, cells, _LEAST, Terminal().width))
+
+
+def _beginnings(row: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the first four cells: the id as long as it must be, and the time without its year."""
+    ids = [str(one["id"]) for one in every]
+    size = next(size for size in range(_ID_CHARS, 37) if len({one[:size] for one in ids}) == len(ids))
+    at = row["delivered_at"]
+    return str(row["id"])[:size], row["state"], str(row["waiting"]), f"{at:%b %d %H:%M}" if at else ""
 
 
 def _state(row: Mapping[str, Any]) -> str:

@@ -133,8 +133,11 @@ def test_the_command_lists_the_newest_lines_for_people_and_for_programs(database
         assert genqueue(*command, env=env).code == 0
     shown = genqueue("audit", env=env)
     assert shown.code == 0
-    assert [line.split()[4] for line in shown.out.splitlines()[1:]] == ["cancel", "policy", "pause"]
+    assert [line.split()[5] for line in shown.out.splitlines()[1:]] == ["cancel", "policy", "pause"]
     assert "4 credit of bloom" in shown.out
+    narrow = genqueue("audit", env={**env, "COLUMNS": "80"}).out.splitlines()
+    assert len(narrow) == 4, "one line for each row"
+    assert max(map(len, narrow)) <= 80
     (newest,) = [json.loads(line) for line in genqueue("audit", "--limit", "1", "--json", env=env).out.splitlines()]
     assert (newest["door"], newest["act"], newest["batch"], newest["changed"]) == ("cli", "cancel", "b", 2)
     assert newest["worst_cost"] == {}

@@ -43,6 +43,9 @@ def test_lists_fit_80_columns_and_say_cost_prompt_and_reason(client: Client, run
     ]
     results = run("results", "b", "--format", "table").out.splitlines()
     assert max(map(len, (*jobs, *chosen, *results))) <= 80
+    for file in ("r.csv", "r.jsonl"):
+        written = run("results", "b", "-o", file)
+        assert (written.out, written.err) == ("", f"3 rows of batch b in {file}\n")
     assert run("jobs", "b", "--columns", "colour").code == 2
     assert json.loads(run("jobs", "b", "--json").out.splitlines()[0])["prompt"] == LONG
 

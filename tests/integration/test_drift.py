@@ -1,10 +1,12 @@
 """Drift against the simulator: its balance beside our ledger, with foreign charges, held money and top-ups."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -20,6 +22,7 @@ from shared.db.payments.drift import BalanceSpan, FigureVerdict
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import Outcome
 from tests.support import rows
+from tests.support.browsing import signed_in
 from tests.support.command import genqueue
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
@@ -193,13 +196,21 @@ def command(runtime: Runtime, *arguments: str) -> Any:
 
 
 def test_the_bill_shows_drift_and_accepting_it_begins_anew(
-    client: Client, runtime: Runtime, simulated: Simulator
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine, tmp_path: Path
 ) -> None:
     survey(runtime, "bloom")
     buy(client, runtime, "bloom", "b", 1)
     foreign(simulated, "bloom", 5)
     survey(runtime, "bloom")
-    assert "5 more taken" in command(runtime, "bill").out
+    shown = command(runtime, "bill").out
+    assert "5 more taken" in shown
+    assert "reported (UTC)" in shown
+    assert re.search(r"\d, read (?:\w{3} \d\d )?\d\d:\d\d  credit", shown)
+    with signed_in(engine, tmp_path) as browser:
+        page = browser.get("/money").text.partition("<h2>Balances</h2>")[2]
+    (span,) = client.balance_spans()
+    assert "read (UTC)" in page
+    assert f'datetime="{span.last.at.isoformat()}"' in page
     told = [json.loads(line) for line in command(runtime, "bill", "--json").out.splitlines()]
     (balance,) = [line for line in told if "drift" in line]
     assert (balance["account"], balance["drift"], balance["difference"], balance["spent"]) == ("bloom", "5", "5", "2")

@@ -1,5 +1,6 @@
 """Webhooks: written with what they tell of, sent at least once, signed, and never to a private address."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from shared.db.webhooks import deliveries, settled
 from shared.settings import Settings, SettingsError
 from shared.webhooks import FAILURES_BEFORE_PROBES, TYPES
 from tests.support import held, rows, waiting
+from tests.support.command import genqueue
 from tests.support.drain import drain, on_loop, settings_for
 from tests.support.outcome import BLOOM, ended
 from tests.support.receiver import Message, Receiver, receiver
@@ -391,6 +393,21 @@ def test_a_new_master_key_signs_beside_the_one_before_until_receivers_know_it(
     send(runtime, over(engine), key=new_key, before=KEY)
     for secret in (made.secret, new):
         assert shop.got[0].verified(secret.get_secret_value())["type"] == "job.cancelled"
+
+
+def test_the_list_has_one_line_for_each_webhook_and_its_beginning_of_an_id_names_it(
+    client: Client, database_url: str
+) -> None:
+    long = "https://shop.example/hooks/" + "x" * 80
+    made = [client.add_webhook(f"{long}{number}", types=list(TYPES)) for number in range(3)]
+    env = {"GENQUEUE_DATABASE_URL": database_url, "COLUMNS": "80"}
+    head, *listed = genqueue("webhook", "list", env=env).out.splitlines()
+    assert max(map(len, [head, *listed])) <= 80
+    for line, one in zip(listed, made, strict=True):
+        assert str(one.id).startswith(line.split()[0])
+        assert client.webhook_deliveries(line.split()[0], only_failed=False, limit=1) == []
+    whole = [json.loads(line) for line in genqueue("webhook", "list", "--json", env=env).out.splitlines()]
+    assert [row["id"] for row in whole] == [str(one.id) for one in made]
 
 
 def test_the_database_holds_no_secret(client: Client, engine: Engine, shop: Receiver) -> None:

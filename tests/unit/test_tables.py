@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from producer.cli.tables import lay_out
+from producer.cli.tables import fitted, lay_out
 
 NAMES = ("name", "jobs", "succeeded", "note")
 
@@ -76,3 +76,12 @@ def test_brackets_are_text_and_no_markup_and_a_column_of_ids_is_no_column_of_num
         "[red]x[/red]  7f",
         "b             3",
     ]
+
+
+def test_columns_give_way_in_turn_and_no_further_than_they_may() -> None:
+    names, row = ("id", "what", "on"), ("1234", "a long command", "a long name of a batch")
+    least = {"on": 8, "what": 6}
+    assert fitted(names, [row], least, 80) == [list(row)]
+    assert fitted(names, [row], least, 40) == [["1234", "a long command", "a long name of..."]]
+    assert fitted(names, [row], least, 28) == [["1234", "a long co...", "a lon..."]]
+    assert fitted(names, [row], least, 10) == [["1234", "a l...", "a lon..."]]
