@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.mutation.mutant import Mutant
 from tests.mutation.paid_pictures import PICTURES
+from tests.mutation.table_of_answers import ANSWERS
 from tests.mutation.table_of_looks import LOOKS
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -493,4 +494,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     *PICTURES,
     *LOOKS,
+    *ANSWERS,
 )

@@ -251,6 +251,15 @@ def test_a_cancelled_job_is_let_go_however_often_it_was_sent() -> None:
     assert step.after is JobState.QUEUED
 
 
+@pytest.mark.parametrize("call", [Call(), Call(cancelled=True)])
+def test_a_call_whose_answer_states_a_charge_is_never_taken_for_unbought(call: Call) -> None:
+    charged = Closed(error_code="charge_stated")
+    step = next_step.after_unbought(POLICY, CLAIM, charged, call, "none", sender_gone=True)
+    assert isinstance(step, Move)
+    assert (step.after, step.on_hold) == (JobState.IN_DOUBT, True)
+    assert "states a charge" in (step.note or "")
+
+
 def test_a_job_that_is_held_is_told_the_same_only_once() -> None:
     first = next_step.hold(CLAIM, Closed(), Call(), "two pictures may be its own", seconds=9)
     assert isinstance(first, Move)

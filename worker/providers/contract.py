@@ -29,6 +29,9 @@ OWN_SCHEME: Final = "reply"
 MOST_READ: Final = 100
 """So many ids or links are read from one answer: ten times what any document lets a call ask for."""
 
+CHARGE_STATED: Final = "charge_stated"
+"""The code of a call without images whose answer states what was charged for it."""
+
 
 class RetryRule(StrEnum):
     """When to try again what was refused."""
@@ -54,7 +57,7 @@ class Refused:
     after_seconds: float | None = None
     action_url: str | None = None
     body: bytes = field(default=b"", repr=False)
-    """What came with a success that could not be read: the stage keeps it."""
+    """What came with an answer that may have been bought and could not be read: the stage keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def inside(
         body = read_json(content)
     except UnreadableError:
         return None
-    if not isinstance(body, dict) or not _tells_error(body):
+    if not isinstance(body, dict) or not tells_error(body):
         return None
     said = _told(body, key)
     own = _own_status(body, said.code)
@@ -123,7 +123,7 @@ def inside(
     )
 
 
-def _tells_error(body: Mapping[str, Any]) -> bool:
+def tells_error(body: Mapping[str, Any]) -> bool:
     """Tell an error's envelope: `error` filled, `success` false, or Bloom's flat one with a status that is an error."""
     error = body.get("error")
     told = bool(error) if isinstance(error, dict | str) else False
