@@ -19,7 +19,9 @@ from tests.support import rows
 from tests.support.canned_wire import Canned, reply, wire
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, GETIMG, only
+from worker.providers.contract import UpstreamImage
 from worker.runtime import Runtime
+from worker.stages.image_indexes import assign_indexes, surplus
 
 LINKED = rows.accepted()
 OPEN = rows.accepted(ImageState.PENDING, link=None)
@@ -83,6 +85,40 @@ def test_what_is_its_own_is_followed_beside_what_is_anothers(engine: Engine) -> 
     fresh = BoughtImage(0, ImageState.PENDING, "fresh")
     record(engine, second, replace(OPEN, upstream_id="fresh", images=(fresh, replace(OPEN.images[0], index=1))))
     assert [(name, state) for name, state, _ in pictures(engine, second)] == [("fresh", "pending"), (None, "failed")]
+
+
+@pytest.mark.parametrize("before", [1, 5])
+@pytest.mark.parametrize("whose", ["another job's", "its own, again"])
+def test_an_id_that_is_anothers_pushes_no_picture_out_of_its_place(whose: str, before: int, engine: Engine) -> None:
+    known = [f"old-{number}" for number in range(before)] if whose == "another job's" else ["fresh"] * before
+    if whose == "another job's":
+        first = rows.one_intent(engine, n=before)
+        named = tuple(BoughtImage(index, ImageState.PENDING, name) for index, name in enumerate(known))
+        record(engine, first, replace(OPEN, upstream_id=known[0], images=named))
+    second = rows.one_intent(engine, n=1 if whose == "another job's" else 2)
+    wanted = second.missing
+    images = [UpstreamImage(ImageState.PENDING, name) for name in [*known, "fresh", "newer"]]
+    taken, rest = assign_indexes(wanted, second.request, images), surplus(wanted, images)
+    record(engine, second, replace(OPEN, upstream_id=known[0], images=taken, unowned=rest))
+    found = pictures(engine, second)
+    assert found[0][:2] == ("fresh", "pending")
+    assert found[1][:2] == ("newer", "pending")
+    assert all(state == "failed" for _, state, _ in found[2:])
+
+
+def test_an_answer_that_repeats_an_earlier_id_before_its_own_fails_nothing(
+    client: Client, runtime: Runtime, engine: Engine, simulated: Simulator
+) -> None:
+    client.enqueue([BLOOM], batch="first")
+    drain(runtime, lambda: client.totals("first") == {"succeeded": 1})
+    (theirs,) = rows.rows(engine, "SELECT upstream_id FROM image")
+    answering(runtime, "bloom", {"data": {"ids": [theirs.upstream_id, "fresh"]}})
+    client.enqueue([BLOOM], batch="b")
+    drain(runtime, lambda: only(client)["job"]["state"] == "pending")
+    assert [(image["index"], image["upstream_id"], image["state"]) for image in only(client)["images"]] == [
+        (0, "fresh", "pending"),
+        (1, None, "failed"),
+    ]
 
 
 def test_an_id_twice_in_one_answer_loses_no_link(engine: Engine) -> None:

@@ -31,4 +31,20 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         new="    if success:\n",
         tests=("tests/unit/test_stated_charges.py::test_a_receipt_under_a_wrong_status_is_a_receipt",),
     ),
+    Mutant(
+        removed="the places that an answer's own pictures take before those of others",
+        protects="an id of an earlier call in an answer pushes no picture out of its place",
+        file="shared/db/payments/ownership.py",
+        old="    answer = _own_first(answer, theirs)\n",
+        new="",
+        tests=("tests/integration/test_ownership.py::test_an_id_that_is_anothers_pushes_no_picture_out_of_its_place",),
+    ),
+    Mutant(
+        removed="PostEverywhere's media_id before its media_ids",
+        protects="the picture is asked for by the documented handle",
+        file="worker/providers/posteverywhere.py",
+        old="    named = [handle, *(one for one in given if one != handle)] if handle else given\n",
+        new="    named = given or [handle]\n",
+        tests=("tests/unit/test_refusals_media.py::test_the_media_id_comes_before_whatever_media_ids_list",),
+    ),
 )

@@ -51,6 +51,21 @@ def test_only_a_media_id_is_needed(data: Any, ids: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("listed", "ids", "left_out"),
+    [
+        (["old"], ["new", "old"], 0),
+        (["old", "new"], ["new", "old"], 0),
+        (["old", None, "older", "old"], ["new", "old", "older"], 2),
+        ([f"old-{number}" for number in range(200)], ["new", *(f"old-{number}" for number in range(99))], 101),
+    ],
+)
+def test_the_media_id_comes_before_whatever_media_ids_list(listed: Any, ids: list[str], left_out: int) -> None:
+    accepted = submitted("posteverywhere", reply(201, {"data": {"media_id": "new", "media_ids": listed}}))
+    assert [image.upstream_id for image in accepted.images] == ids
+    assert (accepted.upstream_id, accepted.left_out) == ("new", left_out)
+
+
+@pytest.mark.parametrize(
     ("used", "settled"),
     [
         (15, Decimal(15)),

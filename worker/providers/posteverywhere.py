@@ -165,14 +165,20 @@ class PostEverywhere:
 
 
 def _accepted(status: int, answer: Any) -> Accepted:
-    """Only the media id must be there; the other fields differ between the documents."""
+    """Only the media id must be there; the other fields differ between the documents.
+
+    `media_id` is the documented handle and comes first, whatever else `media_ids` lists.
+    """
     data = member(answer, "data")
     if not isinstance(data, dict):
         raise UnreadableError("no media id in the answer")
     ids = data.get("media_ids")
     given = ids if isinstance(ids, list) else []
-    listed = readable(given, text_of, most=MOST_READ)
-    found = dict.fromkeys(listed or [text_of(data.get("media_id"))])
+    handle = data.get("media_id")
+    named = [handle, *(one for one in given if one != handle)] if handle else given
+    found = dict.fromkeys(readable(named, text_of, most=MOST_READ))
+    if not found:
+        raise UnreadableError("no media id in the answer")
     images = tuple(UpstreamImage(ImageState.PROCESSING, upstream_id) for upstream_id in found)
     return Accepted(
         status,
@@ -180,7 +186,7 @@ def _accepted(status: int, answer: Any) -> Accepted:
         upstream_id=images[0].upstream_id,
         settled=cost_of(data.get("credits_used")),
         remaining=amount_of(data.get("credits_remaining")),
-        left_out=max(len(given) - len(images), 0),
+        left_out=len(named) - len(images),
     )
 
 

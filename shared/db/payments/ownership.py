@@ -64,6 +64,7 @@ def _bought(answer: Answer) -> bool:
 
 
 def _sorted_out(connection: Connection, submission_id: UUID, answer: Answer, theirs: dict[str, UUID]) -> Answer:
+    answer = _own_first(answer, theirs)
     images = _own(answer.images, theirs)
     _check(answer.images, images, theirs)
     told = [*_told(theirs), *_beyond(answer)]
@@ -83,6 +84,22 @@ def _theirs(connection: Connection, answers: Mapping[UUID, Answer]) -> dict[UUID
         for row in connection.execute(_OWNERS, {"submissions": submissions, "names": names}):
             theirs[row.submission][row.name] = row.job_id
     return theirs
+
+
+def _own_first(answer: Answer, theirs: dict[str, UUID]) -> Answer:
+    """Return an answer in which no id of others, and no id a second time, has the place of a picture of its own."""
+    seen, own, lost = set[str](), list[BoughtImage](), list[BoughtImage]()
+    for image in (*answer.images, *answer.unowned):
+        name = image.upstream_id
+        known = name is not None and (name in theirs or folded(name) in seen)
+        (lost if known and image.state in _OPEN else own).append(image)
+        seen |= set() if name is None else {folded(name)}
+    if not lost:
+        return answer
+    places = [image.index for image in (*answer.images, *answer.unowned)]
+    dealt = [replace(image, index=index) for image, index in zip([*own, *lost], places, strict=True)]
+    count = len(answer.images)
+    return replace(answer, images=tuple(dealt[:count]), unowned=tuple(dealt[count:]))
 
 
 def _own(images: Sequence[BoughtImage], theirs: dict[str, UUID]) -> list[BoughtImage]:
