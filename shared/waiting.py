@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from shared import catalog
@@ -22,6 +23,7 @@ _IN_HAND: Final[Mapping[JobState, str]] = {
     JobState.TRANSFERRING: "copies its images into the bucket",
     JobState.IN_DOUBT: "looks for what its lost call bought",
 }
+_LONG: Final = timedelta(minutes=1)  # a shorter wait needs nobody
 _START: Final = "start one: `genqueue up`, or `genqueue worker`"
 
 
@@ -89,7 +91,8 @@ def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | N
         spent = f"{account.spent_today.normalize():f} of {account.daily_cap.normalize():f} {account.unit}"
         why_slow += f", or its day's cap is reached ({spent})"
     words = f"account {account.name} starts no paid call: {why_slow}"
-    return Wait(WaitReason.SLOWED, words, account.not_before)
+    then = "`genqueue resume ACCOUNT` tries at once" if account.not_before - around.now > _LONG else ""
+    return Wait(WaitReason.SLOWED, words, account.not_before, then)
 
 
 def _put_off(job: WaitingJob, _account: AccountState, around: Around) -> Wait | None:

@@ -47,4 +47,17 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         new="    named = given or [handle]\n",
         tests=("tests/unit/test_refusals_media.py::test_the_media_id_comes_before_whatever_media_ids_list",),
     ),
+    Mutant(
+        removed="the least wait after a refusal",
+        protects="a server that asks for no wait is not called without a pause",
+        file="worker/next_step/payment.py",
+        old="    if asked is None or asked < policy.settings.retry_first_seconds:\n",
+        new="    if asked is None:\n",
+        tests=(
+            (
+                "tests/unit/test_next_step.py::"
+                "test_a_server_that_asks_for_hardly_any_wait_is_called_again_after_a_growing_one"
+            ),
+        ),
+    ),
 )

@@ -1,7 +1,7 @@
 """Why a job waits: each reason by its facts, and which of two comes first."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -76,6 +76,9 @@ def test_a_slowed_account_says_until_when_and_a_daily_cap_is_named_with_its_sum(
     found = reason(JOB, replace(ACCOUNT, not_before=SOON))
     assert (found.reason, found.until) == (WaitReason.SLOWED, SOON)
     assert str(found).endswith("its provider asked for a slower pace, until 12:00:30 UTC")
+    assert found.then == ""
+    for_long = replace(ACCOUNT, not_before=SOON + timedelta(hours=20))
+    assert reason(JOB, for_long).then == "`genqueue resume ACCOUNT` tries at once"
     capped = replace(ACCOUNT, not_before=SOON, daily_cap=Decimal("20.0"), spent_today=Decimal("19.50"))
     assert "its day's cap is reached (19.5 of 20 credit)" in reason(JOB, capped).words
     assert reason(JOB, replace(ACCOUNT, not_before=AGO)).reason is WaitReason.LINE

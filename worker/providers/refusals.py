@@ -19,6 +19,7 @@ from worker.transport.paid_post import Lost, NotSent, PaidReply
 _CODE_CHARS: Final = 100
 _EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
 _MILLISECONDS_FROM: Final = 100_000_000_000  # beyond it, a moment in milliseconds
+_GATEWAY_SECONDS: Final = 300.0  # the longest wait that whoever is not named as the provider may ask for
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
 _SECONDS: Final = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _OWN_STATUS: Final = range(400, 600)
@@ -80,13 +81,16 @@ def refused(reply: PaidReply, table: Sequence[RefusalRule], *, key: SecretStr) -
     again, code = _again(row, body)
     named = f" {body.code}" if body.code else ""
     message = f"HTTP {reply.status}{named}: {body.message or 'no message'}"
+    wait = body.after_seconds if body.after_seconds is not None else retry_after(reply.headers)
+    if wait is not None and (body.is_page or (reply.status >= 500 and body.code is None)):
+        wait = min(wait, _GATEWAY_SECONDS)
     return Refused(
         outcome=row.outcome,
         again=again,
         code=code,
         message=message[:MESSAGE_CHARS],
         http_status=reply.status,
-        after_seconds=body.after_seconds if body.after_seconds is not None else retry_after(reply.headers),
+        after_seconds=wait,
         action_url=body.action_url,
     )
 
