@@ -60,4 +60,25 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the word for a half-drawn image",
+        protects="of a stream that nobody asked for, the finished image is stored",
+        file="worker/providers/inline_answer.py",
+        old="        if number in halves:\n",
+        new="        if not halves:\n",
+        tests=(
+            (
+                "tests/unit/test_refusals_inline.py::"
+                "test_of_a_stream_that_nobody_asked_for_the_finished_image_is_taken_and_no_half_drawn_one"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the larger of two stated costs",
+        protects="the bill covers what an answer states, whatever it states besides",
+        file="worker/providers/openrouter.py",
+        old="    return max(first, second)\n",
+        new="    return second\n",
+        tests=("tests/unit/test_refusals_inline.py::test_of_two_stated_costs_the_larger_one_counts",),
+    ),
 )

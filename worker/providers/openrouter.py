@@ -156,7 +156,7 @@ class OpenRouter:
             if path == _IMAGES and isinstance(value, str):
                 images += 1
             elif path in _USAGE:
-                usage[path] = value
+                usage[path] = _larger(usage.get(path), value)
             elif path == END:
                 whole = value
         if not images:
@@ -192,6 +192,14 @@ def _used(key: Any) -> Used:
     if usage is None or elsewhere is None:
         raise UnreadableError("a usage that is no amount")
     return Used(usage, elsewhere)
+
+
+def _larger(before: Any, now: Any) -> Any:
+    """Return the larger of two figures of one answer: the bill must cover it. Of others, the later one."""
+    first, second = cost_of(before), cost_of(now)
+    if first is None or second is None:
+        return now if first is None else before
+    return max(first, second)
 
 
 def _cost(usage: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
