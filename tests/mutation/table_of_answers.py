@@ -81,4 +81,12 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         new="    return second\n",
         tests=("tests/unit/test_refusals_inline.py::test_of_two_stated_costs_the_larger_one_counts",),
     ),
+    Mutant(
+        removed="the rounding that a balance's digits allow",
+        protects="no alarm is raised for binary fractions and parts of a cent",
+        file="shared/db/payments/drift.py",
+        old="        if abs(self.difference) < self._rounding:\n",
+        new="        if not self.difference:\n",
+        tests=("tests/unit/test_drift.py::test_what_the_digits_of_a_balance_cannot_show_is_no_drift_and_all_else_is",),
+    ),
 )
