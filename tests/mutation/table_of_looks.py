@@ -52,4 +52,17 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="what a row says of its call besides the prompt",
+        protects="a stranger's picture of the same words but another shape or brand is not taken for ours",
+        file="worker/lost_calls/lookup.py",
+        old="        same = [row for row in named if not _contradicts(row, seen.wanted)]\n",
+        new="        same = named\n",
+        tests=(
+            (
+                "tests/unit/test_lookup.py::"
+                "test_a_row_that_says_it_was_asked_for_otherwise_is_not_adopted_and_proves_no_absence"
+            ),
+        ),
+    ),
 )

@@ -1,5 +1,6 @@
 """Bloom's wire (trybloom.ai, OpenAPI 1.0.0): submit, then ask for up to fifty pictures at once."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -50,6 +51,10 @@ _STATES: Final = {
     "generating": ImageState.PROCESSING,
     "completed": ImageState.READY,
     "failed": ImageState.FAILED,
+}
+_STATED: Final = {
+    "aspectRatio": re.compile(r"\s*\d{1,3}\s*[:x]\s*\d{1,3}\s*", re.IGNORECASE),
+    "brandSessionId": re.compile(r"\s*[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\s*", re.IGNORECASE),
 }
 _CURSOR_CHARS: Final = 4096
 _NAME_CHARS: Final = 100
@@ -173,7 +178,9 @@ def _accepted(status: int, answer: Any) -> Accepted:
 
 
 def _made(item: dict[str, Any]) -> Listed:
-    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words_of(item.get("prompt")))
+    stated = [(name, str(item.get(name))) for name in _STATED if _STATED[name].fullmatch(str(item.get(name)))]
+    words = words_of(item.get("prompt"))
+    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words, stated=tuple(stated))
 
 
 def _is_end(data: dict[str, Any], seen: int | None) -> bool:

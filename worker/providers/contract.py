@@ -126,6 +126,8 @@ class Listed:
     reference: str | None = None
     width: int | None = None
     height: int | None = None
+    stated: tuple[tuple[str, str], ...] = ()
+    """What else it says of its call, by the names of the request's fields; only values of their documented forms."""
 
 
 @dataclass(frozen=True, slots=True)
