@@ -89,4 +89,14 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         new="        if not self.difference:\n",
         tests=("tests/unit/test_drift.py::test_what_the_digits_of_a_balance_cannot_show_is_no_drift_and_all_else_is",),
     ),
+    Mutant(
+        removed="the headers that name a purchase",
+        protects="a handle that stands only in a header is kept with the reason of the hold",
+        file="worker/providers/tell_tales.py",
+        old="    if told.outcome is not Outcome.UNKNOWN or not named:\n",
+        new="    if told.outcome is not Outcome.UNKNOWN or named:\n",
+        tests=(
+            "tests/unit/test_stated_charges.py::test_a_handle_that_stands_only_in_a_header_is_kept_with_the_reason",
+        ),
+    ),
 )

@@ -117,6 +117,24 @@ def test_what_only_names_a_purchase_is_held(status: int, name: str, provider: st
     assert refused.body
 
 
+@pytest.mark.parametrize("provider", ["bloom", "getimg", "posteverywhere", "banatie"])
+@pytest.mark.parametrize("body", [b"", b"{}", {"status": "queued"}])
+def test_a_handle_that_stands_only_in_a_header_is_kept_with_the_reason(body: Any, provider: str) -> None:
+    headers = {"Location": "https://p.example/v2/jobs/7?sig=s", "X-Request-Id": "r-1"}
+    refused = submitted(provider, reply(202, body, headers))
+    assert (refused.outcome, refused.code) == (MAYBE, "answer_unreadable")
+    assert refused.message.endswith("; location: https://p.example/v2/jobs/7?...; x-request-id: r-1")
+    assert len(submitted(provider, reply(202, body, {"Location": "/x" * 4000})).message) <= 500
+    assert KEY not in submitted(provider, reply(202, body, {"Location": f"/jobs/{KEY}"})).message
+
+
+def test_the_generation_of_an_answer_without_images_is_kept_with_the_reason() -> None:
+    refused = submitted("openrouter", reply(200, b"{}", {"X-Generation-Id": "gen-1"}))
+    assert refused.message.endswith("; generation gen-1")
+    no_credit = {"error": {"code": 402, "message": "no credit"}}
+    assert submitted("openrouter", reply(200, no_credit, {"X-Generation-Id": "gen-1"})).message.endswith("no credit")
+
+
 @EACH
 @pytest.mark.parametrize("status", [402, 429])
 def test_an_error_with_a_number_of_its_own_is_still_that_error(status: int, provider: str) -> None:

@@ -10,10 +10,13 @@ from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
-from worker.providers.tell_tales import is_purchase, is_success, weighed
+from worker.providers.tell_tales import is_purchase, is_success, noted, weighed
+from worker.providers.wording import line_of
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
 _ERROR_BYTES: Final = 256 * 1024  # an answer that is longer is no error's envelope
+
+_HANDLES: Final = ("location", "content-location", "operation-location", "x-request-id")
 
 
 def receipt(
@@ -43,10 +46,11 @@ def receipt(
 def _unbought(
     result: PaidReply | Lost, error: UnreadableError, table: Sequence[RefusalRule], key: SecretStr
 ) -> Refused:
-    """Say what a success without images means."""
+    """Say what a success without images means; a header may be all that names the purchase."""
     headers = result.headers if isinstance(result, PaidReply) else {}
     told = inside(result.status or 0, result.body, headers, table, key=key)
-    return told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
+    told = told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
+    return noted(told, *(f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))))
 
 
 def _refusal(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> Refused:
@@ -67,6 +71,8 @@ def kept(answer: Accepted | Refused, wire: InlineWire, file: BinaryIO) -> Accept
     except UnreadableError as error:
         body = beginning(file, _ERROR_BYTES)
         told = wire.read_error(status, body) or (answer if isinstance(answer, Refused) else unread(status, error))
+        name = answer.upstream_id if isinstance(answer, Accepted) else None
+        told = noted(told, *([f"generation {name}"] if name else []))
         return replace(weighed(told, body), body=b"")  # the answer is kept whole already
     came = answer if isinstance(answer, Accepted) else Accepted(status, (), whole=False)
     return replace(read, http_status=came.http_status, upstream_id=came.upstream_id, whole=came.whole)

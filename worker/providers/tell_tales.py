@@ -49,6 +49,14 @@ def weighed(told: Refused, body: bytes, *, named: bool = False) -> Refused:
     return replace(told, body=body) if told.outcome is Outcome.UNKNOWN else told
 
 
+def noted(told: Refused, *named: str) -> Refused:
+    """Return an unknown call's refusal with what names the call, for whoever looks it up by hand."""
+    if told.outcome is not Outcome.UNKNOWN or not named:
+        return told
+    said = f"; {'; '.join(named)}"[: MESSAGE_CHARS // 2]
+    return replace(told, message=told.message[: MESSAGE_CHARS - len(said)] + said)
+
+
 def stated_charge(answer: Any) -> Decimal:
     """Return the highest charge that an answer states in the field of any provider's document; 0 without one."""
     return max((cost for cost in map(cost_of, _figures(answer)) if cost is not None), default=Decimal(0))
