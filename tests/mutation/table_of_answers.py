@@ -99,4 +99,17 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
             "tests/unit/test_stated_charges.py::test_a_handle_that_stands_only_in_a_header_is_kept_with_the_reason",
         ),
     ),
+    Mutant(
+        removed="the comparison of an answer's links with those of the call that has its id",
+        protects="a replayed answer is not booked again, and its pictures do not become another job's",
+        file="shared/db/payments/ownership.py",
+        old="    _check_news(connection, submission_id, answer, theirs)\n",
+        new="",
+        tests=(
+            (
+                "tests/integration/test_ownership.py::"
+                "test_an_answer_that_repeats_another_with_its_id_and_links_is_nothing_to_go_by"
+            ),
+        ),
+    ),
 )

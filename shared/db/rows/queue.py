@@ -163,6 +163,7 @@ class Submission(SQLModel, table=True):
     probe: bool
     unit: str = text_column()
     reply_sha256: bytes | None = Field(sa_column=Column(LargeBinary))
+    """The hash of a kept answer, or of the links that an answer gave."""
     reply_images: int | None
     kept_as: str | None = text_column(nullable=True)
 
