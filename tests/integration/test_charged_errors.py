@@ -58,6 +58,19 @@ def test_what_states_its_charge_is_never_bought_again_by_itself(
         assert attempt["kept_as"]
 
 
+def test_an_account_that_is_refused_for_its_credit_and_charged_waits_for_a_person(
+    stub: Stub, database_url: str, endpoints: Endpoints
+) -> None:
+    error = {"error": {"code": 402, "message": "no credit"}, "usage": {"cost": 0.04}}
+    stub.routes |= {"POST /images": (402, error), "GET /key": {"data": {"usage": 0}}}
+    with working(stub, "openrouter", database_url, endpoints, prices=PRICES) as (client, runtime):
+        order(client, "openrouter")
+        drain(runtime, ended(client))
+        assert ends(client) == {"a": ("in_doubt", "charge_stated")}
+        (account,) = client.accounts()
+        assert (account["paused_code"], account["probe_at"]) == ("charge_stated", None)
+
+
 @pytest.mark.parametrize("status", [301, 402, 422, 429, 503])
 def test_a_receipt_under_a_wrong_status_is_not_thrown_away(
     status: int, stub: Stub, database_url: str, endpoints: Endpoints
