@@ -9,7 +9,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the key that an absence is judged with",
         protects="the list of another key's project is not taken for proof that nothing was bought",
         file="worker/lost_calls/lookup.py",
-        old="    if not lost_call.was_made_with(seen.key_id):\n",
+        old="    if not lost_call.was_made_with(facts.key_id):\n",
         new="    if not lost_call:\n",
         tests=(
             (
@@ -56,7 +56,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="what a row says of its call besides the prompt",
         protects="a stranger's picture of the same words but another shape or brand is not taken for ours",
         file="worker/lost_calls/lookup.py",
-        old="        same = [row for row in named if not _contradicts(row, seen.wanted)]\n",
+        old="        same = [row for row in named if not _contradicts(row, facts.wanted)]\n",
         new="        same = named\n",
         tests=(
             (
