@@ -32,6 +32,9 @@ PASSING = {
     "206": Answer(206, picture()[:20]),
     "a body that breaks off": Answer(200, picture()[:20], announced=len(picture())),
     "a redirect to nowhere": Answer(302, b"", {"Location": "http://127.0.0.1:9/"}),
+    "a redirect to a private address": Answer(302, b"", {"Location": "http://10.255.255.1/login"}),
+    "a redirect to plain http": Answer(302, b"", {"Location": "http://login.example/"}),
+    "a redirect with credentials": Answer(302, b"", {"Location": "https://user:secret@login.example/"}),
 }
 ABSURD = [
     "999999999",

@@ -73,4 +73,15 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             "tests/integration/test_candidates.py::test_a_preview_that_is_made_while_its_jobs_are_erased_is_deleted",
         ),
     ),
+    Mutant(
+        removed="the difference between a link that is refused and one that is led astray",
+        protects="one redirect of a portal, or one answer of a filtered name server, loses no picture",
+        file="worker/transport/address_guard.py",
+        old="        raise Misdirected(str(refused)) from None\n",
+        new="        raise AddressRefused(str(refused)) from None\n",
+        tests=(
+            "tests/unit/test_address_guard.py::test_a_redirect_that_is_refused_may_pass_and_the_same_text_in_a_link_may_not",
+            "tests/unit/test_address_guard.py::test_a_name_that_a_sinkhole_answers_for_once_may_pass",
+        ),
+    ),
 )

@@ -170,7 +170,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         old="    return imagecheck.check(\n        file,\n",
         new='    return ImageFacts("png", "image/png", "png", 1, 1) if file else imagecheck.check(\n        file,\n',
         tests=(
-            "tests/integration/test_transfer.py::test_a_result_that_is_no_image_or_leads_astray_fails_by_its_name_and_stores_nothing",
+            "tests/integration/test_transfer.py::test_a_result_that_is_no_image_fails_by_its_name_and_stores_nothing",
         ),
     ),
     Mutant(
