@@ -84,4 +84,15 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             "tests/unit/test_address_guard.py::test_a_name_that_a_sinkhole_answers_for_once_may_pass",
         ),
     ),
+    Mutant(
+        removed="the belief in a link beside a word that no document has",
+        protects="a renamed state loses no picture that is finished",
+        file="worker/providers/state_words.py",
+        old="    ends = linked and bool(said)",
+        new="    ends = False and linked and bool(said)",
+        tests=(
+            "tests/unit/test_refusals_media.py::test_an_answer_in_any_state_is_a_receipt_and_a_poll_reads_the_same",
+            "tests/unit/test_refusals_media.py::test_the_state_of_media_stands_in_either_field",
+        ),
+    ),
 )

@@ -27,13 +27,13 @@ def page(*images: Any) -> PaidReply:
         ("generating", ImageState.PROCESSING),
         ("completed", ImageState.READY),
         ("failed", ImageState.FAILED),
-        ("a word from the future", ImageState.PROCESSING),
+        (" COMPLETED ", ImageState.READY),
         (None, ImageState.PROCESSING),
         ({}, ImageState.PROCESSING),
         ([], ImageState.PROCESSING),
     ],
 )
-def test_an_unknown_status_is_work_in_progress(status: Any, state: ImageState) -> None:
+def test_a_status_is_known_in_any_case_and_what_is_no_word_is_work_in_progress(status: Any, state: ImageState) -> None:
     assert polled(page(bloom_image("a", status), bloom_image("b", status)), "a", "b")["a"].state is state
     assert polled(reply(200, {"data": bloom_image("a", status)}), "a")["a"].state is state
 

@@ -29,6 +29,7 @@ from worker.providers.listed import id_of, more_rows, of_asked, rows_of, time_of
 from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
+from worker.providers.state_words import told
 from worker.providers.wording import line_of
 from worker.transport.paid_post import PaidReply
 
@@ -94,7 +95,7 @@ class Bloom:
             listed = readable(member(read_json(reply.body), "data", "images"), self._listed)
         except UnreadableError as error:
             return unreadable(reply, error)
-        return of_asked(listed, upstream_ids)
+        return {one: image for one, image in of_asked(listed, upstream_ids).items() if not image.is_vague}
 
     async def page(self, following: str | None = None) -> Page | Refused:
         """GET /images of all brands, newest first: what was generated, a hundred rows at a time."""
@@ -142,18 +143,18 @@ class Bloom:
         return image
 
     def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
-        # A word the document does not know yet is work in progress; the job's own bound ends it.
-        state = _STATES.get(str(member(item, "status")), ImageState.PROCESSING)
-        link = item.get("imageUrl")
+        link = item.get("imageUrl") if isinstance(item, dict) else None
+        said = told(member(item, "status"), _STATES, linked=bool(link), key=self._settings.api_key)
+        state = said.state
         if state is ImageState.FAILED:
             unnamed = ("generation_failed", "Bloom gave no reason")
             code, message = _FAILURES.get(str(item.get("failureReason")), unnamed)
             # Only a refusal is final by its nature; Bloom may try again whatever else failed.
             return UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
-        if state is not ImageState.READY:
-            return UpstreamImage(state, upstream_id)
+        if said.is_open:
+            return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
         if not link:
-            return UpstreamImage(ImageState.PROCESSING, upstream_id)
+            return UpstreamImage(ImageState.PROCESSING, upstream_id, lacks_link=True)
         # The short link redirects to signed storage and does not expire itself; it may be relative.
         return UpstreamImage(state, upstream_id, link=link_of(link, self._settings.base_url))
 

@@ -25,6 +25,7 @@ from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_
 from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
+from worker.providers.state_words import told
 
 _TITLE: Final = "PostEverywhere"
 _NO = Outcome.REJECTED
@@ -81,7 +82,7 @@ class PostEverywhere:
         return {
             upstream_id: image
             for upstream_id, image in found.items()
-            if image.state is ImageState.PROCESSING or image.link is not None
+            if image.link is not None or (image.state is ImageState.PROCESSING and not image.is_vague)
         }
 
     async def page(self, following: str | None = None) -> Page | Refused:
@@ -143,15 +144,15 @@ class PostEverywhere:
             raise UnreadableError("a picture that is not an object")
         # The documents call the state `status`, the vendor's Python source `media_status`; a link needs neither.
         word = item.get("status") or item.get("media_status") or ("ready" if item.get("url") else None)
-        state = _STATES.get(str(word), ImageState.PROCESSING)
+        said = told(word, _STATES, linked=self._link(item) is not None, key=self._settings.api_key)
+        state = said.state
         if state is ImageState.FAILED:
-            said = "PostEverywhere gave no reason"
-            return UpstreamImage(state, upstream_id, error_code="generation_failed", error=said, sure=False)
-        if state is not ImageState.READY:
-            return UpstreamImage(state, upstream_id)
-        with suppress(UnreadableError):
-            # Never `thumbnail_url`: it is not the picture that was paid for.
-            return UpstreamImage(state, upstream_id, link=link_of(item.get("url"), self._settings.base_url))
+            why = "PostEverywhere gave no reason"
+            return UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
+        if said.is_open:
+            return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
+        if (link := self._link(item)) is not None:
+            return UpstreamImage(state, upstream_id, link=link)
         # The link may come later than the state.
         if self._settings.media_without_url == "succeed":
             return UpstreamImage(ImageState.UPSTREAM_ONLY, upstream_id, sure=False)
@@ -162,6 +163,12 @@ class PostEverywhere:
             error="PostEverywhere gives no link to this picture; it lies in its media library",
             sure=False,
         )
+
+    def _link(self, item: dict[str, Any]) -> str | None:
+        with suppress(UnreadableError):
+            # Never `thumbnail_url`: it is not the picture that was paid for.
+            return link_of(item.get("url"), self._settings.base_url)
+        return None
 
 
 def _accepted(status: int, answer: Any) -> Accepted:
