@@ -95,4 +95,12 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             "tests/unit/test_refusals_media.py::test_the_state_of_media_stands_in_either_field",
         ),
     ),
+    Mutant(
+        removed="the doubt about a failure in free text",
+        protects="a picture whose failure only sounds like a safety check's is not given up at once",
+        file="worker/providers/banatie.py",
+        old="error_code=code, error=why, sure=False)",
+        new="error_code=code, error=why, sure=code == _REFUSED)",
+        tests=("tests/unit/test_refusals_media.py::test_no_free_text_ends_a_generation_at_the_first_look",),
+    ),
 )

@@ -123,6 +123,25 @@ def test_an_answer_in_any_state_is_a_receipt_and_a_poll_reads_the_same(
         assert image.error is None or (len(image.error) <= 300 and image.error.isprintable())
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("Content blocked by the safety filter of the model", True),
+        ("finishReason: PROHIBITED_CONTENT", True),
+        ("IMAGE_SAFETY", True),
+        ("The prompt was rejected", True),
+        ("violates the content policy", True),
+        ("Server under moderate load, will retry", False),
+        ("blocked waiting for a GPU", False),
+        ("bucket policy denied the upload", False),
+    ],
+)
+def test_no_free_text_ends_a_generation_at_the_first_look(text: str, *, refused: bool) -> None:
+    (image,) = one("banatie", generation(status="failed", errorMessage=text)).values()
+    assert image.error_code == ("content_refused_after_purchase" if refused else "generation_failed")
+    assert not image.sure
+
+
 @pytest.mark.parametrize("name", ["status", "media_status"])
 @pytest.mark.parametrize(
     ("word", "state"),

@@ -53,7 +53,12 @@ _STATES: Final = {
 }
 _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 _REFUSED: Final = "content_refused_after_purchase"
-_REFUSED_WORDS: Final = re.compile(r"safety|blocked|prohibited|moderat|policy", re.IGNORECASE)
+# Of servers, too, one may read that their load is moderate, that a call is blocked, or what a bucket's policy denies.
+_REFUSED_WORDS: Final = re.compile(
+    r"safety|prohibited[ _]content|moderation|nsfw|content[ _-](policy|filter)|"
+    r"(content|prompt|image|request)[ _](was |is |has been )?(blocked|refused|rejected|moderated|prohibited)\b",
+    re.IGNORECASE,
+)
 _ERROR_CHARS: Final = 300
 _REFERENCE: Final = "genqueue_submission"
 _REFERENCE_CHARS: Final = 100  # ours is a UUID
@@ -190,10 +195,10 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
     said = told(word, _STATES, linked=link is not None, key=settings.api_key)
     state = said.state
     if state is ImageState.FAILED:
-        # Failures are free text: what names safety was refused, and is final. Banatie tries everything else again.
+        # Failures are free text, in which no word is certain, and Banatie tries what failed again: never `sure`.
         why = line_of(item.get("errorMessage"), settings.api_key, most=_ERROR_CHARS) or "Banatie gave no reason"
         code = _REFUSED if _REFUSED_WORDS.search(why) else "generation_failed"
-        return UpstreamImage(state, upstream_id, error_code=code, error=why, sure=code == _REFUSED)
+        return UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
     if said.is_open:
         return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
     # A list row has no link, nor has an answer before its file is there: asked for by itself.
