@@ -60,4 +60,12 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         new="",
         tests=("tests/integration/test_poll_lists.py::test_pictures_whose_list_fails_are_asked_for_by_themselves",),
     ),
+    Mutant(
+        removed="the look at what stands beside an error",
+        protects="a warning beside a finished picture loses nothing that is paid for",
+        file="worker/providers/asking.py",
+        old="    if any(_holds(reply.body, place) for place in answer_at):\n",
+        new="    if False and any(_holds(reply.body, place) for place in answer_at):\n",
+        tests=("tests/unit/test_errors_inside.py::test_a_warning_beside_what_was_asked_for_is_no_error",),
+    ),
 )

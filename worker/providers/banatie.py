@@ -131,7 +131,8 @@ class Banatie:
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
     async def _look(self, upstream_id: str) -> Any | Refused:
-        reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
+        path, answer_at = _path(upstream_id), ["data.status"]
+        reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:
@@ -141,14 +142,13 @@ class Banatie:
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
-        listed = await self._rows(0)
+        listed = await self._rows(0, answer_at=["data"])
         return listed if isinstance(listed, Refused) else readable(listed[0], _named)
 
-    async def _rows(self, offset: int) -> tuple[list[Any], Any] | Refused:
+    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any] | Refused:
         parameters = {"limit": _PAGE, "offset": offset}
-        reply = await ask(
-            self._settings, "/api/v1/generations", _ASKING_ERRORS, headers=self._headers, params=parameters
-        )
+        path, table, headers = "/api/v1/generations", _ASKING_ERRORS, self._headers
+        reply = await ask(self._settings, path, table, headers=headers, params=parameters, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:

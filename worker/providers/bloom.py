@@ -87,7 +87,7 @@ class Bloom:
         """GET /images?ids=: what the page lacks is left out; only its own GET may say that it is gone."""
         if len(upstream_ids) == 1:
             return await self._ask_one(upstream_ids[0])
-        reply = await self._get("/images", {"ids": ",".join(upstream_ids), "limit": 100})
+        reply = await self._get("/images", {"ids": ",".join(upstream_ids), "limit": 100}, answer_at=["data.images"])
         if isinstance(reply, Refused):
             # One id that Bloom does not accept must not keep the others from being asked about, each by itself.
             return {} if reply.code == "provider_rejected" else reply
@@ -122,7 +122,7 @@ class Bloom:
         return AccountFacts(None, notes)
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
-        reply = await self._get(f"/images/{quote(upstream_id, safe='')}", {})
+        reply = await self._get(f"/images/{quote(upstream_id, safe='')}", {}, answer_at=["data.status"])
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, "Bloom")} if reply.code == GONE else reply
         try:
@@ -130,8 +130,9 @@ class Bloom:
         except UnreadableError as error:
             return unreadable(reply, error)
 
-    async def _get(self, path: str, params: Mapping[str, Any]) -> PaidReply | Refused:
-        return await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, params=params)
+    async def _get(self, path: str, params: Mapping[str, Any], *, answer_at: Sequence[str] = ()) -> PaidReply | Refused:
+        table, headers = _ASKING_ERRORS, self._headers
+        return await ask(self._settings, path, table, headers=headers, params=params, answer_at=answer_at)
 
     def _listed(self, item: Any) -> tuple[str, UpstreamImage]:
         upstream_id = text_of(member(item, "id"))

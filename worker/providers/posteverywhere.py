@@ -45,6 +45,7 @@ _ERRORS: Final = (
 )
 _ASKING_ERRORS: Final = (RefusalRule(404, "not_found", GONE, _NO, RetryRule.NEVER), *_ERRORS)
 _PAGE: Final = 100
+_STATE_AT: Final = ("data.status", "data.media_status", "data.url")
 _STATES: Final = {"processing": ImageState.PROCESSING, "ready": ImageState.READY, "failed": ImageState.FAILED}
 
 
@@ -108,12 +109,13 @@ class PostEverywhere:
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
-        listed = await self._rows(0)
+        listed = await self._rows(0, answer_at=["data"])
         return listed if isinstance(listed, Refused) else readable(listed[0], _row)
 
-    async def _rows(self, offset: int) -> tuple[list[Any], Any] | Refused:
+    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any] | Refused:
         parameters = {"type": "image", "limit": _PAGE, "offset": offset}
-        reply = await ask(self._settings, "/media", _ASKING_ERRORS, headers=self._headers, params=parameters)
+        table, headers = _ASKING_ERRORS, self._headers
+        reply = await ask(self._settings, "/media", table, headers=headers, params=parameters, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:
@@ -126,7 +128,7 @@ class PostEverywhere:
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
         path = f"/media/{quote(upstream_id, safe='')}"
-        reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers)
+        reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=_STATE_AT)
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
         try:
