@@ -141,6 +141,19 @@ def test_an_id_that_is_too_long_is_no_id(provider: str) -> None:
     assert verdict(refused) == (MAYBE, AFTER, "answer_unreadable")
 
 
+@pytest.mark.parametrize("before", ["", " ", "\n"])
+@pytest.mark.parametrize("after", ["\n", "\t", "\r\n ", "\u00a0"])
+def test_white_space_around_a_link_is_no_part_of_it(before: str, after: str) -> None:
+    link = "https://h.example/a%20b?sig=x%2By"
+    broken = before + link.replace("?", "\r\n?") + after
+    for provider, body in {
+        "getimg": {"id": "r", "data": [{"url": broken}]},
+        "banatie": {"data": {"id": "a", "status": "success", "outputImage": {"storageUrl": broken}}},
+    }.items():
+        assert [one.link for one in submitted(provider, reply(201, body)).images] == [link]
+    assert link_of(f"/img/a{after}", "https://h.example/api") == "https://h.example/img/a"
+
+
 def test_a_picture_with_a_link_needs_no_id() -> None:
     link = "https://h.example/a"
     body = {"data": {"id": LONG, "status": "success", "outputImage": {"storageUrl": link}}}

@@ -21,6 +21,7 @@ _MOST_CONTAINERS: Final = 200_000  # objects and lists; each costs sixty times i
 _MOST_VALUES: Final = 1_000_000
 _MOST_DIGITS: Final = 1000  # of a whole number; Python's own bound is about four times as many
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
+_BREAKS: Final = re.compile(r"[\t\r\n]+")
 _START_BYTES: Final = 1024
 
 
@@ -125,8 +126,10 @@ def _plain(text: str) -> str:
 def link_of(value: Any, base_url: str) -> str:
     """Return a link as it is, since its signature may cover every character; a relative one is joined to `base_url`.
 
-    Raises `UnreadableError` for what cannot be a link.
+    White space around it, and line breaks and tabs in it, are no part of any URL (WHATWG URL, 4.4). Raises
+    `UnreadableError` for what cannot be a link.
     """
+    value = _BREAKS.sub("", value.strip()) if isinstance(value, str) else value
     if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
         raise UnreadableError("a link that is not text")
     if len(value) > _LINK_CHARS:
