@@ -22,13 +22,12 @@ from worker import next_step
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages import missing_images
+from worker.stages import missing_images, unfinished
 from worker.stages.look_health import record_looks
 from worker.stages.look_times import learn_times
 from worker.stages.transfer import transfer
 
 _log = structlog.get_logger(__name__)
-_TOO_LATE: Final = "the provider did not finish it within the last bound"
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 _SINGLES: Final = 20
@@ -253,13 +252,13 @@ def _learned(runtime: Runtime, account: ServedAccount, image: ClaimedImage, look
     change = _found(runtime, account, image, looks)
     if not (image.given_up and change.state in _OPEN):
         return change
-    why = f"{_TOO_LATE}; {change.error_code}: {change.error}" if change.error_code else _TOO_LATE
+    code, why = unfinished.why(change, looks.of(image), looks.refusal)
     return ImageChange(
         image.claim,
         image.index,
         image.upstream_id,
         ImageState.FAILED,
-        error_code="never_finished",
+        error_code=code,
         error=why[:500],
     )
 
