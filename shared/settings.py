@@ -202,6 +202,13 @@ class Settings(BaseSettings):
         description="number of downloads without a whole image before the image fails; an unreadable link is tried "
         "for as long as it lives",
     )
+    fetch_page_tries: int = Field(
+        24,
+        ge=1,
+        description="number of downloads that give a page, or anything else that is no image at all, before the image "
+        "fails: about five hours, as waits grow to `GENQUEUE_BELIEVE_SECONDS`; never fewer than "
+        "`GENQUEUE_FETCH_TRIES`",
+    )
     believe_seconds: float = Field(
         900.0,
         gt=0,

@@ -103,4 +103,17 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         new="error_code=code, error=why, sure=code == _REFUSED)",
         tests=("tests/unit/test_refusals_media.py::test_no_free_text_ends_a_generation_at_the_first_look",),
     ),
+    Mutant(
+        removed="the patience with a page in place of an image",
+        protects="a host that says with status 200 that it is down loses no picture",
+        file="worker/stages/failed_copy.py",
+        old="settings.fetch_page_tries if self.is_page else 0)",
+        new="0)",
+        tests=(
+            (
+                "tests/integration/test_downloads.py::"
+                "test_a_page_in_place_of_an_image_ends_nothing_within_hours_while_the_link_lives"
+            ),
+        ),
+    ),
 )

@@ -307,8 +307,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         removed="the life of a link in the end of its downloads",
         protects="a host that is down for a while loses no image",
         file="worker/stages/failed_copy.py",
-        old="        return over if self.passing else over or self.tries >= fetch_tries\n",
-        new="        return over or self.tries >= fetch_tries or self.passing\n",
+        old="        return over if self.passing else over or self.tries >= most_tries\n",
+        new="        return over or self.tries >= most_tries or self.passing\n",
         tests=(
             "tests/integration/test_downloads.py::test_a_fault_that_can_pass_ends_nothing_while_the_link_lives_and_holds_no_slot",
         ),
