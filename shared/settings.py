@@ -205,9 +205,8 @@ class Settings(BaseSettings):
     fetch_page_tries: int = Field(
         24,
         ge=1,
-        description="number of downloads that give a page, or anything else that is no image at all, before the image "
-        "fails: about five hours, as waits grow to `GENQUEUE_BELIEVE_SECONDS`; never fewer than "
-        "`GENQUEUE_FETCH_TRIES`",
+        description="the same for downloads that give a page, or anything else that is no image at all: about five "
+        "hours, as waits grow to `GENQUEUE_BELIEVE_SECONDS`; never fewer than `GENQUEUE_FETCH_TRIES`",
     )
     believe_seconds: float = Field(
         900.0,
