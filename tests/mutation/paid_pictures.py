@@ -116,4 +116,17 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the keeping of bytes that may hold a picture",
+        protects="a picture in an unknown wrapping is not thrown away",
+        file="worker/stages/copy_image.py",
+        old="    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image)\n",
+        new="    kept_as = begins_as\n",
+        tests=(
+            (
+                "tests/integration/test_unverified.py::"
+                "test_bytes_that_may_hold_a_picture_are_kept_at_once_and_fetched_again_as_a_page_is"
+            ),
+        ),
+    ),
 )

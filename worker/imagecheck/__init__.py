@@ -9,8 +9,10 @@ from worker.imagecheck.verdict import (
     TooManyPixels,
     Undecidable,
 )
+from worker.imagecheck.wrapping import UNKNOWN, may_hold_image, unwrap
 
 __all__ = [
+    "UNKNOWN",
     "ImageError",
     "ImageFacts",
     "IncompleteImage",
@@ -19,4 +21,6 @@ __all__ = [
     "Undecidable",
     "begins_as_image",
     "check",
+    "may_hold_image",
+    "unwrap",
 ]

@@ -113,9 +113,13 @@ def _store_beside(connection: Connection, one: StoredImage) -> None:
         connection.execute(_BESIDE, _parameters(one))
 
 
-def keep(connection: Connection, kept: StoredImage) -> None:
-    """Record that an image's bytes lie unverified in the bucket; where its row is another's, its job's events do."""
-    pauses.record_downloads(connection, [(kept.job_id, kept.index)])
+def keep(connection: Connection, kept: StoredImage, *, is_image: bool = True) -> None:
+    """Record that an image's bytes lie unverified in the bucket; where its row is another's, its job's events do.
+
+    `is_image`: they begin as an image, so that downloads of this account succeed.
+    """
+    if is_image:
+        pauses.record_downloads(connection, [(kept.job_id, kept.index)])
     if not connection.execute(_KEEP, _parameters(kept)).rowcount and _may_stay(connection, kept):
         pass_over(connection, [(kept.job_id, kept.place.key)])
 
