@@ -120,13 +120,23 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         removed="the keeping of bytes that may hold a picture",
         protects="a picture in an unknown wrapping is not thrown away",
         file="worker/stages/copy_image.py",
-        old="    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image)\n",
+        old="    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image, error)\n",
         new="    kept_as = begins_as\n",
         tests=(
             (
                 "tests/integration/test_unverified.py::"
                 "test_bytes_that_may_hold_a_picture_are_kept_at_once_and_fetched_again_as_a_page_is"
             ),
+        ),
+    ),
+    Mutant(
+        removed="the comparison of a picture with its stated size",
+        protects="a placeholder is not stored for the picture that was paid for",
+        file="worker/stages/copy_image.py",
+        old="        facts = _sized(image, facts)\n",
+        new="",
+        tests=(
+            "tests/integration/test_stated_sizes.py::test_a_placeholder_is_kept_and_the_picture_that_follows_it_stored",
         ),
     ),
 )

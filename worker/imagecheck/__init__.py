@@ -7,6 +7,7 @@ from worker.imagecheck.verdict import (
     IncompleteImage,
     NotAnImage,
     TooManyPixels,
+    TooSmall,
     Undecidable,
 )
 from worker.imagecheck.wrapping import UNKNOWN, may_hold_image, unwrap
@@ -18,6 +19,7 @@ __all__ = [
     "IncompleteImage",
     "NotAnImage",
     "TooManyPixels",
+    "TooSmall",
     "Undecidable",
     "begins_as_image",
     "check",

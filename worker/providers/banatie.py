@@ -24,7 +24,17 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of, words_of
-from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import (
+    UnreadableError,
+    check_id,
+    link_of,
+    list_of,
+    member,
+    read_json,
+    readable,
+    size_of,
+    text_of,
+)
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unread, unreadable
 from worker.providers.state_words import told
@@ -202,7 +212,7 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
     if said.is_open:
         return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
     # A list row has no link, nor has an answer before its file is there: asked for by itself.
-    return UpstreamImage(state, upstream_id, link=link)
+    return UpstreamImage(state, upstream_id, link=link, stated=size_of(item.get("outputImage")))
 
 
 def _link(item: Any, settings: WireSettings) -> str | None:

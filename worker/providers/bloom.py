@@ -26,7 +26,17 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, more_rows, of_asked, rows_of, time_of, words_of
-from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import (
+    UnreadableError,
+    check_id,
+    link_of,
+    list_of,
+    member,
+    read_json,
+    readable,
+    size_of,
+    text_of,
+)
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
 from worker.providers.state_words import told
@@ -157,7 +167,7 @@ class Bloom:
         if not link:
             return UpstreamImage(ImageState.PROCESSING, upstream_id, lacks_link=True)
         # The short link redirects to signed storage and does not expire itself; it may be relative.
-        return UpstreamImage(state, upstream_id, link=link_of(link, self._settings.base_url))
+        return UpstreamImage(state, upstream_id, link=link_of(link, self._settings.base_url), stated=size_of(item))
 
 
 def _accepted(status: int, answer: Any) -> Accepted:

@@ -74,6 +74,8 @@ class UpstreamImage:
     """
     lacks_link: bool = False
     """Whether it is unfinished only because its provider, which calls it finished, gives no link to it yet."""
+    stated: tuple[int, int] | None = None
+    """The width and height that its provider states, in pixels."""
     unknown_word: str | None = None
     """Its provider's word for its state, where no document of ours has that word."""
 

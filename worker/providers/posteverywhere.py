@@ -22,7 +22,18 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of
-from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import (
+    UnreadableError,
+    check_id,
+    link_of,
+    list_of,
+    member,
+    pixels_of,
+    read_json,
+    readable,
+    size_of,
+    text_of,
+)
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
 from worker.providers.state_words import told
@@ -154,7 +165,7 @@ class PostEverywhere:
         if said.is_open:
             return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
         if (link := self._link(item)) is not None:
-            return UpstreamImage(state, upstream_id, link=link)
+            return UpstreamImage(state, upstream_id, link=link, stated=size_of(item))
         # The link may come later than the state.
         if self._settings.media_without_url == "succeed":
             return UpstreamImage(ImageState.UPSTREAM_ONLY, upstream_id, sure=False)
@@ -209,13 +220,9 @@ def _made(item: dict[str, Any]) -> Listed:
     return Listed(
         id_of(_id_in(item)),
         time_of(item.get("created_at")),
-        width=_pixels(item.get("width")),
-        height=_pixels(item.get("height")),
+        width=pixels_of(item.get("width")),
+        height=pixels_of(item.get("height")),
     )
-
-
-def _pixels(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _row(item: Any) -> tuple[str, Any]:

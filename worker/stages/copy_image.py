@@ -21,7 +21,7 @@ from shared.lifecycle import ImageState
 from worker import imagecheck
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
-from worker.imagecheck import ImageError, ImageFacts, TooManyPixels
+from worker.imagecheck import ImageError, ImageFacts, TooManyPixels, TooSmall
 from worker.next_step import CopyWait
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
@@ -36,6 +36,7 @@ _log = structlog.get_logger(__name__)
 _MOST_PATIENCE: Final = 3600.0
 _URGENT_SECONDS: Final = 120.0
 _HEAD_BYTES: Final = 64 * 1024
+_LEAST_SHARE: Final = 4
 
 
 async def copy_image(runtime: Runtime, account: ServedAccount, image: ClaimedImage) -> CopyWait | None:
@@ -126,6 +127,7 @@ async def _copy(
     with ExitStack() as spools:
         spools.enter_context(fetched.spool)
         fetched, facts = await _judged(runtime, fetched, spools)
+        facts = _sized(image, facts)
         if isinstance(facts, ImageError):
             await _keep(runtime, image, fetched, facts, patience=patience, fixed=inside is not None)
             runtime.metrics.images_lost.labels(account.name, facts.code).inc()
@@ -149,6 +151,21 @@ async def _judged(runtime: Runtime, fetched: Fetched, spools: ExitStack) -> tupl
         return bare, await _check_in_thread(runtime, bare)
     except ImageError as error:
         return bare, error
+
+
+def _sized(image: ClaimedImage, facts: ImageFacts | ImageError) -> ImageFacts | ImageError:
+    """Refuse an image both of whose sides are less than a quarter of what its provider states.
+
+    Providers round sizes, and some state the size before a model's own limit; none delivers a sixteenth of the pixels.
+    """
+    if isinstance(facts, ImageError) or facts.attached or None in {facts.width, image.stated_width}:
+        return facts
+    came, stated = (facts.width or 0, facts.height or 0), (image.stated_width or 0, image.stated_height or 0)
+    if all(_LEAST_SHARE * side < whole for side, whole in zip(came, stated, strict=True)):
+        error = TooSmall(f"{came[0]} x {came[1]} pixels, where its provider states {stated[0]} x {stated[1]}")
+        error.begins_as = facts
+        return error
+    return facts
 
 
 def _unwrapped(runtime: Runtime, fetched: Fetched, spools: ExitStack) -> Fetched:
@@ -183,7 +200,9 @@ async def _keep(
     answer, so they cannot change.
     """
     begins_as, code, note = error.begins_as, error.code, str(error)
-    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image)
+    if isinstance(error, TooSmall):
+        begins_as = None  # the image that it stands for may still come
+    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image, error)
     if kept_as is not None:
         facts = replace(kept_as, attached=True)
         stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
@@ -203,10 +222,12 @@ async def _keep(
     _log.info("copy_refused", index=image.index, code=code, bytes=fetched.spool.length)
 
 
-def _maybe(fetched: Fetched, image: ClaimedImage) -> ImageFacts | None:
-    """Return what to keep of bytes that begin as no image: the first that may hold one, and nothing in its place."""
+def _maybe(fetched: Fetched, image: ClaimedImage, error: ImageError) -> ImageFacts | None:
+    """Return as what to keep bytes that are hardly the image: the first such only, and never in the place of others."""
     if not fetched.spool.length or image.refused_sha256 is not None:
         return None
+    if error.begins_as is not None:
+        return error.begins_as
     return imagecheck.UNKNOWN if imagecheck.may_hold_image(fetched.spool.rewound().read(_HEAD_BYTES)) else None
 
 

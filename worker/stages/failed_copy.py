@@ -12,7 +12,7 @@ from shared.db.jobs.images import ClaimedImage, ImageChange
 from shared.lifecycle import IMAGE_FINAL, ImageState
 from shared.settings import Settings
 from worker.evidence.replies import parse_link
-from worker.imagecheck import NotAnImage
+from worker.imagecheck import NotAnImage, TooSmall
 from worker.next_step import LONGEST_LOOK_WAIT, CopyWait
 from worker.providers.contract import Refused, UpstreamImage
 from worker.runtime import Runtime
@@ -59,9 +59,9 @@ class _Failure:
 
     @property
     def is_page(self) -> bool:
-        """Whether something came that is no image at all: a host that is down may say so with status 200."""
+        """Whether something came in the image's place: a host that is down may say so with status 200."""
         nothing_of_it = isinstance(self.error, NotAnImage) and self.error.begins_as is None
-        return nothing_of_it and not parse_link(self.image.link or "")
+        return (nothing_of_it or isinstance(self.error, TooSmall)) and not parse_link(self.image.link or "")
 
     def most_tries(self, settings: Settings) -> int:
         """Return how many downloads the image has; a page passes as an outage does, within hours."""
@@ -127,7 +127,7 @@ def _unchanged(failure: _Failure) -> ImageChange:
 def _asked_wait(runtime: Runtime, failure: _Failure, look: UpstreamImage | Refused | None) -> float:
     """Return the seconds that a server asked for."""
     asked = [getattr(failure.error, "retry_after", None), look.after_seconds if isinstance(look, Refused) else None]
-    if isinstance(failure.error, NotAnImage) and not parse_link(failure.image.link or ""):
+    if isinstance(failure.error, NotAnImage | TooSmall) and not parse_link(failure.image.link or ""):
         first, most = runtime.settings.believe_seconds / runtime.settings.fetch_tries, runtime.settings.believe_seconds
         asked.append(min(first * 2 ** min(failure.image.tries, _DOUBLINGS), most))
     return max(seconds or 0.0 for seconds in asked)
@@ -148,7 +148,9 @@ def _after_look(
     found = replace(change, error_code=None, error=None, lacking_looks=0)
     if look.state is ImageState.FAILED:
         return replace(found, state=look.state, error_code=look.error_code, error=look.error)
-    return replace(found, link=look.link, link_expires_at=look.link_expires_at) if look.link else found
+    if look.link is None:
+        return found
+    return replace(found, link=look.link, link_expires_at=look.link_expires_at, stated=look.stated)
 
 
 def _write_failure(

@@ -290,4 +290,5 @@ def _found(runtime: Runtime, account: ServedAccount, image: ClaimedImage, looks:
         link_expires_at=found.link_expires_at,
         error_code=found.error_code,
         error=found.error,
+        stated=found.stated,
     )
