@@ -192,7 +192,7 @@ def test_one_bad_picture_of_several_ends_as_partial_and_keeps_the_others(
 ) -> None:
     simulated.put_faults([download("wrong_content")])
     client.enqueue([{**BLOOM, "n": 3}], batch="b")
-    drain(changed(fetch_tries=1), ended(client))
+    drain(changed(fetch_tries=1, fetch_page_tries=1), ended(client))
     story = only(client)
     assert story["job"]["error_code"] == "partial_result"
     assert story["job"]["error"].startswith("2 of 3 images stored; result_invalid")
