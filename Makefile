@@ -72,7 +72,7 @@ lowest: install ## the tests with the lowest version of every dependency that py
 	$(UV) venv --quiet --clear --python $(PYTHON) .venv-lowest
 	$(UV_ENV) VIRTUAL_ENV=.venv-lowest $(UV) pip install --quiet --resolution lowest-direct --all-extras -r pyproject.toml
 	$(UV_ENV) VIRTUAL_ENV=.venv-lowest $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
-	.venv-lowest/bin/python -m pytest tests/unit tests/contract tests/integration --ignore tests/unit/test_image.py
+	.venv-lowest/bin/python -m pytest -n $(PROCESSES) --dist worksteal tests/unit tests/contract tests/integration --ignore tests/unit/test_image.py
 
 compose-test: install ## images, Compose files and an upgrade on a real Docker engine; BUILD=flags of docker build
 	$(BIN)/python -m tests.compose --build "$(BUILD)" --output docs/compose-test.md

@@ -14,8 +14,8 @@ from shared.catalog.provider import NO_PRICES
 from shared.db import accounts, tokens
 from shared.db.engine import Connection
 from shared.db.jobs import bulk
-from shared.db.jobs.arrived import arrived
 from shared.db.jobs.bulk import Target
+from shared.db.jobs.enqueue_result import enqueue_result
 from shared.db.tokens import Token
 from shared.requests import GenerationRequest
 from shared.settings import Settings
@@ -93,7 +93,7 @@ def _new(
     connection: Connection, batch_id: UUID, chunk: Sequence[PreparedRow], costs: Costs
 ) -> Iterator[tuple[str, Decimal | None]]:
     """Yield the provider and the highest cost of each new row."""
-    found = {one.custom_id: one for one in arrived(connection, batch_id, [row.custom_id for row in chunk])}
+    found = {one.custom_id: one for one in enqueue_result(connection, batch_id, [row.custom_id for row in chunk])}
     for row in chunk:
         if found[row.custom_id].is_new:
             yield row.provider, costs.most(row, found[row.custom_id].account)

@@ -96,7 +96,9 @@ class AccountSettings(BaseModel):
         "stated price",
     )
     media_without_url: Literal["fail", "succeed"] = Field(
-        "fail", description="PostEverywhere: how a finished image without a link counts"
+        "fail",
+        description="PostEverywhere: a finished image without a link counts as failed (`fail`), or as delivered at the "
+        "provider (`succeed`)",
     )
 
     @field_validator("*", mode="before")

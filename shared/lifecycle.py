@@ -24,7 +24,7 @@ class JobState(StrEnum):
     """Links or bytes are known. The transfer copies the images into the bucket, earliest expiry first."""
 
     IN_DOUBT = "in_doubt"
-    """The answer to a paid call is lost: it may have been bought. Reconcile looks for it, else a person acts."""
+    """The answer to a paid call is lost: it may have been bought. Reconcile looks for it, or a person acts."""
 
     SUCCEEDED = "succeeded"
     """Every image is in the bucket, verified or accepted by a person. Final."""

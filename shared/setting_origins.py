@@ -58,8 +58,10 @@ def unknown_variables(settings: BaseSettings) -> list[UnknownVariable]:
         known += [name for field in account.model_fields if (name := shorthand_name(provider, field))]
     ours = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
     # A wrong field of an account is refused when settings are loaded.
-    strays = [name for name in ours if name.upper() not in known and not name.upper().startswith(f"{PREFIX}ACCOUNTS__")]
-    return [UnknownVariable(name, _closest(name.upper(), known)) for name in strays]
+    unknown = [
+        name for name in ours if name.upper() not in known and not name.upper().startswith(f"{PREFIX}ACCOUNTS__")
+    ]
+    return [UnknownVariable(name, _closest(name.upper(), known)) for name in unknown]
 
 
 def shorthand_name(account: str, field: str) -> str | None:

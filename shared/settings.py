@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     database_schema: str = Field(
         "",
         pattern=r"^([a-z_][a-z0-9_]{0,62})?$",
-        description="schema with our tables; empty = `public` if an older genqueue uses it, else `genqueue`",
+        description="schema with our tables; empty = `public` if an older genqueue uses it, otherwise `genqueue`",
     )
     broker_url: SecretStr = Field(
         SecretStr(""),
@@ -109,8 +109,8 @@ class Settings(BaseSettings):
 
     door_broker_url: SecretStr = Field(
         SecretStr(""),
-        description="broker of the pipelines that `genqueue celery-door` serves: Redis or RabbitMQ, theirs, never "
-        "genqueue's own, which may be wiped at any time",
+        description="the own Redis or RabbitMQ of the pipelines that `genqueue celery-door` serves; never genqueue's "
+        "Redis, which may be emptied at any time",
     )
     webhook_key: SecretStr = Field(
         SecretStr(""),
@@ -119,8 +119,8 @@ class Settings(BaseSettings):
     )
     webhook_key_before: SecretStr = Field(
         SecretStr(""),
-        description="the key before a new `GENQUEUE_WEBHOOK_KEY`: its secrets sign too until receivers know theirs of "
-        "the new one; empty = none",
+        description="the webhook key before the present one: while it is set, webhooks are signed with the secrets of "
+        "both keys; remove it once every receiver has its new secret; empty = none",
     )
 
     worker_slots: int = Field(
@@ -199,8 +199,8 @@ class Settings(BaseSettings):
     fetch_tries: int = Field(
         6,
         ge=1,
-        description="number of downloads without a whole image before the image fails; an unreadable link is tried "
-        "for as long as it lives",
+        description="after this many downloads whose bytes are not a whole image, the image fails; a download that the "
+        "host refuses or breaks off does not count, and is repeated until the link expires",
     )
     fetch_page_tries: int = Field(
         24,
@@ -303,7 +303,7 @@ class Settings(BaseSettings):
         "`mail -s genqueue ops@example.com`; it gets the words on its input, and no keys; no shell; empty = none",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
-    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, else json")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto = text on a terminal, otherwise json")
 
     @model_validator(mode="before")
     @classmethod

@@ -26,7 +26,7 @@ class WaitReason(StrEnum):
     PAUSED = "paused"
     """Its account is paused."""
     SLOWED = "slowed"
-    """Its account starts no paid call for a while: the provider asked for that, or the day's cap is reached."""
+    """Its account starts no paid call for a while: its provider asked for that, or its daily cap has no room."""
     WINDOW = "window"
     """A rate window of its account is full."""
     CALLS = "calls"
@@ -69,6 +69,8 @@ STOPPED: Final = frozenset(
     }
 )
 """Reasons that do not pass by themselves: something must be mended."""
+CAPPED_SECONDS: Final = 60.0
+"""How long an account starts no paid call after its daily cap refused one; then a worker tries again."""
 OF_ACCOUNT: Final = frozenset({WaitReason.NO_WORKER, WaitReason.NO_KEY, WaitReason.PAUSED, WaitReason.SLOWED})
 """Reasons that all jobs of an account share."""
 
@@ -129,6 +131,8 @@ class AccountState:
     balance: Decimal | None
     daily_cap: Decimal | None
     spent_today: Decimal
+    unpriced_today: int = 0
+    """Calls of unknown price that count today: no cap can be kept beside one, so a daily cap has no room."""
     windows: tuple[WindowUse, ...] = ()
 
 

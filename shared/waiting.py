@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Final
 
 from shared import catalog
 from shared.errors import CODES
 from shared.lifecycle import FINAL, POLLED, JobState
-from shared.wait_facts import AccountState, Around, Wait, WaitingJob, WaitReason
+from shared.wait_facts import CAPPED_SECONDS, AccountState, Around, Wait, WaitingJob, WaitReason
 
 Check = Callable[[WaitingJob, AccountState, Around], Wait | None]
 
 _MONEY: Final = {"batch_cap_reached", "price_unknown"}
 _BUCKET: Final = "storage_"
 _DISK: Final = ("spool_", "reply_damaged")
+_CLOCK_SLACK: Final = 5.0
+"""Seconds by which a wait that was written during the reading may look longer than it is."""
 _IN_HAND: Final[Mapping[JobState, str]] = {
     JobState.QUEUED: "prepares its paid call",
     JobState.SUBMITTING: "waits for the answer to its paid call",
@@ -84,12 +88,27 @@ def resuming(account: str, code: str | None) -> str:
 def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     if account.not_before is None or account.not_before <= around.now:
         return None
-    why_slow = "its provider asked for a slower pace"
-    if account.daily_cap is not None:
-        spent = f"{account.spent_today.normalize():f} of {account.daily_cap.normalize():f} {account.unit}"
-        why_slow += f", or its day's cap is reached ({spent})"
-    words = f"account {account.name} starts no paid call: {why_slow}"
+    begin = f"account {account.name} starts no paid call: "
+    pace = "its provider asked for a slower pace"
+    # Only a provider asks for more than the wait after a call that a daily cap refused.
+    if account.daily_cap is None or account.not_before > around.now + timedelta(seconds=CAPPED_SECONDS + _CLOCK_SLACK):
+        return Wait(WaitReason.SLOWED, begin + pace, account.not_before)
+    spent = _spent_of_cap(account, account.daily_cap)
+    if account.spent_today >= account.daily_cap or account.unpriced_today:
+        return Wait(WaitReason.SLOWED, f"{begin}its daily cap is reached ({spent})", _midnight(around.now))
+    words = f"{begin}its daily cap had too little room ({spent}), or {pace}; the database does not show which"
     return Wait(WaitReason.SLOWED, words, account.not_before)
+
+
+def _spent_of_cap(account: AccountState, cap: Decimal) -> str:
+    spent = f"{account.spent_today.normalize():f} of {cap.normalize():f} {account.unit} are spent or set aside"
+    unpriced = account.unpriced_today
+    return f"{spent}, and so is the unknown price of {unpriced} call(s)" if unpriced else spent
+
+
+def _midnight(now: datetime) -> datetime:
+    """Return when the next UTC day begins: a daily cap has room again then."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
 
 
 def _put_off(job: WaitingJob, _account: AccountState, around: Around) -> Wait | None:

@@ -115,7 +115,7 @@ class SafeChannel(redis.Channel):
             return False
 
     def _mend(self, error: ResponseError) -> None:
-        """Remove keys of ours that hold another type of value: with one of them no queue can be read."""
+        """Remove keys of ours that hold another type of value: no queue can be read while one exists."""
         _require_primary(error)
         if not str(error).startswith("WRONGTYPE"):
             # Such as a right that was taken away: asked again, but not as fast as Redis answers.
@@ -208,7 +208,7 @@ class SafeConsumer(Consumer):
             return super().on_connection_error_after_connected(exc)
 
     def on_connection_error_before_connected(self, exc: Exception) -> Any:
-        """Wait where a replica took the connection; else say so as Celery does."""
+        """Wait where a replica took the connection; otherwise report the error as Celery does."""
         return _wait_for_primary(exc) or super().on_connection_error_before_connected(exc)
 
 
@@ -240,7 +240,7 @@ _OF_FLOWER: Final = "enable_events"
 def refuse_control() -> None:
     """Have this process answer inspection, and refuse every command that would change what it does.
 
-    Whoever can write to the broker could else stop all work with one broadcast, for good and without a trace.
+    Otherwise anyone who can write to the broker could stop all work with one broadcast, for good and without a trace.
     """
     for name in set(Panel.data) - INSPECTION:
         Panel.data[name] = partial(_refuse, name)

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from shared.db import accounts, rate_windows
@@ -16,6 +17,8 @@ from worker.stages.poison import end_poison
 
 _POLL_JOBS: Final = 50
 _TRANSFER_JOBS: Final = 8
+_TRANSFERS_PER_SLOT: Final = 4
+"""Claimed transfers for each slot of the living workers. At most two copies for each slot run at once; others wait."""
 _RECONCILE_JOBS: Final = 10
 _RECONCILE_CLAIMS: Final = 200
 RELEASABLE: Final = {
@@ -63,7 +66,8 @@ class Claiming:
     ) -> list[Parcel]:
         """Claim the due jobs of these stages; `live` is the number of all workers' slots. Nothing while another claims.
 
-        With `prune`, forget old requests of its rate windows, and put jobs on hold that its caps have room for in line.
+        With `prune`, forget old requests of its rate windows, and return jobs from hold to the line if the caps have
+        room for them.
         """
         locked = accounts.lock(connection, account.name, wait=False)
         if locked is None:
@@ -71,10 +75,7 @@ class Claiming:
         if prune:
             rate_windows.prune(connection, account.name, locked.windows)
         if prune or account.name in self._releasing:
-            released = caps.release_affordable(connection, account.name, account.provider.name)
-            seconds = self._runtime.settings.deadline_seconds
-            released = max(released, steering.unpark_strays(connection, account.name, deadline_seconds=seconds))
-            (self._releasing.add if released == caps.CHUNK else self._releasing.discard)(account.name)
+            self._return_to_line(connection, account)
         hand = claims.in_hand(connection, account.name)
         parcels = []
         for stage in (Stage.RECONCILE, Stage.TRANSFER, Stage.POLL, Stage.SUBMIT):
@@ -82,6 +83,16 @@ class Claiming:
                 wanted = self._wanted(connection, account, locked, hand, live, stage)
                 parcels += self._claim(connection, account.name, stage, wanted)
         return parcels
+
+    def _return_to_line(self, connection: Connection, account: ServedAccount) -> None:
+        """Return jobs from hold to the line; if one of the two statements reached its limit, the next tick goes on."""
+        affordable = caps.release_affordable(connection, account.name, account.provider.name)
+        seconds = self._runtime.settings.deadline_seconds
+        left_behind = steering.return_left_behind(connection, account.name, deadline_seconds=seconds)
+        if affordable == caps.CHUNK or left_behind == steering.CHUNK:
+            self._releasing.add(account.name)
+        else:
+            self._releasing.discard(account.name)
 
     def doubts_of_unserved(self, connection: Connection) -> list[Parcel]:
         """Claim the doubts of accounts whose key no worker has: reconcile must record that these wait for a person."""
@@ -108,7 +119,7 @@ class Claiming:
             case Stage.RECONCILE:
                 return _ClaimLimits(_RECONCILE_CLAIMS, lease, _RECONCILE_JOBS)
             case Stage.TRANSFER:
-                return _ClaimLimits(live * 4 - hand.transferring, lease, _TRANSFER_JOBS)
+                return _ClaimLimits(live * _TRANSFERS_PER_SLOT - hand.transferring, lease, _TRANSFER_JOBS)
             case Stage.POLL:
                 return _ClaimLimits(live * _POLL_JOBS - hand.polling, lease, _POLL_JOBS)
             case Stage.SUBMIT:
@@ -159,9 +170,9 @@ class Claiming:
         All accounts share that half, so that slots remain to collect purchases. Each account has at least one slot.
         """
         accounts_here = self._runtime.accounts
-        others = sum(
-            -(-jobs // accounts_here[name].wire.submit_batch)
+        slots_of_others = sum(
+            ceil(jobs / accounts_here[name].wire.submit_batch)
             for name, jobs in claims.paying(connection).items()
             if name != account.name and name in accounts_here
         )
-        return max(live // 2 - others, 1) * account.wire.submit_batch
+        return max(live // 2 - slots_of_others, 1) * account.wire.submit_batch

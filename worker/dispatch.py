@@ -13,7 +13,7 @@ import structlog
 from shared.db import accounts, folding, purpose, troubles, workers
 from shared.db.engine import Connection, DatabaseUnavailableError, question, transaction
 from shared.db.jobs import claims, images, inbox, model_times
-from shared.db.jobs.arriving import JobTimes
+from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import move, release
 from shared.db.listening import Listener
 from shared.db.payments import caps
@@ -130,8 +130,10 @@ class Dispatcher:
         arrived = self._take_in()
         prune = began - self._pruned_at > _PRUNE_SECONDS
         for account in self._runtime.accounts.values():
-            all_of_them = prune or self._claiming.is_releasing(account.name)
-            if stages := set(Stage) if all_of_them else work.due.get(account.name, set()):
+            # A stage without due jobs may get some: pruning and releasing return jobs from hold to the line.
+            every_stage = prune or self._claiming.is_releasing(account.name)
+            stages = set(Stage) if every_stage else work.due.get(account.name, set())
+            if stages:
                 self._send_all(self._claiming.of_account, account, stages, live, prune=prune)
         if prune:
             self._send_all(self._look_after_others)

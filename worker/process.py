@@ -34,13 +34,13 @@ from worker.upkeep.leaving import leave
 from worker.upkeep.offers import read_offers
 from worker.upkeep.previews import show_candidates
 from worker.upkeep.probe import probe
-from worker.upkeep.sweep import sweep
+from worker.upkeep.search_lists import search_lists
 from worker.upkeep.watching import watch
 from worker.upkeep.webhooks import tell as tell_endpoints
 
 _log = structlog.get_logger(__name__)
-_LOOKS: Final = (
-    *(recommit_leftovers, recover_leftovers, survey, probe, sweep, read_offers, leave),
+_BACKGROUND_TASKS: Final = (
+    *(recommit_leftovers, recover_leftovers, survey, probe, search_lists, read_offers, leave),
     *(watch, tell_endpoints, keep_marks, show_candidates),
 )
 _CLOSE_SECONDS: Final = 30.0
@@ -162,6 +162,7 @@ class WorkerProcess:
         if suspect.crashes < claims.NOT_YET_ITS_OWN:
             await stage(self.runtime, account, [suspect.claim])
         elif self._suspect is not None:
+            # Another such job runs here now: this one is given back, so that any worker claims it again in a second.
             states, wait = RELEASABLE[parcel.stage], _ALONE_SECONDS
             await self.runtime.sql(release, [suspect.claim], states=states, account=account, due_seconds=wait)
         else:
@@ -205,8 +206,8 @@ class WorkerProcess:
         async with anyio.create_task_group() as group:
             self.runtime.start(group)
             async with anyio.create_task_group() as looking:
-                for look in _LOOKS:
-                    looking.start_soon(look, self.runtime)
+                for task in _BACKGROUND_TASKS:
+                    looking.start_soon(task, self.runtime)
                 task_status.started()
                 await self._stop.wait()
                 looking.cancel_scope.cancel()

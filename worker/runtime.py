@@ -145,7 +145,7 @@ class Runtime:
         return delay(tries, first_seconds=first, max_seconds=most, random=self.random)
 
     def decision_inputs(self, account: ServedAccount) -> DecisionInputs:
-        """Return the policy for decisions about jobs of `account`."""
+        """Return the inputs of decisions about jobs of `account`."""
         return DecisionInputs(
             settings=self.settings,
             random=self.random,

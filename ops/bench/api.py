@@ -1,7 +1,7 @@
 """Measures what one POST of one job costs: `python -m ops.bench.api [POSTS]`.
 
 First as fast as it goes, then 50 a second while a file of 100,000 rows is uploaded, into another batch and into the
-same one. CPU is that of the API's process, uploads included; PostgreSQL's is not counted.
+same one. CPU is that of the API's process: that of PostgreSQL, and of the process that checks a file, is not counted.
 """
 
 import json

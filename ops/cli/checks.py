@@ -122,7 +122,7 @@ def _tried(name: str, check: Check) -> list[Finding]:
 def of_servers(settings: Settings) -> dict[str, Check]:
     """Return the checks that need no database."""
     return {
-        "settings": lambda: _strays(settings),
+        "settings": lambda: _unknown_settings(settings),
         "broker": lambda: [_broker(settings)],
         "bucket": lambda: [_bucket(settings)],
         "spool": lambda: [_spool(settings)],
@@ -138,7 +138,7 @@ def of_queue(settings: Settings, client: Client) -> dict[str, Check]:
     }
 
 
-def _strays(settings: Settings) -> Iterator[Finding]:
+def _unknown_settings(settings: Settings) -> Iterator[Finding]:
     for stray in unknown_variables(settings):
         do = f"did you mean {stray.meant}?" if stray.meant else "unset it"
         yield Finding(stray.name, ok=False, seen="no such setting", do=do)

@@ -17,7 +17,7 @@ from ops.stack.config import APP_ROLE
 from producer.cli.session import errors
 from producer.client import Client
 from shared import trial as in_trial
-from shared.db import proof, purpose, schema
+from shared.db import purpose, schema, server_checks
 from shared.db.audit import Actor
 from shared.db.engine import Engine, open_engine, transaction
 from shared.db.purpose import Purpose, PurposeError
@@ -115,10 +115,10 @@ def _as_owner(settings: Settings, home: Home) -> Settings:
 
 
 def prove_database(settings: Settings) -> None:
-    """Return where a worker can rely on the database's server; raises as `shared.db.proof.prove` does."""
+    """Return where a worker can rely on the database's server; raises as `shared.db.server_checks.prove` does."""
     engine = _open(settings, "start")
     try:
-        proof.prove(engine)
+        server_checks.prove(engine)
     finally:
         engine.dispose()
 

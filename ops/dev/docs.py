@@ -102,7 +102,9 @@ def _errors() -> str:
     lines = [
         "# Error codes",
         "",
-        "A code is stored in the row. `genqueue jobs`, `explain` and `results` show it. Codes do not change between",
+        "A code is stored with the job (in its row, its events, its images or its attempts), or with a paused account.",
+        "`genqueue jobs`, `explain` and `results` show the codes of jobs. Only `daily_cap_reached` is stored nowhere:",
+        "`explain`, `status` and `watch` say in words that a daily cap is reached. Codes do not change between",
         "releases. This page is generated from `shared/errors.toml`.",
         "",
         "| code | it means | the queue | you can |",
@@ -116,8 +118,9 @@ def _settings() -> str:
     lines = [
         "# Settings",
         "",
-        "A setting comes from the environment, else from `genqueue.toml` in the working directory. The file uses the",
-        "same names in lower case, without the prefix; an account is a table `[accounts.NAME]`.",
+        "A setting comes from the environment or from `genqueue.toml` in the working directory; the environment takes",
+        "precedence. The file uses the same names in lower case, without the prefix; an account is a table",
+        "`[accounts.NAME]`.",
         "`genqueue doctor --settings` prints each setting with its origin. This page is generated from",
         "`shared/settings.py`.",
         "",

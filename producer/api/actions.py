@@ -82,7 +82,7 @@ class BatchTermsShown(Shown):
 
 @router.post("/v1/jobs/{job_id}:cancel", responses={200: {"model": DoneShown | Planned}})
 def cancel_job(caller: Annotated[Caller, needs(Scope.JOBS_WRITE)], job_id: UUID, how: How) -> Response:
-    """Cancel a job: free if nothing is bought yet; else its purchase is followed, stored, and it ends as cancelled."""
+    """Cancel a job: free if nothing is bought yet; otherwise its purchase is stored, and the job ends as cancelled."""
     caller.job(job_id)
     return _cancel(caller, {"job": job_id}, how)
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from producer.api.access import Caller, needs
-from producer.api.bodies import in_turn, uploaded
+from producer.api.bodies import uploaded
 from producer.api.cursors import cursor, position
 from producer.api.jobs import batch_name, link_of
 from producer.api.paths import NAME
@@ -28,8 +28,8 @@ from producer.api.shown import (
     answer,
     batch_shown,
 )
+from producer.api.uploads import Upload, add, in_turn, plan
 from producer.api.waiting import WAIT, applied, matches, until
-from producer.plan.document import plan_document
 from producer.results import COLUMNS, as_json
 from shared.db.read.pages import BatchCursor
 from shared.tokens import Scope
@@ -62,11 +62,10 @@ async def add_rows(
     """
     batch = batch_name(caller, name)
     async with uploaded(request) as (file, file_format):
+        upload = Upload(file, file_format, batch, provider, caller.token)
         if dry_run:
-            plan = partial(caller.client.plan, file, format=file_format)
-            return JSONResponse(plan_document(await in_turn(request, partial(plan, batch=batch, provider=provider))))
-        work = partial(caller.client.enqueue_file, file, format=file_format, token=caller.token)
-        added = await in_turn(request, partial(work, batch=batch, provider=provider))
+            return JSONResponse(await in_turn(request, caller.client, upload, plan))
+        added = await in_turn(request, caller.client, upload, add)
     document = Added(batch=batch, given=added.given, added=added.added)
     return answer(document, 201 if added.added else 200, {"Location": f"/v1/batches/{name}"})
 

@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import anyio
-import anyio.to_thread
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
@@ -20,7 +18,6 @@ MOST_JSON_BYTES: Final = 16 * 2**20
 """Bytes of one JSON body: a job whose references lie inside it as data."""
 MOST_UPLOAD_BYTES: Final = 256 * 2**20
 """Bytes of an uploaded prompt file: some million rows."""
-_UPLOADS: Final = 2
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _BUFFER_BYTES: Final = 2**20
 _AT_ONCE_BYTES: Final = 16 * 2**10
@@ -88,17 +85,6 @@ async def uploaded(request: Request) -> AsyncIterator[tuple[Path, Format]]:
             file.write(part)
         file.flush()
         yield Path(file.name), file_format
-
-
-async def in_turn(request: Request, work: Callable[[], _Result]) -> _Result:
-    """Do the work of an upload in a thread, two of them at once in a process.
-
-    Their checks take all of a core, and small requests must not wait for a thread.
-    """
-    limiter = request.app.state.uploads
-    if limiter is None:
-        limiter = request.app.state.uploads = anyio.CapacityLimiter(_UPLOADS)
-    return await anyio.to_thread.run_sync(work, limiter=limiter)
 
 
 def _media_type(request: Request) -> str:

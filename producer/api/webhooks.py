@@ -23,6 +23,7 @@ T = TypeVar("T")
 _MOST_URL: Final = 2000
 _MOST_SHOWN: Final = 1000
 _OF_BATCHES: Final = ("job.", "batch.")
+_ONLY_OF_BATCHES: Final = "this token is limited to some batches, so its webhooks may only name job and batch events"
 
 
 class WebhookBody(BaseModel):
@@ -185,7 +186,7 @@ def _types(caller: Caller, events: list[str] | None) -> tuple[str, ...]:
         return types
     own = tuple(one for one in types if one.startswith(_OF_BATCHES))
     if events and own != types:
-        raise ProblemError("batch_not_allowed", "the token is for some batches: it is told of jobs and batches alone")
+        raise ProblemError("batch_not_allowed", _ONLY_OF_BATCHES)
     return own
 
 

@@ -55,7 +55,7 @@ def erase(
 
 
 def _plan(opened: Client, name: str, *, results: bool) -> BulkPlan:
-    """Read the name as a batch's name, else as a job's."""
+    """Read the name as the name of a batch; without such a batch, as the name of a job."""
     try:
         return opened.plan_erase(batch=name, results=results)
     except NoSuchBatchError:

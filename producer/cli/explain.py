@@ -149,7 +149,7 @@ def _last_chance(job: Mapping[str, Any]) -> str:
 
 
 def _limits(job: Mapping[str, Any]) -> list[str]:
-    """Say what else decides how the job goes on: caps, policy, and a cancellation."""
+    """Say what also decides how the job goes on: caps, policy, and a cancellation."""
     lines = []
     if job["provider"] in job["caps"]:
         lines.append(f"  its batch may spend {job['caps'][job['provider']]} {job['unit']} at {job['provider']}")

@@ -249,7 +249,7 @@ def unpriced_words(row: Mapping[str, Any]) -> str:
     """Say how many calls of a bill's line count as 0 because their cost is unknown; "" if none do."""
     counts = {"charged": row["settled_unpriced"], "held": row["held_unpriced"]}
     said = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return f"what {said} call(s) cost is unknown" if said else ""
+    return f"the cost of {said} call(s) is unknown" if said else ""
 
 
 def balance_verdict(span: BalanceSpan) -> str:

@@ -39,7 +39,7 @@ Sample = Annotated[int | None, typer.Option(min=1, metavar="N", help="take only 
 
 
 def batch_name(file: str, batch: str | None) -> str:
-    """Return the batch's name: as given, else the file's name without its extension."""
+    """Return the batch's name: as given, or the file's name without its extension."""
     if file == "-" and batch is None:
         fail("standard input has no name: name the batch with --batch NAME", ExitCode.WRONG_INPUT)
     return batch or Path(file).stem

@@ -52,7 +52,7 @@ def status(
 
 
 def _follow(opened: Client) -> None:
-    """Show the screen again and again: in place on a terminal, else one below the other."""
+    """Show the screen again and again: in place on a terminal, otherwise one below the other."""
     console, shown = Terminal(), [Text("...")]
     if not console.is_terminal:
         while True:

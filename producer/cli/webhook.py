@@ -39,7 +39,7 @@ def add(
     ] = None,
     batches: Annotated[str, typer.Option(metavar="PREFIX", help="only batches whose name begins so")] = "",
 ) -> None:
-    """Tell a URL of events from now on, and print the secret with which it verifies them.
+    """Send events to a URL from now on, and print the secret with which the receiver verifies them.
 
     Without --events it is told of everything but the end of each job. Private
     addresses and plain http are refused when a worker sends, unless

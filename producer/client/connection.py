@@ -82,7 +82,7 @@ class Connected:
     def _until_none_is_left(self, some: Callable[..., int]) -> int:
         """Repeat `some(connection, wait=...)` in transactions until none is left; return the sum.
 
-        The last one waits for what others have locked: else the command would end with jobs left out.
+        The last transaction waits for what others have locked. Otherwise the command would end with jobs left out.
         """
         total = 0
         while done := self._in_line(some, wait=False) or self._in_line(some, wait=True):

@@ -14,10 +14,10 @@ from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
 from shared.db.engine import Connection
-from shared.db.jobs.arriving import CHUNK_ROWS
 from shared.db.jobs.bulk import Target
 from shared.db.jobs.dealing import waiting_account
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
+from shared.db.jobs.insert_rows import CHUNK_ROWS
 from shared.db.jobs.revisions import renew_metadata, revised
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.tokens import Token

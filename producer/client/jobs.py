@@ -18,7 +18,7 @@ from shared.db.jobs.cancel import Cancelled, cancel
 from shared.db.jobs.choose import OpenChoice
 from shared.db.jobs.resolve import resolve, second_charge
 from shared.db.payments import kept
-from shared.db.read import arriving, batch_page, by_metadata, pages
+from shared.db.read import batch_page, by_metadata, inbox_row, pages
 from shared.db.read import job as read_job
 from shared.db.read.batch_page import Filter
 from shared.db.read.job import JobFacts, JobMark
@@ -94,7 +94,7 @@ class Jobs(Connected):
         with self._connection() as connection:
             found = read_job.mark(connection, job_id)
             if found is None and _of_inbox(connection, job_id):
-                return arriving.MARK
+                return inbox_row.MARK
             return found or read_job.mark(connection, job_id) or _no_job(job_id)
 
     def story(self, job_id: UUID) -> dict[str, Any]:
@@ -234,7 +234,7 @@ class Jobs(Connected):
 
 def _of_inbox(connection: Connection, job_id: UUID) -> JobFacts | None:
     """Return the job that a row of the inbox will be; raises `NoSuchJobError` if it says why none was made of it."""
-    found = arriving.arriving(connection, job_id)
+    found = inbox_row.inbox_row(connection, job_id)
     if isinstance(found, str):
         raise NoSuchJobError(f"there is no job {job_id}: {found}")
     return found

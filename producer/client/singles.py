@@ -11,8 +11,8 @@ from producer.prompts import LineFault, PreparedRow, read_row
 from shared import catalog
 from shared.db.engine import Connection, DatabaseUnavailableError, is_kept_waiting, is_violation
 from shared.db.jobs import singles
-from shared.db.jobs.arriving import JobTimes
 from shared.db.jobs.enqueue import EnqueueConflictError
+from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.singles import Ground, Landed
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.read.job import JobFacts
@@ -101,8 +101,8 @@ class Singles(Enqueueing):
     def add_together(self, orders: Sequence[Order]) -> list[EnqueuedJob | Exception]:
         """Add rows in one transaction and return the job of each, or why it has none.
 
-        `BatchBusyError` is for those that `add_alone` may add. Raises `DatabaseUnavailableError`; then each may or may
-        not have been added, and the same order again finds out.
+        A row gets `BatchBusyError` if only `add_alone` may add it. Raises `DatabaseUnavailableError`; then each row may
+        or may not have been added, and sending the same order again finds out.
         """
         try:
             return self._together(orders)

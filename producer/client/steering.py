@@ -28,7 +28,7 @@ class Steering(Connected):
             self._require(connection, batch)
             if steering.hold(connection, batch):
                 audit.note(connection, self._entry("hold", Which(batch=batch)), changed=1)
-        return self._until_none_is_left(partial(steering.park, batch=batch, actor="person"))
+        return self._until_none_is_left(partial(steering.put_batch_on_hold, batch=batch, actor="person"))
 
     def release(self, batch: str) -> int:
         """Let a held `batch` go on; return how many jobs are back in line. Raises `NoSuchBatchError`."""
@@ -38,7 +38,7 @@ class Steering(Connected):
             steering.release(connection, batch)
             if was_held:
                 audit.note(connection, self._entry("release", Which(batch=batch)), changed=1)
-        back = partial(steering.unpark, batch=batch, deadline_seconds=self.settings.deadline_seconds)
+        back = partial(steering.return_to_line, batch=batch, deadline_seconds=self.settings.deadline_seconds)
         return self._until_none_is_left(back)
 
     def is_held(self, batch: str) -> bool:

@@ -1,4 +1,7 @@
-"""The terms on which an account buys, as far as a plan needs them: what workers said, else this process's settings."""
+"""The terms on which an account buys, as far as a plan needs them.
+
+They are what workers said. For an account of which no worker has said anything, they are this process's settings.
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal

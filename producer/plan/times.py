@@ -35,7 +35,7 @@ def ahead_of(share: Share, line: Mapping[int, int]) -> int:
 
 
 def least_time(share: Share, ahead: int, standing: Standing | None) -> Bound:
-    """Return the least time for a share behind `ahead` jobs, under the registered limits, else the documented ones."""
+    """Return the least time for a share behind `ahead` jobs, under the registered limits, or the documented ones."""
     longest = max(_bounds(share, ahead, standing), key=lambda bound: bound.seconds, default=_NONE)
     return longest if longest.seconds else _NONE
 

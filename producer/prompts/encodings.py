@@ -89,4 +89,6 @@ class _Recoded(io.RawIOBase):
             return self._decoder.decode(data, final=not data)
         except UnicodeDecodeError as error:
             bad = error.object[error.start : error.start + 1].hex().upper() or "?"
-            raise PromptFileError(f"the file is not {self._name}: its byte 0x{bad} means nothing there") from None
+            raise PromptFileError(
+                f"the file is not {self._name}: it contains the byte 0x{bad}, which {self._name} does not allow there"
+            ) from None

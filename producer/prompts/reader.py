@@ -247,7 +247,7 @@ def _opened(source: Path | str, stdin: BinaryIO | None) -> contextlib.AbstractCo
 
 
 def _format(asked: Format, source: Path | str, lines: Lines) -> str:
-    """Return the format asked for, else that of the name's end, else that of the first character."""
+    """Return the file's format: as asked for, as the end of its name says, or as its first character says."""
     if asked in _PARSERS:
         return asked
     if asked != "auto":

@@ -220,7 +220,7 @@ def _column(reference: str) -> int:
     for letter in found[1] if found else "":
         number = number * 26 + ord(letter) - ord("A") + 1
     if not 0 < number <= _MOST_COLUMNS:
-        raise WorkbookError(f"the workbook has a cell at no place: {reference[:20]!r}")
+        raise WorkbookError(f"the workbook names a cell that no sheet has: {reference[:20]!r}")
     return number - 1
 
 

@@ -100,7 +100,7 @@ def note(connection: Connection, mark: Mark) -> None:
 def compare(connection: Connection, *marks: Mark) -> Restoration | None:
     """Return the open restoration, if there is one or if a mark names what this database lacks.
 
-    Every account is paused by it, those that were added later too; their lists are searched at once.
+    A restoration pauses every account, also an account that is added later, and their lists are searched at once.
     """
     for mark in marks:
         if not connection.execute(_HAS, mark._asdict()).scalar_one():

@@ -1,4 +1,4 @@
-"""Roles of the database: the rights of a worker, a producer and a viewer, granted by the owner of the tables.
+"""Roles of the database: the rights of a worker, a producer, a viewer and a caller, granted by the owner of the tables.
 
     owner      makes and changes tables: `genqueue migrate`
     worker     reads, and writes rows; cannot change, drop or empty a table. For workers, and for people who resolve,

@@ -32,8 +32,8 @@ def attach(engine: Engine, schema: str, bounds: Mapping[str, str], *, each_trans
     """Have every connection of `engine` work in `schema`, and within `bounds`; an empty `schema` is looked for.
 
     Both are set by statements: a pooler may drop what is asked for at the start of a session. With
-    `each_transaction` they are set in every transaction, and for it alone: a pooler may give each another session, and
-    may give this session to an application afterwards.
+    `each_transaction` they are set in every transaction, and for that transaction only: a pooler may give each
+    transaction another session, and may give this session to an application afterwards.
     """
 
     def begin_session(connection: psycopg.Connection[Any], record: Any) -> None:

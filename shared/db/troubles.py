@@ -26,7 +26,7 @@ FROM trouble WHERE seen_at > now() - :fresh * interval '1 second' GROUP BY kind 
 
 
 def record(connection: Connection, worker: str, said: Mapping[str, str]) -> None:
-    """Record the troubles of one worker, kind -> words; whatever it had besides is over."""
+    """Record the troubles of one worker, kind -> words; its other troubles are over."""
     parameters = {"worker": worker, "kinds": list(said), "said": list(said.values())}
     connection.execute(_OVER, parameters)
     if said:

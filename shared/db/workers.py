@@ -3,7 +3,7 @@
 from sqlalchemy import Connection, text
 
 from shared.db import troubles
-from shared.db.jobs.claims import CRASHES
+from shared.db.jobs.claims import CRASHES_SQL
 
 ALIVE_SECONDS = 15.0
 """A worker whose tick is older counts as gone for dividing work, never for decisions about money."""
@@ -25,7 +25,7 @@ SELECT name, lock_key FROM worker WHERE last_tick_at < now() - :alive * interval
   AND pg_try_advisory_xact_lock_shared(lock_key)
 """)
 _FREE = text(f"""
-UPDATE job SET due_at = now(), begun_together = NULL, crashes = {CRASHES}
+UPDATE job SET due_at = now(), begun_together = NULL, crashes = {CRASHES_SQL}
 WHERE claimed_by = :name AND due_at IS NOT NULL RETURNING id, epoch, state, crashes
 """)
 _BURY = text("DELETE FROM worker WHERE name = :name")

@@ -57,7 +57,7 @@ def refuse(engine: Engine, intent: Intent) -> None:
     assert rows.settle(engine, intent, Answer(Outcome.REJECTED), back)
 
 
-def unpark(engine: Engine, name: str = "bloom") -> int:
+def return_to_line(engine: Engine, name: str = "bloom") -> int:
     with transaction(engine) as connection:
         return caps.release_affordable(connection, name, name)
 
@@ -166,36 +166,36 @@ def test_one_refusal_parks_the_whole_line_of_its_batch_and_no_other(engine: Engi
     assert states(engine) == {("queued", True, caps.BATCH_CAP): 20, ("queued", False, None): 1}
 
 
-def test_parked_jobs_go_on_by_themselves_once_money_comes_back(engine: Engine) -> None:
+def test_jobs_on_hold_go_on_by_themselves_once_money_comes_back(engine: Engine) -> None:
     rows.add(engine, [rows.new_job("a"), rows.new_job("b")], caps={"bloom": Decimal(3)})
     (lost,) = begin(engine)
     lose(engine, lost)
     assert begin(engine) == []
     assert states(engine)["queued", True, caps.BATCH_CAP] == 1
-    assert unpark(engine) == 0
+    assert return_to_line(engine) == 0
     with transaction(engine) as connection:
         resolve(connection, lost.claim.job_id, resend=False, charged=Decimal(0), actor="person")
-    assert unpark(engine) == 1
+    assert return_to_line(engine) == 1
     assert len(begin(engine)) == 1
 
 
-def test_what_costs_what_was_reserved_wakes_no_parked_job(engine: Engine) -> None:
+def test_what_costs_what_was_reserved_wakes_no_job_on_hold(engine: Engine) -> None:
     rows.add(engine, [rows.new_job("a"), rows.new_job("b")], caps={"bloom": Decimal(3)})
     (lost,) = begin(engine)
     lose(engine, lost)
     assert begin(engine) == []
     with transaction(engine) as connection:
         submissions.record(connection, lost.submission_id, rows.accepted())
-    assert unpark(engine) == 0
+    assert return_to_line(engine) == 0
 
 
-def test_answers_of_another_provider_wake_no_parked_job(engine: Engine) -> None:
+def test_answers_of_another_provider_wake_no_job_on_hold(engine: Engine) -> None:
     jobs = [rows.new_job("a"), rows.new_job("b"), rows.new_job("c", account="getimg")]
     rows.add(engine, jobs, caps={"bloom": Decimal(1)})
     (other,) = rows.open_intents(engine, rows.claim(engine, account="getimg"), account="getimg")
     assert begin(engine) == []
     refuse(engine, other)
-    assert unpark(engine) == 0
+    assert return_to_line(engine) == 0
 
 
 def test_what_turned_out_cheaper_leaves_room(engine: Engine) -> None:
@@ -206,12 +206,12 @@ def test_what_turned_out_cheaper_leaves_room(engine: Engine) -> None:
     assert begin(engine) == []
     with transaction(engine) as connection:
         resolve(connection, second.claim.job_id, resend=False, charged=Decimal("0.5"), actor="person")
-    assert unpark(engine) == 1
+    assert return_to_line(engine) == 1
     assert begin(engine, price=Decimal("1.5"))
     assert spent(engine) == Decimal(4)
 
 
-def test_a_job_without_a_known_price_is_parked_unless_its_account_allows_it(engine: Engine) -> None:
+def test_a_job_without_a_known_price_is_put_on_hold_unless_its_account_allows_it(engine: Engine) -> None:
     rows.add(engine, [rows.new_job("a")])
     assert begin(engine, price=None, allow_unknown_price=False) == []
     assert states(engine) == {("queued", True, caps.PRICE_UNKNOWN): 1}
@@ -247,7 +247,7 @@ def test_what_costs_nothing_is_bought_under_a_cap_of_nothing(engine: Engine) -> 
     assert len(begin(engine, price=Decimal(0))) == 1
 
 
-def test_a_parked_job_can_be_cancelled_for_nothing(client: Client, engine: Engine) -> None:
+def test_a_job_on_hold_can_be_cancelled_for_nothing(client: Client, engine: Engine) -> None:
     client.enqueue([GETIMG], batch="b", max_cost=["getimg=0.01"])
     assert rows.open_intents(engine, rows.claim(engine, account="getimg"), account="getimg") == []
     assert client.totals("b") == {"on_hold": 1}
@@ -255,7 +255,7 @@ def test_a_parked_job_can_be_cancelled_for_nothing(client: Client, engine: Engin
     assert client.totals("b") == {"cancelled": 1}
 
 
-def test_the_same_file_with_another_cap_replaces_it_and_lets_parked_jobs_try_again(
+def test_the_same_file_with_another_cap_replaces_it_and_lets_jobs_on_hold_try_again(
     client: Client, engine: Engine
 ) -> None:
     client.enqueue([GETIMG], batch="b", max_cost=["getimg=1"])

@@ -193,8 +193,8 @@ def test_a_charge_of_unknown_price_is_counted_by_itself_everywhere(
     for told in ("bill", "explain"):
         shown = command(database_url, told, *([job] if told == "explain" else []))
         assert "unpriced" in shown.out or "nobody knows what it cost" in shown.out
-    assert "what 2 charged call(s) cost is unknown" in command(database_url, "watch", "b").err
-    assert "what 3 charged call(s) cost is unknown" in " ".join(command(database_url, "doctor").out.split())
+    assert "the cost of 2 charged call(s) is unknown" in command(database_url, "watch", "b").err
+    assert "the cost of 3 charged call(s) is unknown" in " ".join(command(database_url, "doctor").out.split())
 
 
 def test_a_cap_that_comes_after_calls_of_unknown_price_has_no_room(

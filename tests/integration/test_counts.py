@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from shared.db import folding, migrating
 from shared.db.engine import Engine, open_engine, transaction
-from shared.db.jobs.arriving import CHUNK_ROWS
+from shared.db.jobs.insert_rows import CHUNK_ROWS
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments import spending
 from shared.db.read import counts

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import event
 
 from shared.db.engine import Engine, open_engine
-from shared.db.jobs.arriving import CHUNK_CHARS, CHUNK_ROWS, in_chunks
 from shared.db.jobs.enqueue import EnqueueConflictError, NewJob
+from shared.db.jobs.insert_rows import CHUNK_CHARS, CHUNK_ROWS, in_chunks
 from tests.support import rows
 from tests.support.waiting import until
 

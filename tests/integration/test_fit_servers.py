@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from ops.stack import Endpoints
 from producer import Client
 from shared.db import engine as engines
-from shared.db import proof
+from shared.db import server_checks
 from shared.db.engine import Engine, UnfitServerError, open_engine
 from shared.settings import load
 from tests.support.command import Ran, genqueue
@@ -78,7 +78,7 @@ class Pooled:
 
 
 def test_a_server_itself_is_fit_and_nothing_of_the_proof_is_left(engine: Engine) -> None:
-    proof.prove(engine)
+    server_checks.prove(engine)
     left = "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory'"
     with engines.transaction(engine) as connection:
         assert connection.exec_driver_sql(f"{left} AND datname = current_database()").scalar_one() == 0
@@ -91,7 +91,7 @@ def test_a_pooler_that_gives_each_transaction_another_session_is_refused(
 ) -> None:
     sessions = [engines.plain_connection(engine, "tests") for _ in range(count)]
     turns = itertools.count(first)
-    words = proof.fault_of_sessions(lambda: cast("psycopg.Connection[Any]", Pooled(sessions, turns)))
+    words = server_checks.fault_of_sessions(lambda: cast("psycopg.Connection[Any]", Pooled(sessions, turns)))
     for session in sessions:
         session.close()
     assert words is not None
@@ -104,14 +104,14 @@ def test_a_server_that_passes_on_no_notice_is_refused(engine: Engine) -> None:
             return iter(())
 
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    words = proof.fault_of_sessions(lambda: Deaf.connect(url, autocommit=True))
+    words = server_checks.fault_of_sessions(lambda: Deaf.connect(url, autocommit=True))
     assert (words or "").startswith("does not pass on NOTIFY")
 
 
 def test_a_server_that_takes_no_writes_is_refused_with_what_to_do(read_only: str, run: Run) -> None:
     engine = open_engine(SecretStr(read_only), application="tests", pool_size=1)
     with pytest.raises(UnfitServerError, match=r"takes no writes: name the primary in GENQUEUE_DATABASE_URL"):
-        proof.prove(engine)
+        server_checks.prove(engine)
     engine.dispose()
     for arguments in (("worker",), ("pause", "bloom"), ("cap", "b", "bloom=1")):
         ran = run(read_only, *arguments)

@@ -33,6 +33,6 @@ def test_a_call_that_settles_while_a_look_up_reads_is_in_the_air_or_an_owner(eng
 
         event.listen(connection, "after_cursor_execute", settle)
         call = cast("Any", SimpleNamespace(opened_at=now))
-        seen = read_list.seen(connection, cast("Any", account), call, cast("Any", found))
+        facts = read_list.list_facts(connection, cast("Any", account), call, cast("Any", found))
     assert settled
-    assert name in seen.owned or seen.in_the_air_since is not None
+    assert name in facts.owned or facts.in_the_air_since is not None

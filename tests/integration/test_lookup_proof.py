@@ -133,7 +133,7 @@ def test_rows_of_strangers_without_prompts_hold_the_call_and_are_said_to_stand_i
     assert "may be this call's" in job["error"]
 
 
-def test_a_reference_of_ours_counts_for_one_picture_and_the_rest_are_strays(
+def test_a_reference_of_ours_counts_for_one_picture_and_the_rest_are_unowned(
     client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
     lose(simulated)

@@ -9,10 +9,10 @@ import pytest
 
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import images, retry
-from shared.db.jobs.arrivals import StoredImage
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.choose import choose
 from shared.db.jobs.images import ImageChange
+from shared.db.jobs.stored_images import StoredImage
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.leaving import erase as erasing
 from shared.db.lost_calls import candidates, unowned

@@ -128,7 +128,7 @@ def test_a_held_batch_says_so_and_how_it_goes_on(client: Client, run: Run) -> No
     assert "`genqueue release b`" in run("explain", "b/a").out
     watched = run("watch", "b")
     assert watched.code == 3
-    assert "1 on hold: a person holds its batch (batch_held)" in watched.err
+    assert "1 on hold: a person holds the job's batch (batch_held)" in watched.err
     assert "genqueue release b" in watched.err
 
 
@@ -179,7 +179,7 @@ def test_a_release_waits_for_a_hold_that_puts_jobs_on_hold_at_the_same_moment(en
     with transaction(engine) as connection:
         steering.hold(connection, "b")
     with engine.connect() as holding:
-        assert steering.park(holding, "b", actor="person") == 1
+        assert steering.put_batch_on_hold(holding, "b", actor="person") == 1
         assert beside(engine, holding.commit, lambda: client.release("b")) == 1
     assert [tuple(row) for row in rows.rows(engine, "SELECT on_hold, error_code FROM job")] == [(False, None)]
 
@@ -190,7 +190,7 @@ def test_a_hold_waits_for_a_release_that_puts_jobs_back_in_line(engine: Engine, 
     with transaction(engine) as connection:
         steering.release(connection, "b")
     with engine.connect() as releasing:
-        assert steering.unpark(releasing, "b", deadline_seconds=60) == 1
+        assert steering.return_to_line(releasing, "b", deadline_seconds=60) == 1
         assert beside(engine, releasing.commit, lambda: client.hold("b")) == 1
     assert [tuple(row) for row in rows.rows(engine, "SELECT on_hold, error_code FROM job")] == [(True, steering.HELD)]
 

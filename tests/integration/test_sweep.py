@@ -21,7 +21,7 @@ from tests.support.waiting import until
 from worker.claiming import Parcel
 from worker.providers import WireSettings
 from worker.runtime import Runtime
-from worker.upkeep.sweep import sweep
+from worker.upkeep.search_lists import search_lists
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_one_account_whose_search_fails_keeps_no_other_from_it(
     async def work() -> None:
         async with anyio.create_task_group() as life:
             runtime.start(life)
-            life.start_soon(sweep, runtime)
+            life.start_soon(search_lists, runtime)
             await anyio.to_thread.run_sync(until, lambda: unowned(client))
             for account in runtime.accounts.values():
                 await account.get.close()

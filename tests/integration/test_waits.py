@@ -1,6 +1,7 @@
 """Why jobs wait, read from the database, and as `explain` and `watch` say it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -11,7 +12,8 @@ from shared.account_settings import RateWindow
 from shared.db import accounts, pauses, rate_windows, workers
 from shared.db.engine import Engine, transaction
 from shared.db.read import waits
-from shared.lifecycle import ImageState
+from shared.lifecycle import ImageState, JobState
+from shared.moves import Move
 from shared.wait_facts import WaitReason
 from tests.support import rows
 from tests.support.command import Ran, genqueue
@@ -131,3 +133,19 @@ def test_watch_warns_of_what_holds_the_batch_up_and_of_nothing_on_the_usual_road
         accounts.slow_down(connection, "bloom", 100)
     (line,) = _warnings(client, "b")
     assert line.plain.startswith("account bloom starts no paid call: its provider asked for a slower pace, until ")
+
+
+def test_explain_and_watch_name_a_daily_cap_that_is_spent(
+    run: Callable[..., Ran], client: Client, engine: Engine
+) -> None:
+    tick(engine)
+    rows.register(engine, replace(rows.account_row(), daily_cap=Decimal(2)))
+    rows.add(engine, [rows.new_job("a"), rows.new_job("b")])
+    (intent,) = rows.open_intents(engine, rows.claim(engine))
+    assert rows.settle(engine, intent, rows.accepted(), Move(intent.claim, JobState.SUBMITTING, JobState.PENDING, 60))
+    assert rows.open_intents(engine, rows.claim(engine)) == []
+    said = "account bloom starts no paid call: its daily cap is reached (2 of 2 credit are spent or set aside), until "
+    (waits_for,) = [line for line in run("explain", "b/b").out.splitlines() if line.startswith("  waits: ")]
+    assert waits_for.startswith(f"  waits: {said}")
+    assert waits_for.endswith(" 00:00:00 UTC")
+    assert [line.plain.startswith(said) for line in _warnings(client, "b")] == [True]

@@ -14,7 +14,7 @@ from ops.stack import Endpoints
 from producer import Client
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import inbox
-from shared.db.jobs.arriving import JobTimes
+from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.resolve import resolve
 from shared.db.jobs.transitions import Move
 from shared.db.payments.submissions import Answer

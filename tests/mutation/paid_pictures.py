@@ -21,7 +21,7 @@ PICTURES: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the purchase in the guard of a store",
         protects="a frozen worker's picture is not taken for one that was bought after it",
-        file="shared/db/jobs/arrivals.py",
+        file="shared/db/jobs/stored_images.py",
         old=(
             '    "image.job_id = a.job_id AND image.index = a.index AND image.submission_id = a.submission_id "\n'
             '    "AND image.upstream_id IS NOT DISTINCT FROM a.upstream_id"\n'

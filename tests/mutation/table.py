@@ -52,7 +52,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the uniqueness of a custom_id in its batch",
         protects="the same file enqueued twice buys nothing twice",
-        file="shared/db/jobs/arriving.py",
+        file="shared/db/jobs/insert_rows.py",
         old="  ON CONFLICT (batch_id, custom_id) DO NOTHING\n",
         new="",
         tests=("tests/integration/test_enqueue.py::test_the_same_rows_again_add_nothing",),
@@ -198,7 +198,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         old="            if self._allow_unknown and batch is None and self._day is None:\n",
         new="            if batch is None and self._day is None:\n",
         tests=(
-            "tests/integration/test_caps.py::test_a_job_without_a_known_price_is_parked_unless_its_account_allows_it",
+            "tests/integration/test_caps.py::test_a_job_without_a_known_price_is_put_on_hold_unless_its_account_allows_it",
         ),
     ),
     Mutant(

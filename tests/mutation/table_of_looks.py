@@ -9,7 +9,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the key that an absence is judged with",
         protects="the list of another key's project is not taken for proof that nothing was bought",
         file="worker/lost_calls/lookup.py",
-        old="    if not lost_call.was_made_with(seen.key_id):\n",
+        old="    if not lost_call.was_made_with(facts.key_id):\n",
         new="    if not lost_call:\n",
         tests=(
             (

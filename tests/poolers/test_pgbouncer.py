@@ -19,7 +19,7 @@ from ops.simulator import Simulator
 from ops.stack import Endpoints
 from ops.stack.ports import free_port
 from producer import Client
-from shared.db import proof
+from shared.db import server_checks
 from shared.db.engine import UnfitServerError, open_engine
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.outcome import ended
@@ -108,10 +108,10 @@ def test_workers_are_refused_behind_transactions_and_work_behind_sessions(
     if mode == "transaction":
         for _ in range(5):  # PgBouncer deals out its sessions in another order each time
             with pytest.raises(UnfitServerError, match="a pool in session mode; producers can stay"):
-                proof.prove(engine)
+                server_checks.prove(engine)
         engine.dispose()
         return
-    proof.prove(engine)
+    server_checks.prove(engine)
     engine.dispose()
     settings = settings_for(pooled, endpoints, simulated.url)
     with runtime_for(settings, endpoints) as runtime, Client(settings=settings) as client:

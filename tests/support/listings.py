@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from shared.db.lost_calls.lost_calls import LostCall, OtherCall, Purchase
 from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading
-from worker.lost_calls.lookup import Judgement, Seen, judge
+from worker.lost_calls.lookup import Judgement, ListFacts, judge
 from worker.providers.contract import FindBy, Listed
 
 SENT: Final = datetime(2027, 1, 1, tzinfo=UTC)
@@ -93,14 +93,14 @@ def judged(  # noqa: PLR0913 - what tests vary
 ) -> Judgement:
     """Judge what a list shows exactly as it stands, its own purchases owned."""
     read = ListReading(tuple(rows), **{"asked_at": ASKED, "ended": True, **(reading or {})})
-    seen = Seen(
+    facts = ListFacts(
         reading=read,
         find_by=find_by,
         owned={*owned, *(one.upstream_id for one in ours)},
         purchases={folded(one.upstream_id): one for one in ours},
         **{"slack_seconds": 60, "quiet_seconds": 60, "key_id": KEY, **more},
     )
-    return judge(asked, seen, rivals=rivals)
+    return judge(asked, facts, rivals=rivals)
 
 
 def shown(find_by: FindBy, asked: LostCall, *rows: Listed, **more: Any) -> Judgement:

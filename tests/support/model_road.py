@@ -8,11 +8,11 @@ from uuid import UUID
 
 from shared.db import accounts, pauses, workers
 from shared.db.engine import transaction
-from shared.db.jobs import arrivals, claims, images, retry
-from shared.db.jobs.arrivals import StoredImage, StoredObject
+from shared.db.jobs import claims, images, retry, stored_images
 from shared.db.jobs.cancel import Cancelled, cancel
 from shared.db.jobs.images import ImageChange
 from shared.db.jobs.resolve import resolve
+from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import Claim, release, renew
 from shared.db.payments import intents
 from shared.db.payments.intents import Intent, PaymentTerms, Sender
@@ -137,7 +137,7 @@ class Road:
             return
         with transaction(self.engine) as connection:
             if state is ImageState.STORED:
-                arrivals.store(connection, [held])
+                stored_images.store(connection, [held])
                 return
             code = "result_expired" if state is ImageState.FAILED else None
             change = ImageChange(claim, index, held.upstream_id, state, tries=1, error_code=code)

@@ -14,9 +14,9 @@ from shared.account_settings import RateWindow
 from shared.db import accounts
 from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
-from shared.db.jobs import arrivals, claims
-from shared.db.jobs.arrivals import StoredImage, StoredObject
+from shared.db.jobs import claims, stored_images
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue
+from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments import intents, submissions
 from shared.db.payments.intents import Intent, PaymentTerms, Sender
@@ -167,12 +167,12 @@ def bytes_of(engine: Engine, job_id: UUID, index: int, name: str = "k") -> Store
 
 def store(engine: Engine, image: StoredImage) -> None:
     with transaction(engine) as connection:
-        arrivals.store(connection, [image])
+        stored_images.store(connection, [image])
 
 
 def keep(engine: Engine, image: StoredImage) -> None:
     with transaction(engine) as connection:
-        arrivals.keep(connection, image)
+        stored_images.keep(connection, image)
 
 
 def id_of(engine: Engine, job_id: UUID, index: int = 0) -> str | None:

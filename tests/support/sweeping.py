@@ -16,7 +16,7 @@ from tests.support.five import five_accounts
 from tests.support.lost import FINDABLE
 from tests.support.waiting import until
 from worker.runtime import Runtime
-from worker.upkeep.sweep import search
+from worker.upkeep.search_lists import search
 
 
 @contextmanager

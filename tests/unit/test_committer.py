@@ -1,9 +1,6 @@
 """The committer: in groups, one fault apart from its neighbours, and nothing lost on the way."""
 
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from random import Random
 from typing import Any
 
 import anyio
@@ -11,85 +8,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.db.group_commit import RefusedError, TryAgainError
-from worker.evidence.committer import Committer, NotCommittedError
-
-Work = Callable[[Any], Any]
-
-
-class Database:
-    """A database made of a set: runs works as `commit_all` does, and can be away or slow."""
-
-    def __init__(self) -> None:
-        self.committed: set[Any] = set()
-        self.groups: list[int] = []
-        self.away = 0
-        self.begun = 0
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def commit(self, works: list[Work]) -> list[Any]:
-        self.begun += 1
-        assert self.gate.wait(10)
-        self.groups.append(len(works))
-        if self.away:
-            self.away -= 1
-            raise ConnectionError("the database is away")
-        results: list[Any] = []
-        for work in works:
-            try:
-                results.append(work(self.committed))
-            except DeadConnectionError:
-                raise
-            except Exception as error:  # noqa: BLE001 - as the real one does
-                results.append(error)
-        return results
-
-
-class DeadConnectionError(Exception):
-    """What a write that kills its connection looks like: the whole transaction is gone."""
-
-
-def insert(key: Any) -> Work:
-    def work(committed: set[Any]) -> Any:
-        committed.add(key)
-        return key
-
-    return work
+from tests.support.committing import (
+    Database,
+    DeadConnectionError,
+    Keepsake,
+    Work,
+    committing,
+    insert,
+    until,
+    write_all,
+)
+from worker.evidence.committer import NotCommittedError
 
 
 def conflict(_: set[Any]) -> None:
     raise KeyError("that id belongs to another")
-
-
-@asynccontextmanager
-async def committing(database: Database, **options: Any) -> AsyncIterator[Committer]:
-    async with anyio.create_task_group() as group:
-        committer = Committer(database.commit, random=Random(1), **options)
-        committer.start(group)
-        with anyio.fail_after(10):
-            yield committer
-        group.cancel_scope.cancel()
-
-
-async def write_all(committer: Committer, works: list[Work]) -> list[Any]:
-    """Write at the same time; return each one's result or exception."""
-    results: list[Any] = [None] * len(works)
-
-    async def write(index: int, work: Work) -> None:
-        try:
-            results[index] = await committer.write(work)
-        except Exception as error:  # noqa: BLE001 - it is what the test looks at
-            results[index] = error
-
-    async with anyio.create_task_group() as group:
-        for index, work in enumerate(works):
-            group.start_soon(write, index, work)
-    return results
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - the condition is another thread's
-        await anyio.sleep(0.002)
 
 
 def test_writes_that_arrive_during_a_commit_go_into_the_next_one_together() -> None:
@@ -112,44 +45,6 @@ def test_writes_that_arrive_during_a_commit_go_into_the_next_one_together() -> N
 
     assert anyio.run(run) == list(range(50))
     assert database.groups == [1, 50]
-
-
-def test_a_write_waits_for_company_and_evidence_that_comes_takes_it_along_at_once() -> None:
-    database = Database()
-
-    async def run() -> None:
-        async with committing(database, gather_seconds=60) as committer, anyio.create_task_group() as group:
-            group.start_soon(committer.write, insert("plain"))
-            group.start_soon(committer.write, insert("another"))
-            await until(lambda: len(committer._fresh) == 2)
-            assert database.begun == 0
-            await committer.write(insert("evidence"), Keepsake())
-
-    anyio.run(run)
-    assert database.groups == [3]
-    assert database.committed == {"plain", "another", "evidence"}
-
-
-def test_sixteen_writes_wait_for_no_more() -> None:
-    database = Database()
-
-    async def run() -> list[Any]:
-        async with committing(database, gather_seconds=60) as committer:
-            return await write_all(committer, [insert(n) for n in range(16)])
-
-    assert anyio.run(run) == list(range(16))
-    assert database.groups == [16]
-
-
-def test_a_write_alone_is_committed_after_a_moment() -> None:
-    database = Database()
-
-    async def run() -> Any:
-        async with committing(database) as committer:
-            return await committer.write(insert("alone"))
-
-    assert anyio.run(run) == "alone"
-    assert database.groups == [1]
 
 
 def test_a_conflict_is_told_to_its_own_caller_and_fails_no_neighbour() -> None:
@@ -308,21 +203,6 @@ def test_a_large_backlog_is_committed_in_bounded_groups() -> None:
 
     assert anyio.run(run) == list(range(1000))
     assert max(database.groups) <= 200
-
-
-class Keepsake:
-    """Evidence that tells in which order it was kept, and what had been committed or told by then."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.place: str | None = None
-
-    def keep(self) -> None:
-        self.said.append("kept")
-        self.place = "disk"
-
-    def drop(self) -> None:
-        self.said.append("dropped")
 
 
 def refused(_: set[Any]) -> None:

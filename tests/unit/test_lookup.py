@@ -42,7 +42,7 @@ def test_a_reference_counts_at_any_time_and_under_any_prompt(second: float, prom
     assert shown("reference", lost_call(), replace(row, made_at=None)) == Adopt(("mine",))
 
 
-def test_a_reference_counts_for_as_many_pictures_as_were_asked_for_and_the_rest_are_strays() -> None:
+def test_a_reference_counts_for_as_many_pictures_as_were_asked_for_and_the_rest_are_unowned() -> None:
     rows = [made(f"r{number}", -number, reference=str(OURS)) for number in range(5)]
     assert shown("reference", lost_call(), *rows) == Adopt(("r0",), ("r1", "r2", "r3", "r4"))
     assert shown("reference", lost_call(missing=2), *rows) == Adopt(("r0", "r1"), ("r2", "r3", "r4"))

@@ -222,7 +222,11 @@ def test_an_encoding_that_is_named_is_read_and_its_absence_is_a_fault_that_names
 
 @pytest.mark.parametrize(
     ("encoding", "words"),
-    [("klingon", "no encoding 'klingon'"), ("base64", "no encoding"), ("ascii", "is not ascii: its byte 0xC3")],
+    [
+        ("klingon", "no encoding 'klingon'"),
+        ("base64", "no encoding"),
+        ("ascii", "is not ascii: it contains the byte 0xC3, which ascii does not allow there"),
+    ],
 )
 def test_an_encoding_that_does_not_fit_is_refused(encoding: str, words: str) -> None:
     with pytest.raises(PromptFileError, match=words):

@@ -74,8 +74,14 @@ def test_faults_name_the_row_of_the_sheet() -> None:
         (workbook({1: HEAD}, book="<workbook"), "cannot be read"),
         (workbook({1: HEAD}, book="<workbook/>"), "no visible sheet"),
         (workbook({}, strings='<!DOCTYPE x [<!ENTITY a "aaaa">]><sst>&a;</sst>'), "declares a document type"),
-        (workbook({}, sheet='<worksheet><row r="1"><c r="A0x"><v>1</v></c></row></worksheet>'), "at no place"),
-        (workbook({}, sheet='<worksheet><row r="1"><c r="ZZZ1"><v>1</v></c></row></worksheet>'), "at no place"),
+        (
+            workbook({}, sheet='<worksheet><row r="1"><c r="A0x"><v>1</v></c></row></worksheet>'),
+            "names a cell that no sheet has",
+        ),
+        (
+            workbook({}, sheet='<worksheet><row r="1"><c r="ZZZ1"><v>1</v></c></row></worksheet>'),
+            "names a cell that no sheet has",
+        ),
         (workbook({}, sheet='<worksheet><row r="1"><c r="A1" t="s"><v>x</v></c></row></worksheet>'), "cannot be read"),
         (workbook({1: ('<c r="@" s="1"><v>INF</v></c>',)}), "cannot be read"),
     ],

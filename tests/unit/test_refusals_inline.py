@@ -129,10 +129,11 @@ def test_the_whole_images_of_an_answer_that_broke_off_are_bought_and_a_broken_on
         b'{"data": [{"b64_json": ""}, {"b64_json": null}, {"url": "https://x.example/a"}]}',
         b"[" * 100_000,
         b'{"a":' * 100_000,
-        gzip.compress(b"[" * 1_000_000),
+        gzip.compress(b"[" * 1_000_000, mtime=0),
         b'{"note": "\\"b64_json\\": \\"QUFB\\""}',
         *(answer()[:cut] for cut in (1, 20, 60, 700)),
     ],
+    ids=lambda body: repr(body[:40]),
 )
 def test_an_answer_without_a_whole_image_may_have_been_bought(body: bytes) -> None:
     assert verdict(submitted("openrouter", reply(200, body))) == MAYBE

@@ -1,7 +1,7 @@
 """Why a job waits: each reason by its facts, and which of two comes first."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -72,13 +72,46 @@ def test_a_paused_account_holds_up_paid_calls_with_its_providers_words_and_link_
     assert reason(replace(JOB, state=JobState.TRANSFERRING), PAUSED).reason is WaitReason.LINE
 
 
-def test_a_slowed_account_says_until_when_and_a_daily_cap_is_named_with_its_sum() -> None:
+def test_an_account_without_a_daily_cap_is_slowed_by_its_provider_until_the_time_that_it_asked_for() -> None:
     found = reason(JOB, replace(ACCOUNT, not_before=SOON))
     assert (found.reason, found.until) == (WaitReason.SLOWED, SOON)
-    assert str(found).endswith("its provider asked for a slower pace, until 12:00:30 UTC")
-    capped = replace(ACCOUNT, not_before=SOON, daily_cap=Decimal("20.0"), spent_today=Decimal("19.50"))
-    assert "its day's cap is reached (19.5 of 20 credit)" in reason(JOB, capped).words
+    assert str(found) == ("account bloom starts no paid call: its provider asked for a slower pace, until 12:00:30 UTC")
     assert reason(JOB, replace(ACCOUNT, not_before=AGO)).reason is WaitReason.LINE
+
+
+CAPPED = replace(ACCOUNT, not_before=SOON, daily_cap=Decimal("20.0"), spent_today=Decimal("20.00"))
+
+
+def test_a_daily_cap_that_is_spent_is_named_alone_with_its_sum_and_lasts_until_midnight() -> None:
+    found = reason(JOB, CAPPED)
+    assert found.reason is WaitReason.SLOWED
+    assert str(found) == (
+        "account bloom starts no paid call: its daily cap is reached (20 of 20 credit are spent or set aside), "
+        "until 2026-05-05 00:00:00 UTC"
+    )
+
+
+def test_a_call_of_unknown_price_fills_a_daily_cap() -> None:
+    found = reason(JOB, replace(CAPPED, spent_today=Decimal(3), unpriced_today=2))
+    said = "(3 of 20 credit are spent or set aside, and so is the unknown price of 2 call(s))"
+    assert found.words.endswith(f"its daily cap is reached {said}")
+
+
+@pytest.mark.parametrize("spent", ["20", "3"])
+def test_a_wait_longer_than_a_daily_cap_sets_is_the_providers_whatever_is_spent(spent: str) -> None:
+    later = NOW + timedelta(minutes=10)
+    found = reason(JOB, replace(CAPPED, not_before=later, spent_today=Decimal(spent)))
+    assert found.words == "account bloom starts no paid call: its provider asked for a slower pace"
+    assert found.until == later
+
+
+def test_where_a_daily_cap_has_some_room_left_neither_reason_is_made_up() -> None:
+    found = reason(JOB, replace(CAPPED, spent_today=Decimal("19.50")))
+    assert found.words == (
+        "account bloom starts no paid call: its daily cap had too little room (19.5 of 20 credit are spent or set "
+        "aside), or its provider asked for a slower pace; the database does not show which"
+    )
+    assert found.until == SOON
 
 
 @pytest.mark.parametrize(("used", "kept", "full"), [(120, 0, True), (119, 0, False), (90, 30, True), (89, 30, False)])

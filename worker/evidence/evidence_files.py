@@ -119,7 +119,7 @@ class KeptEvidence:
         self.place = place
 
     def keep(self) -> None:
-        """Bring the evidence to the disk, else to the bucket; log it if both refuse."""
+        """Write the evidence to the disk, or to the bucket if the disk refuses; log it if both refuse."""
         if self.place:
             return
         self._evidence.trying.add(self._submission_id)

@@ -108,7 +108,7 @@ class Replies:
 
     @contextlib.contextmanager
     def read(self, submission_id: UUID, *, sha256: str | None = None) -> Iterator[BinaryIO]:
-        """Yield the answer from this host's file, else from the bucket; only `read` and `seek(0)` are guaranteed.
+        """Yield the answer from this host's file, or from the bucket; only `read` and `seek(0)` are guaranteed.
 
         A file is not used if others could have changed it, or if its SHA-256 is not the recorded one. Raises
         `StorageError`, `SpoolError`, or `ReplyDamaged` if there is no other copy. Each reader has its own file.
@@ -253,7 +253,7 @@ def _named(directory: Path) -> list[UUID]:
 
 
 def _adopt(part: Path) -> None:
-    """Seal a dead process's answer: its lock ended with it. An answer that a living process writes is left alone."""
+    """Seal an answer whose process has died, which ended its lock. An answer still being written is left alone."""
     try:
         with private_files.open_file(part) as file:
             lock(file.fileno())

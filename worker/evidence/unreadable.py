@@ -37,7 +37,7 @@ _MOST_BYTES: Final = 2**24  # more than a call without images ever reads
 async def kept(runtime: Runtime, submission_id: UUID, answer: Accepted | Refused) -> Accepted | Refused:
     """Keep the answer of a success that could not be read, and return it with a note of that.
 
-    It goes to the bucket, else to this host's disk until a worker starts here.
+    It goes to the bucket; if the bucket refuses, it stays on this host's disk until a worker starts here.
     """
     if not isinstance(answer, Refused) or not answer.body:
         return answer

@@ -30,8 +30,8 @@ class Case:
     call: LostCall
 
     @property
-    def policy(self) -> next_step.DecisionInputs:
-        """The policy for its decisions."""
+    def inputs(self) -> next_step.DecisionInputs:
+        """The inputs of decisions about the job."""
         return self.runtime.decision_inputs(self.account)
 
 

@@ -79,12 +79,13 @@ Judgement = Adopt | NotBought | Unclear | Lacking | Later
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class ListFacts:
     """A reading of a list, and what the database knows about its images at the time of the judgement.
 
     `owned`: ids that belong to a call of ours. `purchases`: images that the provider itself said it made for us, by
     their folded ids. `key_id`: the key that the list was read with. `in_the_air_since`: when the oldest call without an
-    answer began. Both times in seconds.
+    answer began. `slack_seconds`: how far the provider's clock may differ. `quiet_seconds`: how late a purchase may
+    show.
     """
 
     reading: ListReading
@@ -121,9 +122,10 @@ class Seen:
         )
 
     def presence(self, lost_call: LostCall) -> Purchase | None:
-        """Return the newest purchase in the list by the lost call's key that began after the call was over, else None.
+        """Return the newest purchase in the list by the lost call's key that began after the call was over, or None.
 
-        The list of another key, of another project, shows that key's later purchases and none of the lost call's.
+        The list of another key may be another project's: it shows the later purchases of that key, and never what the
+        lost call bought.
         """
         later = (one for one in _same_account(self.purchases) if one.opened_at >= lost_call.over_at)
         shown = (one for one in later if lost_call.was_made_with(one.key_id) and folded(one.upstream_id) in self.listed)
@@ -152,47 +154,67 @@ def _opened_at(one: Purchase) -> datetime:
     return one.opened_at
 
 
-def judge(lost_call: LostCall, seen: Seen, *, rivals: Sequence[OtherCall]) -> Judgement:
+def judge(lost_call: LostCall, facts: ListFacts, *, rivals: Sequence[OtherCall]) -> Judgement:
     """Judge to whom the unowned images in the list belong; never guess."""
-    if referred := _referred(lost_call, seen):
+    if referred := _referred(lost_call, facts):
         wanted = max(len(lost_call.missing), 1)
         return Adopt(tuple(referred[:wanted]), tuple(referred[wanted:]))
-    suspects, late = _unowned(lost_call, seen, rivals)
-    if seen.find_by == "prompt":
+    suspects, late = _unowned(lost_call, facts, rivals)
+    if facts.find_by == "prompt":
         if (wait := _rivals_turn(lost_call, suspects, rivals)) > 0:
             return Later(wait)
         rivals = [rival for rival in rivals if same_words(rival.prompt, lost_call.request.get("prompt"))]
-    if seen.find_by != "reference" and (unsettled := [rival.quiet_in for rival in rivals if rival.quiet_in > 0]):
+    if facts.find_by != "reference" and (unsettled := [rival.quiet_in for rival in rivals if rival.quiet_in > 0]):
         return Later(max(unsettled))
-    found = _adoption(lost_call, seen, suspects, rivals) or _others(lost_call, seen, suspects, late)
-    judgement = found or _absence(lost_call, seen)
+    found = _adoption(lost_call, facts, suspects, rivals) or _unexplained(lost_call, facts, suspects, late)
+    judgement = found or _absence(lost_call, facts)
     if isinstance(judgement, Unclear):
         return replace(judgement, candidates=_likeliest_first(lost_call, [*suspects, *late]))
     return judgement
 
 
-def _referred(lost_call: LostCall, seen: Seen) -> list[str]:
+def _referred(lost_call: LostCall, facts: ListFacts) -> list[str]:
     """Return the rows that carry this call's reference. They count at any time and under any prompt."""
     ours = str(lost_call.submission_id)
-    named = [row.upstream_id for row in seen.reading.rows if row.reference == ours and row.upstream_id]
-    return [one for one in named if folded(one) not in seen.taken]
+    named = [row.upstream_id for row in facts.reading.rows if row.reference == ours and row.upstream_id]
+    return [one for one in named if folded(one) not in facts.taken]
 
 
-def _unowned(lost_call: LostCall, seen: Seen, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
-    """Return the unowned rows that the lost call may have made: those of its time, and later ones."""
-    begin, end = seen.clock.earliest(lost_call.opened_at), seen.clock.latest(lost_call.until)
-    free = {place: one for place, one in enumerate(placed(seen.reading)) if _is_free(one[0], seen)}
-    theirs = of_rivals(free, seen.clock, rivals, _prompt(lost_call)) if seen.find_by == "prompt" else ()
+def _unowned(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
+    """Return the unowned rows that the lost call may have made: those of its time, and later ones.
+
+    found by      a row of the call's time counts      a later row counts
+    reference     if it may lack our reference         if it has no reference
+    prompt        if no rival explains it              if no rival explains it, and its words are similar
+    time          always                               always
+    """
+    suspects, late = _by_time(lost_call, facts, rivals)
+    if facts.find_by == "reference":
+        # The provider may accept a delayed request late. Then only the reference tells to which call a row belongs.
+        may_be_ours = [row for row in suspects if _may_lack_ours(row, lost_call, facts)]
+        return may_be_ours, [row for row in late if row.reference is None]
+    if facts.find_by == "time":
+        return suspects, late
+    return suspects, [row for row in late if similar_words(row.prompt, _prompt(lost_call))]
+
+
+def _by_time(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
+    """Return the rows that nothing of ours explains: those that may be of the call's time, and those made after it."""
+    begin, end = facts.clock.earliest(lost_call.opened_at), facts.clock.latest(lost_call.until)
+    free = {place: row for place, row in enumerate(placed(facts.reading)) if _is_free(row[0], facts)}
+    of_others = of_rivals(free, facts.clock, rivals, _prompt(lost_call)) if facts.find_by == "prompt" else ()
     suspects: list[Listed] = []
     late: list[Listed] = []
     for place, (row, earliest, latest) in free.items():
-        if place not in theirs and (latest is None or latest >= begin):
-            (late if earliest is not None and earliest > end else suspects).append(row)
-    if seen.find_by == "reference":
-        # The provider may accept a delayed request late. Then only the reference tells to which call a row belongs.
-        late = [row for row in late if row.reference is None]
-        return [row for row in suspects if _may_lack_ours(row, lost_call, seen)], late
-    return suspects, [row for row in late if seen.find_by == "time" or similar_words(row.prompt, _prompt(lost_call))]
+        was_made_before = latest is not None and latest < begin
+        was_made_after = earliest is not None and earliest > end
+        if place in of_others or was_made_before:
+            continue
+        if was_made_after:
+            late.append(row)
+        else:
+            suspects.append(row)
+    return suspects, late
 
 
 def _likeliest_first(lost_call: LostCall, rows: Sequence[Listed]) -> tuple[Listed, ...]:
@@ -205,16 +227,16 @@ def _prompt(lost_call: LostCall) -> Any:
     return lost_call.request.get("prompt")
 
 
-def _is_free(row: Listed, seen: Seen) -> bool:
-    """Tell whether no call of ours owns a row, as its id or its reference says."""
-    if row.upstream_id is not None and folded(row.upstream_id) in seen.taken:
+def _is_free(row: Listed, facts: ListFacts) -> bool:
+    """Tell whether neither the id nor the reference of a row belongs to a call of ours."""
+    if row.upstream_id is not None and folded(row.upstream_id) in facts.taken:
         return False
     return not is_uuid(row.reference)  # another call's: rows with our reference were handled before
 
 
-def _may_lack_ours(row: Listed, lost_call: LostCall, seen: Seen) -> bool:
+def _may_lack_ours(row: Listed, lost_call: LostCall, facts: ListFacts) -> bool:
     """Tell whether a row without our reference may be ours all the same, because the provider dropped it."""
-    if row.reference is None or not seen.shows_references:
+    if row.reference is None or not facts.shows_references:
         return True
     return similar_words(row.prompt, _prompt(lost_call))
 
@@ -227,12 +249,12 @@ def _rivals_turn(lost_call: LostCall, suspects: Sequence[Listed], rivals: Sequen
 
 
 def _adoption(
-    lost_call: LostCall, seen: Seen, suspects: Sequence[Listed], rivals: Sequence[OtherCall]
+    lost_call: LostCall, facts: ListFacts, suspects: Sequence[Listed], rivals: Sequence[OtherCall]
 ) -> Judgement | None:
-    if seen.find_by == "prompt":
+    if facts.find_by == "prompt":
         same = [row for row in suspects if row.upstream_id and same_words(row.prompt, _prompt(lost_call))]
         return _dealt(lost_call, same, rivals) if same else None
-    if seen.find_by == "time" and suspects:
+    if facts.find_by == "time" and suspects:
         return _only_one(lost_call, suspects, rivals)
     return None
 
@@ -263,7 +285,7 @@ def _only_one(lost_call: LostCall, suspects: Sequence[Listed], rivals: Sequence[
         return Unclear(
             f"{1 + len(rivals)} lost calls, {len(suspects)} pictures that nobody owns, and no prompt to go by"
         )
-    if not (one.width and one.height) and lost_call.quiet_in > -_SHAPELESS_SECONDS:
+    if not (one.width and one.height) and _quiet_for(lost_call) < _SHAPELESS_SECONDS:
         return Later(_LOOK_AGAIN_SECONDS)  # it is still being made
     if not _fits(one, lost_call.request.get("aspect_ratio")):
         return Unclear("one picture was made at that time, but not known to be of the shape that was asked for")
@@ -281,16 +303,19 @@ def _fits(one: Listed, ratio: Any) -> bool:
     return abs(one.width / one.height / asked - 1) <= _SHAPE_TOLERANCE
 
 
-def _others(lost_call: LostCall, seen: Seen, suspects: Sequence[Listed], late: Sequence[Listed]) -> Judgement | None:
-    """Name the unowned images that may still belong to this call, and so forbid an absence."""
+def _unexplained(
+    lost_call: LostCall, facts: ListFacts, suspects: Sequence[Listed], late: Sequence[Listed]
+) -> Judgement | None:
+    """Judge unowned images that may still belong to this call: they forbid an absence. None without any.
+
+    First they get some time in which a call of ours may turn out to own them: long if one in the air may have made all
+    of them, otherwise a moment, and that only if none is of the lost call's own time.
+    """
     if not suspects and not late:
         return None
-    in_the_air = seen.in_the_air_since
-    may_be_owned = in_the_air is not None and all(
-        row.made_at is not None and row.made_at >= seen.clock.earliest(in_the_air) for row in (*suspects, *late)
-    )
+    may_be_owned = _may_be_of_a_call_in_the_air(facts, [*suspects, *late])
     patience = PATIENCE_SECONDS if may_be_owned else _BEING_OWNED_SECONDS
-    if lost_call.quiet_in > -patience and (may_be_owned or not suspects):
+    if _quiet_for(lost_call) < patience and (may_be_owned or not suspects):
         return Later(_BEING_OWNED_SECONDS)
     if unread := sum(row.upstream_id is None or row.made_at is None for row in suspects):
         return Unclear(f"{unread} rows of the provider's list cannot be read, and may be this call's")
@@ -299,15 +324,28 @@ def _others(lost_call: LostCall, seen: Seen, suspects: Sequence[Listed], late: S
     return Unclear("a picture that may be this call's was made after it was over")
 
 
-def _absence(lost_call: LostCall, seen: Seen) -> Judgement:
+def _may_be_of_a_call_in_the_air(facts: ListFacts, rows: Sequence[Listed]) -> bool:
+    """Tell whether all of these rows were made since the oldest call without an answer began."""
+    if facts.in_the_air_since is None:
+        return False
+    began = facts.clock.earliest(facts.in_the_air_since)
+    return all(row.made_at is not None and row.made_at >= began for row in rows)
+
+
+def _quiet_for(lost_call: LostCall) -> float:
+    """Return the seconds since the call's quiet time ended; negative before that."""
+    return -lost_call.quiet_in
+
+
+def _absence(lost_call: LostCall, facts: ListFacts) -> Judgement:
     """Judge whether a list without a trace of the call would have shown one."""
-    reading = seen.reading
-    if not lost_call.was_made_with(seen.key_id):
+    reading = facts.reading
+    if not lost_call.was_made_with(facts.key_id):
         return Unclear(
             "the provider's list shows nothing of this call, but the account's key is not known to be the one that "
             "paid, and the list of another key proves nothing"
         )
-    presence = seen.presence(lost_call)
+    presence = facts.presence(lost_call)
     if presence is None:
         return Lacking(
             "the provider's list shows nothing of this call; no purchase of ours that was made after it is in the list "
@@ -315,8 +353,8 @@ def _absence(lost_call: LostCall, seen: Seen) -> Judgement:
         )
     if fault := reading.fault or reading.disorder:
         return Unclear(f"the provider's list shows nothing of this call, but {fault}")
-    if not reading.reaches(seen.clock.earliest(lost_call.opened_at)):
+    if not reading.reaches(facts.clock.earliest(lost_call.opened_at)):
         return Unclear("the provider's list is too long to be read back to this call")
-    if hidden := seen.hidden(lost_call):
+    if hidden := facts.hidden(lost_call):
         return Unclear(f"the provider's list shows nothing of this call, nor {len(hidden)} purchases of ours near it")
     return NOT_LISTED

@@ -39,7 +39,7 @@ class ProviderClock:
 
 
 def clock_of(rows: Iterable[Listed], purchases: Mapping[str, Purchase], *, slack_seconds: float) -> ProviderClock:
-    """Derive the clock from our own rows: each was made between the beginning of its call and its answer."""
+    """Derive the clock from our own rows: each row was made after its call began and before the call's answer."""
     bounds = [
         (row.made_at - bought.answered_at, row.made_at - bought.opened_at)
         for row in rows

@@ -11,7 +11,7 @@ from shared.db.lost_calls import lost_calls, usage
 from shared.db.lost_calls.lost_calls import LostCall, Purchase
 from shared.upstream_ids import folded
 from worker.lost_calls.listing import Enough, ListReading, read
-from worker.lost_calls.lookup import NEAR, Seen
+from worker.lost_calls.lookup import NEAR, ListFacts
 from worker.lost_calls.provider_clock import clock_of
 from worker.providers.asking import GONE
 from worker.providers.contract import Listed, ListWire, ReferenceWire, Refused
@@ -28,7 +28,7 @@ _FRESH_SECONDS: Final = 30.0
 
 
 async def look(runtime: Runtime, account: ServedAccount, lost_call: LostCall) -> ListReading | Refused:
-    """Return a reading that suffices for the doubt: the last one if it does, else a new one within the rate windows."""
+    """Return a reading that suffices for the lost call: the last reading, or a new one within the rate windows."""
     now, known = await runtime.sql(_now_and_purchases, account.name, lost_call.opened_at)
     last: ListReading | None = runtime.looked.get(account.name)
     if last is not None and _serves(account, last, lost_call, known, now):
@@ -39,12 +39,12 @@ async def look(runtime: Runtime, account: ServedAccount, lost_call: LostCall) ->
     return found
 
 
-def seen(connection: Connection, account: ServedAccount, lost_call: LostCall, reading: ListReading) -> Seen:
+def list_facts(connection: Connection, account: ServedAccount, lost_call: LostCall, reading: ListReading) -> ListFacts:
     """Combine a reading with what the database knows now. Call it under the account's lock: nobody else adopts then."""
     ids = [row.upstream_id for row in reading.rows if row.upstream_id]
     # First what is in the air, then what is owned: a call that settles between the two is seen as an owner at least.
     in_the_air_since = lost_calls.in_the_air_since(connection, account.name)
-    return Seen(
+    return ListFacts(
         reading=reading,
         find_by=account.wire.find_by,
         owned=lost_calls.owned(connection, account.name, ids),
@@ -70,7 +70,7 @@ def _serves(
     age = (now - reading.asked_at).total_seconds()
     if age < min(_FRESH_SECONDS, account.quiet_seconds):
         return True
-    shown = Seen(
+    shown = ListFacts(
         reading=reading,
         find_by=account.wire.find_by,
         purchases=known,
@@ -81,7 +81,7 @@ def _serves(
     return age < _SERVES_SECONDS and shows and _reaches(shown, lost_call)
 
 
-def _reaches(shown: Seen, lost_call: LostCall) -> bool:
+def _reaches(shown: ListFacts, lost_call: LostCall) -> bool:
     return shown.clock.known and shown.reading.reaches(shown.clock.earliest(lost_call.opened_at - NEAR))
 
 

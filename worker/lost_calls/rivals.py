@@ -1,4 +1,4 @@
-"""Rows of a list that other lost calls account for: no more of a prompt than the calls that asked for it want."""
+"""Rows of a list that other lost calls explain: for each prompt, at most as many rows as those calls asked for."""
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -38,7 +38,7 @@ def _by_words(rivals: Sequence[OtherCall]) -> Mapping[tuple[str, ...], list[Othe
 
 
 def _places(rows: Mapping[int, Placed], clock: ProviderClock, group: Sequence[OtherCall]) -> list[int]:
-    """Return the places of the rows with the prompt of these calls that were made in the time of one of them."""
+    """Return the places of the rows that have the prompt of these calls and were made during one of the calls."""
     words = group[0].prompt.split()
     named = {place: one for place, one in rows.items() if one[0].prompt is not None and one[0].prompt.split() == words}
     return [place for place, one in named.items() if any(_may_have_made(rival, one, clock) for rival in group)]

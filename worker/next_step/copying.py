@@ -9,16 +9,16 @@ from worker.next_step.known import CopiedPicture, Picture
 
 
 def after_copying(
-    policy: DecisionInputs, claim: Claim, pictures: Sequence[CopiedPicture], wait: CopyWait | None
+    inputs: DecisionInputs, claim: Claim, pictures: Sequence[CopiedPicture], wait: CopyWait | None
 ) -> Move:
     """Decide after a transfer. `wait` is the earliest wait of the images that could not be copied yet."""
     before = JobState.TRANSFERRING
     if not is_open(pictures):
         return _ended(claim, pictures)
-    if goes_back(policy, pictures):
+    if goes_back(inputs, pictures):
         return Move(claim, before, JobState.PENDING, 0)
     if wait is None:
-        return Move(claim, before, before, policy.settings.retry_first_seconds)
+        return Move(claim, before, before, inputs.settings.retry_first_seconds)
     return Move(claim, before, before, wait.seconds, code=wait.code, note=wait.note, tries=wait.tries)
 
 
@@ -27,9 +27,9 @@ def is_open(pictures: Sequence[Picture]) -> bool:
     return any(picture.state not in IMAGE_FINAL for picture in pictures)
 
 
-def goes_back(policy: DecisionInputs, pictures: Sequence[Picture]) -> bool:
+def goes_back(inputs: DecisionInputs, pictures: Sequence[Picture]) -> bool:
     """Tell whether a transferring job has nothing to copy, and its provider can be asked for the rest."""
-    return policy.can_look and not any(picture.state is ImageState.READY for picture in pictures)
+    return inputs.can_look and not any(picture.state is ImageState.READY for picture in pictures)
 
 
 def _ended(claim: Claim, given: Sequence[CopiedPicture]) -> Move:

@@ -1,4 +1,4 @@
-"""The policy that decisions use, and the two results that are not a move."""
+"""The inputs that decisions use, and the two results that are not a move."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

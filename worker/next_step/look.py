@@ -19,7 +19,7 @@ _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 
 
 def after_look(
-    policy: DecisionInputs, job: LookedJob, pictures: Sequence[LookedPicture], *, waited: bool = False
+    inputs: DecisionInputs, job: LookedJob, pictures: Sequence[LookedPicture], *, waited: bool = False
 ) -> Move:
     """Decide after a look that covered every image of `job`.
 
@@ -33,7 +33,7 @@ def after_look(
     tries = job.job_tries + 1
     drawing = any(picture.state is not ImageState.PENDING for picture in pictures)
     after = JobState.PROCESSING if drawing else before
-    step = Move(claim, before, after, _until_next_look(policy, job, open_ones), tries=tries, needs_claim=True)
+    step = Move(claim, before, after, _until_next_look(inputs, job, open_ones), tries=tries, needs_claim=True)
     lacking = next((picture for picture in open_ones if picture.lacking_looks), None)
     return replace(step, code=lacking.error_code, note=lacking.error) if lacking else step
 
@@ -51,31 +51,31 @@ def _copied_or_failed(claim: Claim, before: JobState, pictures: Sequence[LookedP
     return Move(claim, before, JobState.FAILED, code=first.error_code, note=first.error, needs_claim=True)
 
 
-def copied_here(policy: DecisionInputs, step: Move) -> Move:
+def copied_here(inputs: DecisionInputs, step: Move) -> Move:
     """Return a move to `transferring` with which the worker that looked keeps the job, to copy its images now."""
-    return replace(step, due_seconds=policy.transfer_lease, keep_claim=True)
+    return replace(step, due_seconds=inputs.transfer_lease, keep_claim=True)
 
 
-def _until_next_look(policy: DecisionInputs, job: LookedJob, open_ones: Sequence[LookedPicture]) -> float:
+def _until_next_look(inputs: DecisionInputs, job: LookedJob, open_ones: Sequence[LookedPicture]) -> float:
     """Return the seconds until the next look. While images are missing, they grow to a fifth of `believe_seconds`."""
     looks = min((picture.lacking_looks for picture in open_ones), default=0)
     if looks:
-        return policy.until_look(2 * looks, at_most=policy.settings.believe_seconds / 5)
-    return policy.until_likely(job.model, job.age_seconds, tries=job.job_tries + 1)
+        return inputs.until_look(2 * looks, at_most=inputs.settings.believe_seconds / 5)
+    return inputs.until_likely(job.model, job.age_seconds, tries=job.job_tries + 1)
 
 
 def after_refused_look(
-    policy: DecisionInputs, claim: Claim, before: JobState, refused: Refused, *, tries: int, at_most: float
+    inputs: DecisionInputs, claim: Claim, before: JobState, refused: Refused, *, tries: int, at_most: float
 ) -> Move:
     """Postpone a look that the provider refused, by at most `at_most` seconds if it names a time. No try is spent."""
-    note = f"{policy.title} was asked for this image: {refused.code}: {refused.message}"[:_NOTE_CHARS]
-    wait = _refused_look_wait(policy, refused, at_most)
+    note = f"{inputs.title} was asked for this image: {refused.code}: {refused.message}"[:_NOTE_CHARS]
+    wait = _refused_look_wait(inputs, refused, at_most)
     return Move(claim, before, before, wait, code=_LOOK_FAILED, note=note, tries=tries, needs_claim=True)
 
 
-def _refused_look_wait(policy: DecisionInputs, refused: Refused, at_most: float) -> float:
+def _refused_look_wait(inputs: DecisionInputs, refused: Refused, at_most: float) -> float:
     if refused.again is RetryRule.RESUME:
-        return policy.settings.retry_max_seconds
+        return inputs.settings.retry_max_seconds
     if refused.again is RetryRule.AFTER and refused.after_seconds is not None:
         return min(refused.after_seconds, at_most)
-    return policy.until_look(1)
+    return inputs.until_look(1)

@@ -77,10 +77,10 @@ def adopted(claim: Claim) -> Move:
 
 
 def after_unbought(
-    policy: DecisionInputs, claim: Claim, submission: LostSubmission, call: HeldCall, note: str, *, sender_gone: bool
+    inputs: DecisionInputs, claim: Claim, submission: LostSubmission, call: HeldCall, note: str, *, sender_gone: bool
 ) -> Move | LookAgain:
     """Send a job again that is proved unbought, if its batch allows it and nobody can send the lost call any more."""
-    held = partial(hold, claim, submission, call, seconds=policy.recheck_seconds, code=_PROVED_UNBOUGHT)
+    held = partial(hold, claim, submission, call, seconds=inputs.recheck_seconds, code=_PROVED_UNBOUGHT)
     if not call.may_close:
         return held(f"{note}; its batch holds such jobs for a person")
     if call.resends >= _MOST_RESENDS and not call.cancelled:
@@ -101,29 +101,29 @@ def unserved(claim: Claim, submission: ClosedSubmission, call: HeldCall) -> Move
     return hold(claim, submission, call, "no worker has its account's key", seconds=UNSERVED_SECONDS)
 
 
-def unlisted(policy: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall) -> Move | LookAgain:
+def unlisted(inputs: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall) -> Move | LookAgain:
     """Hold a job whose provider has no list. A job that is already held stays as it is."""
-    wait = policy.settings.held_recheck_seconds
+    wait = inputs.settings.held_recheck_seconds
     if call.held_note is not None:
         return LookAgain(claim, wait)
-    return hold(claim, submission, call, "its provider lists nothing to find it in", seconds=policy.recheck_seconds)
+    return hold(claim, submission, call, "its provider lists nothing to find it in", seconds=inputs.recheck_seconds)
 
 
 def after_refused_question(
-    policy: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall, refused: Refused
+    inputs: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall, refused: Refused
 ) -> Move | LookAgain:
     """Decide after the provider refused a look for a lost call. It may ask for a quarter of an hour at most."""
-    wait = min(max(refused.after_seconds or 0, policy.settings.retry_max_seconds), LONGEST_LOOK_WAIT)
+    wait = min(max(refused.after_seconds or 0, inputs.settings.retry_max_seconds), LONGEST_LOOK_WAIT)
     if call.quiet_in > -PATIENCE_SECONDS:
         return LookAgain(claim, wait)
     return hold(claim, submission, call, f"its provider cannot be asked about it ({refused.code})", seconds=wait)
 
 
 def without_presence(
-    policy: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall, note: str
+    inputs: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall, note: str
 ) -> Move | LookAgain:
     """Hold a job until a later purchase of its account shows. When that purchase settles, the job is due."""
-    wait = min(policy.settings.sweep_seconds, policy.settings.held_recheck_seconds)
+    wait = min(inputs.settings.sweep_seconds, inputs.settings.held_recheck_seconds)
     return hold(claim, submission, call, note, seconds=wait)
 
 

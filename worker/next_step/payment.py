@@ -18,23 +18,23 @@ NO_KEY_SECONDS: Final = 15.0
 """Until a job is due again for another worker, because this one lacks its account's key."""
 
 
-def after_purchase(policy: DecisionInputs, claim: Claim, pictures: Sequence[LinkedPicture], *, model: str = "") -> Move:
+def after_purchase(inputs: DecisionInputs, claim: Claim, pictures: Sequence[LinkedPicture], *, model: str = "") -> Move:
     """Decide after a purchase: copy at once if all images have links, else ask the provider for them in time."""
     before = JobState.SUBMITTING
     if all(picture.state is ImageState.FAILED for picture in pictures):
         return Move(claim, before, JobState.FAILED, code=pictures[0].error_code, note=pictures[0].error)
     if all(picture.state is ImageState.READY or picture.state in IMAGE_FINAL for picture in pictures):
         ends = first_expiry(pictures)
-        lease = policy.transfer_lease
+        lease = inputs.transfer_lease
         return Move(claim, before, JobState.TRANSFERRING, lease, keep_claim=True, link_expires_at=ends)
-    if not policy.can_look:
-        wait = policy.settings.held_recheck_seconds
+    if not inputs.can_look:
+        wait = inputs.settings.held_recheck_seconds
         return Move(claim, before, JobState.IN_DOUBT, wait, code=UNREADABLE, note="no links", on_hold=True)
-    return Move(claim, before, JobState.PENDING, policy.until_likely(model, 0.0, tries=0))
+    return Move(claim, before, JobState.PENDING, inputs.until_likely(model, 0.0, tries=0))
 
 
 def after_refusal(
-    policy: DecisionInputs, claim: Claim, refused: Refused, *, tries: int, shows_in: float, times: int = 0
+    inputs: DecisionInputs, claim: Claim, refused: Refused, *, tries: int, shows_in: float, times: int = 0
 ) -> Move:
     """Decide after a paid call that brought no image.
 
@@ -43,24 +43,24 @@ def after_refusal(
     """
     before, code, note = JobState.SUBMITTING, refused.code, refused.message
     if refused.outcome is Outcome.UNKNOWN:
-        return lost(policy, claim, before, shows_in=shows_in, code=code, note=note)
-    if refused.again is RetryRule.NEVER or (code == UNAVAILABLE and times >= policy.settings.submit_tries):
+        return lost(inputs, claim, before, shows_in=shows_in, code=code, note=note)
+    if refused.again is RetryRule.NEVER or (code == UNAVAILABLE and times >= inputs.settings.submit_tries):
         return Move(claim, before, JobState.FAILED, code=code, note=note)
     if refused.again is RetryRule.RESUME:
         return Move(claim, before, JobState.QUEUED, 0, code=code, note=note, tries=tries)
-    wait = refused_wait(policy, refused, tries=tries)
+    wait = refused_wait(inputs, refused, tries=tries)
     return Move(claim, before, JobState.QUEUED, wait, code=code, note=note, tries=tries + 1)
 
 
-def refused_wait(policy: DecisionInputs, refused: Refused, *, tries: int) -> float:
+def refused_wait(inputs: DecisionInputs, refused: Refused, *, tries: int) -> float:
     """Return the seconds until a refused call may be made again: the server's own wait, or a growing one."""
     if refused.after_seconds is not None:
         return min(refused.after_seconds, LONGEST_WAIT_SECONDS)
-    return policy.backoff(tries)
+    return inputs.backoff(tries)
 
 
 def lost(
-    policy: DecisionInputs | None,
+    inputs: DecisionInputs | None,
     claim: Claim,
     before: JobState,
     *,
@@ -70,14 +70,14 @@ def lost(
 ) -> Move:
     """Put a job in doubt because its answer is lost. A worker looks for its purchase once the provider would show it.
 
-    If the provider shows nothing, a person must end the job. `policy` is None if this worker lacks the account's key.
+    If the provider shows nothing, a person must end the job. `inputs` is None if this worker lacks the account's key.
     """
     doubtful = Move(claim, before, JobState.IN_DOUBT, NO_KEY_SECONDS, code=code, note=note)
-    if policy is None:
+    if inputs is None:
         return doubtful
-    if policy.find_by == "nothing":
-        return replace(doubtful, due_seconds=policy.settings.held_recheck_seconds, on_hold=True)
-    return replace(doubtful, due_seconds=shows_in + policy.slack_seconds)
+    if inputs.find_by == "nothing":
+        return replace(doubtful, due_seconds=inputs.settings.held_recheck_seconds, on_hold=True)
+    return replace(doubtful, due_seconds=shows_in + inputs.slack_seconds)
 
 
 def first_expiry(pictures: Sequence[LinkedPicture]) -> datetime | None:

@@ -43,7 +43,7 @@ class RetryRule(StrEnum):
 class Refused:
     """No image: whether it was bought (`outcome`) and when to try again are two independent answers.
 
-    What may have been bought is never sent again, whatever `again` says: there it sets the pace of the account's next.
+    A call that may have been bought is never sent again. Then `again` only sets when the account's next call may start.
     """
 
     outcome: Outcome
@@ -94,7 +94,7 @@ class Accepted:
     upstream_id: str | None = None
     settled: Decimal | None = None
     elsewhere: Decimal | None = Decimal(0)
-    """What its owner pays to a model provider for it, under the owner's own key; None = something, but not how much."""
+    """What the account's owner pays to a model provider under the owner's own key; None = an unknown amount."""
     remaining: Decimal | None = None
     """What the provider says is left on the account, in its unit."""
     whole: bool = True
@@ -102,14 +102,14 @@ class Accepted:
     left_out: int = 0
     """How many entries of the answer were not read: no ids or links, or more than anybody asks for."""
     charged_images: int | None = None
-    """How many images are charged, where a document charges each that the answer names; None = as many as asked for."""
+    """How many images are charged, if the provider charges each image in the answer; None = as many as asked for."""
     cut: bool = False
     """Whether the answer broke off inside: its whole images count, but what the call cost may be open."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaidCall:
-    """One paid call: its JSON, the moment by which it must be sent, and what to know it by afterwards.
+    """One paid call: its JSON, the moment by which it must be sent, and how it is recognised afterwards.
 
     `send_before` is as in `PaidPost.send`. `reference` is the submission's id, for providers that keep one for us.
     `sink` takes the answer of a wire that is `inline`.

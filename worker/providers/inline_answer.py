@@ -30,10 +30,10 @@ _ALPHABET: Final = bytes.maketrans(b"-_", b"+/")  # both alphabets of RFC 4648 a
 
 @dataclass
 class _Counted:
-    """Which strings of an answer are its images: whole, and not the same as one that it has said before.
+    """Which strings of an answer are its images: each is whole, and no repetition of an image that came before.
 
-    The same image counts again within one list, for it was asked for several times. It counts once where a key or the
-    whole list is repeated.
+    Within one list the same image counts each time, because several images were asked for. Where a key or the whole
+    list is repeated, the image counts once.
     """
 
     path: str

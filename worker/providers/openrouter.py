@@ -96,7 +96,7 @@ class OpenRouter:
         return Refused(Outcome.REJECTED, RetryRule.NEVER, "result_expired", message)
 
     async def used(self) -> Used | Refused:
-        """GET /key: its usage in USD, and what its calls cost its owner at model providers of the owner's own.
+        """GET /key: the key's usage in USD, and what its calls cost under the owner's own keys at model providers.
 
         Both are read: a lost call that was made with the owner's key moves the second figure alone.
         """

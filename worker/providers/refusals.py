@@ -37,7 +37,7 @@ _NOT_BOUGHT: Final = frozenset({401, 402, 429})
 
 
 NAMED: Final = "*"
-"""In a `RefusalRule`: any code, but there must be one: a gateway's own page is not the provider's word."""
+"""In a `RefusalRule`: any code. A code must be there, because a page without one may be a gateway's."""
 NO_PAGE: Final = "**"
 """In a `RefusalRule`: whatever is no HTML page, for a provider whose document shows no error's form."""
 
@@ -46,8 +46,8 @@ NO_PAGE: Final = "**"
 class RefusalRule:
     """One line of a provider's error table; `upstream` None matches every answer of that status.
 
-    `NAMED` matches any code, `NO_PAGE` all but a gateway's page. A refusal needs one of them, unless it is a proof in
-    itself: 401, 402 and 429.
+    `NAMED` matches any code, `NO_PAGE` all but a gateway's page. A refusal needs one of the two, unless its status is a
+    proof in itself: 401, 402 and 429.
     """
 
     status: int

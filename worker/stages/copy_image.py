@@ -13,9 +13,9 @@ import anyio.to_thread
 import structlog
 
 from shared.backoff import delay
-from shared.db.jobs import arrivals, images
-from shared.db.jobs.arrivals import StoredImage, StoredObject
+from shared.db.jobs import images, stored_images
 from shared.db.jobs.images import ClaimedImage, ImageChange
+from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import renew
 from shared.lifecycle import ImageState
 from worker import imagecheck
@@ -133,7 +133,7 @@ async def _copy(
             runtime.metrics.images_lost.labels(account.name, facts.code).inc()
             return
         stored = await _put(runtime, image, fetched, facts, patience=patience)
-        await runtime.write_joined(arrivals.store, _arrived(image, stored))
+        await runtime.write_joined(stored_images.store, _arrived(image, stored))
         runtime.metrics.images_stored.labels(account.name).inc()
         seconds = round(time.monotonic() - began, 3)
         _log.info("stored", index=image.index, bytes=fetched.spool.length, seconds=seconds)
@@ -206,7 +206,7 @@ async def _keep(
     if kept_as is not None:
         facts = replace(kept_as, attached=True)
         stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
-        await runtime.write(arrivals.keep, _arrived(image, stored), is_image=begins_as is not None)
+        await runtime.write(stored_images.keep, _arrived(image, stored), is_image=begins_as is not None)
         code = error.code if isinstance(error, TooManyPixels) else "result_unverified"
         note = f"{note}; kept as {stored.key}"
     # A page that asks the client to wait is the same each time, and the image may follow it.

@@ -90,7 +90,7 @@ def is_renewable(account: ServedAccount, image: ClaimedImage) -> bool:
 async def follow_failure(
     runtime: Runtime, account: ServedAccount, image: ClaimedImage, error: TransferError
 ) -> CopyWait | None:
-    """Ask again if that may help, else end the image; None once it is final."""
+    """Ask the provider again if that may help, otherwise end the image; None once the image is final."""
     failure = _Failure(image, error, is_renewable(account, image))
     _log.info("copy_failed", index=image.index, code=error.code, tries=image.job_tries + 1)
     look, change = None, _unchanged(failure)

@@ -65,8 +65,8 @@ def _lose(
     shows_in = 0.0 if at_once else submissions.shows_in(connection, submission.id)
     lost = Answer(Outcome.UNKNOWN, error_code=submissions.SENDER_LOST, error=note)
     submissions.record(connection, submission.id, lost)
-    policy = _policy(runtime, account)
-    step = next_step.lost(policy, claim, state, shows_in=shows_in, code=lost.error_code, note=note)
+    inputs = _inputs(runtime, account)
+    step = next_step.lost(inputs, claim, state, shows_in=shows_in, code=lost.error_code, note=note)
     move(connection, [step], actor=runtime.sender.name)
 
 
@@ -78,15 +78,15 @@ def _doubt(
     submission: "Submission",
 ) -> None:
     """Put a job in doubt whose sender recorded an unknown outcome but could not move the job."""
-    policy, shows_in = _policy(runtime, account), submissions.shows_in(connection, submission.id)
+    inputs, shows_in = _inputs(runtime, account), submissions.shows_in(connection, submission.id)
     code, note = submission.error_code, submission.error
-    step = next_step.lost(policy, claim, JobState.SUBMITTING, shows_in=shows_in, code=code, note=note)
+    step = next_step.lost(inputs, claim, JobState.SUBMITTING, shows_in=shows_in, code=code, note=note)
     move(connection, [step], actor=runtime.sender.name)
     # If the answer broke off, its images may be known although its cost is open.
     submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
 
 
-def _policy(runtime: Runtime, account: ServedAccount | None) -> next_step.DecisionInputs | None:
+def _inputs(runtime: Runtime, account: ServedAccount | None) -> next_step.DecisionInputs | None:
     return None if account is None else runtime.decision_inputs(account)
 
 
@@ -112,13 +112,13 @@ def _leave_to_others(connection: Connection, runtime: Runtime, claim: Claim, sub
 def _wait_for_provider(
     connection: Connection, runtime: Runtime, account: ServedAccount, claim: Claim, submission: "Submission"
 ) -> LostCall | None:
-    """Return the lost call if its provider would show its purchase by now; else postpone the look or hold the job."""
+    """Return the lost call if its purchase would show by now; otherwise postpone the look or hold the job."""
     call = lost_call(connection, account, submission.id)
     if call is None:
         return None
     case = Case(runtime, account, claim, submission, call)
     if account.wire.find_by == "nothing":
-        write(connection, runtime, next_step.unlisted(case.policy, claim, submission, call))
+        write(connection, runtime, next_step.unlisted(case.inputs, claim, submission, call))
     elif account.wire.find_by == "usage" and call.sender_lock is not None:
         _await_sender(connection, case)
     elif call.quiet_in > 0:

@@ -17,7 +17,7 @@ from worker.lost_calls import usage
 from worker.lost_calls.case import Case, lost_call, write
 from worker.lost_calls.listing import ListReading
 from worker.lost_calls.lookup import Adopt, Judgement, Lacking, Later, NotBought, Unclear, judge
-from worker.lost_calls.read_list import seen
+from worker.lost_calls.read_list import list_facts
 from worker.next_step import LookAgain
 from worker.providers.contract import Refused, UpstreamImage
 from worker.runtime import Runtime
@@ -48,7 +48,7 @@ def follow_provider(
         return None
     case = Case(runtime, account, claim, submission, call)
     if isinstance(found, Refused):
-        write(connection, runtime, next_step.after_refused_question(case.policy, claim, submission, call, found))
+        write(connection, runtime, next_step.after_refused_question(case.inputs, claim, submission, call, found))
         return None
     judgement = _judge(connection, case, found)
     _log.info("looked_up", judgement=type(judgement).__name__)
@@ -64,7 +64,7 @@ def _judge(connection: Connection, case: Case, found: ListReading | UsageFigure)
     account, call = case.account, case.call
     if isinstance(found, UsageFigure):
         return usage.judge(connection, account, call, found)
-    shown = seen(connection, account, call, found)
+    shown = list_facts(connection, account, call, found)
     # Every call that may own an image of this call's time is a rival.
     reach, slack = shown.clock.width_seconds, account.slack_seconds
     others = lost_calls.other_calls(connection, account.name, call, slack_seconds=slack, reach_seconds=reach)
@@ -85,7 +85,7 @@ def _judged(connection: Connection, case: Case, judgement: Judgement) -> Move | 
         case Later(seconds):
             return LookAgain(claim, seconds)
         case Unclear(note):
-            return next_step.hold(claim, submission, call, note, seconds=case.policy.recheck_seconds)
+            return next_step.hold(claim, submission, call, note, seconds=case.inputs.recheck_seconds)
 
 
 def _adopt(connection: Connection, case: Case, found: Adopt) -> None:
@@ -102,7 +102,7 @@ def _adopt(connection: Connection, case: Case, found: Adopt) -> None:
 def _let_go(connection: Connection, case: Case, note: str) -> Move | LookAgain:
     """Record that a call bought nothing, if its job is sent again for that reason."""
     gone = lost_calls.sender_gone(connection, case.call)
-    step = next_step.after_unbought(case.policy, case.claim, case.submission, case.call, note, sender_gone=gone)
+    step = next_step.after_unbought(case.inputs, case.claim, case.submission, case.call, note, sender_gone=gone)
     if _sends_again(step):
         unbought = Answer(Outcome.REJECTED, error_code=next_step.NOT_BOUGHT, error=note, inferred=True)
         submissions.record(connection, case.call.submission_id, unbought)
@@ -114,9 +114,9 @@ def _sends_again(step: Move | LookAgain) -> bool:
 
 
 def _await_purchase(connection: Connection, case: Case, lacking: Lacking) -> Move | LookAgain:
-    """Hold the job until a later purchase of the account shows; if one was made already, wait for it to show."""
+    """Hold the job until a later purchase of the account shows; if such a purchase exists, wait until it shows."""
     bought = lost_calls.bought_since(connection, case.account.name, case.call.over_at, key_id=case.call.key_id)
     if bought and not lacking.to_be_made and case.call.quiet_in > -next_step.PATIENCE_SECONDS:
         return LookAgain(case.claim, max(case.account.quiet_seconds, 1.0))
     lost_calls.await_purchase(connection, case.submission.id)
-    return next_step.without_presence(case.policy, case.claim, case.submission, case.call, lacking.note)
+    return next_step.without_presence(case.inputs, case.claim, case.submission, case.call, lacking.note)

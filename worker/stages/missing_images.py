@@ -41,8 +41,8 @@ def after_look(
 ) -> ImageChange:
     """Return an image's state after a look found it missing or failed: as `before` with a note, or failed if believed.
 
-    `others_found`: the same look found another image of the account. It bears no witness to an image that another key
-    bought: with the key of another project, all of these are missing.
+    `others_found`: the same look found another image of the account. It does not count for images bought with another
+    key, because this key may not see them.
     """
     code = found.error_code or NO_LINK
     same = image.lacking_looks > 0 and image.error_code == code

@@ -33,6 +33,8 @@ _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 _SINGLES: Final = 20
 """So many images of lists that failed are asked for by themselves in one poll: more would use up the windows."""
 _NOT_THE_LISTS_OWN: Final = frozenset({"account_unauthorized", "rate_limited"})
+Job = Sequence[ClaimedImage]
+"""The images of one job that a look read; never empty."""
 
 
 @dataclass(slots=True)
@@ -111,7 +113,10 @@ def _by_job(found: Iterable[ClaimedImage]) -> dict[Claim, list[ClaimedImage]]:
 async def _write_each(
     runtime: Runtime, account: ServedAccount, looks: Looks, jobs: Sequence[list[ClaimedImage]]
 ) -> None:
-    """Commit each job's write by itself. A job whose write is refused is due again later; no worker died of it."""
+    """Commit each job's write by itself.
+
+    A job whose write is refused is due again later. That does not count as a death of its worker.
+    """
     for job in jobs:
         try:
             await runtime.write(write_looks, runtime, account, looks, [job])
@@ -179,7 +184,7 @@ def write_looks(
     runtime: Runtime,
     account: ServedAccount,
     looks: Looks,
-    jobs: Sequence[Sequence[ClaimedImage]],
+    jobs: Sequence[Job],
     *,
     room: int = 0,
 ) -> list[Claim]:
@@ -187,34 +192,50 @@ def write_looks(
 
     Returns the claims of at most `room` jobs that this worker keeps, because it copies their images now.
     """
-    # The account's row first, in the lock order of submit and dispatch.
+    # The account's row first, in the lock order of submit and dispatch. Then the images, then their jobs.
     answered, found = bool(looks.known), bool(looks.vouching)
     at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=looks.refusal)
-    unknown = [job for job in jobs if _is_unknown(looks, job)]
-    known = [job for job in jobs if not _is_unknown(looks, job)]
+    unknown, known = _split_by_answer(looks, jobs)
     learned = [(job, [_learned(runtime, account, one, looks) for one in job]) for job in known]
     changes = [change for job, now in learned for change in _changes(job, now)]
     images.change(connection, changes)
-    policy = runtime.decision_inputs(account)
-    moves = [next_step.after_look(policy, job[0], now, waited=_has_ready(job)) for job, now in learned]
+    inputs = runtime.decision_inputs(account)
+    moves = [next_step.after_look(inputs, job[0], now, waited=_has_ready(job)) for job, now in learned]
     learn_times(connection, runtime, account, [job[0] for job, _ in learned], moves)
-    put_off = _put_off(policy, looks.refusal, unknown, at_most)
-    shared = _shared_out(policy, moves, room)
+    shared = _shared_out(inputs, moves, room)
+    put_off = _put_off(inputs, looks.refusal, unknown, at_most)
     moved = move(connection, [*shared, *put_off], actor=runtime.sender.name)
-    if any(step.after is JobState.TRANSFERRING and not step.keep_claim for step in shared):
-        wake(connection)
-    if unknown and looks.refusal is None:
+    _wake_other_workers(connection, shared)
+    if looks.refusal is None:
         seconds = looks.no_room_seconds or runtime.settings.poll_first_seconds
         release(connection, [job[0].claim for job in unknown], states=POLLED, due_seconds=seconds)
     missing_images.blame_account(connection, runtime, account, changes)
     return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
 
 
+def _split_by_answer(looks: Looks, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+    """Return the jobs that must wait for another look, and those whose next step the looks decide."""
+    unknown: list[Job] = []
+    known: list[Job] = []
+    for job in jobs:
+        if _is_unknown(looks, job):
+            unknown.append(job)
+        else:
+            known.append(job)
+    return unknown, known
+
+
+def _wake_other_workers(connection: Connection, shared: Sequence[Move]) -> None:
+    """Wake the workers if they may copy images for which this worker has no room."""
+    if any(step.after is JobState.TRANSFERRING and not step.keep_claim for step in shared):
+        wake(connection)
+
+
 def _has_ready(job: Sequence[ClaimedImage]) -> bool:
     return any(image.state is ImageState.READY for image in job)
 
 
-def _shared_out(policy: next_step.DecisionInputs, moves: Sequence[Move], room: int) -> list[Move]:
+def _shared_out(inputs: next_step.DecisionInputs, moves: Sequence[Move], room: int) -> list[Move]:
     """Keep the claims of as many jobs to be copied as there is room for here, earliest expiry first.
 
     Any worker takes the others. A job that waits for a message dies with its link.
@@ -222,7 +243,7 @@ def _shared_out(policy: next_step.DecisionInputs, moves: Sequence[Move], room: i
     ready = [step for step in moves if step.after is JobState.TRANSFERRING]
     urgent = sorted(ready, key=lambda step: step.link_expires_at or _NEVER)[:room]
     kept = {step.claim for step in urgent}
-    return [next_step.copied_here(policy, step) if step.claim in kept else step for step in moves]
+    return [next_step.copied_here(inputs, step) if step.claim in kept else step for step in moves]
 
 
 def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
@@ -233,11 +254,11 @@ def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
 
 
 def _put_off(
-    policy: next_step.DecisionInputs, refusal: Refused | None, jobs: Sequence[Sequence[ClaimedImage]], at_most: float
+    inputs: next_step.DecisionInputs, refusal: Refused | None, jobs: Sequence[Sequence[ClaimedImage]], at_most: float
 ) -> list[Move]:
     if refusal is None:
         return []
-    put_off: Callable[..., Move] = partial(next_step.after_refused_look, policy, refused=refusal, at_most=at_most)
+    put_off: Callable[..., Move] = partial(next_step.after_refused_look, inputs, refused=refusal, at_most=at_most)
     return [put_off(claim=job[0].claim, before=job[0].job_state, tries=job[0].job_tries) for job in jobs]
 
 

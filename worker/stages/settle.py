@@ -31,7 +31,7 @@ _MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One paid call and what came of it."""
+    """One paid call and its result."""
 
     runtime: Runtime
     account: ServedAccount
@@ -87,7 +87,7 @@ def _accounts(answered: Iterable[Answered]) -> list[str]:
 
 
 def _judge_account(connection: Connection, answered: Sequence[Answered]) -> None:
-    """Write on an account's row what its answers say of it, in the order in which they came."""
+    """Write what the answers say about the account on its row, in the order in which they came."""
     _watch_for_outage(connection, answered)
     for one in answered:
         if isinstance(one.answer, Refused):
@@ -111,15 +111,15 @@ def _follow(connection: Connection, one: Answered, *, won: bool) -> None:
 
 
 def _decide(connection: Connection, one: Answered) -> Move:
-    policy, intent, answer = one.runtime.decision_inputs(one.account), one.intent, one.answer
+    inputs, intent, answer = one.runtime.decision_inputs(one.account), one.intent, one.answer
     if isinstance(answer, Accepted):
         images = assign_indexes(intent.missing, intent.request, answer.images)
-        return next_step.after_purchase(policy, intent.claim, images, model=str(intent.request.get("model", "")))
+        return next_step.after_purchase(inputs, intent.claim, images, model=str(intent.request.get("model", "")))
     times = 0
     if answer.code == next_step.UNAVAILABLE:
         times = submissions.refusals(connection, one.job_id, answer.code)
     shows_in = one.account.quiet_after_call
-    return next_step.after_refusal(policy, intent.claim, answer, tries=intent.tries, shows_in=shows_in, times=times)
+    return next_step.after_refusal(inputs, intent.claim, answer, tries=intent.tries, shows_in=shows_in, times=times)
 
 
 def _slow_account(connection: Connection, one: Answered, refused: Refused) -> None:

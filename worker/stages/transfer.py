@@ -93,7 +93,7 @@ class Copied:
 
 
 def end_all(connection: Connection, copied: Sequence[Copied]) -> list[JobState | None]:
-    """Write the end of each job whose images are final or whose last bound has passed, else when to look again.
+    """Write the end of each job whose images are final or whose last bound has passed; postpone each other job.
 
     Returns where each job went; None if another worker holds it by now.
     """
@@ -118,13 +118,13 @@ def _still_here(connection: Connection, copied: Sequence[Copied]) -> set[Claim]:
 
 
 def _after_copying(connection: Connection, one: Copied, pictures: Sequence[ImageResult]) -> Move:
-    policy, claim, wait = one.runtime.decision_inputs(one.account), one.claim, one.wait
-    still_copying = next_step.is_open(pictures) and not next_step.goes_back(policy, pictures)
+    inputs, claim, wait = one.runtime.decision_inputs(one.account), one.claim, one.wait
+    still_copying = next_step.is_open(pictures) and not next_step.goes_back(inputs, pictures)
     if still_copying and images.past_bound(connection, claim.job_id):
         why = f"; {wait.code}: {wait.note}" if wait else ""
         images.give_up(connection, [claim.job_id], f"not copied within the last bound{why}"[:500])
         pictures = images.results(connection, [claim.job_id])[claim.job_id]
-    return next_step.after_copying(policy, claim, pictures, wait)
+    return next_step.after_copying(inputs, claim, pictures, wait)
 
 
 def _leave_to_others(connection: Connection, account: str, claims: Sequence[Claim]) -> None:

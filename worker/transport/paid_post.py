@@ -228,7 +228,7 @@ def _socket_options(unacknowledged_seconds: float) -> list[tuple[int, int, int]]
 
 
 def _cause(error: BaseException) -> str:
-    """Return the system's own words for the root failure, which quote neither URL nor body; else its class."""
+    """Return the system's own words for the root failure, which quote neither URL nor body; or its class."""
     found = type(error).__name__
     seen: BaseException | None = error
     while seen is not None:

@@ -85,7 +85,7 @@ _REFUSALS: Final[tuple[tuple[str, type[StorageError], str], ...]] = (
 
 @contextmanager
 def explained(bucket: str, place: str) -> Iterator[None]:
-    """Turn boto3's errors into ours; from None, because theirs quote request parameters."""
+    """Turn boto3's errors into ours; from None, because boto3's errors quote request parameters."""
     try:
         yield
     except ClientError as error:

@@ -35,7 +35,7 @@ class TransferTurns:
 
     @asynccontextmanager
     async def turn(self, account: str) -> AsyncIterator[None]:
-        """Hold a slot for a copy of `account`, once there is one for it; first come, first served."""
+        """Wait for a free slot and hold it for a copy of `account`; first come, first served."""
         await self._admit(account)
         try:
             yield

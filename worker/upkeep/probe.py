@@ -1,4 +1,4 @@
-"""Probe: finds out whether the cause of an account's pause is gone. A balance decides, else one paid call.
+"""Probe: finds out whether the cause of an account's pause is gone. A balance decides, or one paid call.
 
 After the pause, paid calls begin one at a time and double with each purchase. So a wrong guess costs one call.
 """

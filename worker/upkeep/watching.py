@@ -29,7 +29,7 @@ _COMMAND_SECONDS: Final = 30.0
 _ROOM_BYTES: Final = 4 * LEAST_ROOM_BYTES
 _SKEW_SECONDS: Final = 5.0
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER")
-"""Variables that the command gets besides its own; never a key or a password."""
+"""Variables of the worker that the command also gets; never a key or a password."""
 
 
 class Watch:

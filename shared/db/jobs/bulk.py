@@ -103,7 +103,7 @@ class Target:
     reason: str
     """Its error code, or its state where it has none."""
     may_be_bought: bool
-    """Whether an attempt of it was bought, or may have been."""
+    """Whether an attempt of the job was bought, or may have been."""
     second_charge: Decimal | None
     """The most that sending it again could cost a second time; None if its price is unknown."""
     mark: str
@@ -243,7 +243,7 @@ def is_of(given: str, act: str, targets: Sequence[Target]) -> bool:
 
 
 def difference(given: str, targets: Sequence[Target]) -> str | None:
-    """Say how the jobs differ from those that the token `given` was made for; None if it is no token."""
+    """Say how the jobs differ from the jobs that the token `given` was made for; None if `given` is no token."""
     try:
         count, at, _digest = given.split("-")
         before, seen = int(count), _EPOCH + timedelta(milliseconds=int(at, 16))

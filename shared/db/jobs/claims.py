@@ -10,7 +10,6 @@ from shared.db.jobs.leftovers import NOT_A_LEFTOVER
 from shared.db.jobs.transitions import Claim
 from shared.lifecycle import JobState, Stage
 
-_OURS: Final = NOT_A_LEFTOVER
 _IN_HAND = text("""
 SELECT state, count(*) AS jobs FROM job
 WHERE account = :account AND claimed_by IS NOT NULL AND due_at > now() GROUP BY state
@@ -24,8 +23,8 @@ WHERE claimed_by IS NOT NULL AND state IN ('queued', 'submitting') AND due_at > 
 # If a job was begun and neither finished nor given back, its worker died. Another job beside it may have caused its
 # first two crashes. After one crash it gets its own message; after two, such jobs run one at a time. The job itself
 # causes each further crash.
-CRASHES: Final = "job.crashes + CASE WHEN job.begun_together IS NULL THEN 0 ELSE 1 END"
-"""SQL: the crashes of a job that is taken from its worker."""
+CRASHES_SQL: Final = "job.crashes + CASE WHEN job.begun_together IS NULL THEN 0 ELSE 1 END"
+"""SQL: the number of crashes of a job that is taken from its worker: one more if the worker had begun it."""
 NOT_YET_ITS_OWN: Final = 2
 """The number of first crashes of a job that another job beside it may have caused."""
 
@@ -43,7 +42,7 @@ UPDATE job SET epoch = epoch + 1, claimed_by = :worker, begun_together = NULL,
 FROM picked WHERE job.id = picked.id
 RETURNING job.id, job.epoch, job.fair_position, job.state, job.crashes
 """
-_USUAL: Final = {"crashes": CRASHES, "limit": ":count"}
+_USUAL: Final = {"crashes": CRASHES_SQL, "limit": ":count"}
 _CLAIMS = {
     # IS TRUE keeps the planner from using the deadline's index, which has another order.
     Stage.SUBMIT: text(
@@ -53,27 +52,29 @@ _CLAIMS = {
             **_USUAL,
         )
     ),
-    Stage.POLL: text(_CLAIM.format(where=f"state IN ('pending', 'processing') AND {_OURS}", order="due_at", **_USUAL)),
+    Stage.POLL: text(
+        _CLAIM.format(where=f"state IN ('pending', 'processing') AND {NOT_A_LEFTOVER}", order="due_at", **_USUAL)
+    ),
     Stage.TRANSFER: text(
         _CLAIM.format(
-            where=f"state = 'transferring' AND {_OURS}",
+            where=f"state = 'transferring' AND {NOT_A_LEFTOVER}",
             order="link_expires_at, due_at",
             **_USUAL,
         )
     ),
     Stage.RECONCILE: text(
-        _CLAIM.format(where=f"state IN ('submitting', 'in_doubt') AND {_OURS}", order="due_at", **_USUAL)
+        _CLAIM.format(where=f"state IN ('submitting', 'in_doubt') AND {NOT_A_LEFTOVER}", order="due_at", **_USUAL)
     ),
 }
-# Priorities that never end, or new batches without end, would else keep a job back for good. For a single job the part
-# is a chance.
+# Otherwise high priorities or new batches without end would keep a job back for good. A claim of one job cannot be
+# split: it takes the oldest job with a probability of `part`.
 _OLDEST = text(
     _CLAIM.format(
         where="state = 'queued' AND NOT on_hold AND (deadline_at > now()) IS TRUE "
         "AND created_at < now() - :long * interval '1 second'",
         order="created_at",
         limit="CAST(floor(:count * :part + random()) AS bigint)",
-        crashes=CRASHES,
+        crashes=CRASHES_SQL,
     )
 )
 _LONG_SECONDS: Final = 3600.0
@@ -82,9 +83,9 @@ _FAIR_POSITION = text("UPDATE account SET fair_position = greatest(fair_position
 
 _WAITS = {
     "submit": "state = 'queued' AND NOT on_hold",
-    "poll": f"state IN ('pending', 'processing') AND {_OURS}",
-    "transfer": f"state = 'transferring' AND {_OURS}",
-    "reconcile": f"state IN ('submitting', 'in_doubt') AND {_OURS}",
+    "poll": f"state IN ('pending', 'processing') AND {NOT_A_LEFTOVER}",
+    "transfer": f"state = 'transferring' AND {NOT_A_LEFTOVER}",
+    "reconcile": f"state IN ('submitting', 'in_doubt') AND {NOT_A_LEFTOVER}",
 }
 _LOOKED = ",\n  ".join(
     f"('{stage}', EXISTS (SELECT FROM job WHERE account = name AND {waits}), "
@@ -111,11 +112,11 @@ RETURNING job.id, job.epoch, job.state, job.crashes
 _FOREIGN = text("SELECT count(*) FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND account <> :account")
 
 _EXPIRED = text(f"""
-SELECT id, epoch FROM job WHERE state = 'queued' AND deadline_at <= now() AND {_OURS}
+SELECT id, epoch FROM job WHERE state = 'queued' AND deadline_at <= now() AND {NOT_A_LEFTOVER}
   AND (claimed_by IS NULL OR due_at <= now()) ORDER BY deadline_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 """)
 _ABANDONED = text(f"""
-SELECT id, epoch, state FROM job WHERE state IN ('pending', 'processing', 'transferring') AND {_OURS}
+SELECT id, epoch, state FROM job WHERE state IN ('pending', 'processing', 'transferring') AND {NOT_A_LEFTOVER}
   AND collect_until <= now() - :grace * interval '1 second' AND due_at <= now() ORDER BY collect_until
 LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 """)

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.accounts import AccountRow, ensure
-from shared.db.jobs.arriving import Arrivals, JobTimes, LineEnd, NewJob, in_chunks
 from shared.db.jobs.dealing import Dealing, dealing
+from shared.db.jobs.insert_rows import JobTimes, LineEnd, NewJob, RowInsertion, in_chunks
 from shared.db.payments import caps
 from shared.db.waking import wake
 from shared.ids import new_id
@@ -101,19 +101,19 @@ def enqueue(
     batch_id, is_new = _turn(connection, batch)
     dealt = dealing(connection)
     ensure(connection, (row for row in accounts if row.name not in dealt.known))
-    arrivals = Arrivals(batch_id, LineEnd(JobTimes(policy.deadline_seconds, policy.collect_seconds)))
+    insertion = RowInsertion(batch_id, LineEnd(JobTimes(policy.deadline_seconds, policy.collect_seconds)))
     for chunk in in_chunks(_dealt(jobs, dealt)):
-        arrivals.add(connection, chunk)
-        if arrivals.conflicts:
-            raise EnqueueConflictError(batch, arrivals.conflicts)
+        insertion.add(connection, chunk)
+        if insertion.conflicts:
+            raise EnqueueConflictError(batch, insertion.conflicts)
     # Last, because payments for this batch wait for its row from here on.
     if is_new or not policy.bounded:
         changed = _set_terms(connection, batch, policy)
     else:
-        changed = arrivals.added > 0 and _tighten(connection, batch, policy)
-    if not arrivals.given:
+        changed = insertion.added > 0 and _tighten(connection, batch, policy)
+    if not insertion.given:
         wake(connection)
-    return Enqueued(batch_id, arrivals.given, arrivals.added, changed)
+    return Enqueued(batch_id, insertion.given, insertion.added, changed)
 
 
 def _set_terms(connection: Connection, batch: str, policy: BatchTerms) -> bool:

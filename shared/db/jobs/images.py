@@ -112,7 +112,7 @@ class ClaimedImage:
     short_sha256: bytes | None
     """The hash of the last body that was shorter than announced."""
     refused_sha256: bytes | None
-    """The hash of the last bytes that came for it and did not pass the check."""
+    """The hash of the image's last bytes that did not pass the check."""
     model: str
     """The model that its job asked for; empty if it named none."""
     age_seconds: float

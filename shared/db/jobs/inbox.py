@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Row, text
 
 from shared import catalog
 from shared.db.jobs import policy
-from shared.db.jobs.arriving import JobTimes
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
 from shared.db.jobs.enqueue import BatchTerms, EnqueueConflictError, NewJob, enqueue
+from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments.offer_check import OfferCheck
 from shared.lifecycle import JobState

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from sqlalchemy import Connection, text
 
-from shared.db.jobs.arriving import NewJob
+from shared.db.jobs.insert_rows import NewJob
 
 _CHUNK: Final = 1000
 _THERE: Final = text("""
@@ -49,7 +49,7 @@ class Named(Protocol):
 
 
 def revised(connection: Connection, batch: str, rows: Iterable[NewJob]) -> Iterator[NewJob]:
-    """Yield each row under the custom_id of the revision that asks for the same, else under the next free one.
+    """Yield each row under the custom_id of the revision that asks for the same image, or under the next free one.
 
     A row that is not in the batch, or has not changed, keeps its custom_id. So the same file again adds nothing.
     """
@@ -76,7 +76,7 @@ def renew_metadata(connection: Connection, batch: str, rows: Iterable[NewJob]) -
 
 
 def revision_names(connection: Connection, batch: str, chunk: Sequence[Named]) -> Mapping[int, str]:
-    """Return, by index in `chunk`, the custom_id of the revision that asks for the same, else the next free one."""
+    """Return, by index in `chunk`, the custom_id of the revision that asks for the same image, or the next free one."""
     names = {index: row.custom_id for index, row in enumerate(chunk)}
     open_still, revision = set(names), 1
     while open_still:

@@ -1,8 +1,9 @@
-"""Single rows of many callers in one transaction: they share what each of them would cost alone.
+"""Single rows of many callers, added in one transaction: they share its cost.
 
-A transaction of several rows shares the turn of their batches with others of its kind, and never waits for it: whoever
-enqueues a file holds it for seconds. The rows of such a batch are added one to a transaction, without the turn. One
-row that waits for a file's row of the same name holds nothing that the file could wait for.
+A batch has a lock, its *turn*. Who enqueues a file takes the turn alone, for seconds. A transaction of several single
+rows takes it as a shared lock, beside others of its kind, and never waits for it. If a file has the turn, each row of
+that batch is added in a transaction of its own, without the turn. Such a row may wait for the file's row of the same
+name, and holds nothing that the file could wait for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,9 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.accounts import ensure
-from shared.db.jobs.arriving import JobTimes, LineEnd, NewJob, Placed
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
 from shared.db.jobs.enqueue import first_turn, open_batch
+from shared.db.jobs.insert_rows import JobTimes, LineEnd, NewJob, Placed
 from shared.db.read import job as read_job
 from shared.db.read.job import JobFacts
 

@@ -22,7 +22,7 @@ _HOLD = text("UPDATE batch SET held_at = now() WHERE name = :name AND held_at IS
 _RELEASE = text("UPDATE batch SET held_at = NULL WHERE name = :name")
 _IS_HELD = text("SELECT held_at IS NOT NULL FROM batch WHERE name = :name")
 # The batch as one value, so that its index gives the jobs in order, however many there are. Its row is locked, so that
-# a hold and a release wait for each other; else a job put on hold meanwhile would stay so in a released batch.
+# a hold and a release wait for each other. Otherwise a job put on hold meanwhile would stay so in a released batch.
 _IN_LINE: Final = """
 SELECT id, epoch FROM job
 WHERE batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NOT NULL FOR SHARE) AND state = 'queued'
@@ -45,7 +45,7 @@ _BACK_IN_LINE: Final = _BACK.format(
     which="batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NULL FOR SHARE)", skip="{skip}"
 )
 # Read from the index in steps, one for each batch. A batch that is being held or released is left to the next look.
-_STRAYS = text("""
+_LEFT_BEHIND = text("""
 WITH RECURSIVE part AS (
   (SELECT batch_id FROM job WHERE on_hold AND state = 'queued' AND account = :account AND error_code = :code
     ORDER BY batch_id LIMIT 1)
@@ -55,12 +55,12 @@ WITH RECURSIVE part AS (
 )
 SELECT id FROM batch WHERE id IN (SELECT batch_id FROM part) AND held_at IS NULL ORDER BY id FOR SHARE SKIP LOCKED
 """)
-_STRAYS_BACK = text(
+_RETURN_LEFT_BEHIND = text(
     _BACK.format(which="account = :account AND batch_id = ANY(CAST(:batches AS uuid[]))", skip="SKIP LOCKED")
 )
 _SKIP: Final = {False: "SKIP LOCKED", True: ""}
-_PARK = {wait: text(_IN_LINE.format(skip=skip)) for wait, skip in _SKIP.items()}
-_UNPARK = {wait: text(_BACK_IN_LINE.format(skip=skip)) for wait, skip in _SKIP.items()}
+_PUT_ON_HOLD = {wait: text(_IN_LINE.format(skip=skip)) for wait, skip in _SKIP.items()}
+_RETURN = {wait: text(_BACK_IN_LINE.format(skip=skip)) for wait, skip in _SKIP.items()}
 _CHANGE: Final = """
 WITH chosen AS MATERIALIZED (
   SELECT part.id FROM unnest(CAST(:states AS text[])) AS a (state) CROSS JOIN (VALUES (false), (true)) AS b (on_hold)
@@ -95,18 +95,18 @@ class Changed(NamedTuple):
 def hold(connection: Connection, batch: str) -> bool:
     """Hold a batch: nothing more is bought for it after the commit. False if it is held already, or is not there.
 
-    The caller repeats `park` in further transactions until one that waits returns 0.
+    The caller repeats `put_batch_on_hold` in further transactions until a transaction that waits returns 0.
     """
     return connection.execute(_HOLD, {"name": batch}).rowcount == 1
 
 
-def park(connection: Connection, batch: str, *, actor: str, wait: bool = False) -> int:
+def put_batch_on_hold(connection: Connection, batch: str, *, actor: str, wait: bool = False) -> int:
     """Put up to 500 queued jobs of a held batch on hold, and return their number.
 
-    Jobs that somebody else has locked are left out. With `wait`, it waits for one: never for two, so that no other
-    order of locks can make a deadlock.
+    Jobs that others have locked are left out. With `wait`, one job is put on hold, and its lock is awaited. Never two:
+    then no other order of locks can make a deadlock.
     """
-    rows = connection.execute(_PARK[wait], {"name": batch, "most": _most(wait=wait)}).all()
+    rows = connection.execute(_PUT_ON_HOLD[wait], {"name": batch, "most": _most(wait=wait)}).all()
     return put_on_hold(connection, [Claim(row.id, row.epoch) for row in rows], actor=actor)
 
 
@@ -123,27 +123,30 @@ def put_on_hold(connection: Connection, claims: Sequence[Claim], *, actor: str) 
 
 
 def release(connection: Connection, batch: str) -> bool:
-    """Let a batch go on; False if it is not there. The caller repeats `unpark` until one that waits returns 0."""
+    """Let a batch go on; False if it is not there.
+
+    The caller repeats `return_to_line` until a transaction that waits returns 0.
+    """
     return connection.execute(_RELEASE, {"name": batch}).rowcount == 1
 
 
-def unpark(connection: Connection, batch: str, *, deadline_seconds: float, wait: bool = False) -> int:
+def return_to_line(connection: Connection, batch: str, *, deadline_seconds: float, wait: bool = False) -> int:
     """Put up to 500 jobs of a released batch back in line, with a new deadline; return their number.
 
-    `wait`: as for `park`.
+    `wait`: as for `put_batch_on_hold`.
     """
     asked = {"name": batch, "code": HELD, "most": _most(wait=wait), "deadline": deadline_seconds}
-    return connection.execute(_UNPARK[wait], asked).rowcount
+    return connection.execute(_RETURN[wait], asked).rowcount
 
 
-def unpark_strays(connection: Connection, account: str, *, deadline_seconds: float) -> int:
+def return_left_behind(connection: Connection, account: str, *, deadline_seconds: float) -> int:
     """Put up to 500 jobs of an account back in line that a release left on hold, because its process died."""
     whose = {"account": account, "code": HELD}
-    batches = list(connection.execute(_STRAYS, whose).scalars())
+    batches = list(connection.execute(_LEFT_BEHIND, whose).scalars())
     if not batches:
         return 0
     asked = {**whose, "batches": batches, "most": CHUNK, "deadline": deadline_seconds}
-    return connection.execute(_STRAYS_BACK, asked).rowcount
+    return connection.execute(_RETURN_LEFT_BEHIND, asked).rowcount
 
 
 def is_held(connection: Connection, batch: str) -> bool:

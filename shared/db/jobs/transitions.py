@@ -43,8 +43,8 @@ WITH asked AS (
     CAST(:ids AS uuid[]), CAST(:epochs AS integer[]), CAST(:befores AS text[]), CAST(:afters AS text[]),
     CAST(:dues AS double precision[]), CAST(:codes AS text[]), CAST(:notes AS text[]), CAST(:tries AS integer[]),
     CAST(:claimants AS text[]), CAST(:links AS timestamptz[]), CAST(:on_hold AS boolean[]),
-    CAST(:held AS boolean[])
-  ) AS a (id, epoch, before, after, due, code, note, tries, claimant, link, on_hold, held)
+    CAST(:needs_claim AS boolean[])
+  ) AS a (id, epoch, before, after, due, code, note, tries, claimant, link, on_hold, needs_claim)
 ), moved AS (
   UPDATE job SET
     state = CASE WHEN {_STOPS} THEN 'cancelled' ELSE asked.after END,
@@ -62,7 +62,7 @@ WITH asked AS (
     error = asked.note
   FROM asked JOIN job AS old ON old.id = asked.id
   WHERE job.id = asked.id AND job.epoch = asked.epoch AND job.state = asked.before
-    AND (job.claimed_by IS NOT NULL OR NOT asked.held)
+    AND (job.claimed_by IS NOT NULL OR NOT asked.needs_claim)
   RETURNING job.id, job.epoch, asked.before, job.state AS after, asked.code, asked.note, old.error_code AS was
 ), told AS (
   INSERT INTO job_event (job_id, epoch, from_state, to_state, actor, code, note)
@@ -111,7 +111,7 @@ def move(connection: Connection, moves: Iterable[Move], *, actor: str) -> set[UU
             "claimants": [actor if m.keep_claim else None for m in moves],
             "links": [m.link_expires_at for m in moves],
             "on_hold": [m.on_hold for m in moves],
-            "held": [m.needs_claim for m in moves],
+            "needs_claim": [m.needs_claim for m in moves],
         },
     )
     moved = set(rows.scalars())

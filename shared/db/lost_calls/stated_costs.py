@@ -1,7 +1,7 @@
-"""Stated costs: whether a provider charges what it states, as spans of its figure show that hold known calls only.
+"""Stated costs: whether a provider charges what it states. Spans with known calls only show it in the usage figure.
 
-A provider that states more than it charges, perhaps for one model alone, leaves a surplus in which the charge of a lost
-call may hide. So a figure is believed only after it agreed exactly, for the models concerned, over spans in which
+If a provider states more than it charges, perhaps for one model alone, the charge of a lost call may hide in the
+surplus. So a figure is believed only after it agreed exactly, for the models concerned, over spans in which
 nothing but known calls can have been charged.
 """
 
@@ -12,9 +12,10 @@ from sqlalchemy import Connection, text
 
 from shared.db.lost_calls.usage import ROUNDING, Growth, UsageFigure
 
-# A reading is clean if each call that began before it was answered so long before it that its cost shows. Of two clean
-# ones each call's cost is in both figures, or only in the second. A call of unknown cost spoils the spans in which its
-# charge may have come; so does one that an earlier reading judged unbought, and an error inside a success.
+# A reading is clean if each call that began before the reading was answered so early that its cost shows there. Between
+# two clean readings, the cost of each call is in both figures, or only in the second. A call of unknown cost spoils
+# each span in which its charge may have come. A call that an earlier reading judged unbought spoils such spans too, and
+# so does an error inside a success.
 _SPANS = text(f"""
 WITH lost AS (
   SELECT account, key_id FROM submission WHERE id = :id

@@ -24,7 +24,11 @@ INSERT INTO usage_reading (account, key_id, asked_at, used, elsewhere)
 VALUES (:account, :key_id, :asked_at, :used, :elsewhere) RETURNING id
 """)
 _PRUNE = text("DELETE FROM usage_reading WHERE account = :account AND at < now() - :days * interval '1 day'")
-# `ours` are the calls whose cost is certainly in the second figure and not in the first. `loose` may be in it.
+#     lost      the lost call
+#     last      the reading to judge; the cost of a call that was answered before `shown` is in its figure
+#     first     the reading to compare with: from before the lost call, if possible with no call under way
+#     calls     our calls since `first`: the costs that `last` shows, `loose` calls that it may show, and `later` ones
+#     readings  whether a figure fell between two readings in a row
 _AROUND = text("""
 WITH lost AS (
   SELECT account, key_id, opened_at, visible_by FROM submission WHERE id = :id
@@ -38,7 +42,7 @@ WITH lost AS (
     SELECT r.at, r.asked_at, r.used, r.elsewhere FROM told r JOIN lost USING (account, key_id)
     WHERE r.at <= lost.opened_at ORDER BY r.at DESC LIMIT 2000
   ) AS near, lost ORDER BY EXISTS (
-    -- What was under way at a reading is in neither sum: one that was taken while nothing was explains more.
+    -- A call that was under way at a reading is in neither sum: a reading without calls under way explains more.
     SELECT 1 FROM submission s WHERE s.account = lost.account AND s.key_id = lost.key_id
       AND s.opened_at BETWEEN near.at - interval '2 hours' AND near.at
       AND (s.outcome IS NULL OR (s.outcome = 'accepted'
@@ -58,7 +62,7 @@ FROM first, last, LATERAL (
     SELECT s.outcome = 'accepted' AND s.cost_stated AND s.answered_at < last.shown AS shows
   ) AS known WHERE s.opened_at > first.at
 ) AS calls, LATERAL (
-  -- Two that were asked beside each other may be recorded in either order.
+  -- Two readings that were asked for at the same time may be recorded in either order.
   SELECT bool_or(EXISTS (
     SELECT 1 FROM (
       SELECT earlier.used, earlier.elsewhere FROM usage_reading earlier
@@ -83,7 +87,7 @@ class Growth:
     """From before a lost call until after its charge would show. In the account's unit."""
 
     unexplained: Decimal
-    """How much more the key used up than the calls whose cost its provider stated."""
+    """By how much the key's usage grew beyond the costs that its provider stated for our calls."""
     loose: int
     """Calls of ours that are under way or answered just now: they may be in the figure already."""
     later: int = 0
@@ -91,12 +95,12 @@ class Growth:
     fell: bool = False
     """Whether a figure fell in between: a refund may hide a charge."""
     elsewhere: Decimal = Decimal(0)
-    """The same as `unexplained` of what calls cost under the owner's own keys at model providers."""
+    """Like `unexplained`, for costs under the owner's own keys at model providers."""
     stated: Decimal = field(default=Decimal(0), compare=False)
-    """What the provider stated for calls of ours whose cost the figure shows: a surplus in it may hide a charge."""
+    """The stated costs of our calls that the figure shows: if too high, they may hide a charge."""
     stated_elsewhere: Decimal = field(default=Decimal(0), compare=False)
     models: frozenset[str] = field(default=frozenset(), compare=False)
-    """Of the calls whose stated costs these are."""
+    """The models of the calls whose costs are in `stated` and `stated_elsewhere`."""
 
     @property
     def is_none(self) -> bool:
@@ -111,7 +115,7 @@ class Growth:
 
 
 def now(connection: Connection) -> datetime:
-    """Return the moment, on the clock that everything is compared on: take it before the provider is asked."""
+    """Return the time of the database, with which all times are compared; call it before asking the provider."""
     moment: datetime = connection.execute(_NOW).scalar_one()
     return moment
 
@@ -125,7 +129,7 @@ def record(
     asked_at: datetime,
     elsewhere: Decimal = Decimal(0),
 ) -> UsageFigure:
-    """Record what a provider that was asked at `asked_at` said that the key has used up, there and elsewhere."""
+    """Record the usage of a key, here and elsewhere, as its provider stated it when asked at `asked_at`."""
     values = {"account": account, "key_id": key_id, "asked_at": asked_at, "used": used, "elsewhere": elsewhere}
     reading = connection.execute(_INSERT, values).scalar_one()
     connection.execute(_PRUNE, {"account": account, "days": _KEEP_DAYS})
@@ -144,14 +148,13 @@ def growth(
     row = connection.execute(_AROUND, span).one_or_none()
     if row is None:
         return None
-    elsewhere = row.risen_elsewhere - row.elsewhere
     return Growth(
-        row.risen - row.ours,
-        row.loose,
-        row.later,
-        row.fell,
-        elsewhere,
-        row.ours,
-        row.elsewhere,
-        frozenset(row.models or ()),
+        unexplained=row.risen - row.ours,
+        loose=row.loose,
+        later=row.later,
+        fell=row.fell,
+        elsewhere=row.risen_elsewhere - row.elsewhere,
+        stated=row.ours,
+        stated_elsewhere=row.elsewhere,
+        models=frozenset(row.models or ()),
     )

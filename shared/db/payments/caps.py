@@ -38,19 +38,19 @@ WHERE name = :name
 """)
 _NOW = text("SELECT clock_timestamp()")
 _OF = text("SELECT caps FROM batch WHERE name = :name")
-_PARK = text("""
+_IN_LINE = text("""
 SELECT id, epoch FROM job WHERE batch_id = :batch AND account = :account AND state = 'queued' AND NOT on_hold
   AND claimed_by IS NULL ORDER BY id LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
 """)
 # The same order for all, or two releases deadlock.
-_UNPARK = """
+_RETURN = """
 UPDATE job SET on_hold = false, due_at = now(){more} WHERE id = ANY(ARRAY(
   SELECT id FROM job WHERE on_hold AND state = 'queued' AND {which} LIMIT :most FOR NO KEY UPDATE {skip}))
 """
 # A person made room, so the deadline of the waiting jobs starts again.
-_UNPARK_BATCH = {
+_RETURN_BATCH = {
     wait: text(
-        _UNPARK.format(
+        _RETURN.format(
             more=", deadline_at = greatest(deadline_at, now() + (deadline_at - created_at))",
             which="""batch_id = (SELECT id FROM batch WHERE name = :name)
     AND error_code IN ('batch_cap_reached', 'price_unknown')
@@ -60,11 +60,11 @@ _UNPARK_BATCH = {
     )
     for wait, skip in ((False, "SKIP LOCKED"), (True, ""))
 }
-_UNPARK_PRICED = text(
-    _UNPARK.format(more="", which="account = ANY(:accounts) AND error_code = 'price_unknown'", skip="SKIP LOCKED")
+_RETURN_PRICED = text(
+    _RETURN.format(more="", which="account = ANY(:accounts) AND error_code = 'price_unknown'", skip="SKIP LOCKED")
 )
-_UNPARK_DUE = text(
-    _UNPARK.format(
+_RETURN_DUE = text(
+    _RETURN.format(
         more="",
         which="account = :account AND error_code = :code AND batch_id = :batch AND due_at <= :until ORDER BY due_at",
         skip="SKIP LOCKED",
@@ -177,12 +177,12 @@ def budget(connection: Connection, account: LockedAccount, batches: Iterable[UUI
 
 def in_line(connection: Connection, account: str, batch_id: UUID) -> list[Claim]:
     """Lock and return at most 500 jobs that wait behind a job that its batch's cap refused."""
-    rows = connection.execute(_PARK, {"account": account, "batch": batch_id, "most": CHUNK})
+    rows = connection.execute(_IN_LINE, {"account": account, "batch": batch_id, "most": CHUNK})
     return [Claim(row.id, row.epoch) for row in rows]
 
 
 def release_affordable(connection: Connection, account: str, provider: str) -> int:
-    """Put at most 500 jobs on hold back in line, if their batch got money back since or they waited a day.
+    """Return at most 500 held jobs to the line: those whose batch got money back, and those held for a day.
 
     Returns their number; fewer than 500 mean that none is left.
     """
@@ -190,7 +190,7 @@ def release_affordable(connection: Connection, account: str, provider: str) -> i
     for held in connection.execute(_HELD_BATCHES, {"account": account}).all():
         until = _due_until(connection, held, provider)
         which = {"account": account, "code": held.error_code, "batch": held.batch_id, "until": until}
-        released += connection.execute(_UNPARK_DUE, {**which, "most": CHUNK - released}).rowcount
+        released += connection.execute(_RETURN_DUE, {**which, "most": CHUNK - released}).rowcount
         if released == CHUNK:
             break
     return released
@@ -207,16 +207,17 @@ def _due_until(connection: Connection, held: Any, provider: str) -> datetime:
 
 def release_priced(connection: Connection, accounts: Iterable[str]) -> int:
     """Put up to 500 jobs that waited for a price back in line; fewer than 500 mean that none is left."""
-    return connection.execute(_UNPARK_PRICED, {"accounts": list(accounts), "most": CHUNK}).rowcount
+    return connection.execute(_RETURN_PRICED, {"accounts": list(accounts), "most": CHUNK}).rowcount
 
 
 def release_batch(connection: Connection, batch: str, *, until: datetime | None = None, wait: bool = False) -> int:
     """Put up to 500 jobs of a batch back in line after a person made room; return their number.
 
-    Jobs that somebody else has locked are left out. With `wait`, it waits for one. `until`: `held_before`.
+    Jobs that others have locked are left out. With `wait`, one job is put back, and its lock is awaited. `until`:
+    `held_before`.
     """
     asked = {"name": batch, "most": 1 if wait else CHUNK, "until": until}
-    return connection.execute(_UNPARK_BATCH[wait], asked).rowcount
+    return connection.execute(_RETURN_BATCH[wait], asked).rowcount
 
 
 def held_before(connection: Connection) -> datetime:
@@ -229,7 +230,7 @@ def set_for(connection: Connection, batch: str, caps: Mapping[str, Decimal]) -> 
     """Set caps of a batch (provider -> amount in its unit) and let up to 500 of its jobs try again.
 
     Caps of other providers stay; an empty mapping removes all caps. False if there is no such batch. The caller repeats
-    `release_batch` in further transactions until one that waits returns 0.
+    `release_batch` in further transactions until a transaction that waits returns 0.
     """
     if connection.execute(_SET, {"name": batch, "caps": _document(caps)}).scalar_one_or_none() is None:
         return False

@@ -15,6 +15,7 @@ from shared.db.jobs.transitions import Claim, Move, move, release
 from shared.db.payments import caps, ledger
 from shared.db.payments.submissions import MISSING, Answer, follow_late, record
 from shared.lifecycle import JobState, Outcome
+from shared.wait_facts import CAPPED_SECONDS
 
 _WANTED = text(f"""
 SELECT job.id, job.epoch, job.batch_id, job.request, job.images, job.tries, {MISSING} AS missing
@@ -38,7 +39,6 @@ FROM unnest(
 _EXISTS = text("SELECT 1 FROM submission WHERE id = :id AND account = :account")
 _UNSPENT: Final = (JobState.QUEUED,)
 _PASSING_SECONDS: Final = 2.0
-_CAPPED_SECONDS: Final = 60.0
 
 Request = dict[str, Any]
 
@@ -154,7 +154,7 @@ def _put_off(connection: Connection, account: str, row: Any, refusal: caps.Refus
     claim = Claim(row.id, row.epoch)
     if refusal.passing or refusal.code == caps.DAILY_CAP:
         if not refusal.passing:
-            accounts.slow_down(connection, account, _CAPPED_SECONDS)
+            accounts.slow_down(connection, account, CAPPED_SECONDS)
         release(connection, [claim], states=_UNSPENT, due_seconds=_PASSING_SECONDS)
         return
     others = caps.in_line(connection, account, row.batch_id) if refusal.code in {caps.BATCH_CAP, steering.HELD} else []

@@ -75,7 +75,7 @@ def _sorted_out(connection: Connection, submission_id: UUID, answer: Answer, the
 
 
 def _theirs(connection: Connection, answers: Mapping[UUID, Answer]) -> dict[UUID, dict[str, UUID]]:
-    """Return which ids of each answer belong to another submission, with that one's job."""
+    """Return which ids of each answer belong to another submission, with the other submission's job."""
     theirs: dict[UUID, dict[str, UUID]] = {one: {} for one in answers}
     named = [(one, name) for one, answer in answers.items() for name in sorted(answer.ids)]
     if named:

@@ -123,25 +123,38 @@ def _write(connection: Connection, rows: Sequence[tuple[UUID, BoughtImage]]) -> 
 
 
 def _placed(images: Sequence[BoughtImage], places: Sequence[Any]) -> Iterator[BoughtImage]:
-    """Return the images at their own rows, else at the index that was meant for them, else at one of their own."""
-    homes = {place.upstream_id: place.index for place in places if place.own and place.upstream_id}
-    here = {place.index: place for place in places}
-    at_home = {homes[image.upstream_id] for image in images if image.upstream_id in homes}
-    free = _free(images, homes, here)
+    """Return the images, each with the index of its row. `places` are the rows that the job has.
+
+    an image                                            gets
+    whose id this purchase has a row for                that row
+    meant for a row that no other picture needs         the row meant for it
+    that failed, and names neither an id nor a link     no row
+    any other                                           a row that no picture needs
+    """
+    own_index = {place.upstream_id: place.index for place in places if place.own and place.upstream_id}
+    row_at = {place.index: place for place in places}
+    in_use = {own_index[image.upstream_id] for image in images if image.upstream_id in own_index}
+    vacant = _vacant_indexes(images, own_index, row_at)
     for image in images:
-        if image.upstream_id in homes:
-            yield replace(image, index=homes[image.upstream_id])
-        elif image.index not in at_home and not _is_taken(here.get(image.index), image):
+        if image.upstream_id in own_index:
+            yield replace(image, index=own_index[image.upstream_id])
+        elif image.index not in in_use and not _is_taken(row_at.get(image.index), image):
             yield image
         elif not _says_nothing(image):
-            yield replace(image, index=next(free))
+            yield replace(image, index=next(vacant))
 
 
-def _free(images: Sequence[BoughtImage], homes: Mapping[str, int], here: Mapping[int, Any]) -> Iterator[int]:
-    """Return indexes that nobody has: first those of this answer's images that have a row elsewhere."""
-    left = [image.index for image in images if homes.get(image.upstream_id or "", image.index) != image.index]
-    vacant = [index for index in left if index not in here or _is_empty(here[index])]
-    return chain(vacant, count(max([*here, *(image.index for image in images)]) + 1))
+def _vacant_indexes(
+    images: Sequence[BoughtImage], own_index: Mapping[str, int], row_at: Mapping[int, Any]
+) -> Iterator[int]:
+    """Return indexes that no picture needs: some that were meant for images of this answer, then new ones.
+
+    An image that has a row elsewhere leaves the index that was meant for it.
+    """
+    left = [image.index for image in images if own_index.get(image.upstream_id or "", image.index) != image.index]
+    vacant = [index for index in left if index not in row_at or _is_empty(row_at[index])]
+    highest = max([*row_at, *(image.index for image in images)])
+    return chain(vacant, count(highest + 1))
 
 
 def _is_empty(place: Any) -> bool:
@@ -150,7 +163,17 @@ def _is_empty(place: Any) -> bool:
 
 
 def _is_taken(place: Any, image: BoughtImage) -> bool:
-    """Tell whether a row belongs to another picture that this one must not replace."""
+    """Tell whether a row belongs to another picture that this one must not replace.
+
+    the row holds                                                    taken
+    nothing, or this same picture                                    no
+    a stored picture, or one that lies at the provider               yes
+    an unfinished picture of this purchase; of another purchase      no; yes
+    a failed picture that can still be collected                     yes
+    a failed one that its provider knows, of an older purchase       no
+    a failed one that its provider knows, of any other purchase      yes
+    a failed one of which nothing is known                           no
+    """
     if place is None or _is_same(place, image):
         return False
     if place.state != ImageState.FAILED:

@@ -238,7 +238,7 @@ def asked_by(connection: Connection, submission_id: UUID) -> Any:
 def follow_late(connection: Connection, job_id: UUID, submission_id: UUID, *, actor: str) -> None:
     """Use the evidence of a submission whose sender could no longer act on it.
 
-    If its job is in doubt about it, a worker looks at once; else its purchase is collected.
+    If the job is in doubt about this submission, a worker looks at once; otherwise the purchase is collected.
     """
     if connection.execute(_DUE_NOW, {"id": job_id, "submission": submission_id}).one_or_none() is None:
         collect(connection, job_id, actor=actor)
@@ -263,7 +263,7 @@ def collect(connection: Connection, job_id: UUID, *, actor: str) -> None:
 
 
 def newest_unsettled(connection: Connection, job_id: UUID) -> UUID | None:
-    """Lock and return the job's newest submission whose money is held, else was settled by a person; None without."""
+    """Lock and return the job's newest submission whose money is held, or was settled by a person; None without."""
     found: UUID | None = connection.execute(_HELD, {"job": job_id}).scalar_one_or_none()
     return found
 

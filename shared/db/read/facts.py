@@ -12,7 +12,7 @@ _CLOCK = text("SELECT current_setting('server_version') AS version, extract(epoc
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """The server's version, the schema's revision, and how far its clock is ahead of ours, in seconds."""
+    """The server's version and schema revision, and by how many seconds the server's clock is ahead of ours."""
 
     version: str
     revision: str

@@ -235,6 +235,6 @@ def _stalled(stage: Stage, longest: float, taken: Any) -> float:
 
 
 def _first(rows: Iterable[Any]) -> WaitingJob:
-    """Return the job that tells why the line stands: the oldest that no worker has in hand, else the oldest."""
+    """Return the job that shows why the line stands: the oldest that no worker has in hand, or the oldest of all."""
     free = [row for row in rows if row.claimed_by is None]
     return waits.as_waiting(min(free or rows, key=lambda row: row.created_at))

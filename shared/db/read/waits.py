@@ -22,6 +22,7 @@ SELECT name, provider, unit, coalesce(slow_start_limit, concurrency) AS concurre
   slow_start_limit IS NOT NULL AS slow_start, seen_at,
   coalesce(seen_at > now() - interval '10 minutes', false) AS served, paused_at, paused_code, paused_reason,
   action_url, probe_at, not_before, balance, daily_cap, coalesce(today.spent, 0) AS spent_today,
+  coalesce(today.unpriced, 0) AS unpriced_today,
   (SELECT count(*) FROM job WHERE account = name AND claimed_by IS NOT NULL AND state IN ('queued', 'submitting')
     AND due_at > now()) AS paying
 FROM account LEFT JOIN ({TODAY_BY_ACCOUNT}) AS today ON today.account = name ORDER BY name

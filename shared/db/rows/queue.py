@@ -88,7 +88,7 @@ class Job(SQLModel, table=True):
     images: int
     state: JobState = text_column()
     due_at: datetime | None = time_column(nullable=True)
-    """When a worker must look at it next: the end of the lease while `claimed_by` is set, else the next try or poll."""
+    """When a worker must look at the job next: while `claimed_by` is set, the end of the lease; else the next try."""
     epoch: int
     claimed_by: str | None = text_column(nullable=True)
     begun_together: int | None = Field(sa_column=Column(SmallInteger))

@@ -16,8 +16,9 @@ LEASE_SECONDS: Final = 60.0
 _PROBE_FIRST_SECONDS: Final = 30.0
 _PROBE_MAX_SECONDS: Final = 3600.0
 _KEPT: Final = "interval '30 days'"
-# The endpoint's row is locked, so that two processes never probe one that fails at the same time. Places are dealt in
-# turn, first to who has the fewest in hand: else a few slow endpoints with a backlog would take each that gets free.
+# The endpoint's row is locked, so that two processes never probe a failing endpoint at the same time. Free places are
+# dealt in turn, first to the endpoint with the fewest deliveries in hand. Otherwise a few slow endpoints with a backlog
+# would take each place that gets free.
 _CLAIM = text("""
 WITH open AS MATERIALIZED (
   SELECT endpoint.id, failures >= :probe AS probed, coalesce(busy.count, 0) AS in_hand FROM endpoint

@@ -1,4 +1,4 @@
-"""Jobs whose caller named who is told of them: a Celery task on the caller's own broker."""
+"""Jobs whose caller named a receiver of their events: a Celery task on the caller's own broker."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,8 +17,9 @@ SELECT job.id, :endpoint FROM job JOIN batch ON batch.id = job.batch_id
 WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[]))
 ON CONFLICT (job_id) DO NOTHING
 """)
-# A job may have ended before its caller named anybody; its end is told under the key that a trigger would give it. Who
-# sends an order again may have heard nothing, as its broker lost what we sent: the end is sent again, under its id.
+# A job may have ended before its caller named an endpoint; then its end is sent under the key that a trigger would give
+# it. A caller that sends an order again may have heard nothing, because its broker lost our message: the end is sent
+# again, under the same id.
 _TELL_ENDED = text("""
 INSERT INTO delivery (id, endpoint_id, event_key, type, job_id, data)
 SELECT gen_random_uuid(), job_notify.endpoint_id, 'event ' || e.id, 'job.' || job.state, job.id, jsonb_strip_nulls(
@@ -56,9 +57,9 @@ def celery_endpoint(connection: Connection, address: str) -> UUID:
 
 
 def name_for_jobs(connection: Connection, batch: str, custom_ids: Sequence[str], endpoint: UUID) -> None:
-    """Have an endpoint told of these jobs: of what happens from now on, and of an end that is there already.
+    """Send the events of these jobs to an endpoint: those from now on, and the end of a job that has ended already.
 
-    An end that was sent is sent again. A job that has somebody keeps that one.
+    An end that was sent before is sent again. A job that already has an endpoint keeps it.
     """
     given: dict[str, Any] = {"batch": batch, "custom_ids": list(custom_ids), "endpoint": endpoint}
     connection.execute(_NAME, given)

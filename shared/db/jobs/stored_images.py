@@ -91,7 +91,8 @@ class StoredImage:
 def store(connection: Connection, stored: Sequence[StoredImage]) -> Sequence[None]:
     """Record that images are verified in the bucket.
 
-    An image whose row another purchase has by now gets a row of its own. One of an erased job is deleted.
+    If another purchase has the image's row by now, the image gets a row of its own. If the job is erased, the image is
+    deleted.
     """
     pauses.record_downloads(connection, [(one.job_id, one.index) for one in stored])
     columns = {item.name: [getattr(one.place, item.name) for one in stored] for item in fields(StoredObject)}
@@ -114,9 +115,10 @@ def _store_beside(connection: Connection, one: StoredImage) -> None:
 
 
 def keep(connection: Connection, kept: StoredImage, *, is_image: bool = True) -> None:
-    """Record that an image's bytes lie unverified in the bucket; where its row is another's, its job's events do.
+    """Record that an image's bytes lie unverified in the bucket.
 
-    `is_image`: they begin as an image, so that downloads of this account succeed.
+    If another purchase has the row, the object's key is recorded in the job's events instead. `is_image`: the bytes
+    begin as an image, so downloads of this account succeed.
     """
     if is_image:
         pauses.record_downloads(connection, [(kept.job_id, kept.index)])

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 # LATERAL, so that each id is looked up by the unique index. A row's xmin is the transaction that wrote it.
-_ARRIVED: Final = text("""
+_RESULT: Final = text("""
 SELECT job.id, a.custom_id, job.account, job.xmin = CAST(pg_current_xact_id() AS xid) AS is_new
 FROM unnest(CAST(:custom_ids AS text[])) AS a (custom_id)
 CROSS JOIN LATERAL (
@@ -16,7 +16,7 @@ CROSS JOIN LATERAL (
 """)
 
 
-class Arrived(NamedTuple):
+class EnqueuedRow(NamedTuple):
     """The job that a row stands for; `is_new`: the row was added in this transaction."""
 
     job_id: UUID
@@ -25,7 +25,7 @@ class Arrived(NamedTuple):
     is_new: bool
 
 
-def arrived(connection: Connection, batch_id: UUID, custom_ids: Sequence[str]) -> list[Arrived]:
+def enqueue_result(connection: Connection, batch_id: UUID, custom_ids: Sequence[str]) -> list[EnqueuedRow]:
     """Return the jobs of these ids in a batch; call it in the transaction that enqueued them."""
-    rows = connection.execute(_ARRIVED, {"batch": batch_id, "custom_ids": list(custom_ids)})
-    return [Arrived(*row) for row in rows]
+    rows = connection.execute(_RESULT, {"batch": batch_id, "custom_ids": list(custom_ids)})
+    return [EnqueuedRow(*row) for row in rows]

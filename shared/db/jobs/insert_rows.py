@@ -146,7 +146,7 @@ class LineEnd:
 
 
 @dataclass(slots=True)
-class Arrivals:
+class RowInsertion:
     """What is known of one enqueue's rows so far."""
 
     batch_id: UUID

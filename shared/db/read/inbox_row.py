@@ -14,7 +14,7 @@ SELECT id, batch, custom_id, arrived_at, request, note FROM inbox WHERE id = :id
 """)
 
 
-def arriving(connection: Connection, job_id: UUID) -> JobFacts | str | None:
+def inbox_row(connection: Connection, job_id: UUID) -> JobFacts | str | None:
     """Return the job that a waiting row will be, or in words why none was made of it; None if there is no such row."""
     row = connection.execute(_ROW, {"id": job_id}).mappings().one_or_none()
     if row is None:

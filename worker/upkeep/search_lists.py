@@ -1,4 +1,4 @@
-"""Sweep: searches each provider's own list for images that no submission owns.
+"""The sweep: searches each provider's own list for images that no submission owns.
 
 An image that carries the reference of a call of ours is adopted even if that call was judged unbought, because the
 match is certain. Any other image may belong to another user of the account; `genqueue unowned` lists it.
@@ -36,7 +36,7 @@ _LOOK_SECONDS: Final = 30.0
 _BEFORE: Final = timedelta(days=1)  # purchases from this long before the span also show the provider's clock
 
 
-async def sweep(runtime: Runtime) -> None:
+async def search_lists(runtime: Runtime) -> None:
     """Search every account whose provider has a list when its search is due, until cancelled."""
     while True:
         for account in runtime.accounts.values():
