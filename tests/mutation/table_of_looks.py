@@ -65,4 +65,28 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the single requests where a list of many fails",
+        protects="a list that is broken for good keeps no finished picture from being collected",
+        file="worker/stages/poll.py",
+        old="    await _ask_unlisted(runtime, account, looks)\n",
+        new="",
+        tests=("tests/integration/test_poll_lists.py::test_pictures_whose_list_fails_are_asked_for_by_themselves",),
+    ),
+    Mutant(
+        removed="the look at what stands beside an error",
+        protects="a warning beside a finished picture loses nothing that is paid for",
+        file="worker/providers/asking.py",
+        old="    if any(_holds(reply.body, place) for place in answer_at):\n",
+        new="    if False and any(_holds(reply.body, place) for place in answer_at):\n",
+        tests=("tests/unit/test_errors_inside.py::test_a_warning_beside_what_was_asked_for_is_no_error",),
+    ),
+    Mutant(
+        removed="the comparison of rows of one id",
+        protects="a stale row beside the true one ends no picture",
+        file="worker/providers/listed.py",
+        old=" if all(item == items[0] for item in items)}",
+        new="}",
+        tests=("tests/unit/test_refusals_polls.py::test_rows_of_one_id_that_differ_prove_nothing",),
+    ),
 )

@@ -75,6 +75,17 @@ class UpstreamImage:
 
     It is believed only after several looks.
     """
+    lacks_link: bool = False
+    """Whether it is unfinished only because its provider, which calls it finished, gives no link to it yet."""
+    stated: tuple[int, int] | None = None
+    """The width and height that its provider states, in pixels."""
+    unknown_word: str | None = None
+    """Its provider's word for its state, where no document of ours has that word."""
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether a row of a list settles nothing here: the picture's own answer may say more."""
+        return self.lacks_link or (self.unknown_word is not None and self.link is None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ class BoughtImage:
     link_expires_at: datetime | None = None
     error_code: str | None = None
     error: str | None = None
+    stated: tuple[int, int] | None = None
+    """The width and height that the provider states, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
