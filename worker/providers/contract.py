@@ -29,6 +29,9 @@ OWN_SCHEME: Final = "reply"
 MOST_READ: Final = 100
 """So many ids or links are read from one answer: ten times what any document lets a call ask for."""
 
+CHARGE_STATED: Final = "charge_stated"
+"""The code of a call without images whose answer states what was charged for it."""
+
 
 class RetryRule(StrEnum):
     """When to try again what was refused."""
@@ -54,7 +57,7 @@ class Refused:
     after_seconds: float | None = None
     action_url: str | None = None
     body: bytes = field(default=b"", repr=False)
-    """What came with a success that could not be read: the stage keeps it."""
+    """What came with an answer that may have been bought and could not be read: the stage keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,17 @@ class UpstreamImage:
 
     It is believed only after several looks.
     """
+    lacks_link: bool = False
+    """Whether it is unfinished only because its provider, which calls it finished, gives no link to it yet."""
+    stated: tuple[int, int] | None = None
+    """The width and height that its provider states, in pixels."""
+    unknown_word: str | None = None
+    """Its provider's word for its state, where no document of ours has that word."""
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether a row of a list settles nothing here: the picture's own answer may say more."""
+        return self.lacks_link or (self.unknown_word is not None and self.link is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,8 @@ class Listed:
     reference: str | None = None
     width: int | None = None
     height: int | None = None
+    stated: tuple[tuple[str, str], ...] = ()
+    """What else it says of its call, by the names of the request's fields; only values of their documented forms."""
 
 
 @dataclass(frozen=True, slots=True)
