@@ -106,7 +106,11 @@ def hours_left(account: AccountState, now: datetime) -> float | None:
 
 
 def _keys(status: QueueStatus) -> Iterator[Problem]:
-    for name in dict.fromkeys(line.account for line in status.lines if line.wait.reason is WaitReason.NO_KEY):
+    missing = dict.fromkeys(line.account for line in status.lines if line.wait.reason is WaitReason.NO_KEY)
+    if status.live_workers and not missing and not any(account.served for account in status.accounts):
+        words = "workers run, and none of them has the key of any account: nothing is bought"
+        yield Problem("key_missing", "", words, "set a provider's key for the workers and start them again")
+    for name in missing:
         words = f"jobs wait for account {name}, whose key no worker has"
         yield Problem("key_missing", name, words, "set the account's key for a worker and start it again")
 

@@ -154,6 +154,16 @@ def test_a_trial_runs_to_its_end_without_one_connection_to_a_configured_account(
     assert real.connections == 0
 
 
+def test_a_second_up_is_refused_and_leaves_the_running_trial_its_accounts(directory: Directory) -> None:
+    file = directory.path / ".genqueue" / "trial" / "trial.json"
+    before = file.read_bytes()
+    assert set(catalog.names()) <= set(json.loads(before)["settings"]["accounts"])
+    refused = directory.run("up", "--simulator")
+    assert refused.returncode == 1
+    assert "already running" in refused.stderr
+    assert file.read_bytes() == before
+
+
 def test_by_the_printed_variables_a_program_joins_the_trial_and_no_real_worker_does(
     directory: Directory, real: Provider
 ) -> None:

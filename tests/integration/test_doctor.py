@@ -4,18 +4,21 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.cli.checks import Finding, side_by_side
+from ops.cli.checks import Finding, of_servers, side_by_side
 from ops.cli.doctor import _printed
-from ops.stack import Endpoints
+from ops.stack import Endpoints, Home
+from ops.stack.lock import Owner
 from shared.db import pauses, workers
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Move
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
+from shared.settings import load
 from tests.support import rows
 from tests.support.command import Ran, genqueue
 
@@ -52,6 +55,29 @@ def test_a_check_that_says_nothing_is_a_finding_and_the_others_come_at_once() ->
     (late,) = found
     assert (late.check, late.ok, late.seen) == ("slow", False, "no answer within 0 s")
     never.set()
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_broker_that_is_away_is_waited_for_while_up_lives_and_started_where_it_does_not(
+    lives: bool,  # noqa: FBT001 - a parameter
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GENQUEUE_HOME", str(tmp_path))
+    monkeypatch.setenv("GENQUEUE_BROKER_URL", f"redis+socket://{tmp_path}/nobody.sock")
+    monkeypatch.setattr("ops.cli.checks.adopted", lambda: frozenset({"GENQUEUE_BROKER_URL"}))
+    home = Home(tmp_path)
+    if lives:
+        home.lock.acquire(Owner(ready=True), 0)
+    try:
+        (broker,) = of_servers(load())["broker"]()
+    finally:
+        home.lock.release()
+    assert not broker.ok
+    if lives:
+        assert "`genqueue up` runs and starts it again by itself" in broker.do
+        assert str(home.log("redis")) in broker.do
+    assert (broker.do == "start everything: genqueue up") is not lives
 
 
 def test_a_check_that_fails_in_an_unforeseen_way_is_a_finding_without_its_message() -> None:

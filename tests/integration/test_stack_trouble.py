@@ -16,7 +16,7 @@ import pytest
 from ops.stack import Home, Stack, StackError, database_alone
 from ops.stack.config import Config, read_config
 from ops.stack.identity import choose_identity
-from ops.stack.ports import free_port, is_free
+from ops.stack.ports import free_port, is_free, usual_port
 from ops.stack.s3 import HOSTS, KeyGuard
 from ops.stack.servers import find_postgres, find_redis
 
@@ -148,6 +148,7 @@ def test_ports_are_chosen_free_and_below_those_that_clients_are_given() -> None:
     lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     port = free_port(avoid=set())
     assert is_free(port)
+    assert usual_port(port) == port
     assert port < lowest_given or lowest_given < 11_000
 
 
