@@ -11,8 +11,8 @@ from shared.db.webhooks.endpoints import GONE
 from shared.db.workers import STUCK_SECONDS
 from shared.errors import CODES
 from shared.lifecycle import FINAL, JobState, Stage
+from shared.pause_ends import ends_pause
 from shared.wait_facts import AccountState, WaitReason
-from shared.waiting import resuming
 
 NO_PROGRESS_SECONDS: Final = 120.0
 """If nothing is taken for longer than this, although work is due and nothing known stops it, workers are stuck."""
@@ -86,9 +86,9 @@ def _worker(worker: WorkerLine, status: QueueStatus) -> Iterator[Problem]:
 
 def _account(account: AccountState, now: datetime) -> Iterator[Problem]:
     if account.paused_at is not None:
-        link = f" ({account.action_url})" if account.action_url else ""
         words = f"account {account.name} is paused: {account.paused_reason}"
-        then = f"settle it{link}, then {resuming(account.name, account.paused_code)}"
+        link, probe_at = account.action_url, account.probe_at
+        then = ends_pause(account.name, account.paused_code, link=link, probe_at=probe_at)
         yield Problem("account_paused", account.name, words, then, account.paused_at)
     hours = hours_left(account, now)
     if hours is not None and hours < LOW_HOURS:

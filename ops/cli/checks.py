@@ -23,10 +23,10 @@ from shared.db.purpose import Purpose
 from shared.db.schema import SchemaError
 from shared.db.workers import ALIVE_SECONDS, STUCK_SECONDS
 from shared.errors import CODES
+from shared.pause_ends import ends_pause
 from shared.problems import Problem, problems
 from shared.setting_origins import unknown_variables
 from shared.settings import Settings, load
-from shared.waiting import resuming
 from worker.evidence import private_files
 from worker.evidence.private_files import NotOursError
 from worker.evidence.replies import LEAST_ROOM_BYTES
@@ -280,10 +280,11 @@ def _accounts(settings: Settings, client: Client) -> Iterator[Finding]:
     for row in client.accounts():
         name, paused = str(row["name"]), row["paused_at"]
         if isinstance(paused, datetime):
-            link = f" {row['action_url']}" if row["action_url"] else ""
             seen = f"paused since {paused:%Y-%m-%d %H:%M}: {row['paused_reason']}"
-            command = resuming(name, str(row["paused_code"]))
-            yield Finding(f"account {name}", ok=False, seen=seen, do=f"settle it{link}, then {command}")
+            link, probe_at = str(row["action_url"] or ""), row["probe_at"]
+            probed = probe_at if isinstance(probe_at, datetime) else None
+            do = ends_pause(name, str(row["paused_code"]), link=link, probe_at=probed)
+            yield Finding(f"account {name}", ok=False, seen=seen, do=do)
         elif row["seen_at"] is None:
             yield Finding(f"account {name}", ok=True, seen="no worker with its key has run yet")
         else:

@@ -113,7 +113,7 @@ def test_explain_says_what_a_queued_job_waits_for_and_what_ends_it(
         pauses.pause(connection, "bloom", code="account_out_of_credit", reason=reason, action_url="https://x.example")
     told = run("explain", "b/a").out.splitlines()
     assert "  waits: account bloom is paused: HTTP 402: no credit" in told
-    assert "  you can: settle it (https://x.example), then `genqueue resume bloom`" in told
+    assert "  you can: top up at the provider (https://x.example), then `genqueue resume bloom`" in told
     assert client.resume("bloom")
     assert "  waits: in line at account bloom" in run("explain", "b/a").out.splitlines()
 
