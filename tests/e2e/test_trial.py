@@ -142,6 +142,7 @@ def test_a_trial_runs_to_its_end_without_one_connection_to_a_configured_account(
 ) -> None:
     said = directory.up("--simulator")
     assert said[0].startswith("TRIAL: ")
+    assert [sum(line.startswith(server) for line in said) for server in ("postgres", "redis", "s3")] == [1, 1, 1]
     for name in ("bloom", "json_getimg", "mixed_banatie", "toml_openrouter"):
         assert name in said[0]
     done = directory.run("enqueue", "rows.jsonl", "--wait")

@@ -1,6 +1,7 @@
 """`genqueue doctor`: every check has its time, what is broken comes first, and one dead server hides no other."""
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -138,7 +139,7 @@ def test_a_pause_is_broken_and_stands_before_what_is_well_with_the_command_that_
     assert "    settle it, then genqueue resume bloom" in lines
     marks = [line[:2] for line in lines if line[:2] in {"NO", "!!", "ok"}]
     assert marks == sorted(marks, key=["NO", "!!", "ok"].index)
-    assert lines[-1].startswith("1 of ")
+    assert re.fullmatch(r"1 of \d+ checks failed: what is marked NO is broken", lines[-1])
     assert max(map(len, lines)) <= 80
 
 
@@ -151,6 +152,15 @@ def test_a_held_job_is_for_a_person_and_nothing_is_broken(run: Run, engine: Engi
     assert ran.code == 0, ran.out
     assert ran.out.splitlines()[0].startswith("!!  held bloom answer_lost  1 job(s) at bloom are held: ")
     assert ran.out.splitlines()[-1] == "everything works; 1 thing(s) wait for a person"
+
+
+def test_what_is_broken_and_what_waits_for_a_person_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    broken, held = Finding("bucket", ok=False, seen="away"), Finding("held", ok=True, seen="one", look=True)
+    _printed(iter([broken, held]), [])
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "1 of 2 checks failed: what is marked NO is broken",
+        "besides, 1 thing(s) marked !! wait for a person",
+    ]
 
 
 def test_a_sound_stack_gets_one_line_of_praise(capsys: pytest.CaptureFixture[str]) -> None:
