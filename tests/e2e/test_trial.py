@@ -169,7 +169,7 @@ def test_by_the_printed_variables_a_program_joins_the_trial_and_no_real_worker_d
     directory: Directory, real: Provider
 ) -> None:
     printed = directory.run("env")
-    assert printed.stderr.startswith("TRIAL")
+    assert printed.stderr.startswith("TRIAL: this leads to the trial; ")
     variables = dict(
         shlex.split(line)[1].split("=", 1) for line in printed.stdout.splitlines() if line.startswith("export")
     )
