@@ -26,7 +26,7 @@ def ends_pause(
     A pause with a time for its next probe ends by itself when its cause is gone: nobody has to resume it.
     """
     command = f"{mark}genqueue resume {'--after-restore' if code == _RESTORED else account}{mark}"
-    if code == _BY_HAND:
+    if code == _BY_HAND and not link:
         return command
     if code == _RESTORED:  # not one account's matter
         return f"{command} shows what may be missing, and asks before it ends the pause"
