@@ -202,6 +202,12 @@ class Settings(BaseSettings):
         description="after this many downloads whose bytes are not a whole image, the image fails; a download that the "
         "host refuses or breaks off does not count, and is repeated until the link expires",
     )
+    fetch_page_tries: int = Field(
+        24,
+        ge=1,
+        description="the same for downloads that give a page, or anything else that is no image at all: about five "
+        "hours, as waits grow to `GENQUEUE_BELIEVE_SECONDS`; never fewer than `GENQUEUE_FETCH_TRIES`",
+    )
     believe_seconds: float = Field(
         900.0,
         gt=0,

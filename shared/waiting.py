@@ -27,6 +27,7 @@ _IN_HAND: Final[Mapping[JobState, str]] = {
     JobState.TRANSFERRING: "copies its images into the bucket",
     JobState.IN_DOUBT: "looks for what its lost call bought",
 }
+_LONG: Final = timedelta(minutes=1)  # a shorter wait needs nobody
 _START: Final = "start one: `genqueue up`, or `genqueue worker`"
 
 
@@ -87,7 +88,8 @@ def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | N
     pace = "its provider asked for a slower pace"
     # Only a provider asks for more than the wait after a call that a daily cap refused.
     if account.daily_cap is None or account.not_before > around.now + timedelta(seconds=CAPPED_SECONDS + _CLOCK_SLACK):
-        return Wait(WaitReason.SLOWED, begin + pace, account.not_before)
+        then = "`genqueue resume ACCOUNT` tries at once" if account.not_before - around.now > _LONG else ""
+        return Wait(WaitReason.SLOWED, begin + pace, account.not_before, then)
     spent = _spent_of_cap(account, account.daily_cap)
     if account.spent_today >= account.daily_cap or account.unpriced_today:
         return Wait(WaitReason.SLOWED, f"{begin}its daily cap is reached ({spent})", _midnight(around.now))

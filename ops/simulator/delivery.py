@@ -168,6 +168,8 @@ def disguised(reply: SimulatedReply, fault: StagedFault) -> SimulatedReply:
         return SimulatedReply(200, body, fault.content_type)
     if fault.kind == "gateway_page":
         return SimulatedReply(fault.status, HTML_PAGE, "text/html")
+    if fault.kind == "wrong_status":
+        return replace(reply, status=fault.status)
     if fault.kind in TWISTS:
         return replace(reply, body=twisted(reply.body, fault))
     bodies = {"html_body": HTML_PAGE, "empty_body": b"", "not_utf8": _NOT_TEXT}

@@ -30,6 +30,7 @@ takes ``retry_after`` on every route.
 | ``truncate`` | the body ends early, then FIN | ``chunked`` (false: a Content-Length that lies) |
 | ``wrong_content`` | 200 with another document | ``content_type`` (text/html or application/json) |
 | ``gateway_page`` | done and billed (not by OpenRouter), then a gateway's HTML page instead | ``status`` (403) |
+| ``wrong_status`` | done and billed, and the whole reply under another status | ``status`` (503) |
 | ``html_body`` | an HTML page under the reply's own type and status | |
 | ``empty_body`` | the reply's own status without a body | |
 | ``not_utf8`` | a body that is no text | |
@@ -72,6 +73,7 @@ ACCEPTED: dict[str, bool] = {
     "truncate": True,
     "wrong_content": True,
     "gateway_page": True,
+    "wrong_status": True,
     "html_body": True,
     "empty_body": True,
     "not_utf8": True,
@@ -101,7 +103,15 @@ UNDELIVERED = {
     "error_5xx",
     "gateway_page",
 }
-_STATUS = {"refuse_503": 503, "error_5xx": 500, "429": 429, "402": 402, "redirect_to": 302, "gateway_page": 403}
+_STATUS = {
+    "refuse_503": 503,
+    "error_5xx": 500,
+    "429": 429,
+    "402": 402,
+    "redirect_to": 302,
+    "gateway_page": 403,
+    "wrong_status": 503,
+}
 _BYTES = {"huge_field": 20_000_000, "long_id": 10_000, "trailing_bytes": 64, "content_length_lies": 1_000}
 _OVERSIZE = 300_000_000
 FORMATS = ("svg", "avif", "bmp", "tiff", "html", "text")

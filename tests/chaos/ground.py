@@ -51,6 +51,7 @@ SETTINGS: Final = {
     "poll_first_seconds": 0.3,
     "poll_max_seconds": 1.0,
     "fetch_tries": 6,
+    "fetch_page_tries": 6,
     "believe_seconds": 5,
     "doubts_before_pause": 10,
     "probe_first_seconds": 3,

@@ -67,6 +67,7 @@ FAULTS: list[tuple[Any, Outcome]] = [
     ({"kind": "wrong_content", "content_type": "application/json"}, UNKNOWN),
     ("html_body", UNKNOWN),
     ("gateway_page", UNKNOWN),
+    *(({"kind": "wrong_status", "status": status}, ACCEPTED) for status in (301, 400, 402, 404, 422, 429, 500, 503)),
     *(({"kind": "gateway_page", "status": status}, UNKNOWN) for status in (400, 409, 413, 422, 502)),
     ("empty_body", UNKNOWN),
     ("not_utf8", UNKNOWN),

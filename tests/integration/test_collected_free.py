@@ -45,14 +45,14 @@ def receipt(name: str, *ids: str) -> tuple[int, Any]:
     return 201, {"data": {"media_id": ids[0], "media_ids": list(ids), "credits_used": 1}, "error": None}
 
 
-def answer(name: str, stub: Stub, state: str, upstream_id: str = "i0") -> Any:
+def answer(name: str, stub: Stub, state: str, upstream_id: str = "i0", said: str = "overloaded") -> Any:
     """What a provider says of one picture that is `made`, or that has `failed` for no final reason."""
     link = f"{stub.url}/pic" if state == "made" else None
     if name == "bloom":
         return {"data": {"id": upstream_id, "status": "completed" if link else "failed", "imageUrl": link}}
     if name == "banatie":
         row: dict[str, Any] = {"id": upstream_id, "status": "success" if link else "failed"}
-        told = {"outputImage": {"storageUrl": link}} if link else {"errorMessage": "overloaded", "retryCount": 0}
+        told = {"outputImage": {"storageUrl": link}} if link else {"errorMessage": said, "retryCount": 0}
         return {"success": True, "data": {**row, **told}}
     return {"data": {"media_id": upstream_id, "status": "ready" if link else "failed", "url": link}}
 
@@ -134,13 +134,13 @@ def test_an_image_whose_link_lives_is_fetched_although_its_neighbour_cannot_be_c
     assert rows.job(engine, claim.job_id).state == "transferring"
 
 
-@POLLING
-def test_a_failure_that_the_provider_takes_back_ends_nothing(name: str, stub: Stub, opened: Opened) -> None:
+@pytest.mark.parametrize(("name", "said"), [*((name, "overloaded") for name in LOOKS), ("banatie", "blocked: safety")])
+def test_a_failure_that_the_provider_takes_back_ends_nothing(name: str, said: str, stub: Stub, opened: Opened) -> None:
     looks: list[int] = []
 
     def look(_body: Any) -> Any:
         looks.append(1)
-        return answer(name, stub, "made" if len(looks) >= MISSING_LOOKS else "failed")
+        return answer(name, stub, "made" if len(looks) >= MISSING_LOOKS else "failed", said=said)
 
     with opened(name) as (client, runtime):
         stub.routes[LOOKS[name]] = look

@@ -16,7 +16,7 @@ from worker.dispatch import Dispatcher
 from worker.runtime import Runtime
 
 JOBS = 40
-MOST_STATEMENTS = 12
+MOST_STATEMENTS = 14
 """In a burst, a job, without what each tick asks at rest: a busy machine ticks more often until the jobs have ended."""
 MOST_REQUESTS = 1.6
 MOST_MESSAGES = 0.6

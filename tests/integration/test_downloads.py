@@ -13,6 +13,7 @@ from shared.db import pauses
 from shared.db.engine import Engine, transaction
 from shared.db.pauses import Probing
 from shared.lifecycle import Stage
+from shared.settings import Settings
 from tests.support import rows
 from tests.support.drain import drain, run_stage, runtime_for, settings_for
 from tests.support.image_host import Answer, ImageHost, picture, serving_images
@@ -32,6 +33,9 @@ PASSING = {
     "206": Answer(206, picture()[:20]),
     "a body that breaks off": Answer(200, picture()[:20], announced=len(picture())),
     "a redirect to nowhere": Answer(302, b"", {"Location": "http://127.0.0.1:9/"}),
+    "a redirect to a private address": Answer(302, b"", {"Location": "http://10.255.255.1/login"}),
+    "a redirect to plain http": Answer(302, b"", {"Location": "http://login.example/"}),
+    "a redirect with credentials": Answer(302, b"", {"Location": "https://user:secret@login.example/"}),
 }
 ABSURD = [
     "999999999",
@@ -100,6 +104,26 @@ def test_a_fault_that_can_pass_ends_nothing_while_the_link_lives_and_holds_no_sl
     assert row.tries == runtime.settings.fetch_tries + 3
     host.answer = Answer()
     assert fetch_once(runtime, engine, job, account).state == "succeeded"
+
+
+@pytest.mark.parametrize("body", [b"<html>be right back</html>", b"", b'{"message": "upstream is busy"}'])
+def test_a_page_in_place_of_an_image_ends_nothing_within_hours_while_the_link_lives(
+    settings: Settings, endpoints: Any, engine: Engine, host: ImageHost, body: bytes
+) -> None:
+    with runtime_for(
+        settings.model_copy(update={"fetch_page_tries": 9, "believe_seconds": 900.0}), endpoints
+    ) as runtime:
+        job, lost = (bought(engine, host, life="10 years") for _ in range(2))
+        waits = []
+        host.answer = Answer(200, body)
+        for _ in range(8):
+            for row in (fetch_once(runtime, engine, job), fetch_once(runtime, engine, lost)):
+                assert (row.state, row.error_code) == ("transferring", "result_invalid")
+            waits.append(round(row.asked, -1))
+        assert waits == [300, 600, *[900] * 6]
+        assert fetch_once(runtime, engine, lost).state == "failed"
+        host.answer = Answer()
+        assert fetch_once(runtime, engine, job).state == "succeeded"
 
 
 @pytest.mark.parametrize("said", ABSURD)

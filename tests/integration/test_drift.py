@@ -212,7 +212,7 @@ def test_the_bill_shows_drift_and_accepting_it_begins_anew(
     assert [(span.drift, span.current) for span in client.balance_spans()] == [(5, False), (0, True)]
 
 
-def read(engine: Engine, balance: int, *, asked_seconds: float = 0) -> None:
+def read(engine: Engine, balance: int | Decimal, *, asked_seconds: float = 0) -> None:
     with transaction(engine) as connection:
         accounts.record_survey(connection, "bloom", balance=Decimal(balance), notes=None)
         drift.record(connection, "bloom", Decimal(balance), asked_seconds=asked_seconds)
@@ -248,6 +248,33 @@ def test_a_span_that_began_in_the_midst_of_calls_begins_anew_when_all_is_quiet(e
     assert (only(engine).base.is_clean, only(engine).base.settled) == (True, 2)
     read(engine, 97)
     assert (only(engine).verdict, only(engine).drift) == (FigureVerdict.MORE, 1)
+
+
+def test_a_balance_that_was_wrong_for_one_reading_leaves_no_drift_when_it_is_back(engine: Engine) -> None:
+    rows.register(engine, rows.account_row())
+    read(engine, 100)
+    read(engine, 0)
+    assert (only(engine).verdict, only(engine).drift) == (FigureVerdict.MORE, 100)
+    read(engine, 100)
+    assert (only(engine).verdict, only(engine).base.balance) == (FigureVerdict.EXACT, 100)
+    read(engine, 93)
+    assert (only(engine).verdict, only(engine).drift) == (FigureVerdict.MORE, 7)
+
+
+@pytest.mark.parametrize("back", [99, 101])
+def test_a_balance_that_comes_back_as_another_was_topped_up_and_its_drift_stays(back: int, engine: Engine) -> None:
+    rows.register(engine, rows.account_row())
+    for balance in (100, 93, back):
+        read(engine, balance)
+    with transaction(engine) as connection:
+        assert [(span.drift, span.current) for span in drift.spans(connection)] == [(7, False), (0, True)]
+
+
+def test_the_noise_of_binary_fractions_is_no_top_up(engine: Engine) -> None:
+    rows.register(engine, rows.account_row())
+    for balance in ("9.7", "9.70000000000000004"):
+        read(engine, Decimal(balance))
+    assert only(engine).verdict is FigureVerdict.EXACT
 
 
 def test_a_held_call_without_a_price_leaves_the_span_open(engine: Engine) -> None:

@@ -20,7 +20,12 @@ def test_a_call_that_settles_while_a_look_up_reads_is_in_the_air_or_an_owner(eng
     now = datetime.now(UTC)
     found = SimpleNamespace(rows=[Listed(name, now, "x")])
     account = SimpleNamespace(
-        name="bloom", wire=SimpleNamespace(find_by="prompt"), slack_seconds=1, quiet_seconds=1, key_id="k"
+        name="bloom",
+        wire=SimpleNamespace(find_by="prompt"),
+        slack_seconds=1,
+        quiet_seconds=1,
+        key_id="k",
+        body=lambda request, _images: request,
     )
     settled: list[bool] = []
     with transaction(engine) as connection:
@@ -32,7 +37,7 @@ def test_a_call_that_settles_while_a_look_up_reads_is_in_the_air_or_an_owner(eng
                     submissions.record(other, intent.submission_id, said)
 
         event.listen(connection, "after_cursor_execute", settle)
-        call = cast("Any", SimpleNamespace(opened_at=now))
+        call = cast("Any", SimpleNamespace(opened_at=now, request={}, missing=[0]))
         facts = read_list.list_facts(connection, cast("Any", account), call, cast("Any", found))
     assert settled
     assert name in facts.owned or facts.in_the_air_since is not None

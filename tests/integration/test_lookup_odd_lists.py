@@ -46,6 +46,8 @@ class Shop:
     """How many ids the answer to a POST names, where that is not all; -1 = it is an error."""
     spell: Callable[[str], str] = str
     """How the list spells an id."""
+    said: dict[str, Any] = field(default_factory=dict)
+    """What each row says besides."""
     posts: int = 0
 
     @property
@@ -78,6 +80,7 @@ class Shop:
             "status": "completed",
             "createdAt": made,
             "imageUrl": link,
+            **self.said,
         }
 
     def one(self, name: str) -> Callable[[Any], Any]:
@@ -205,6 +208,23 @@ def test_a_picture_that_an_answer_left_out_is_not_what_a_lost_call_of_that_promp
         assert client.totals("b") == {"in_doubt": 1}
         assert "I1" not in {row.upstream_id for row in rows.rows(engine, "SELECT upstream_id FROM image")}
         assert shop.posts == 3
+
+
+@pytest.mark.parametrize(
+    ("brand", "totals"),
+    [(BRAND, {"succeeded": 1}), ("99999999-9999-4999-8999-999999999999", {"in_doubt": 1})],
+    ids=["ours", "another"],
+)
+def test_a_strangers_picture_for_another_brand_is_not_taken_for_ours(
+    brand: str, totals: dict[str, int], database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    said = {"brandSessionId": brand, "aspectRatio": "1:1"}
+    with bloom(database_url, endpoints, named={0: -1}, said=said) as (shop, client, runtime):
+        lose(client, runtime)
+        buy(client, runtime, "later")
+        look_now(client, runtime, engine)
+        assert client.totals("b") == totals
+        assert shop.posts == 2
 
 
 ODD_LOOKS: Final = {

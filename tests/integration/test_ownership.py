@@ -1,5 +1,6 @@
 """What a provider made belongs to one paid call: a link is kept whatever its id says, an id alone belongs to one."""
 
+import hashlib
 from dataclasses import replace
 from uuid import UUID
 
@@ -19,7 +20,9 @@ from tests.support import rows
 from tests.support.canned_wire import Canned, reply, wire
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, GETIMG, only
+from worker.providers.contract import UpstreamImage
 from worker.runtime import Runtime
+from worker.stages.image_indexes import assign_indexes, surplus
 
 LINKED = rows.accepted()
 OPEN = rows.accepted(ImageState.PENDING, link=None)
@@ -50,14 +53,34 @@ def told(engine: Engine, job_id: UUID) -> str:
 def test_a_picture_with_a_link_is_kept_without_an_id_that_is_anothers(receipt: str, engine: Engine) -> None:
     first, second = rows.one_intent(engine), rows.one_intent(engine)
     record(engine, first, LINKED)
-    record(engine, second, replace(LINKED, upstream_id=receipt))
-    assert pictures(engine, second) == [(None, "ready", LINKED.images[0].link)]
+    new = replace(LINKED.images[0], link="https://example.com/new")
+    record(engine, second, replace(LINKED, upstream_id=receipt, images=(new,)))
+    assert pictures(engine, second) == [(None, "ready", new.link)]
     assert pictures(engine, first)[0][0] == LINKED.images[0].upstream_id
     assert str(first.claim.job_id) in told(engine, second.claim.job_id)
     own = None if receipt == LINKED.upstream_id else receipt
     assert rows.rows(engine, "SELECT upstream_id, outcome FROM submission ORDER BY opened_at") == [
         (LINKED.upstream_id, "accepted"),
         (own, "accepted"),
+    ]
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_an_answer_that_repeats_another_with_its_id_and_links_is_nothing_to_go_by(
+    engine: Engine, *, forgotten: bool
+) -> None:
+    first, second, third = (rows.one_intent(engine) for _ in range(3))
+    record(engine, first, LINKED)
+    if forgotten:  # as soon as it is stored
+        rows.rows(engine, "UPDATE image SET link = NULL")
+    again = replace(LINKED, images=(replace(LINKED.images[0], upstream_id=None),))
+    with pytest.raises(OwnedElsewhereError, match=f"repeats the answer to job {first.claim.job_id}"):
+        record(engine, second, again)
+    record(engine, third, replace(again, upstream_id="another"))  # the same link, but a receipt of its own
+    assert [row.outcome for row in rows.rows(engine, "SELECT outcome FROM submission ORDER BY opened_at")] == [
+        "accepted",
+        None,
+        "accepted",
     ]
 
 
@@ -83,6 +106,40 @@ def test_what_is_its_own_is_followed_beside_what_is_anothers(engine: Engine) -> 
     fresh = BoughtImage(0, ImageState.PENDING, "fresh")
     record(engine, second, replace(OPEN, upstream_id="fresh", images=(fresh, replace(OPEN.images[0], index=1))))
     assert [(name, state) for name, state, _ in pictures(engine, second)] == [("fresh", "pending"), (None, "failed")]
+
+
+@pytest.mark.parametrize("before", [1, 5])
+@pytest.mark.parametrize("whose", ["another job's", "its own, again"])
+def test_an_id_that_is_anothers_pushes_no_picture_out_of_its_place(whose: str, before: int, engine: Engine) -> None:
+    known = [f"old-{number}" for number in range(before)] if whose == "another job's" else ["fresh"] * before
+    if whose == "another job's":
+        first = rows.one_intent(engine, n=before)
+        named = tuple(BoughtImage(index, ImageState.PENDING, name) for index, name in enumerate(known))
+        record(engine, first, replace(OPEN, upstream_id=known[0], images=named))
+    second = rows.one_intent(engine, n=1 if whose == "another job's" else 2)
+    wanted = second.missing
+    images = [UpstreamImage(ImageState.PENDING, name) for name in [*known, "fresh", "newer"]]
+    taken, rest = assign_indexes(wanted, second.request, images), surplus(wanted, images)
+    record(engine, second, replace(OPEN, upstream_id=known[0], images=taken, unowned=rest))
+    found = pictures(engine, second)
+    assert found[0][:2] == ("fresh", "pending")
+    assert found[1][:2] == ("newer", "pending")
+    assert all(state == "failed" for _, state, _ in found[2:])
+
+
+def test_an_answer_that_repeats_an_earlier_id_before_its_own_fails_nothing(
+    client: Client, runtime: Runtime, engine: Engine, simulated: Simulator
+) -> None:
+    client.enqueue([BLOOM], batch="first")
+    drain(runtime, lambda: client.totals("first") == {"succeeded": 1})
+    (theirs,) = rows.rows(engine, "SELECT upstream_id FROM image")
+    answering(runtime, "bloom", {"data": {"ids": [theirs.upstream_id, "fresh"]}})
+    client.enqueue([BLOOM], batch="b")
+    drain(runtime, lambda: only(client)["job"]["state"] == "pending")
+    assert [(image["index"], image["upstream_id"], image["state"]) for image in only(client)["images"]] == [
+        (0, "fresh", "pending"),
+        (1, None, "failed"),
+    ]
 
 
 def test_an_id_twice_in_one_answer_loses_no_link(engine: Engine) -> None:
@@ -134,6 +191,24 @@ def test_a_job_whose_answer_names_only_anothers_picture_is_held_with_words(
     assert story["error_code"] == "answer_unreadable"
     assert theirs.upstream_id in story["error"]
     assert str(theirs.job_id) in story["error"]
+
+
+def test_a_replayed_answer_is_booked_once_and_its_job_is_held_with_words(
+    client: Client, runtime: Runtime, engine: Engine, simulated: Simulator
+) -> None:
+    client.enqueue([GETIMG], batch="first")
+    drain(runtime, lambda: client.totals("first") == {"succeeded": 1})
+    (theirs,) = rows.rows(engine, "SELECT upstream_id, job_id, reply_sha256 FROM submission")
+    link = f"{simulated.url}/getimg/replayed"
+    digest = hashlib.sha256(link.encode()).digest()
+    rows.rows(engine, "UPDATE submission SET reply_sha256 = :digest", digest=digest)
+    answering(runtime, "getimg", {"id": theirs.upstream_id, "data": [{"url": link}], "usage": {"total_cost": 0.035}})
+    client.enqueue([{**GETIMG, "prompt": "quite another thing"}], batch="b")
+    drain(runtime, lambda: only(client)["job"]["state"] == "in_doubt")
+    assert theirs.reply_sha256 is not None
+    assert str(theirs.job_id) in only(client)["job"]["error"]
+    (line,) = client.bill("b")
+    assert (line["settled"], line["held"] > 0) == (0, True)
 
 
 def test_60_000_links_in_one_answer_are_a_few_pictures_and_a_count(

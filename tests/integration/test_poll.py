@@ -44,6 +44,14 @@ def polled(runtime: Runtime, engine: Engine, answers: dict[str, UpstreamImage]) 
     return asked
 
 
+def broken(wire: Any) -> Any:
+    class Broken(type(wire)):  # type: ignore[misc]
+        async def poll(self, upstream_ids: Sequence[str]) -> Any:
+            raise RuntimeError(f"a defect with {len(upstream_ids)}")
+
+    return Broken(wire._settings)
+
+
 def pending(engine: Engine, *states: ImageState) -> list[str]:
     """Bring one new job of pictures in `states` to where the poller finds it due; return their upstream ids."""
     claim = rows.transferring(engine, *(states or (ImageState.PENDING,)))
@@ -128,6 +136,35 @@ def test_a_job_past_its_last_bound_ends_as_never_finished(runtime: Runtime, engi
     assert rows.rows(engine, "SELECT state, error_code FROM image") == [("failed", "never_finished")]
 
 
+@pytest.mark.parametrize(
+    ("look", "code", "words"),
+    [
+        (UpstreamImage(ImageState.PROCESSING), "never_finished", "did not finish it within the last bound"),
+        (
+            UpstreamImage(ImageState.PROCESSING, lacks_link=True),
+            "result_not_downloadable",
+            "finished, but gave no link",
+        ),
+        (UpstreamImage(ImageState.PROCESSING, unknown_word="resting"), "never_finished", "unknown here: resting"),
+        (None, "never_finished", "could not be asked for it then; provider_error: a defect in the wire (RuntimeError)"),
+    ],
+)
+def test_the_end_at_the_last_bound_says_what_the_last_look_found(
+    runtime: Runtime, engine: Engine, look: UpstreamImage | None, code: str, words: str
+) -> None:
+    (upstream,) = pending(engine)
+    rows.rows(engine, "UPDATE job SET collect_until = now()")
+    if look is None:
+        account = runtime.accounts["bloom"]
+        runtime.accounts["bloom"] = replace(account, wire=broken(account.wire))
+        run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(rows.claim(engine, "poll"))))
+    else:
+        polled(runtime, engine, {upstream: look})
+    (job,) = rows.rows(engine, "SELECT state, error_code, error FROM job")
+    assert (job.state, job.error_code) == ("failed", code)
+    assert words in job.error
+
+
 def test_the_last_bound_ends_only_the_pictures_that_never_came(runtime: Runtime, engine: Engine) -> None:
     one, two = pending(engine, ImageState.PENDING, ImageState.PENDING)
     rows.rows(engine, "UPDATE job SET collect_until = now()")
@@ -169,12 +206,7 @@ def test_a_job_that_cannot_be_asked_about_still_ends_at_its_last_bound(
 def test_a_defect_in_the_wire_is_no_reason_to_stay_for_ever(runtime: Runtime, engine: Engine) -> None:
     pending(engine)
     account = runtime.accounts["bloom"]
-
-    class Broken(type(account.wire)):  # type: ignore[misc]
-        async def poll(self, upstream_ids: Sequence[str]) -> Any:
-            raise RuntimeError(f"a defect with {len(upstream_ids)}")
-
-    runtime.accounts["bloom"] = replace(account, wire=Broken(cast("Any", account.wire)._settings))
+    runtime.accounts["bloom"] = replace(account, wire=broken(account.wire))
     (claim,) = rows.claim(engine, "poll")
     run_stage(runtime, Parcel(Stage.POLL, "bloom", (claim,)))
     assert rows.rows(engine, "SELECT state, claimed_by FROM job") == [("pending", None)]

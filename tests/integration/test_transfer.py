@@ -116,12 +116,11 @@ def test_a_link_past_its_time_by_our_clock_alone_is_asked_all_the_same(
 BAD_RESULTS = {
     "wrong": ({"kind": "wrong_content", "content_type": "application/json"}, "result_invalid"),
     "html": ("html_body", "result_invalid"),
-    "metadata": ({"kind": "redirect_to", "url": "http://169.254.169.254/latest/meta-data"}, "result_address_refused"),
-    "private": ({"kind": "redirect_to", "url": "http://10.0.0.1/image.png"}, "result_address_refused"),
 }
+ASTRAY = {"metadata": "http://169.254.169.254/latest/meta-data", "private": "http://10.0.0.1/image.png"}
 
 
-def test_a_result_that_is_no_image_or_leads_astray_fails_by_its_name_and_stores_nothing(
+def test_a_result_that_is_no_image_fails_by_its_name_and_stores_nothing(
     client: Client, runtime: Runtime, simulated: Simulator
 ) -> None:
     simulated.put_faults([download(fault, times=None, prompt=name) for name, (fault, _) in BAD_RESULTS.items()])
@@ -131,6 +130,20 @@ def test_a_result_that_is_no_image_or_leads_astray_fails_by_its_name_and_stores_
     assert all(row["s3_uri"] is None for row in client.results("b"))
     assert paid(simulated) == len(BAD_RESULTS)
     assert simulated.counters()["credentials_on_result_urls"] == 0
+
+
+def test_a_redirect_to_where_no_link_may_lead_is_not_followed_and_ends_nothing(
+    client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    faults = {name: {"kind": "redirect_to", "url": url} for name, url in ASTRAY.items()}
+    simulated.put_faults([download(fault, times=None, prompt=name) for name, fault in faults.items()])
+    client.enqueue([{**BLOOM, "prompt": name, "custom_id": name} for name in ASTRAY], batch="b")
+    drain(runtime, lambda: ends(client) == dict.fromkeys(ASTRAY, ("transferring", "result_misdirected")))
+    assert all(row["s3_uri"] is None for row in client.results("b"))
+    simulated.put_faults([])
+    drain(runtime, ended(client))
+    assert client.totals("b") == {"succeeded": len(ASTRAY)}
+    assert paid(simulated) == len(ASTRAY)
 
 
 def test_a_result_cut_short_once_is_fetched_again(client: Client, runtime: Runtime, simulated: Simulator) -> None:
@@ -179,7 +192,7 @@ def test_one_bad_picture_of_several_ends_as_partial_and_keeps_the_others(
 ) -> None:
     simulated.put_faults([download("wrong_content")])
     client.enqueue([{**BLOOM, "n": 3}], batch="b")
-    drain(changed(fetch_tries=1), ended(client))
+    drain(changed(fetch_tries=1, fetch_page_tries=1), ended(client))
     story = only(client)
     assert story["job"]["error_code"] == "partial_result"
     assert story["job"]["error"].startswith("2 of 3 images stored; result_invalid")

@@ -1,5 +1,7 @@
 """Pictures that cannot be verified: kept in the bucket, named, and counted as stored only at a person's word."""
 
+import base64
+import gzip
 import hashlib
 import io
 from collections.abc import Iterator
@@ -90,6 +92,52 @@ def test_bytes_that_begin_as_an_image_are_kept_when_the_same_come_again(
     assert key in story["job"]["error"]
     assert in_bucket(runtime, key) == content
     assert runtime.storage.head(key).sha256 == sha256  # type: ignore[union-attr] # it is there
+
+
+@pytest.mark.parametrize("content", [gzip.compress(WHOLE), b"\r\n" + WHOLE, b"\xef\xbb\xbf" + WHOLE])
+def test_a_picture_in_a_wrapping_that_no_header_names_is_stored_without_it(
+    client: Client, runtime: Runtime, engine: Engine, shelf: Shelf, content: bytes
+) -> None:
+    job(engine, shelf.put(content))
+    collect(client, runtime)
+    assert only_end(client) == ("succeeded", None)
+    (row,) = client.results("b")
+    assert (row["sha256"], in_bucket(runtime, row["key"])) == (hashlib.sha256(WHOLE).hexdigest(), WHOLE)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        gzip.compress(WHOLE)[:-9],
+        base64.b64encode(WHOLE),
+        b"data:image/png;base64," + base64.b64encode(WHOLE),
+        b"--x\r\nContent-Type: image/png\r\n\r\n" + WHOLE + b"\r\n--x--\r\n",
+    ],
+)
+def test_bytes_that_may_hold_a_picture_are_kept_at_once_and_fetched_again_as_a_page_is(
+    client: Client, runtime: Runtime, engine: Engine, shelf: Shelf, content: bytes
+) -> None:
+    link = shelf.put(content, content + b"another", content)
+    job_id = job(engine, link)
+    collect(client, runtime)
+    assert only_end(client) == ("failed", "result_unverified")
+    assert shelf.fetches(link) == runtime.settings.fetch_page_tries
+    (kept,) = client.unverified(batch="b")
+    assert kept.key == f"unverified/{job_id}/0-{hashlib.sha256(content).hexdigest()}.bin"
+    assert in_bucket(runtime, kept.key) == content
+    assert kept.key in only(client)["job"]["error"]
+    assert client.accept(client.unverified(batch="b")).succeeded == 1
+
+
+def test_what_begins_as_a_picture_takes_the_place_of_what_may_hold_one_and_is_never_replaced_by_it(
+    client: Client, runtime: Runtime, engine: Engine, shelf: Shelf
+) -> None:
+    data = base64.b64encode(WHOLE)
+    job(engine, shelf.put(data, CUT, data))
+    collect(client, runtime)
+    assert only_end(client) == ("failed", "result_unverified")
+    (kept,) = client.unverified(batch="b")
+    assert in_bucket(runtime, kept.key) == CUT
 
 
 def test_bytes_that_differ_each_time_are_fetched_as_often_as_before_and_the_last_are_kept(

@@ -131,8 +131,9 @@ def test_watch_warns_of_what_holds_the_batch_up_and_of_nothing_on_the_usual_road
     assert _warnings(client, "b") == []
     with transaction(engine) as connection:
         accounts.slow_down(connection, "bloom", 100)
-    (line,) = _warnings(client, "b")
-    assert line.plain.startswith("account bloom starts no paid call: its provider asked for a slower pace, until ")
+    wait, then = _warnings(client, "b")
+    assert wait.plain.startswith("account bloom starts no paid call: its provider asked for a slower pace, until ")
+    assert then.plain == "  you can: `genqueue resume bloom` tries at once"
 
 
 def test_explain_and_watch_name_a_daily_cap_that_is_spent(

@@ -73,4 +73,70 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             "tests/integration/test_candidates.py::test_a_preview_that_is_made_while_its_jobs_are_erased_is_deleted",
         ),
     ),
+    Mutant(
+        removed="the difference between a link that is refused and one that is led astray",
+        protects="one redirect of a portal, or one answer of a filtered name server, loses no picture",
+        file="worker/transport/address_guard.py",
+        old="        raise Misdirected(str(refused)) from None\n",
+        new="        raise AddressRefused(str(refused)) from None\n",
+        tests=(
+            "tests/unit/test_address_guard.py::test_a_redirect_that_is_refused_may_pass_and_the_same_text_in_a_link_may_not",
+            "tests/unit/test_address_guard.py::test_a_name_that_a_sinkhole_answers_for_once_may_pass",
+        ),
+    ),
+    Mutant(
+        removed="the belief in a link beside a word that no document has",
+        protects="a renamed state loses no picture that is finished",
+        file="worker/providers/state_words.py",
+        old="    ends = linked and bool(said)",
+        new="    ends = False and linked and bool(said)",
+        tests=(
+            "tests/unit/test_refusals_media.py::test_an_answer_in_any_state_is_a_receipt_and_a_poll_reads_the_same",
+            "tests/unit/test_refusals_media.py::test_the_state_of_media_stands_in_either_field",
+        ),
+    ),
+    Mutant(
+        removed="the doubt about a failure in free text",
+        protects="a picture whose failure only sounds like a safety check's is not given up at once",
+        file="worker/providers/banatie.py",
+        old="error_code=code, error=why, sure=False)",
+        new="error_code=code, error=why, sure=code == _REFUSED)",
+        tests=("tests/unit/test_refusals_media.py::test_no_free_text_ends_a_generation_at_the_first_look",),
+    ),
+    Mutant(
+        removed="the patience with a page in place of an image",
+        protects="a host that says with status 200 that it is down loses no picture",
+        file="worker/stages/failed_copy.py",
+        old="settings.fetch_page_tries if self.is_page else 0)",
+        new="0)",
+        tests=(
+            (
+                "tests/integration/test_downloads.py::"
+                "test_a_page_in_place_of_an_image_ends_nothing_within_hours_while_the_link_lives"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the keeping of bytes that may hold a picture",
+        protects="a picture in an unknown wrapping is not thrown away",
+        file="worker/stages/copy_image.py",
+        old="    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image, error)\n",
+        new="    kept_as = begins_as\n",
+        tests=(
+            (
+                "tests/integration/test_unverified.py::"
+                "test_bytes_that_may_hold_a_picture_are_kept_at_once_and_fetched_again_as_a_page_is"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the comparison of a picture with its stated size",
+        protects="a placeholder is not stored for the picture that was paid for",
+        file="worker/stages/copy_image.py",
+        old="        facts = _sized(image, facts)\n",
+        new="",
+        tests=(
+            "tests/integration/test_stated_sizes.py::test_a_placeholder_is_kept_and_the_picture_that_follows_it_stored",
+        ),
+    ),
 )

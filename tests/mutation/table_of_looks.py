@@ -52,4 +52,41 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="what a row says of its call besides the prompt",
+        protects="a stranger's picture of the same words but another shape or brand is not taken for ours",
+        file="worker/lost_calls/lookup.py",
+        old="        same = [row for row in named if not _contradicts(row, facts.wanted)]\n",
+        new="        same = named\n",
+        tests=(
+            (
+                "tests/unit/test_lookup.py::"
+                "test_a_row_that_says_it_was_asked_for_otherwise_is_not_adopted_and_proves_no_absence"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the single requests where a list of many fails",
+        protects="a list that is broken for good keeps no finished picture from being collected",
+        file="worker/stages/poll.py",
+        old="    await _ask_unlisted(runtime, account, looks)\n",
+        new="",
+        tests=("tests/integration/test_poll_lists.py::test_pictures_whose_list_fails_are_asked_for_by_themselves",),
+    ),
+    Mutant(
+        removed="the look at what stands beside an error",
+        protects="a warning beside a finished picture loses nothing that is paid for",
+        file="worker/providers/asking.py",
+        old="    if any(_holds(reply.body, place) for place in answer_at):\n",
+        new="    if False and any(_holds(reply.body, place) for place in answer_at):\n",
+        tests=("tests/unit/test_errors_inside.py::test_a_warning_beside_what_was_asked_for_is_no_error",),
+    ),
+    Mutant(
+        removed="the comparison of rows of one id",
+        protects="a stale row beside the true one ends no picture",
+        file="worker/providers/listed.py",
+        old=" if all(item == items[0] for item in items)}",
+        new="}",
+        tests=("tests/unit/test_refusals_polls.py::test_rows_of_one_id_that_differ_prove_nothing",),
+    ),
 )

@@ -28,6 +28,7 @@ HASTE: dict[str, Any] = {
     "fetch_timeout_seconds": 5.0,
     "fetch_connect_seconds": 2.0,
     "fetch_tries": 3,
+    "fetch_page_tries": 3,
     "believe_seconds": 0.5,
     "doubts_before_pause": 1000,
     "failures_before_pause": 1000,

@@ -13,8 +13,25 @@ from worker.transport.address_guard import (
     AddressRefused,
     GuardedConnector,
     GuardedResolver,
+    LinkUnusable,
+    Misdirected,
     why_not_public,
 )
+
+ODD = [
+    "[fe80::1%25eth0]",
+    "[2606:4700::1111%25eth0]",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "127.1",
+    "127.0.1",
+    "127.0.0.01",
+    "1.2.3.4.5",
+    "127%2e0%2e0%2e1",
+]
+"""Spellings that only some parsers read as an address; no setting permits them."""
 
 
 class Answering(AbstractResolver):
@@ -78,28 +95,19 @@ class Answering(AbstractResolver):
         "[2002:7f00:1::]",
         "[2001:0:7f00:1::]",
         "[2001:db8::1]",
-        "[fe80::1%25eth0]",
-        "[2606:4700::1111%25eth0]",
         "localhost",
         "a.localhost",
         "LOCALHOST.",
-        "2130706433",
-        "0x7f000001",
-        "0x7f.1",
-        "0177.0.0.1",
-        "127.1",
-        "127.0.1",
-        "127.0.0.01",
-        "1.2.3.4.5",
         "127。0。0。1",
-        "127%2e0%2e0%2e1",
+        *ODD,
     ],
 )
 def test_a_link_to_an_address_that_is_not_public_or_oddly_spelled_is_refused(host: str) -> None:
     with pytest.raises(AddressRefused) as caught:
         AddressGuard().check_url(f"https://{host}/secret-path?sig=secret")
     assert "secret" not in str(caught.value)
-    assert (caught.value.code, caught.value.retryable) == ("result_address_refused", False)
+    code = "result_link_unusable" if host in ODD else "result_address_refused"
+    assert (caught.value.code, caught.value.retryable) == (code, False)
 
 
 @pytest.mark.parametrize(
@@ -126,6 +134,20 @@ def test_a_link_of_an_unacceptable_form_is_refused_without_quoting_it(url: str) 
     with pytest.raises(AddressRefused) as caught:
         AddressGuard().check_url(url)
     assert "secret" not in str(caught.value)
+    assert "GENQUEUE_ALLOW_PRIVATE_URLS" not in str(caught.value) or url == "http://example.com/secret"
+    assert isinstance(caught.value, LinkUnusable) is (url != "http://example.com/secret")
+
+
+@pytest.mark.parametrize(
+    "location", ["http://10.255.255.1/login", "http://login.example/", "https://user:pw@login.example/", "ftp://x/"]
+)
+def test_a_redirect_that_is_refused_may_pass_and_the_same_text_in_a_link_may_not(location: str) -> None:
+    with pytest.raises(Misdirected) as caught:
+        AddressGuard().check_url(location, redirected_from="https://cdn.example/picture")
+    assert (caught.value.code, caught.value.retryable) == ("result_misdirected", True)
+    with pytest.raises(AddressRefused) as final:
+        AddressGuard().check_url(location)
+    assert not final.value.retryable
 
 
 @pytest.mark.parametrize(
@@ -189,6 +211,16 @@ def test_a_name_that_resolves_to_any_private_address_is_refused() -> None:
         resolver = GuardedResolver(AddressGuard(), Answering("8.8.8.8", "10.0.0.1"))
         with pytest.raises(AddressRefused, match=r"cdn\.example: a private address"):
             await resolver.resolve("cdn.example", 443)
+
+    anyio.run(resolve)
+
+
+def test_a_name_that_a_sinkhole_answers_for_once_may_pass() -> None:
+    async def resolve() -> None:
+        resolver = GuardedResolver(AddressGuard(), Answering("0.0.0.0", "8.8.8.8", turns=True))
+        with pytest.raises(Misdirected):
+            await resolver.resolve("cdn.example", 443)
+        assert await resolver.resolve("cdn.example", 443)
 
     anyio.run(resolve)
 

@@ -9,7 +9,7 @@ import pytest
 from shared.db.payments.drift import BalanceFigure, BalanceSpan, FigureVerdict, _is_better_base
 
 
-def reading(balance: int, **given: Any) -> BalanceFigure:
+def reading(balance: int | str, **given: Any) -> BalanceFigure:
     sums = {"settled": 0, "held": 0, "held_ever": 0, "in_air": 0, "just_settled": 0}
     amounts: dict[str, Any] = {name: Decimal(given.pop(name, amount)) for name, amount in sums.items()}
     counts: dict[str, Any] = {"unpriced_held": 0, "unpriced_in_air": 0, "unpriced_settled": 0, **given}
@@ -44,6 +44,33 @@ def test_a_difference_is_drift_as_far_as_nothing_held_or_in_the_air_explains_it(
     found = span(BASE, last)
     assert (found.verdict, found.difference, found.drift) == (verdict, difference, drift)
     assert found.expected - found.last.balance == found.explained + found.drift
+
+
+@pytest.mark.parametrize(
+    ("base", "last", "spent", "verdict", "drift"),
+    [
+        ("9.9", "9.69999999999999996", "0.2", FigureVerdict.EXACT, "0"),
+        ("9.9", "9.70000000000000004", "0.2", FigureVerdict.EXACT, "0"),
+        ("9.9", "9.699999", "0.2", FigureVerdict.MORE, "0.000001"),
+        ("100.00", "99.96", "0.035", FigureVerdict.EXACT, "0"),  # cents, and calls that cost parts of one
+        ("100.00", "99.97", "0.035", FigureVerdict.EXACT, "0"),
+        ("100.00", "99.95", "0.035", FigureVerdict.MORE, "0.015"),
+        ("100.00", "99.95", "0.04", FigureVerdict.MORE, "0.01"),  # calls that cost whole cents
+        ("100.000", "99.96", "0.035", FigureVerdict.MORE, "0.005"),  # a balance told finer than in cents
+        ("100", "99.9", "0.035", FigureVerdict.MORE, "0.065"),
+        ("100", "99", "0.035", FigureVerdict.MORE, "0.965"),
+    ],
+)
+def test_what_the_digits_of_a_balance_cannot_show_is_no_drift_and_all_else_is(
+    base: str, last: str, spent: str, verdict: FigureVerdict, drift: str
+) -> None:
+    found = span(reading(base), reading(last, settled=spent))
+    assert (found.verdict, found.drift) == (verdict, Decimal(drift))
+
+
+def test_rounding_beside_held_money_is_no_drift_either() -> None:
+    found = span(reading("9.9"), reading("9.59999999999999996", settled="0.2", held="0.1", held_ever="0.1"))
+    assert (found.verdict, found.drift) == (FigureVerdict.EXPLAINED, 0)
 
 
 def test_money_held_since_before_the_base_explains_nothing_new() -> None:

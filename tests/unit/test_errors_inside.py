@@ -3,10 +3,11 @@
 import tracemalloc
 from typing import Any
 
+import anyio
 import pytest
 
 from shared.lifecycle import ImageState, Outcome
-from tests.support.canned_wire import account, polled, reply, submitted, verdict
+from tests.support.canned_wire import account, polled, reply, submitted, verdict, wire
 from worker.providers.contract import Accepted, Refused, RetryRule
 from worker.providers.reading import UnreadableError, link_of, read_json, readable, text_of
 from worker.transport.paid_post import Lost
@@ -140,6 +141,19 @@ def test_an_id_that_is_too_long_is_no_id(provider: str) -> None:
     assert verdict(refused) == (MAYBE, AFTER, "answer_unreadable")
 
 
+@pytest.mark.parametrize("before", ["", " ", "\n"])
+@pytest.mark.parametrize("after", ["\n", "\t", "\r\n ", "\u00a0"])
+def test_white_space_around_a_link_is_no_part_of_it(before: str, after: str) -> None:
+    link = "https://h.example/a%20b?sig=x%2By"
+    broken = before + link.replace("?", "\r\n?") + after
+    for provider, body in {
+        "getimg": {"id": "r", "data": [{"url": broken}]},
+        "banatie": {"data": {"id": "a", "status": "success", "outputImage": {"storageUrl": broken}}},
+    }.items():
+        assert [one.link for one in submitted(provider, reply(201, body)).images] == [link]
+    assert link_of(f"/img/a{after}", "https://h.example/api") == "https://h.example/img/a"
+
+
 def test_a_picture_with_a_link_needs_no_id() -> None:
     link = "https://h.example/a"
     body = {"data": {"id": LONG, "status": "success", "outputImage": {"storageUrl": link}}}
@@ -203,3 +217,33 @@ def test_an_answer_of_millions_of_parts_costs_no_memory(body: bytes) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+WARNED: dict[str, tuple[dict[str, Any], str]] = {
+    "bloom": ({"id": "a", "status": "completed", "imageUrl": "https://cdn.example/a"}, "images"),
+    "posteverywhere": ({"media_id": "a", "status": "ready", "url": "https://cdn.example/a"}, "items"),
+    "banatie": ({"id": "a", "status": "success", "outputImage": {"storageUrl": "https://cdn.example/a"}}, ""),
+}
+
+
+@POLLED
+@pytest.mark.parametrize("ids", [["a"], ["a", "b"]])
+def test_a_warning_beside_what_was_asked_for_is_no_error(provider: str, ids: list[str]) -> None:
+    row, name = WARNED[provider]
+    rows = {name: [row]} if name else [row]
+    data = row if len(ids) == 1 else rows
+    said = reply(200, {"data": data, "error": {"code": "thumbnail_failed", "message": "no thumbnail"}})
+    assert polled(said, *ids, provider=provider)["a"].link == "https://cdn.example/a"
+
+
+@POLLED
+def test_a_list_that_is_to_prove_an_absence_has_no_error_beside_it(provider: str) -> None:
+    row, name = WARNED[provider]
+    said = reply(200, {"data": {name: [row]} if name else [row], "error": {"code": "partial", "message": "timed out"}})
+    assert isinstance(anyio.run(wire(provider, said).page), Refused)
+
+
+@POLLED
+def test_an_error_beside_an_answer_that_says_nothing_is_an_error(provider: str) -> None:
+    said = reply(200, {"data": {"id": "a", "media_id": "a"}, "error": {"code": 500, "message": "it broke"}})
+    assert polled(said, "a", provider=provider).code == "provider_error"

@@ -15,7 +15,7 @@ import aiohttp
 import anyio
 import pytest
 
-from worker.transport.address_guard import AddressGuard, AddressRefused
+from worker.transport.address_guard import AddressGuard, AddressRefused, Misdirected
 from worker.transport.download import Fetched, Fetcher, retry_after_seconds
 from worker.transport.fetch_errors import (
     FetchError,
@@ -217,7 +217,8 @@ def test_a_relative_redirect_is_followed_and_counted(tmp_path: Path) -> None:
 )
 def test_a_redirect_to_a_refused_address_is_not_followed(tmp_path: Path, location: str) -> None:
     error = failure(reply(status="302 Found", headers=f"Location: {location}\r\n"), tmp_path)
-    assert isinstance(error, AddressRefused)
+    assert isinstance(error, Misdirected)
+    assert error.retryable
 
 
 def test_endless_redirects_end(tmp_path: Path) -> None:
@@ -428,7 +429,7 @@ def test_a_name_that_resolves_to_a_private_address_is_never_contacted(tmp_path: 
     async def once() -> list[str]:
         options = {"allow": ("10.0.0.0/8",), "resolver": ToLoopback()}
         async with serving(reply(b"x")) as server, fetching(tmp_path, **options) as fetcher:
-            with pytest.raises(AddressRefused, match=r"rebinding\.example: a loopback address"):
+            with pytest.raises(Misdirected, match=r"rebinding\.example: a loopback address"):
                 await fetcher.fetch(f"https://rebinding.example:{server.port}/result")
             return server.requests
 

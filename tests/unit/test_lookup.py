@@ -34,6 +34,42 @@ def test_only_what_carries_our_own_reference_is_ours_whoever_else_is_in_doubt() 
     assert shown("reference", lost_call(), *others, rivals=rivals) == NOT_LISTED
 
 
+BRAND: Final = "11111111-1111-4111-8111-11111111aaaa"
+ASKED_FOR: Final = {"aspectRatio": "1:1", "brandSessionId": BRAND, "prompt": PROMPT}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [("aspectRatio", "21:9")],
+        [("brandSessionId", "99999999-9999-4999-8999-999999999999")],
+        [("aspectRatio", "1:1"), ("brandSessionId", "99999999-9999-4999-8999-999999999999")],
+    ],
+)
+def test_a_row_that_says_it_was_asked_for_otherwise_is_not_adopted_and_proves_no_absence(said: Any) -> None:
+    other = made("stranger", stated=tuple(said))
+    verdict = shown("prompt", lost_call(), other, wanted=ASKED_FOR)
+    assert isinstance(verdict, Unclear)
+    assert [row.upstream_id for row in verdict.candidates] == ["stranger"]
+    mine = made("mine", 2, stated=(("aspectRatio", "1:1"), ("brandSessionId", BRAND)))
+    assert shown("prompt", lost_call(), other, mine, wanted=ASKED_FOR) == Adopt(("mine",))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (),
+        (("aspectRatio", " 1 : 1 "),),
+        (("aspectRatio", "1x1"), ("brandSessionId", BRAND.upper())),
+        (("brandSessionId", BRAND.replace("-", "")),),
+        (("imageSize", "4K"),),
+    ],
+)
+def test_what_either_side_does_not_say_or_writes_otherwise_contradicts_nothing(said: Any) -> None:
+    assert shown("prompt", lost_call(), made("mine", stated=said), wanted=ASKED_FOR) == Adopt(("mine",))
+    assert shown("prompt", lost_call(), made("mine", stated=(("aspectRatio", "3:2"),))) == Adopt(("mine",))
+
+
 @pytest.mark.parametrize("second", [-90_000, -1, 1, 90_000])
 @pytest.mark.parametrize("prompt", [None, "", "enhanced beyond recognition"])
 def test_a_reference_counts_at_any_time_and_under_any_prompt(second: float, prompt: str | None) -> None:

@@ -136,6 +136,15 @@ def test_a_job_fails_once_its_provider_was_unavailable_so_often() -> None:
         assert next_step.after_refusal(POLICY, CLAIM, away, tries=0, shows_in=1, times=times).after is after
 
 
+@pytest.mark.parametrize("asked", [0.0, 0.5, 1.9])
+def test_a_server_that_asks_for_hardly_any_wait_is_called_again_after_a_growing_one(asked: float) -> None:
+    busy = refused(Outcome.REJECTED, after_seconds=asked)
+    waits = [next_step.refused_wait(POLICY, busy, tries=tries) for tries in range(0, 20, 2)]
+    assert waits[0] >= 0.8 * SETTINGS.retry_first_seconds
+    assert waits[4] >= 10 * waits[0]
+    assert next_step.refused_wait(POLICY, refused(Outcome.REJECTED, after_seconds=2.0), tries=9) == 2.0
+
+
 def test_a_server_may_ask_for_a_day_at_most() -> None:
     assert next_step.refused_wait(POLICY, refused(Outcome.REJECTED, after_seconds=1e12), tries=0) == 86_400
 
@@ -249,6 +258,15 @@ def test_a_cancelled_job_is_let_go_however_often_it_was_sent() -> None:
     step = next_step.after_unbought(POLICY, CLAIM, Closed(), Call(cancelled=True, resends=9), "none", sender_gone=True)
     assert isinstance(step, Move)
     assert step.after is JobState.QUEUED
+
+
+@pytest.mark.parametrize("call", [Call(), Call(cancelled=True)])
+def test_a_call_whose_answer_states_a_charge_is_never_taken_for_unbought(call: Call) -> None:
+    charged = Closed(error_code="charge_stated")
+    step = next_step.after_unbought(POLICY, CLAIM, charged, call, "none", sender_gone=True)
+    assert isinstance(step, Move)
+    assert (step.after, step.on_hold) == (JobState.IN_DOUBT, True)
+    assert "states a charge" in (step.note or "")
 
 
 def test_a_job_that_is_held_is_told_the_same_only_once() -> None:

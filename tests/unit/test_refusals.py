@@ -170,6 +170,26 @@ def test_only_a_web_address_becomes_an_action_link(link: Any) -> None:
     assert submitted("bloom", reply(402, {"code": "X", "data": {"action_url": link}})).action_url is None
 
 
+@EACH
+@pytest.mark.parametrize(
+    ("status", "body", "seconds"),
+    [
+        (503, b"<html>maintenance</html>", 300),
+        (503, b"", 300),
+        (500, {"message": "down"}, 300),
+        (429, b"<html>slow down</html>", 300),
+        (429, {"error": {"code": "rate_limited", "message": "the day's quota"}}, 86_400),
+        (503, {"error": {"code": "unavailable", "message": "for a day"}}, 86_400),
+    ],
+)
+def test_who_is_not_named_as_the_provider_stops_an_account_for_minutes_at_most(
+    provider: str, status: int, body: Any, seconds: float
+) -> None:
+    refused = submitted(provider, reply(status, body, {"Retry-After": "86400"}))
+    assert refused.after_seconds == seconds
+    assert submitted(provider, reply(status, body, {"Retry-After": "7"})).after_seconds == 7
+
+
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 EPOCH = str(int(NOW.timestamp()) + 30)
 

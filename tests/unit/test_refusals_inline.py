@@ -111,7 +111,7 @@ def test_the_whole_images_of_an_answer_that_broke_off_are_bought_and_a_broken_on
     packed = gzip.compress(body)
     assert len(submitted("openrouter", Lost("cut", 200, packed[:-8])).images) == 2  # the checksum is missing
     assert verdict(submitted("openrouter", Lost("cut", 200, packed[:20]))) == MAYBE
-    assert verdict(submitted("openrouter", Lost("cut", 500, body))) == MAYBE
+    assert verdict(submitted("openrouter", Lost("cut", 500, body))) == (MAYBE[0], MAYBE[1], "charge_stated")
     assert verdict(submitted("openrouter", Lost("cut"))) == (Outcome.UNKNOWN, RetryRule.AFTER, "answer_lost")
 
 
@@ -157,7 +157,7 @@ def odd(extra: bytes) -> bytes:
         b'"\xff": 1',
         b'"x": "' + b"\\\\" * 700_000 + b'"',
         b'"x": "' + b'\\"' * 700_000 + b'"',
-        b'"x": "a \\" b64_json", "usage": {"cost": 7}',
+        b'"x": "a \\" b64_json", "usage": {"cost": 0.01}',
         b'"x": 1, "x": 2,, "x" "x"',
         b"'x': 'y', // and a remark",
         b'"note": "he said "hi" to me"',
@@ -220,6 +220,56 @@ def test_images_of_an_answer_whose_order_is_lost_are_found_by_their_name(body: b
     found = submitted("openrouter", reply(200, body))
     assert (len(found.images), found.settled) == (2, None)
     assert [extracted(body, index) for index in range(2)] == [b"AAA", b"BBB"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "settled"),
+    [
+        (0.04, 0, "0.04"),
+        (0, 0.04, "0.04"),
+        (0.04, 0.05, "0.05"),
+        (0.04, -1, "0.04"),
+        ("x", 0.04, "0.04"),
+        (1, None, "1"),
+    ],
+)
+def test_of_two_stated_costs_the_larger_one_counts(first: Any, second: Any, settled: str) -> None:
+    told = [json.dumps({"cost": cost}).encode() for cost in (first, second)]
+    body = b'{"usage": %s, "data": [{"b64_json": "QUFB"}], "usage": %s}' % tuple(told)
+    assert submitted("openrouter", reply(200, body)).settled == Decimal(settled)
+
+
+HALF = {"type": "image_generation.partial_image", "b64_json": "SEFMRg==", "partial_image_index": 0}
+DONE = {"type": "image_generation.completed", "b64_json": "RE9ORQ==", "usage": {"cost": 0.04}}
+
+
+def events(*told: Any) -> bytes:
+    return b"".join(b"data: %s\n\n" % json.dumps(event).encode() for event in told) + b"data: [DONE]\n\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        events(HALF, DONE),
+        events(HALF, {**HALF, "b64_json": "SEFMRjI="}, DONE),
+        events(dict(reversed(HALF.items())), dict(reversed(DONE.items()))),
+        events(DONE, HALF),
+        b": PROCESSING\n\n" + events({**HALF, "b64_json": "SEFM" * 500_000}, DONE),
+        b"event: image_generation.partial_image\n"
+        + events(HALF)
+        + b"event: image_generation.completed\n"
+        + events(DONE),
+        json.dumps([HALF, DONE]).encode(),
+    ],
+)
+def test_of_a_stream_that_nobody_asked_for_the_finished_image_is_taken_and_no_half_drawn_one(body: bytes) -> None:
+    found = submitted("openrouter", reply(200, body))
+    assert len(found.images) == 1
+    assert extracted(body) == b"DONE"
+
+
+def test_a_stream_of_half_drawn_images_alone_bought_nothing_that_could_be_stored() -> None:
+    assert verdict(submitted("openrouter", reply(200, events(HALF)))) == MAYBE
 
 
 @pytest.mark.parametrize("step", [1, 7, 1024])

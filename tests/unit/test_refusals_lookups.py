@@ -121,6 +121,23 @@ def shown(provider: str, name: str, **more: Any) -> Listed:
     return Listed(name, NOW, **{"prompt": prompt, **more})
 
 
+@pytest.mark.parametrize(
+    ("more", "stated"),
+    [
+        ({}, ()),
+        (
+            {"aspectRatio": "21:9", "brandSessionId": "11111111-1111-4111-8111-111111111111"},
+            (("aspectRatio", "21:9"), ("brandSessionId", "11111111-1111-4111-8111-111111111111")),
+        ),
+        ({"aspectRatio": "auto", "brandSessionId": "mine"}, ()),
+        ({"aspectRatio": None, "brandSessionId": 7}, ()),
+    ],
+)
+def test_a_row_of_bloom_says_what_its_call_asked_for_in_the_form_of_the_document(more: Any, stated: Any) -> None:
+    (found,) = page("bloom", listing("bloom", row("bloom", "a", **more))).rows
+    assert found.stated == stated
+
+
 @LISTS
 def test_every_row_of_a_list_stays_a_row_however_odd_it_is(provider: str) -> None:
     odd: list[Any] = [

@@ -51,6 +51,21 @@ def test_only_a_media_id_is_needed(data: Any, ids: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("listed", "ids", "left_out"),
+    [
+        (["old"], ["new", "old"], 0),
+        (["old", "new"], ["new", "old"], 0),
+        (["old", None, "older", "old"], ["new", "old", "older"], 2),
+        ([f"old-{number}" for number in range(200)], ["new", *(f"old-{number}" for number in range(99))], 101),
+    ],
+)
+def test_the_media_id_comes_before_whatever_media_ids_list(listed: Any, ids: list[str], left_out: int) -> None:
+    accepted = submitted("posteverywhere", reply(201, {"data": {"media_id": "new", "media_ids": listed}}))
+    assert [image.upstream_id for image in accepted.images] == ids
+    assert (accepted.upstream_id, accepted.left_out) == ("new", left_out)
+
+
+@pytest.mark.parametrize(
     ("used", "settled"),
     [
         (15, Decimal(15)),
@@ -93,7 +108,9 @@ def test_a_receipt_whose_answer_broke_off_after_its_last_brace_still_counts(prov
         ({"outputImage": {"storageUrl": "http://["}}, ImageState.PROCESSING, None),
         ({"outputImage": {"storageUrl": "reply:00000000-0000-0000-0000-000000000000/0"}}, ImageState.PROCESSING, None),
         ({"status": "pending"}, ImageState.PENDING, None),
-        ({"status": "a word from the future"}, ImageState.PROCESSING, None),
+        ({"status": "a word from the future"}, ImageState.READY, None),
+        ({"status": "a word from the future", "outputImage": None}, ImageState.PROCESSING, None),
+        ({"status": "SUCCESS"}, ImageState.READY, None),
         ({"status": None}, ImageState.PROCESSING, None),
         ({"status": {}}, ImageState.PROCESSING, None),
         ({"status": "failed"}, ImageState.FAILED, "generation_failed"),
@@ -121,6 +138,25 @@ def test_an_answer_in_any_state_is_a_receipt_and_a_poll_reads_the_same(
         assert image.error is None or (len(image.error) <= 300 and image.error.isprintable())
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("Content blocked by the safety filter of the model", True),
+        ("finishReason: PROHIBITED_CONTENT", True),
+        ("IMAGE_SAFETY", True),
+        ("The prompt was rejected", True),
+        ("violates the content policy", True),
+        ("Server under moderate load, will retry", False),
+        ("blocked waiting for a GPU", False),
+        ("bucket policy denied the upload", False),
+    ],
+)
+def test_no_free_text_ends_a_generation_at_the_first_look(text: str, *, refused: bool) -> None:
+    (image,) = one("banatie", generation(status="failed", errorMessage=text)).values()
+    assert image.error_code == ("content_refused_after_purchase" if refused else "generation_failed")
+    assert not image.sure
+
+
 @pytest.mark.parametrize("name", ["status", "media_status"])
 @pytest.mark.parametrize(
     ("word", "state"),
@@ -128,13 +164,50 @@ def test_an_answer_in_any_state_is_a_receipt_and_a_poll_reads_the_same(
         ("ready", ImageState.READY),
         ("processing", ImageState.PROCESSING),
         ("failed", ImageState.FAILED),
-        ("a word from the future", ImageState.PROCESSING),
+        ("a word from the future", ImageState.READY),
+        ("READY", ImageState.READY),
+        ("Failed", ImageState.FAILED),
         ({}, ImageState.READY),  # no word at all: the link says it
     ],
 )
 def test_the_state_of_media_stands_in_either_field(name: str, word: Any, state: ImageState) -> None:
     (image,) = one("posteverywhere", {"media_id": "a", "url": LINK, name: word}).values()
     assert image.state is state
+
+
+@pytest.mark.parametrize("word", ["processing", "Upscaling", "in progress", "QUEUED", "preview", "error", "blocked"])
+@pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
+def test_a_link_beside_a_word_that_sounds_unfinished_or_failed_is_not_believed(provider: str, word: str) -> None:
+    (image,) = one(provider, said(provider, word, LINK)).values()
+    assert (image.state, image.link) == (ImageState.PROCESSING, None)
+
+
+@pytest.mark.parametrize("word", ["finished", "a word from the future"])
+@pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
+def test_a_row_whose_state_says_nothing_here_is_asked_about_by_itself(provider: str, word: str) -> None:
+    rows = [said(provider, word, None), said(provider, word, None)]
+    answer = reply(200, {"data": {"images": rows}}) if provider == "bloom" else page(provider, *rows)
+    assert polled(answer, "a", "b", provider=provider) == {}
+    (image,) = one(provider, said(provider, word, None)).values()
+    assert (image.state, image.unknown_word) == (ImageState.PROCESSING, word)
+
+
+@pytest.mark.parametrize("word", ["Upscaling", "in progress", "retry"])
+@pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
+def test_a_row_whose_state_sounds_unfinished_costs_no_request_of_its_own(provider: str, word: str) -> None:
+    row = said(provider, word, None)
+    answer = reply(200, {"data": {"images": [row]}}) if provider == "bloom" else page(provider, row)
+    (image,) = polled(answer, "a", "b", provider=provider).values()
+    assert (image.state, image.unknown_word) == (ImageState.PROCESSING, word)
+
+
+def said(provider: str, word: str, link: str | None) -> dict[str, Any]:
+    made: dict[str, dict[str, Any]] = {
+        "bloom": {"id": "a", "imageUrl": link},
+        "posteverywhere": {"media_id": "a", "url": link},
+        "banatie": {"id": "a", "outputImage": {"storageUrl": link}},
+    }
+    return {**made[provider], "status": word}
 
 
 @pytest.mark.parametrize("url", [None, "", 7, "http://[", {}, "reply:00000000-0000-0000-0000-000000000000/0"])

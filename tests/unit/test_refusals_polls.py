@@ -11,6 +11,8 @@ from tests.support.canned_wire import polled, reply, verdict, wire
 from worker.providers.contract import Refused, RetryRule
 from worker.transport.paid_post import PaidReply
 
+LINK = "https://cdn.example/a"
+
 
 def bloom_image(upstream_id: str = "a", status: Any = "completed", **changes: Any) -> dict[str, Any]:
     return {"id": upstream_id, "status": status, "imageUrl": "https://trybloom.ai/img/a", **changes}
@@ -27,13 +29,13 @@ def page(*images: Any) -> PaidReply:
         ("generating", ImageState.PROCESSING),
         ("completed", ImageState.READY),
         ("failed", ImageState.FAILED),
-        ("a word from the future", ImageState.PROCESSING),
+        (" COMPLETED ", ImageState.READY),
         (None, ImageState.PROCESSING),
         ({}, ImageState.PROCESSING),
         ([], ImageState.PROCESSING),
     ],
 )
-def test_an_unknown_status_is_work_in_progress(status: Any, state: ImageState) -> None:
+def test_a_status_is_known_in_any_case_and_what_is_no_word_is_work_in_progress(status: Any, state: ImageState) -> None:
     assert polled(page(bloom_image("a", status), bloom_image("b", status)), "a", "b")["a"].state is state
     assert polled(reply(200, {"data": bloom_image("a", status)}), "a")["a"].state is state
 
@@ -80,6 +82,18 @@ def test_a_picture_that_cannot_be_read_is_left_out_of_its_page(odd: Any) -> None
 
 def test_pictures_missing_from_a_page_are_left_out() -> None:
     assert set(polled(page(bloom_image("b")), "a", "b")) == {"b"}
+
+
+@pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
+def test_rows_of_one_id_that_differ_prove_nothing(provider: str) -> None:
+    """Such a picture is left out of its page, and so asked about by itself."""
+    made = {"imageUrl": LINK, "url": LINK, "outputImage": {"storageUrl": LINK}}
+    word = {"bloom": "completed", "posteverywhere": "ready", "banatie": "success"}[provider]
+    rows = [{"id": name, "status": word, **made} for name in ("a", "b", "A", "b")]
+    rows[2] |= {"status": "failed", "failureReason": "content_safety"}
+    data = {"bloom": {"images": rows}, "posteverywhere": {"items": rows}, "banatie": rows}[provider]
+    found = polled(reply(200, {"data": data}), "a", "b", provider=provider)
+    assert {name: image.link for name, image in found.items()} == {"b": LINK}
 
 
 @pytest.mark.parametrize("nested", [True, False])

@@ -76,6 +76,9 @@ def test_an_account_without_a_daily_cap_is_slowed_by_its_provider_until_the_time
     found = reason(JOB, replace(ACCOUNT, not_before=SOON))
     assert (found.reason, found.until) == (WaitReason.SLOWED, SOON)
     assert str(found) == ("account bloom starts no paid call: its provider asked for a slower pace, until 12:00:30 UTC")
+    assert found.then == ""
+    for_long = replace(ACCOUNT, not_before=SOON + timedelta(hours=20))
+    assert reason(JOB, for_long).then == "`genqueue resume ACCOUNT` tries at once"
     assert reason(JOB, replace(ACCOUNT, not_before=AGO)).reason is WaitReason.LINE
 
 

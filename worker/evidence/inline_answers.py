@@ -58,7 +58,7 @@ async def pay(
     try:
         answer = await wire.submit(replace(call, sink=reply))
         if not reply.length:
-            return kept(answer, wire, reply.rewound())
+            return await unreadable.kept(runtime, submission_id, kept(answer, wire, reply.rewound()))
         in_bucket = await _keep(runtime, submission_id, reply)
         try:
             found = await runtime.in_thread(_read_back, runtime, wire, submission_id, reply, answer)

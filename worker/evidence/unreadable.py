@@ -35,7 +35,7 @@ _MOST_BYTES: Final = 2**24  # more than a call without images ever reads
 
 
 async def kept(runtime: Runtime, submission_id: UUID, answer: Accepted | Refused) -> Accepted | Refused:
-    """Keep the answer of a success that could not be read, and return it with a note of that.
+    """Keep an answer that may have been bought and could not be read, and return it with a note of that.
 
     It goes to the bucket; if the bucket refuses, it stays on this host's disk until a worker starts here.
     """

@@ -7,16 +7,22 @@ from worker.imagecheck.verdict import (
     IncompleteImage,
     NotAnImage,
     TooManyPixels,
+    TooSmall,
     Undecidable,
 )
+from worker.imagecheck.wrapping import UNKNOWN, may_hold_image, unwrap
 
 __all__ = [
+    "UNKNOWN",
     "ImageError",
     "ImageFacts",
     "IncompleteImage",
     "NotAnImage",
     "TooManyPixels",
+    "TooSmall",
     "Undecidable",
     "begins_as_image",
     "check",
+    "may_hold_image",
+    "unwrap",
 ]

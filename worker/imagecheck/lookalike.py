@@ -19,7 +19,7 @@ def describe(head: bytes) -> str:
             return name
     if head[4:8] == b"ftyp":
         return "an MP4 or similar video"
-    return _describe_text(head) if _is_text(head) else "data of an unknown kind"
+    return _describe_text(head) if is_text(head) else "data of an unknown kind"
 
 
 def _describe_text(head: bytes) -> str:
@@ -31,7 +31,8 @@ def _describe_text(head: bytes) -> str:
     return "a JSON document" if text.startswith((b"{", b"[")) else "plain text"
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
+    """Tell whether `head`, the beginning of a file, is text in UTF-8."""
     # The last character may be cut in the middle.
     decoded = head.decode("utf-8-sig", errors="ignore")
     whole = len(decoded.encode()) >= len(head) - 3

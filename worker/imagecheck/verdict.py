@@ -4,6 +4,7 @@
     `-- ImageError                the bytes are not a verified image
         |-- NotAnImage            another kind of file, or not well formed  result_invalid      yes
         |   `-- Undecidable       nothing here can tell whether it is whole result_invalid      yes
+        |-- TooSmall              far smaller than its provider states      result_invalid      yes
         |-- IncompleteImage       cut short or damaged on the way           result_incomplete   yes
         `-- TooManyPixels         larger than the cap                       result_too_large    no
 
@@ -64,6 +65,10 @@ class TooManyPixels(ImageError):
 
     code = "result_too_large"
     retryable = False
+
+
+class TooSmall(ImageError):
+    """A whole image that is far smaller than its provider states: a placeholder for one that is still to come."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A reading proves that nothing was bought only if it also shows a presence: a pur
 lost call was over. `docs/safeguards.md` lists each condition with its test.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -84,8 +85,8 @@ class ListFacts:
 
     `owned`: ids that belong to a call of ours. `purchases`: images that the provider itself said it made for us, by
     their folded ids. `key_id`: the key that the list was read with. `in_the_air_since`: when the oldest call without an
-    answer began. `slack_seconds`: how far the provider's clock may differ. `quiet_seconds`: how late a purchase may
-    show.
+    answer began. `wanted`: the request of the call, in its provider's words. `slack_seconds`: how far the provider's
+    clock may differ. `quiet_seconds`: how late a purchase may show.
     """
 
     reading: ListReading
@@ -96,6 +97,7 @@ class ListFacts:
     in_the_air_since: datetime | None = None
     slack_seconds: float = 0.0
     quiet_seconds: float = 0.0
+    wanted: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def clock(self) -> ProviderClock:
@@ -252,11 +254,23 @@ def _adoption(
     lost_call: LostCall, facts: ListFacts, suspects: Sequence[Listed], rivals: Sequence[OtherCall]
 ) -> Judgement | None:
     if facts.find_by == "prompt":
-        same = [row for row in suspects if row.upstream_id and same_words(row.prompt, _prompt(lost_call))]
+        named = [row for row in suspects if row.upstream_id and same_words(row.prompt, _prompt(lost_call))]
+        # What says that it was asked for otherwise stays a suspect: it is not adopted, and proves no absence either.
+        same = [row for row in named if not _contradicts(row, facts.wanted)]
         return _dealt(lost_call, same, rivals) if same else None
     if facts.find_by == "time" and suspects:
         return _only_one(lost_call, suspects, rivals)
     return None
+
+
+def _contradicts(row: Listed, wanted: Mapping[str, Any]) -> bool:
+    """Tell whether a row says that its call asked for something else; what either does not say contradicts nothing."""
+    both = [(said, wanted[name]) for name, said in row.stated if wanted.get(name) is not None]
+    return any(_same_form(said) != _same_form(ours) for said, ours in both)
+
+
+def _same_form(value: Any) -> str:
+    return re.sub(r"[\s-]", "", str(value).casefold()).replace("x", ":")
 
 
 def _dealt(lost_call: LostCall, same: Sequence[Listed], rivals: Sequence[OtherCall]) -> Judgement:

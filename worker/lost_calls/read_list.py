@@ -1,6 +1,7 @@
 """Look: reads a provider's own list for lost calls; one reading serves all doubts of an account."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, cast
@@ -53,7 +54,15 @@ def list_facts(connection: Connection, account: ServedAccount, lost_call: LostCa
         in_the_air_since=in_the_air_since,
         slack_seconds=account.slack_seconds,
         quiet_seconds=account.quiet_seconds,
+        wanted=_wanted(account, lost_call),
     )
+
+
+def _wanted(account: ServedAccount, lost_call: LostCall) -> Mapping[str, Any]:
+    """Return what the call asked for, in its provider's words; nothing if that can no longer be said."""
+    with suppress(ValueError, LookupError):
+        return account.body(lost_call.request, len(lost_call.missing) or 1)
+    return {}
 
 
 def _now_and_purchases(

@@ -10,7 +10,7 @@ from shared.settings import Settings
 from worker.next_step.inputs import DecisionInputs, LookAgain
 from worker.next_step.known import ClosedSubmission, HeldCall, LostSubmission, Picture
 from worker.next_step.payment import UNAVAILABLE, UNREADABLE
-from worker.providers.contract import Refused
+from worker.providers.contract import CHARGE_STATED, Refused
 
 NOT_BOUGHT: Final = "not_bought"
 UNSERVED_SECONDS: Final = 900.0
@@ -83,6 +83,8 @@ def after_unbought(
     held = partial(hold, claim, submission, call, seconds=inputs.recheck_seconds, code=_PROVED_UNBOUGHT)
     if not call.may_close:
         return held(f"{note}; its batch holds such jobs for a person")
+    if submission.error_code == CHARGE_STATED:
+        return held(f"{note}; but its own answer states a charge")
     if call.resends >= _MOST_RESENDS and not call.cancelled:
         return held(f"{note}; but it was sent again {call.resends} times already")
     if not sender_gone:

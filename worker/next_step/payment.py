@@ -53,10 +53,14 @@ def after_refusal(
 
 
 def refused_wait(inputs: DecisionInputs, refused: Refused, *, tries: int) -> float:
-    """Return the seconds until a refused call may be made again: the server's own wait, or a growing one."""
-    if refused.after_seconds is not None:
-        return min(refused.after_seconds, LONGEST_WAIT_SECONDS)
-    return inputs.backoff(tries)
+    """Return the seconds until a refused call may be made again: the server's own wait, or a growing one.
+
+    A server that asks for no wait, or for a moment, names no pace: calls would hammer it.
+    """
+    asked = refused.after_seconds
+    if asked is None or asked < inputs.settings.retry_first_seconds:
+        return inputs.backoff(tries)
+    return min(asked, LONGEST_WAIT_SECONDS)
 
 
 def lost(

@@ -1,11 +1,13 @@
 """Asks a provider about what is bought already: free of charge, and never a reason to stop an account by itself."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 
 from shared.lifecycle import ImageState, Outcome
 from worker.providers.contract import Refused, RetryRule, UpstreamImage, WireSettings
+from worker.providers.reading import UnreadableError, member, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, without_answer
 from worker.transport.paid_post import PaidReply
 
@@ -20,13 +22,19 @@ async def ask(
     *,
     headers: Mapping[str, str],
     params: Mapping[str, Any] | None = None,
+    answer_at: Sequence[str] = (),
 ) -> PaidReply | Refused:
-    """GET `path` below the base URL; any answer but 200, and an error inside a 200, is classified by `table`."""
+    """GET `path` below the base URL; any answer but 200, and an error inside a 200, is classified by `table`.
+
+    A 200 with anything at one of the places `answer_at`, such as "data.status", is an answer, whatever error stands
+    beside it: that is a warning, as in a receipt. A list that is to prove an absence has no such place: nothing of it
+    may be missing.
+    """
     reply = await settings.get.get(f"{settings.base_url}{path}", headers=headers, params=params or {})
     if not isinstance(reply, PaidReply):
         return without_answer(reply)
     if reply.status == 200:
-        return _inside(settings, reply, table) or reply
+        return _inside(settings, reply, table, answer_at) or reply
     refusal = refused(reply, table, key=settings.api_key)
     if refusal.code == GONE or (refusal.outcome is Outcome.REJECTED and refusal.again is RetryRule.RESUME):
         return refusal
@@ -34,12 +42,22 @@ async def ask(
     return replace(refusal, again=RetryRule.AFTER)
 
 
-def _inside(settings: WireSettings, reply: PaidReply, table: Sequence[RefusalRule]) -> Refused | None:
+def _inside(
+    settings: WireSettings, reply: PaidReply, table: Sequence[RefusalRule], answer_at: Sequence[str]
+) -> Refused | None:
     """Return the error that an answer holds in place of what was asked for; a long one holds rows."""
     if len(reply.body) > _ERROR_BYTES or (b'"error"' not in reply.body and b'"success"' not in reply.body):
         return None
+    if any(_holds(reply.body, place) for place in answer_at):
+        return None
     refusal = inside(reply.status, reply.body, reply.headers, table, key=settings.api_key)
     return refusal and (refusal if refusal.again is RetryRule.RESUME else replace(refusal, again=RetryRule.AFTER))
+
+
+def _holds(body: bytes, place: str) -> bool:
+    with suppress(UnreadableError):
+        return bool(member(read_json(body), *place.split(".")))
+    return False
 
 
 def gone(upstream_id: str, title: str) -> UpstreamImage:

@@ -24,9 +24,20 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of, words_of
-from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import (
+    UnreadableError,
+    check_id,
+    link_of,
+    list_of,
+    member,
+    read_json,
+    readable,
+    size_of,
+    text_of,
+)
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unread, unreadable
+from worker.providers.state_words import told
 from worker.providers.wording import line_of
 
 _TITLE: Final = "Banatie"
@@ -50,8 +61,14 @@ _STATES: Final = {
     "success": ImageState.READY,
     "failed": ImageState.FAILED,
 }
+_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 _REFUSED: Final = "content_refused_after_purchase"
-_REFUSED_WORDS: Final = re.compile(r"safety|blocked|prohibited|moderat|policy", re.IGNORECASE)
+# Of servers, too, one may read that their load is moderate, that a call is blocked, or what a bucket's policy denies.
+_REFUSED_WORDS: Final = re.compile(
+    r"safety|prohibited[ _]content|moderation|nsfw|content[ _-](policy|filter)|"
+    r"(content|prompt|image|request)[ _](was |is |has been )?(blocked|refused|rejected|moderated|prohibited)\b",
+    re.IGNORECASE,
+)
 _ERROR_CHARS: Final = 300
 _REFERENCE: Final = "genqueue_submission"
 _REFERENCE_CHARS: Final = 100  # ours is a UUID
@@ -94,7 +111,7 @@ class Banatie:
         return {
             upstream_id: image
             for upstream_id, image in found.items()
-            if image.state in {ImageState.PENDING, ImageState.PROCESSING} or image.link is not None
+            if image.link is not None or (image.state in _OPEN and not image.is_vague)
         }
 
     async def page(self, following: str | None = None) -> Page | Refused:
@@ -124,7 +141,8 @@ class Banatie:
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
     async def _look(self, upstream_id: str) -> Any | Refused:
-        reply = await ask(self._settings, _path(upstream_id), _ASKING_ERRORS, headers=self._headers)
+        path, answer_at = _path(upstream_id), ["data.status"]
+        reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:
@@ -134,14 +152,13 @@ class Banatie:
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
-        listed = await self._rows(0)
+        listed = await self._rows(0, answer_at=["data"])
         return listed if isinstance(listed, Refused) else readable(listed[0], _named)
 
-    async def _rows(self, offset: int) -> tuple[list[Any], Any] | Refused:
+    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any] | Refused:
         parameters = {"limit": _PAGE, "offset": offset}
-        reply = await ask(
-            self._settings, "/api/v1/generations", _ASKING_ERRORS, headers=self._headers, params=parameters
-        )
+        path, table, headers = "/api/v1/generations", _ASKING_ERRORS, self._headers
+        reply = await ask(self._settings, path, table, headers=headers, params=parameters, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:
@@ -179,24 +196,29 @@ def _settled_image(item: Any, upstream_id: str | None, settings: WireSettings) -
     """Return the picture as its own answer has it; a success without a link is still on its way."""
     image = _image(item, upstream_id, settings)
     unlinked = image.state is ImageState.READY and image.link is None
-    return UpstreamImage(ImageState.PROCESSING, upstream_id) if unlinked else image
+    return UpstreamImage(ImageState.PROCESSING, upstream_id, lacks_link=True) if unlinked else image
 
 
 def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> UpstreamImage:
-    # A word the document does not know yet is work in progress; the job's own bound ends it.
-    state = _STATES.get(str(item.get("status")) if isinstance(item, dict) else "", ImageState.PROCESSING)
+    link = _link(item, settings)
+    word = item.get("status") if isinstance(item, dict) else None
+    said = told(word, _STATES, linked=link is not None, key=settings.api_key)
+    state = said.state
     if state is ImageState.FAILED:
-        # Failures are free text: what names safety was refused, and is final. Banatie tries everything else again.
-        said = line_of(item.get("errorMessage"), settings.api_key, most=_ERROR_CHARS) or "Banatie gave no reason"
-        code = _REFUSED if _REFUSED_WORDS.search(said) else "generation_failed"
-        return UpstreamImage(state, upstream_id, error_code=code, error=said, sure=code == _REFUSED)
-    if state is not ImageState.READY:
-        return UpstreamImage(state, upstream_id)
-    with suppress(UnreadableError):
-        link = link_of(member(item, "outputImage", "storageUrl"), settings.base_url)
-        return UpstreamImage(state, upstream_id, link=link)
+        # Failures are free text, in which no word is certain, and Banatie tries what failed again: never `sure`.
+        why = line_of(item.get("errorMessage"), settings.api_key, most=_ERROR_CHARS) or "Banatie gave no reason"
+        code = _REFUSED if _REFUSED_WORDS.search(why) else "generation_failed"
+        return UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
+    if said.is_open:
+        return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
     # A list row has no link, nor has an answer before its file is there: asked for by itself.
-    return UpstreamImage(state, upstream_id)
+    return UpstreamImage(state, upstream_id, link=link, stated=size_of(item.get("outputImage")))
+
+
+def _link(item: Any, settings: WireSettings) -> str | None:
+    with suppress(UnreadableError):
+        return link_of(member(item, "outputImage", "storageUrl"), settings.base_url)
+    return None
 
 
 def _reference(item: Any) -> str | None:

@@ -1,5 +1,6 @@
 """Bloom's wire (trybloom.ai, OpenAPI 1.0.0): submit, then ask for up to fifty pictures at once."""
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -26,9 +27,20 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, more_rows, of_asked, rows_of, time_of, words_of
-from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import (
+    UnreadableError,
+    check_id,
+    link_of,
+    list_of,
+    member,
+    read_json,
+    readable,
+    size_of,
+    text_of,
+)
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
+from worker.providers.state_words import told
 from worker.providers.wording import line_of
 from worker.transport.paid_post import PaidReply
 
@@ -50,6 +62,10 @@ _STATES: Final = {
     "generating": ImageState.PROCESSING,
     "completed": ImageState.READY,
     "failed": ImageState.FAILED,
+}
+_STATED: Final = {
+    "aspectRatio": re.compile(r"\s*\d{1,3}\s*[:x]\s*\d{1,3}\s*", re.IGNORECASE),
+    "brandSessionId": re.compile(r"\s*[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\s*", re.IGNORECASE),
 }
 _CURSOR_CHARS: Final = 4096
 _NAME_CHARS: Final = 100
@@ -86,7 +102,7 @@ class Bloom:
         """GET /images?ids=: what the page lacks is left out; only its own GET may say that it is gone."""
         if len(upstream_ids) == 1:
             return await self._ask_one(upstream_ids[0])
-        reply = await self._get("/images", {"ids": ",".join(upstream_ids), "limit": 100})
+        reply = await self._get("/images", {"ids": ",".join(upstream_ids), "limit": 100}, answer_at=["data.images"])
         if isinstance(reply, Refused):
             # One id that Bloom does not accept must not keep the others from being asked about, each by itself.
             return {} if reply.code == "provider_rejected" else reply
@@ -94,7 +110,7 @@ class Bloom:
             listed = readable(member(read_json(reply.body), "data", "images"), self._listed)
         except UnreadableError as error:
             return unreadable(reply, error)
-        return of_asked(listed, upstream_ids)
+        return {one: image for one, image in of_asked(listed, upstream_ids).items() if not image.is_vague}
 
     async def page(self, following: str | None = None) -> Page | Refused:
         """GET /images of all brands, newest first: what was generated, a hundred rows at a time."""
@@ -121,7 +137,7 @@ class Bloom:
         return AccountFacts(None, notes)
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
-        reply = await self._get(f"/images/{quote(upstream_id, safe='')}", {})
+        reply = await self._get(f"/images/{quote(upstream_id, safe='')}", {}, answer_at=["data.status"])
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, "Bloom")} if reply.code == GONE else reply
         try:
@@ -129,8 +145,9 @@ class Bloom:
         except UnreadableError as error:
             return unreadable(reply, error)
 
-    async def _get(self, path: str, params: Mapping[str, Any]) -> PaidReply | Refused:
-        return await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, params=params)
+    async def _get(self, path: str, params: Mapping[str, Any], *, answer_at: Sequence[str] = ()) -> PaidReply | Refused:
+        table, headers = _ASKING_ERRORS, self._headers
+        return await ask(self._settings, path, table, headers=headers, params=params, answer_at=answer_at)
 
     def _listed(self, item: Any) -> tuple[str, UpstreamImage]:
         upstream_id = text_of(member(item, "id"))
@@ -142,20 +159,20 @@ class Bloom:
         return image
 
     def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
-        # A word the document does not know yet is work in progress; the job's own bound ends it.
-        state = _STATES.get(str(member(item, "status")), ImageState.PROCESSING)
-        link = item.get("imageUrl")
+        link = item.get("imageUrl") if isinstance(item, dict) else None
+        said = told(member(item, "status"), _STATES, linked=bool(link), key=self._settings.api_key)
+        state = said.state
         if state is ImageState.FAILED:
             unnamed = ("generation_failed", "Bloom gave no reason")
             code, message = _FAILURES.get(str(item.get("failureReason")), unnamed)
             # Only a refusal is final by its nature; Bloom may try again whatever else failed.
             return UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
-        if state is not ImageState.READY:
-            return UpstreamImage(state, upstream_id)
+        if said.is_open:
+            return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
         if not link:
-            return UpstreamImage(ImageState.PROCESSING, upstream_id)
+            return UpstreamImage(ImageState.PROCESSING, upstream_id, lacks_link=True)
         # The short link redirects to signed storage and does not expire itself; it may be relative.
-        return UpstreamImage(state, upstream_id, link=link_of(link, self._settings.base_url))
+        return UpstreamImage(state, upstream_id, link=link_of(link, self._settings.base_url), stated=size_of(item))
 
 
 def _accepted(status: int, answer: Any) -> Accepted:
@@ -173,7 +190,9 @@ def _accepted(status: int, answer: Any) -> Accepted:
 
 
 def _made(item: dict[str, Any]) -> Listed:
-    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words_of(item.get("prompt")))
+    stated = [(name, str(item.get(name))) for name in _STATED if _STATED[name].fullmatch(str(item.get(name)))]
+    words = words_of(item.get("prompt"))
+    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words, stated=tuple(stated))
 
 
 def _is_end(data: dict[str, Any], seen: int | None) -> bool:

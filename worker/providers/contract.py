@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from shared import backoff
 from shared.lifecycle import ImageState, Outcome
+from worker.providers.state_words import sounds_open
 from worker.transport.api_get import ApiGet
 from worker.transport.paid_post import PaidPost, Sink
 
@@ -28,6 +29,9 @@ OWN_SCHEME: Final = "reply"
 """The scheme of links into answers that we keep; no provider may give one."""
 MOST_READ: Final = 100
 """So many ids or links are read from one answer: ten times what any document lets a call ask for."""
+
+CHARGE_STATED: Final = "charge_stated"
+"""The code of a call without images whose answer states what was charged for it."""
 
 
 class RetryRule(StrEnum):
@@ -54,7 +58,7 @@ class Refused:
     after_seconds: float | None = None
     action_url: str | None = None
     body: bytes = field(default=b"", repr=False)
-    """What came with a success that could not be read: the stage keeps it."""
+    """What came with an answer that may have been bought and could not be read: the stage keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,18 @@ class UpstreamImage:
 
     It is believed only after several looks.
     """
+    lacks_link: bool = False
+    """Whether it is unfinished only because its provider, which calls it finished, gives no link to it yet."""
+    stated: tuple[int, int] | None = None
+    """The width and height that its provider states, in pixels."""
+    unknown_word: str | None = None
+    """Its provider's word for its state, where no document of ours has that word."""
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether a row of a list settles nothing here: the picture's own answer may say more."""
+        word = self.unknown_word
+        return self.lacks_link or (word is not None and self.link is None and not sounds_open(word))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +139,8 @@ class Listed:
     reference: str | None = None
     width: int | None = None
     height: int | None = None
+    stated: tuple[tuple[str, str], ...] = ()
+    """What else it says of its call, by the names of the request's fields; only values of their documented forms."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,16 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.offering import MOST_MODELS, Offered, getimg_offer
-from worker.providers.reading import UnreadableError, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import (
+    UnreadableError,
+    link_of,
+    list_of,
+    member,
+    read_json,
+    readable,
+    size_of,
+    text_of,
+)
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NO_PAGE, RefusalRule, moment, unreadable
 
@@ -140,7 +149,10 @@ def _image(item: Any, *, base_url: str, now: datetime) -> UpstreamImage:
     with suppress(ValueError, OverflowError, OSError):
         ends.append(datetime.fromtimestamp(int(dict(parse_qsl(urlsplit(link).query)).get("exp", "")), UTC))
     return UpstreamImage(
-        ImageState.READY, link=link, link_expires_at=min((end for end in ends if end > now), default=None)
+        ImageState.READY,
+        link=link,
+        link_expires_at=min((end for end in ends if end > now), default=None),
+        stated=size_of(item),
     )
 
 

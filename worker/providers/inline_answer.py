@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 
 from worker.providers.json_scan import OPENED, Scan, Text, anywhere, blocks
@@ -24,6 +24,9 @@ _HEAD_BYTES: Final = 512  # more than a data URL's head has
 _DECODE_BYTES: Final = 256 * 1024
 _PARTIAL_ESCAPE: Final = re.compile(rb"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _ESCAPE: Final = re.compile(rb"\\(?:u00([0-9a-fA-F]{2})|([\"\\/bfnrt]))")
+# The name of a string, the word for a partial image, or the end of an event.
+_MARK: Final = rb'(?<!\\)"%b"\s{0,64}:\s{0,64}"|partial_image|\n|\}\s?,\s?\{'
+_MARK_BYTES: Final = 256
 _BLANKS: Final = b" \t\r\n\f\v\b"
 _ALPHABET: Final = bytes.maketrans(b"-_", b"+/")  # both alphabets of RFC 4648 are in use
 
@@ -49,6 +52,10 @@ class _Counted:
             self._before |= self._here
         if path == self.path.rpartition(".")[0]:
             self._item = set()
+
+    def skip(self) -> None:
+        """Pass over a string that is no image of ours."""
+        self._seen += 1
 
     def add(self, text: Text) -> str | None:
         """Return the SHA-256 of an image's text; None where it does not count."""
@@ -182,11 +189,49 @@ def _decoded(text: bytes) -> bytes:
 
 
 def _by_name(file: BinaryIO, images: str) -> _Counted:
-    """Count the strings of the images' name wherever they stand; the same one counts once."""
-    counted = _Counted(images)
-    for text in anywhere(file, _key(images)):
-        counted.add(text)
+    """Count the strings of the images' name wherever they stand; the same one counts once, and no half-drawn one."""
+    counted, halves = _Counted(images), _half_drawn(file, _key(images))
+    for number, text in enumerate(anywhere(file, _key(images))):
+        if number in halves:
+            counted.skip()
+        else:
+            counted.add(text)
     return counted
+
+
+def _half_drawn(file: BinaryIO, name: str) -> set[int]:
+    """Return which strings of that name stand in an event of a stream that says that its image is a partial one.
+
+    A stream that nobody asked for shows the image while it is drawn, and last the one that was bought.
+    """
+    found, event, half = set[int](), set[int](), False
+    number = 0
+    for mark in _marks(file, name):
+        if mark == b"partial_image":
+            half = True
+        elif mark.startswith(b'"'):
+            event.add(number)
+            number += 1
+        else:
+            found |= event if half else set()
+            event, half = set(), False
+    return found | (event if half else set())
+
+
+def _marks(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """Yield each key of that name, each word for a partial image and each end of an event, in order."""
+    pattern = re.compile(_MARK % re.escape(name.encode()))
+    rest = b""
+    for block in chain(blocks(file), (None,)):
+        rest += block or b""
+        sure = len(rest) if block is None else max(len(rest) - _MARK_BYTES, 0)
+        end = sure
+        for mark in pattern.finditer(rest):
+            if mark.start() >= sure:
+                break
+            end = max(end, mark.end())
+            yield mark[0]
+        rest = rest[end:]
 
 
 def _list_of(images: str) -> str:

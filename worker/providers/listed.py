@@ -67,10 +67,17 @@ def _beyond(total: Any, seen: int) -> bool | None:
 
 
 def of_asked(listed: Iterable[tuple[str, T]], asked: Sequence[str]) -> dict[str, T]:
-    """Return what a list holds of the ids that were asked for, by these: one in another case is the same id."""
+    """Return what a list holds of the ids that were asked for, by these: one in another case is the same id.
+
+    An id that stands in several rows which differ is left out: they prove nothing.
+    """
     names = {folded(one): one for one in asked} | {one: one for one in asked}
-    found = ((names.get(name) or names.get(folded(name)), item) for name, item in listed)
-    return {name: item for name, item in found if name is not None}
+    found: dict[str, list[T]] = {}
+    for given, item in listed:
+        name = names.get(given) or names.get(folded(given))
+        if name is not None:
+            found.setdefault(name, []).append(item)
+    return {name: items[0] for name, items in found.items() if all(item == items[0] for item in items)}
 
 
 def id_of(value: Any) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from io import BytesIO
 from random import sample
 from typing import Any, BinaryIO, ClassVar, Final
 from urllib.parse import quote
@@ -26,7 +27,8 @@ from worker.providers.inline_answer import END, extract, values
 from worker.providers.offering import MOST_MODELS, Offered, name_of, openrouter_offer
 from worker.providers.reading import UnreadableError, list_of, member, read_json, readable
 from worker.providers.refusals import NAMED, RefusalRule, inside, refused, unreadable, without_answer
-from worker.transport.paid_post import PaidReply, Sink
+from worker.providers.tell_tales import is_success, weighed
+from worker.transport.paid_post import NotSent, PaidReply, Sink
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
@@ -85,9 +87,11 @@ class OpenRouter:
             url, headers=self._headers, json=call.body, send_before=call.send_before, sink=call.sink
         )
         if not isinstance(result, PaidReply):
-            return without_answer(result)
-        if not 200 <= result.status < 300:
-            return refused(result, _ERRORS, key=self._settings.api_key)
+            return weighed(without_answer(result), b"" if isinstance(result, NotSent) else result.body)
+        if not is_success(result.status):
+            if not self._has_images(result.body):
+                return weighed(refused(result, _ERRORS, key=self._settings.api_key), result.body)
+            call.sink.write(result.body)  # images are bought, whatever the status says
         return Accepted(result.status, (), upstream_id=_generation_id(result.headers))
 
     async def poll(self, upstream_ids: Sequence[str]) -> Refused:
@@ -152,7 +156,7 @@ class OpenRouter:
             if path == _IMAGES and isinstance(value, str):
                 images += 1
             elif path in _USAGE:
-                usage[path] = value
+                usage[path] = _larger(usage.get(path), value)
             elif path == END:
                 whole = value
         if not images:
@@ -160,6 +164,11 @@ class OpenRouter:
         settled, elsewhere = _cost(usage)
         ready = (UpstreamImage(ImageState.READY),) * images
         return Accepted(200, ready, settled=settled, elsewhere=elsewhere, cut=not whole)
+
+    def _has_images(self, body: bytes) -> bool:
+        with suppress(UnreadableError):
+            return bool(self.read_reply(BytesIO(body)).images)
+        return False
 
     def read_error(self, status: int, body: bytes) -> Refused | None:
         """Read OpenRouter's envelope, which may come with a 200."""
@@ -183,6 +192,14 @@ def _used(key: Any) -> Used:
     if usage is None or elsewhere is None:
         raise UnreadableError("a usage that is no amount")
     return Used(usage, elsewhere)
+
+
+def _larger(before: Any, now: Any) -> Any:
+    """Return the larger of two figures of one answer: the bill must cover it. Of others, the later one."""
+    first, second = cost_of(before), cost_of(now)
+    if first is None or second is None:
+        return now if first is None else before
+    return max(first, second)
 
 
 def _cost(usage: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:

@@ -22,9 +22,21 @@ from worker.providers.contract import (
     WireSettings,
 )
 from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of
-from worker.providers.reading import UnreadableError, check_id, link_of, list_of, member, read_json, readable, text_of
+from worker.providers.reading import (
+    UnreadableError,
+    check_id,
+    link_of,
+    list_of,
+    member,
+    pixels_of,
+    read_json,
+    readable,
+    size_of,
+    text_of,
+)
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
+from worker.providers.state_words import told
 
 _TITLE: Final = "PostEverywhere"
 _NO = Outcome.REJECTED
@@ -44,6 +56,7 @@ _ERRORS: Final = (
 )
 _ASKING_ERRORS: Final = (RefusalRule(404, "not_found", GONE, _NO, RetryRule.NEVER), *_ERRORS)
 _PAGE: Final = 100
+_STATE_AT: Final = ("data.status", "data.media_status", "data.url")
 _STATES: Final = {"processing": ImageState.PROCESSING, "ready": ImageState.READY, "failed": ImageState.FAILED}
 
 
@@ -81,7 +94,7 @@ class PostEverywhere:
         return {
             upstream_id: image
             for upstream_id, image in found.items()
-            if image.state is ImageState.PROCESSING or image.link is not None
+            if image.link is not None or (image.state is ImageState.PROCESSING and not image.is_vague)
         }
 
     async def page(self, following: str | None = None) -> Page | Refused:
@@ -107,12 +120,13 @@ class PostEverywhere:
 
     async def _list(self) -> Sequence[tuple[str, Any]] | Refused:
         """Return the newest hundred rows that can be read, by their ids."""
-        listed = await self._rows(0)
+        listed = await self._rows(0, answer_at=["data"])
         return listed if isinstance(listed, Refused) else readable(listed[0], _row)
 
-    async def _rows(self, offset: int) -> tuple[list[Any], Any] | Refused:
+    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any] | Refused:
         parameters = {"type": "image", "limit": _PAGE, "offset": offset}
-        reply = await ask(self._settings, "/media", _ASKING_ERRORS, headers=self._headers, params=parameters)
+        table, headers = _ASKING_ERRORS, self._headers
+        reply = await ask(self._settings, "/media", table, headers=headers, params=parameters, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:
@@ -125,7 +139,7 @@ class PostEverywhere:
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
         path = f"/media/{quote(upstream_id, safe='')}"
-        reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers)
+        reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=_STATE_AT)
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
         try:
@@ -143,15 +157,15 @@ class PostEverywhere:
             raise UnreadableError("a picture that is not an object")
         # The documents call the state `status`, the vendor's Python source `media_status`; a link needs neither.
         word = item.get("status") or item.get("media_status") or ("ready" if item.get("url") else None)
-        state = _STATES.get(str(word), ImageState.PROCESSING)
+        said = told(word, _STATES, linked=self._link(item) is not None, key=self._settings.api_key)
+        state = said.state
         if state is ImageState.FAILED:
-            said = "PostEverywhere gave no reason"
-            return UpstreamImage(state, upstream_id, error_code="generation_failed", error=said, sure=False)
-        if state is not ImageState.READY:
-            return UpstreamImage(state, upstream_id)
-        with suppress(UnreadableError):
-            # Never `thumbnail_url`: it is not the picture that was paid for.
-            return UpstreamImage(state, upstream_id, link=link_of(item.get("url"), self._settings.base_url))
+            why = "PostEverywhere gave no reason"
+            return UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
+        if said.is_open:
+            return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
+        if (link := self._link(item)) is not None:
+            return UpstreamImage(state, upstream_id, link=link, stated=size_of(item))
         # The link may come later than the state.
         if self._settings.media_without_url == "succeed":
             return UpstreamImage(ImageState.UPSTREAM_ONLY, upstream_id, sure=False)
@@ -163,16 +177,28 @@ class PostEverywhere:
             sure=False,
         )
 
+    def _link(self, item: dict[str, Any]) -> str | None:
+        with suppress(UnreadableError):
+            # Never `thumbnail_url`: it is not the picture that was paid for.
+            return link_of(item.get("url"), self._settings.base_url)
+        return None
+
 
 def _accepted(status: int, answer: Any) -> Accepted:
-    """Only the media id must be there; the other fields differ between the documents."""
+    """Only the media id must be there; the other fields differ between the documents.
+
+    `media_id` is the documented handle and comes first, whatever else `media_ids` lists.
+    """
     data = member(answer, "data")
     if not isinstance(data, dict):
         raise UnreadableError("no media id in the answer")
     ids = data.get("media_ids")
     given = ids if isinstance(ids, list) else []
-    listed = readable(given, text_of, most=MOST_READ)
-    found = dict.fromkeys(listed or [text_of(data.get("media_id"))])
+    handle = data.get("media_id")
+    named = [handle, *(one for one in given if one != handle)] if handle else given
+    found = dict.fromkeys(readable(named, text_of, most=MOST_READ))
+    if not found:
+        raise UnreadableError("no media id in the answer")
     images = tuple(UpstreamImage(ImageState.PROCESSING, upstream_id) for upstream_id in found)
     return Accepted(
         status,
@@ -180,7 +206,7 @@ def _accepted(status: int, answer: Any) -> Accepted:
         upstream_id=images[0].upstream_id,
         settled=cost_of(data.get("credits_used")),
         remaining=amount_of(data.get("credits_remaining")),
-        left_out=max(len(given) - len(images), 0),
+        left_out=len(named) - len(images),
     )
 
 
@@ -200,13 +226,9 @@ def _made(item: dict[str, Any]) -> Listed:
     return Listed(
         id_of(_id_in(item)),
         time_of(item.get("created_at")),
-        width=_pixels(item.get("width")),
-        height=_pixels(item.get("height")),
+        width=pixels_of(item.get("width")),
+        height=pixels_of(item.get("height")),
     )
-
-
-def _pixels(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _row(item: Any) -> tuple[str, Any]:

@@ -21,6 +21,8 @@ _MOST_CONTAINERS: Final = 200_000  # objects and lists; each costs sixty times i
 _MOST_VALUES: Final = 1_000_000
 _MOST_DIGITS: Final = 1000  # of a whole number; Python's own bound is about four times as many
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
+_MOST_PIXELS: Final = 1_000_000  # of one side
+_BREAKS: Final = re.compile(r"[\t\r\n]+")
 _START_BYTES: Final = 1024
 
 
@@ -125,8 +127,10 @@ def _plain(text: str) -> str:
 def link_of(value: Any, base_url: str) -> str:
     """Return a link as it is, since its signature may cover every character; a relative one is joined to `base_url`.
 
-    Raises `UnreadableError` for what cannot be a link.
+    White space around it, and line breaks and tabs in it, are no part of any URL (WHATWG URL, 4.4). Raises
+    `UnreadableError` for what cannot be a link.
     """
+    value = _BREAKS.sub("", value.strip()) if isinstance(value, str) else value
     if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
         raise UnreadableError("a link that is not text")
     if len(value) > _LINK_CHARS:
@@ -139,6 +143,19 @@ def link_of(value: Any, base_url: str) -> str:
     if scheme == OWN_SCHEME:
         raise UnreadableError("a link into our own answers")
     return joined
+
+
+def pixels_of(value: Any) -> int | None:
+    """Return a width or height in pixels; None where it cannot be one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_PIXELS else None
+
+
+def size_of(item: Any) -> tuple[int, int] | None:
+    """Return the `width` and `height` that an object states; None where either cannot be read."""
+    if not isinstance(item, dict):
+        return None
+    width, height = pixels_of(item.get("width")), pixels_of(item.get("height"))
+    return (width, height) if width and height else None
 
 
 def is_page(body: bytes) -> bool:

@@ -10,9 +10,13 @@ from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
+from worker.providers.tell_tales import is_purchase, is_success, noted, weighed
+from worker.providers.wording import line_of
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
 _ERROR_BYTES: Final = 256 * 1024  # an answer that is longer is no error's envelope
+
+_HANDLES: Final = ("location", "content-location", "operation-location", "x-request-id")
 
 
 def receipt(
@@ -25,17 +29,31 @@ def receipt(
     """Return what was bought, or why not. `read(status, answer)` raises `UnreadableError` where it finds no images.
 
     Any 2xx is read, and so is the body of a success that broke off: if its JSON is whole, it is a receipt all the same.
+    A receipt under the status of an error is one too: what was made is paid for, whatever the status says.
     """
-    if isinstance(result, NotSent):
+    if isinstance(result, NotSent) or result.status is None:
         return without_answer(result)
-    if result.status is not None and 200 <= result.status < 300:
-        try:
-            return replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
-        except UnreadableError as error:
-            headers = result.headers if isinstance(result, PaidReply) else {}
-            if (told := inside(result.status, result.body, headers, table, key=key)) is None:
-                told = unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result)
-            return replace(told, body=result.body)
+    success = is_success(result.status)
+    try:
+        found = replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
+    except UnreadableError as error:
+        return weighed(_unbought(result, error, table, key) if success else _refusal(result, table, key), result.body)
+    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):
+        return found
+    return weighed(_refusal(result, table, key), result.body, named=True)
+
+
+def _unbought(
+    result: PaidReply | Lost, error: UnreadableError, table: Sequence[RefusalRule], key: SecretStr
+) -> Refused:
+    """Say what a success without images means; a header may be all that names the purchase."""
+    headers = result.headers if isinstance(result, PaidReply) else {}
+    told = inside(result.status or 0, result.body, headers, table, key=key)
+    told = told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
+    return noted(told, *(f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))))
+
+
+def _refusal(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> Refused:
     return without_answer(result) if isinstance(result, Lost) else refused(result, table, key=key)
 
 
@@ -45,13 +63,16 @@ def kept(answer: Accepted | Refused, wire: InlineWire, file: BinaryIO) -> Accept
     A success that broke off is read all the same: the images that are whole in it are bought. One that holds an error
     in place of images is that error.
     """
-    if answer.http_status is None or not 200 <= answer.http_status < 300:
+    if isinstance(answer, Refused) and not is_success(answer.http_status):
         return answer
+    status = answer.http_status or 0
     try:
         read = wire.read_reply(file)
     except UnreadableError as error:
-        if (told := wire.read_error(answer.http_status, beginning(file, _ERROR_BYTES))) is not None:
-            return told
-        return answer if isinstance(answer, Refused) else unread(answer.http_status, error)
-    came = answer if isinstance(answer, Accepted) else Accepted(answer.http_status, (), whole=False)
+        body = beginning(file, _ERROR_BYTES)
+        told = wire.read_error(status, body) or (answer if isinstance(answer, Refused) else unread(status, error))
+        name = answer.upstream_id if isinstance(answer, Accepted) else None
+        told = noted(told, *([f"generation {name}"] if name else []))
+        return replace(weighed(told, body), body=b"")  # the answer is kept whole already
+    came = answer if isinstance(answer, Accepted) else Accepted(status, (), whole=False)
     return replace(read, http_status=came.http_status, upstream_id=came.upstream_id, whole=came.whole)

@@ -19,6 +19,7 @@ from worker.transport.paid_post import Lost, NotSent, PaidReply
 _CODE_CHARS: Final = 100
 _EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
 _MILLISECONDS_FROM: Final = 100_000_000_000  # beyond it, a moment in milliseconds
+_GATEWAY_SECONDS: Final = 300.0  # the longest wait that whoever is not named as the provider may ask for
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
 _SECONDS: Final = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _OWN_STATUS: Final = range(400, 600)
@@ -80,13 +81,16 @@ def refused(reply: PaidReply, table: Sequence[RefusalRule], *, key: SecretStr) -
     again, code = _again(row, body)
     named = f" {body.code}" if body.code else ""
     message = f"HTTP {reply.status}{named}: {body.message or 'no message'}"
+    wait = body.after_seconds if body.after_seconds is not None else retry_after(reply.headers)
+    if wait is not None and (body.is_page or (reply.status >= 500 and body.code is None)):
+        wait = min(wait, _GATEWAY_SECONDS)
     return Refused(
         outcome=row.outcome,
         again=again,
         code=code,
         message=message[:MESSAGE_CHARS],
         http_status=reply.status,
-        after_seconds=body.after_seconds if body.after_seconds is not None else retry_after(reply.headers),
+        after_seconds=wait,
         action_url=body.action_url,
     )
 
@@ -102,7 +106,7 @@ def inside(
         body = read_json(content)
     except UnreadableError:
         return None
-    if not isinstance(body, dict) or not _tells_error(body):
+    if not isinstance(body, dict) or not tells_error(body):
         return None
     said = _told(body, key)
     own = _own_status(body, said.code)
@@ -123,7 +127,7 @@ def inside(
     )
 
 
-def _tells_error(body: Mapping[str, Any]) -> bool:
+def tells_error(body: Mapping[str, Any]) -> bool:
     """Tell an error's envelope: `error` filled, `success` false, or Bloom's flat one with a status that is an error."""
     error = body.get("error")
     told = bool(error) if isinstance(error, dict | str) else False

@@ -1,7 +1,7 @@
 """Copies one image: link, spool, check, bucket, row. The result is a value."""
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
@@ -21,20 +21,22 @@ from shared.lifecycle import ImageState
 from worker import imagecheck
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
-from worker.imagecheck import ImageError, ImageFacts, TooManyPixels
+from worker.imagecheck import ImageError, ImageFacts, TooManyPixels, TooSmall
 from worker.next_step import CopyWait
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.failed_copy import follow_failure, is_renewable, retry_later
 from worker.transport.download import Fetched
 from worker.transport.fetch_errors import TooSlow
-from worker.transport.spool import SpoolError, TransferError
+from worker.transport.spool import Spool, SpoolError, TooLarge, TransferError
 from worker.transport.storage import key_for
 from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)
 _MOST_PATIENCE: Final = 3600.0
 _URGENT_SECONDS: Final = 120.0
+_HEAD_BYTES: Final = 64 * 1024
+_LEAST_SHARE: Final = 4
 
 
 async def copy_image(runtime: Runtime, account: ServedAccount, image: ClaimedImage) -> CopyWait | None:
@@ -122,18 +124,57 @@ async def _copy(
     # If the link may die, the worker holds the image and waits for the bucket.
     can_wait_upstream = is_renewable(account, image) and image.link_expires_at is None
     patience = 0.0 if can_wait_upstream else runtime.settings.store_wait_seconds
-    with fetched.spool:
-        try:
-            facts = await _check_in_thread(runtime, fetched)
-        except ImageError as error:
-            await _keep(runtime, image, fetched, error, patience=patience, fixed=inside is not None)
-            runtime.metrics.images_lost.labels(account.name, error.code).inc()
+    with ExitStack() as spools:
+        spools.enter_context(fetched.spool)
+        fetched, facts = await _judged(runtime, fetched, spools)
+        facts = _sized(image, facts)
+        if isinstance(facts, ImageError):
+            await _keep(runtime, image, fetched, facts, patience=patience, fixed=inside is not None)
+            runtime.metrics.images_lost.labels(account.name, facts.code).inc()
             return
         stored = await _put(runtime, image, fetched, facts, patience=patience)
         await runtime.write_joined(stored_images.store, _arrived(image, stored))
         runtime.metrics.images_stored.labels(account.name).inc()
         seconds = round(time.monotonic() - began, 3)
         _log.info("stored", index=image.index, bytes=fetched.spool.length, seconds=seconds)
+
+
+async def _judged(runtime: Runtime, fetched: Fetched, spools: ExitStack) -> tuple[Fetched, ImageFacts | ImageError]:
+    """Return what came, without a wrapping that no header names, and what it is or why it is no image."""
+    try:
+        return fetched, await _check_in_thread(runtime, fetched)
+    except ImageError as error:
+        bare = fetched if error.begins_as else await runtime.in_thread(_unwrapped, runtime, fetched, spools)
+        if bare is fetched:
+            return fetched, error
+    try:
+        return bare, await _check_in_thread(runtime, bare)
+    except ImageError as error:
+        return bare, error
+
+
+def _sized(image: ClaimedImage, facts: ImageFacts | ImageError) -> ImageFacts | ImageError:
+    """Refuse an image both of whose sides are less than a quarter of what its provider states.
+
+    Providers round sizes, and some state the size before a model's own limit; none delivers a sixteenth of the pixels.
+    """
+    if isinstance(facts, ImageError) or facts.attached or None in {facts.width, image.stated_width}:
+        return facts
+    came, stated = (facts.width or 0, facts.height or 0), (image.stated_width or 0, image.stated_height or 0)
+    if all(_LEAST_SHARE * side < whole for side, whole in zip(came, stated, strict=True)):
+        error = TooSmall(f"{came[0]} x {came[1]} pixels, where its provider states {stated[0]} x {stated[1]}")
+        error.begins_as = facts
+        return error
+    return facts
+
+
+def _unwrapped(runtime: Runtime, fetched: Fetched, spools: ExitStack) -> Fetched:
+    """Return what came, or what its wrapping holds."""
+    inside = spools.enter_context(Spool(directory=runtime.spool_dir, max_bytes=runtime.settings.max_image_bytes))
+    with suppress(TooLarge):
+        if fetched.spool.length and imagecheck.unwrap(fetched.spool.rewound(), inside.write):
+            return replace(fetched, spool=inside)
+    return fetched
 
 
 async def _fetch(runtime: Runtime, image: ClaimedImage, patient_seconds: float | None) -> Fetched:
@@ -153,16 +194,19 @@ async def _fetch(runtime: Runtime, image: ClaimedImage, patient_seconds: float |
 async def _keep(
     runtime: Runtime, image: ClaimedImage, fetched: Fetched, error: ImageError, *, patience: float, fixed: bool
 ) -> None:
-    """Keep refused bytes that begin as an image; raise `error` while another download may bring better ones.
+    """Keep refused bytes that begin as an image, or may hold one; raise `error` while a download may bring better ones.
 
     They are kept at the first refusal, because the link may be dead at the next try. `fixed`: they come from a kept
     answer, so they cannot change.
     """
     begins_as, code, note = error.begins_as, error.code, str(error)
-    if begins_as is not None:
-        facts = replace(begins_as, attached=True)
+    if isinstance(error, TooSmall):
+        begins_as = None  # the image that it stands for may still come
+    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image, error)
+    if kept_as is not None:
+        facts = replace(kept_as, attached=True)
         stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
-        await runtime.write(stored_images.keep, _arrived(image, stored))
+        await runtime.write(stored_images.keep, _arrived(image, stored), is_image=begins_as is not None)
         code = error.code if isinstance(error, TooManyPixels) else "result_unverified"
         note = f"{note}; kept as {stored.key}"
     # A page that asks the client to wait is the same each time, and the image may follow it.
@@ -176,6 +220,15 @@ async def _keep(
     )
     await runtime.write(images.change, [final])
     _log.info("copy_refused", index=image.index, code=code, bytes=fetched.spool.length)
+
+
+def _maybe(fetched: Fetched, image: ClaimedImage, error: ImageError) -> ImageFacts | None:
+    """Return as what to keep bytes that are hardly the image: the first such only, and never in the place of others."""
+    if not fetched.spool.length or image.refused_sha256 is not None:
+        return None
+    if error.begins_as is not None:
+        return error.begins_as
+    return imagecheck.UNKNOWN if imagecheck.may_hold_image(fetched.spool.rewound().read(_HEAD_BYTES)) else None
 
 
 async def _check_in_thread(runtime: Runtime, fetched: Fetched) -> ImageFacts:

@@ -10,8 +10,9 @@ from shared.db.engine import Connection
 from shared.db.jobs import images
 from shared.db.jobs.images import ClaimedImage, ImageChange
 from shared.lifecycle import IMAGE_FINAL, ImageState
+from shared.settings import Settings
 from worker.evidence.replies import parse_link
-from worker.imagecheck import NotAnImage
+from worker.imagecheck import NotAnImage, TooSmall
 from worker.next_step import LONGEST_LOOK_WAIT, CopyWait
 from worker.providers.contract import Refused, UpstreamImage
 from worker.runtime import Runtime
@@ -24,6 +25,7 @@ from worker.transport.spool import TransferError
 _log = structlog.get_logger(__name__)
 _EXPIRY_MARGIN: Final = 60.0  # seconds: the clocks of host, database and provider differ
 _LEAST_WAIT: Final = 0.5
+_DOUBLINGS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,22 @@ class _Failure:
         """The number of spent tries of the image."""
         return self.image.tries + (not self.passing)
 
-    def is_final(self, fetch_tries: int) -> bool:
+    @property
+    def is_page(self) -> bool:
+        """Whether something came in the image's place: a host that is down may say so with status 200."""
+        nothing_of_it = isinstance(self.error, NotAnImage) and self.error.begins_as is None
+        return (nothing_of_it or isinstance(self.error, TooSmall)) and not parse_link(self.image.link or "")
+
+    def most_tries(self, settings: Settings) -> int:
+        """Return how many downloads the image has; a page passes as an outage does, within hours."""
+        return max(settings.fetch_tries, settings.fetch_page_tries if self.is_page else 0)
+
+    def is_final(self, most_tries: int) -> bool:
         """Tell whether no further download can help."""
         over = self.link_is_over and not self.renewable
         if not self.error.retryable:
             return True
-        return over if self.passing else over or self.tries >= fetch_tries
+        return over if self.passing else over or self.tries >= most_tries
 
     @property
     def words(self) -> str:
@@ -82,7 +94,7 @@ async def follow_failure(
     failure = _Failure(image, error, is_renewable(account, image))
     _log.info("copy_failed", index=image.index, code=error.code, tries=image.job_tries + 1)
     look, change = None, _unchanged(failure)
-    if failure.is_final(runtime.settings.fetch_tries):
+    if failure.is_final(failure.most_tries(runtime.settings)):
         change = replace(change, state=ImageState.FAILED, lacking_looks=0, error_code=error.code, error=failure.words)
     elif failure.renewable and (failure.link_is_over or isinstance(error, LinkExpired)):
         look = await _ask_again(runtime, account, image)
@@ -115,9 +127,9 @@ def _unchanged(failure: _Failure) -> ImageChange:
 def _asked_wait(runtime: Runtime, failure: _Failure, look: UpstreamImage | Refused | None) -> float:
     """Return the seconds that a server asked for."""
     asked = [getattr(failure.error, "retry_after", None), look.after_seconds if isinstance(look, Refused) else None]
-    if isinstance(failure.error, NotAnImage) and not parse_link(failure.image.link or ""):
-        # A host that is down may say so in a page with status 200.
-        asked.append(runtime.settings.believe_seconds / runtime.settings.fetch_tries)
+    if isinstance(failure.error, NotAnImage | TooSmall) and not parse_link(failure.image.link or ""):
+        first, most = runtime.settings.believe_seconds / runtime.settings.fetch_tries, runtime.settings.believe_seconds
+        asked.append(min(first * 2 ** min(failure.image.tries, _DOUBLINGS), most))
     return max(seconds or 0.0 for seconds in asked)
 
 
@@ -136,7 +148,9 @@ def _after_look(
     found = replace(change, error_code=None, error=None, lacking_looks=0)
     if look.state is ImageState.FAILED:
         return replace(found, state=look.state, error_code=look.error_code, error=look.error)
-    return replace(found, link=look.link, link_expires_at=look.link_expires_at) if look.link else found
+    if look.link is None:
+        return found
+    return replace(found, link=look.link, link_expires_at=look.link_expires_at, stated=look.stated)
 
 
 def _write_failure(

@@ -47,4 +47,5 @@ def _as_bought(index: int, image: UpstreamImage) -> BoughtImage:
         image.link_expires_at,
         image.error_code,
         image.error,
+        image.stated,
     )

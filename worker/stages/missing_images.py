@@ -20,7 +20,7 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 
 _LINK_LATE_SHARE: Final = 1 / 3  # a link that comes later than its state is a matter of minutes
-_NO_LINK: Final = "result_not_downloadable"
+NO_LINK: Final = "result_not_downloadable"
 _JOBS_TO_BLAME: Final = 2
 """The number of jobs whose images must vanish before the account is at fault: a single one may really be gone."""
 
@@ -44,7 +44,7 @@ def after_look(
     `others_found`: the same look found another image of the account. It does not count for images bought with another
     key, because this key may not see them.
     """
-    code = found.error_code or _NO_LINK
+    code = found.error_code or NO_LINK
     same = image.lacking_looks > 0 and image.error_code == code
     looks = image.lacking_looks + 1 if same else 1
     what = found.error or "the provider gives no link to this picture"

@@ -22,15 +22,17 @@ from worker import next_step
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages import missing_images
+from worker.stages import missing_images, unfinished
 from worker.stages.look_health import record_looks
 from worker.stages.look_times import learn_times
 from worker.stages.transfer import transfer
 
 _log = structlog.get_logger(__name__)
-_TOO_LATE: Final = "the provider did not finish it within the last bound"
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
+_SINGLES: Final = 20
+"""So many images of lists that failed are asked for by themselves in one poll: more would use up the windows."""
+_NOT_THE_LISTS_OWN: Final = frozenset({"account_unauthorized", "rate_limited"})
 Job = Sequence[ClaimedImage]
 """The images of one job that a look read; never empty."""
 
@@ -43,6 +45,8 @@ class Looks:
     vouching: set[str] = field(default_factory=set)
     """Images whose own request, or a link, shows that they exist."""
     refusals: list[Refused] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+    """Images of lists that failed, although their own requests may not."""
     no_room_seconds: float | None = None
     """Seconds until a rate window has room for the remaining requests."""
 
@@ -62,6 +66,12 @@ class Looks:
         there = {one for one, found in answer.items() if missing_images.is_there(found)}
         # A list may show rows whose own requests lead nowhere, so a row without a link proves nothing.
         self.vouching |= there if len(page) == 1 else {one for one in there if answer[one].link}
+
+    def add_refusal(self, page: Sequence[str], refused: Refused) -> None:
+        """Add why the request for `page` was in vain."""
+        self.refusals.append(refused)
+        if len(page) > 1 and refused.http_status is not None and refused.code not in _NOT_THE_LISTS_OWN:
+            self.unlisted += page
 
     def of(self, image: ClaimedImage) -> UpstreamImage | None:
         """Return the result for an image; None if it could not be asked for."""
@@ -122,11 +132,27 @@ async def _ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[str
     size = account.wire.poll_batch
     pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
     await _ask_pages(runtime, account, pages, looks)
+    await _ask_unlisted(runtime, account, looks)
     if not looks.stopped:
         # An image missing from a page is not lost until its own GET says so.
         missing = [[upstream_id] for upstream_id in upstream_ids if upstream_id not in looks.known]
         await _ask_pages(runtime, account, missing, looks)
     return looks
+
+
+async def _ask_unlisted(runtime: Runtime, account: ServedAccount, looks: Looks) -> None:
+    """Ask for some images of lists that failed, each by itself: one first, in case nothing is answered at all.
+
+    They begin anywhere and stand side by side, so that no job waits for the others each time, nor for one of its own.
+    """
+    if not looks.unlisted:
+        return
+    start = runtime.random.randrange(len(looks.unlisted))
+    chosen = (looks.unlisted[start:] + looks.unlisted[:start])[:_SINGLES]
+    failed = len(looks.refusals)
+    await _ask_pages(runtime, account, [chosen[:1]], looks)
+    if len(looks.refusals) == failed and looks.no_room_seconds is None:
+        await _ask_pages(runtime, account, [[one] for one in chosen[1:]], looks)
 
 
 async def _ask_pages(runtime: Runtime, account: ServedAccount, pages: Sequence[Sequence[str]], looks: Looks) -> None:
@@ -148,7 +174,7 @@ async def _ask_page(account: ServedAccount, page: Sequence[str], looks: Looks) -
         note = f"a defect in the wire ({type(error).__name__})"
         answer = Refused(Outcome.REJECTED, RetryRule.NEVER, "provider_error", note)
     if isinstance(answer, Refused):
-        looks.refusals.append(answer)
+        looks.add_refusal(page, answer)
     else:
         looks.add(page, answer)
 
@@ -247,13 +273,13 @@ def _learned(runtime: Runtime, account: ServedAccount, image: ClaimedImage, look
     change = _found(runtime, account, image, looks)
     if not (image.given_up and change.state in _OPEN):
         return change
-    why = f"{_TOO_LATE}; {change.error_code}: {change.error}" if change.error_code else _TOO_LATE
+    code, why = unfinished.why(change, looks.of(image), looks.refusal)
     return ImageChange(
         image.claim,
         image.index,
         image.upstream_id,
         ImageState.FAILED,
-        error_code="never_finished",
+        error_code=code,
         error=why[:500],
     )
 
@@ -285,4 +311,5 @@ def _found(runtime: Runtime, account: ServedAccount, image: ClaimedImage, looks:
         link_expires_at=found.link_expires_at,
         error_code=found.error_code,
         error=found.error,
+        stated=found.stated,
     )

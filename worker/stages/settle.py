@@ -18,7 +18,7 @@ from shared.lifecycle import JobState, Outcome
 from shared.moves import Move
 from worker import next_step
 from worker.evidence import inline_answers
-from worker.providers.contract import Accepted, Refused, RetryRule
+from worker.providers.contract import CHARGE_STATED, Accepted, Refused, RetryRule
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.cost_check import check_cost, cost_of
@@ -26,7 +26,8 @@ from worker.stages.image_indexes import assign_indexes, surplus
 
 _NOTE_CHARS: Final = 500
 _SERVER_ERROR: Final = 500
-_MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
+_FOR_A_PERSON: Final = {"account_address_wrong", CHARGE_STATED}
+"""Pauses that no probe ends: a URL that leads nowhere, and a refusal that was charged, as the next call may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ def _slow_account(connection: Connection, one: Answered, refused: Refused) -> No
             reason=refused.message,
             action_url=refused.action_url,
             balance_needed=price_of(account, runtime.book(account), intent.request, len(intent.missing)),
-            probing=None if refused.code == _MISDIRECTED else runtime.probing,
+            probing=None if refused.code in _FOR_A_PERSON else runtime.probing,
         )
     elif refused.again is RetryRule.AFTER:
         wait = next_step.refused_wait(runtime.decision_inputs(account), refused, tries=intent.tries)

@@ -14,13 +14,14 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import aiohttp
 import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from worker.transport.fetch_errors import FetchError
 from worker.transport.spool import TransferError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -55,6 +56,32 @@ class AddressRefused(TransferError):
     retryable = False
 
 
+class LinkUnusable(AddressRefused):
+    """The text of a link is none that is ever fetched; no setting permits it."""
+
+    code = "result_link_unusable"
+
+
+class Misdirected(AddressRefused, FetchError):
+    """A redirect, or the look-up of a name, led to a forbidden address. Nothing connects there.
+
+    The link itself is acceptable, so this may pass: a portal answers in the place of a host, and a resolver that is
+    filtered or starting answers with an address of its own.
+    """
+
+    code = "result_misdirected"
+    retryable = True
+
+
+@contextlib.contextmanager
+def _may_pass() -> Iterator[None]:
+    """Turn a refusal into one that may pass: what it refuses is not the text of the link."""
+    try:
+        yield
+    except AddressRefused as refused:
+        raise Misdirected(str(refused)) from None
+
+
 class AddressGuard:
     """Decides which URLs may be fetched and which addresses may be connected to.
 
@@ -86,20 +113,26 @@ class AddressGuard:
 
         Refuses other schemes than http and https, credentials in the URL, unusual spellings of IPv4
         addresses, literal addresses that are not public, and plain http unless allowed; after an https link
-        only an allowed host may go on over plain http. Raises `AddressRefused`.
+        only an allowed host may go on over plain http. Raises `AddressRefused`; of a redirect, `Misdirected`.
         """
+        if redirected_from is None:
+            return self._checked(url, None)
+        with _may_pass():
+            return self._checked(url, redirected_from)
+
+    def _checked(self, url: str, redirected_from: str | None) -> str:
         try:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, TypeError, ValueError):
             # from None: the parser's message quotes parts of the URL.
-            raise AddressRefused("the link is not a valid URL") from None
+            raise LinkUnusable("the link is not a valid URL") from None
         host = parsed.raw_host.decode("ascii").lower().rstrip(".")
         if parsed.scheme not in ("http", "https") or not host:
-            raise AddressRefused("the link is not an http or https URL")
+            raise LinkUnusable("the link is not an http or https URL")
         if parsed.userinfo:
-            raise AddressRefused(f"{_shown(host)}: the link holds credentials")
+            raise LinkUnusable(f"{_shown(host)}: the link holds credentials")
         if parsed.port is not None and not 0 < parsed.port <= _LAST_PORT:
-            raise AddressRefused(f"{_shown(host)}: the link's port is not between 1 and {_LAST_PORT}")
+            raise LinkUnusable(f"{_shown(host)}: the link's port is not between 1 and {_LAST_PORT}")
         literal = _literal(host)
         by_name = host in self._hosts
         if literal is not None and not by_name:
@@ -124,7 +157,7 @@ class AddressGuard:
             raise AddressRefused(f"{_shown(host)}: {reason}; name it in {SETTING} if that is intended")
 
     def open_socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
-        """Open the socket that will connect to `info` (a getaddrinfo tuple), or raise `AddressRefused`.
+        """Open the socket that will connect to `info` (a getaddrinfo tuple), or raise `Misdirected`.
 
         To be aiohttp's `socket_factory`: it is called once for each connection attempt. What only an allowed name
         permits is permitted while a `GuardedConnector` connects to that name: another name with the same address
@@ -133,7 +166,8 @@ class AddressGuard:
         family, kind, protocol, _, target = info
         text = str(target[0])
         named = _CONNECTING_TO.get()
-        self.check_address(ipaddress.ip_address(text.split("%", 1)[0]), named if self._named(named) else text)
+        with _may_pass():
+            self.check_address(ipaddress.ip_address(text.split("%", 1)[0]), named if self._named(named) else text)
         return socket.socket(family=family, type=kind, proto=protocol)
 
     def connector(
@@ -179,10 +213,11 @@ class GuardedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Return the addresses of `host`; raises `AddressRefused`, or OSError if the name is unknown."""
+        """Return the addresses of `host`; raises `Misdirected`, or OSError if the name is unknown."""
         results = await self._inner.resolve(host, port, family)
-        for result in results:
-            self._guard.check_address(ipaddress.ip_address(result["host"].split("%", 1)[0]), host)
+        with _may_pass():
+            for result in results:
+                self._guard.check_address(ipaddress.ip_address(result["host"].split("%", 1)[0]), host)
         return results
 
     async def close(self) -> None:
@@ -233,9 +268,9 @@ def _literal(host: str) -> Address | None:
     if host == "localhost" or host.endswith(".localhost"):
         return _LOOPBACK
     if ":" in host or _LAST_LABEL_IS_NUMBER.fullmatch(host):
-        raise AddressRefused(f"{_shown(host)}: an unusual spelling of an IP address")
+        raise LinkUnusable(f"{_shown(host)}: an unusual spelling of an IP address")
     if not _HOST_NAME.fullmatch(host):
-        raise AddressRefused(f"{_shown(host)}: not a host name")
+        raise LinkUnusable(f"{_shown(host)}: not a host name")
     return None
 
 

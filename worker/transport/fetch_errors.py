@@ -6,10 +6,13 @@
     |   |-- Truncated             the body ended early                      result_truncated        yes
     |   |-- FetchTimeout          the wall-clock limit passed               result_timeout          yes
     |   |-- TooSlow               less than the least speed                result_too_slow         yes
-    |   `-- ResultUnavailable     5xx, 429, no connection                   result_unavailable      yes
-    |       |-- RedirectLoop      more redirects than allowed               result_unavailable      yes
-    |       `-- UnexpectedReply   another status, encoding or redirect      result_unavailable      yes
-    |-- AddressRefused            worker.transport.address_guard                      result_address_refused  no
+    |   |-- ResultUnavailable     5xx, 429, no connection                   result_unavailable      yes
+    |   |   |-- RedirectLoop      more redirects than allowed               result_unavailable      yes
+    |   |   `-- UnexpectedReply   another status, encoding or redirect      result_unavailable      yes
+    |   `-- Misdirected           worker.transport.address_guard          result_misdirected      yes
+    |-- AddressRefused            worker.transport.address_guard          result_address_refused  no
+    |   |-- LinkUnusable          worker.transport.address_guard          result_link_unusable    no
+    |   `-- Misdirected           both a FetchError and an AddressRefused
     |-- TooLarge                  more bytes than the cap                   result_too_large        no
     `-- SpoolError, SpoolFull     worker.transport.spool                              spool_full              yes
 

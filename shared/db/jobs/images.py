@@ -22,7 +22,7 @@ SELECT job.id, job.epoch, job.state AS job_state, job.tries AS job_tries, job.ba
   coalesce(account.found_at >= image.lacking_since, false), image.short_sha256, image.refused_sha256,
   coalesce(job.request ->> 'model', ''),
   CAST(coalesce(extract(epoch FROM now() - submission.answered_at), 0) AS float8), image.submission_id,
-  submission.key_id
+  submission.key_id, image.stated_width, image.stated_height
 FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
   ON job.id = a.id AND job.epoch = a.epoch
 JOIN image ON image.job_id = job.id
@@ -46,13 +46,16 @@ UPDATE image SET state = a.state, link = coalesce(a.link, image.link), tries = a
   link_expires_at = CASE WHEN a.link IS NULL THEN image.link_expires_at ELSE a.expires END,
   error_code = CASE WHEN a.state = 'failed' THEN {_CODE} ELSE a.code END,
   error = CASE WHEN a.state = 'failed' THEN {_NOTE} ELSE a.note END,
+  stated_width = CASE WHEN a.link IS NULL THEN image.stated_width ELSE a.width END,
+  stated_height = CASE WHEN a.link IS NULL THEN image.stated_height ELSE a.height END,
   short_sha256 = a.short, lacking_looks = a.looks,
   lacking_since = CASE WHEN a.looks = 1 THEN now() WHEN a.looks > 1 THEN image.lacking_since END
 FROM unnest(
   CAST(:jobs AS uuid[]), CAST(:epochs AS integer[]), CAST(:indexes AS integer[]), CAST(:states AS text[]),
   CAST(:links AS text[]), CAST(:expires AS timestamptz[]), CAST(:tries AS integer[]), CAST(:codes AS text[]),
-  CAST(:notes AS text[]), CAST(:looks AS integer[]), CAST(:shorts AS bytea[]), CAST(:upstream_ids AS text[])
-) AS a (job_id, epoch, index, state, link, expires, tries, code, note, looks, short, upstream_id), job
+  CAST(:notes AS text[]), CAST(:looks AS integer[]), CAST(:shorts AS bytea[]), CAST(:upstream_ids AS text[]),
+  CAST(:widths AS integer[]), CAST(:heights AS integer[])
+) AS a (job_id, epoch, index, state, link, expires, tries, code, note, looks, short, upstream_id, width, height), job
 WHERE image.job_id = a.job_id AND image.index = a.index AND image.upstream_id IS NOT DISTINCT FROM a.upstream_id
   AND image.state NOT IN ('stored', 'upstream_only', 'failed')
   AND job.id = a.job_id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL
@@ -118,6 +121,9 @@ class ClaimedImage:
     """The attempt that bought it."""
     key_id: str | None
     """The key that bought it, by its id; None if that was not recorded."""
+    stated_width: int | None
+    stated_height: int | None
+    """Its size as its provider states it, in pixels."""
     read_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -160,6 +166,8 @@ class ImageChange:
     """The number of looks in a row that found it missing, not believed yet; 1 starts the count."""
     short_sha256: bytes | None = None
     """The hash of a body that was shorter than announced, to recognise it later."""
+    stated: tuple[int, int] | None = None
+    """The width and height that the provider states, in pixels; they come with a `link`."""
 
 
 def of_claims(
@@ -202,6 +210,8 @@ def change(connection: Connection, changes: Sequence[ImageChange]) -> None:
             "looks": [c.lacking_looks for c in changes],
             "shorts": [c.short_sha256 for c in changes],
             "upstream_ids": [c.upstream_id for c in changes],
+            "widths": [c.stated and c.stated[0] for c in changes],
+            "heights": [c.stated and c.stated[1] for c in changes],
         },
     )
 

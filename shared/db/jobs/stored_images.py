@@ -114,12 +114,14 @@ def _store_beside(connection: Connection, one: StoredImage) -> None:
         connection.execute(_BESIDE, _parameters(one))
 
 
-def keep(connection: Connection, kept: StoredImage) -> None:
+def keep(connection: Connection, kept: StoredImage, *, is_image: bool = True) -> None:
     """Record that an image's bytes lie unverified in the bucket.
 
-    If another purchase has the row, the object's key is recorded in the job's events instead.
+    If another purchase has the row, the object's key is recorded in the job's events instead. `is_image`: the bytes
+    begin as an image, so downloads of this account succeed.
     """
-    pauses.record_downloads(connection, [(kept.job_id, kept.index)])
+    if is_image:
+        pauses.record_downloads(connection, [(kept.job_id, kept.index)])
     if not connection.execute(_KEEP, _parameters(kept)).rowcount and _may_stay(connection, kept):
         pass_over(connection, [(kept.job_id, kept.place.key)])
 

@@ -1,10 +1,14 @@
 """The result of one attempt to pay, as values: the answer, and the images that it bought."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from shared.lifecycle import ImageState, Outcome
+
+_OWN_LINK: Final = "reply:"  # into an answer that we keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,8 @@ class BoughtImage:
     link_expires_at: datetime | None = None
     error_code: str | None = None
     error: str | None = None
+    stated: tuple[int, int] | None = None
+    """The width and height that the provider states, in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,15 @@ class Answer:
     """The images in the answer beyond those that were asked for."""
     left_out: int = 0
     """The number of entries of the answer that were not read."""
+
+    @property
+    def links_sha256(self) -> bytes | None:
+        """The hash of the links that it gives; None without any. A link itself is forgotten once its image is stored.
+
+        Links into answers that we keep are none: such an answer has a hash of its own.
+        """
+        links = [image.link for image in self.images if image.link and not image.link.startswith(_OWN_LINK)]
+        return hashlib.sha256("\n".join(links).encode()).digest() if links else None
 
     @property
     def ids(self) -> set[str]:

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.db.payments import spending
+
+ROUNDING: Final = Decimal("0.000001")
+"""Less than this is no difference: providers add up binary fractions."""
+_CENTS: Final = -2
+_CENT: Final = Decimal("0.01")
 
 # In one statement, so that all sums are of the same moment. `just_settled` was settled after the provider was asked, so
 # the provider's answer may not include it.
@@ -117,8 +122,9 @@ class BalanceSpan:
 
     @property
     def drift(self) -> Decimal:
-        """The unexplained part; negative if the provider took less than recorded."""
-        return self.difference - self.explained
+        """The unexplained part; negative if the provider took less than recorded. What rounding may be is none."""
+        left = self.difference - self.explained
+        return Decimal(0) if abs(left) < self._rounding else left
 
     @property
     def by_held(self) -> bool:
@@ -131,13 +137,19 @@ class BalanceSpan:
         """The verdict on it."""
         if self.last.unpriced_settled != self.base.unpriced_settled:
             return FigureVerdict.OPEN
-        if not self.difference:
+        if abs(self.difference) < self._rounding:
             return FigureVerdict.EXACT
         if not self.drift:
             return FigureVerdict.EXPLAINED
         if self._unpriced:
             return FigureVerdict.OPEN
         return FigureVerdict.MORE if self.drift > 0 else FigureVerdict.LESS
+
+    @property
+    def _rounding(self) -> Decimal:
+        """How far off two readings may be by their digits: binary fractions, or cents where calls cost parts of one."""
+        finest = min(_places(self.base.balance), _places(self.last.balance))
+        return _CENT if finest == _CENTS and _places(self.spent.normalize()) < _CENTS else ROUNDING
 
     @property
     def _more(self) -> Decimal:
@@ -198,8 +210,12 @@ def _extend(connection: Connection, account: str, now: BalanceFigure) -> None:
         return
     base, last = _reading(kept[0]), _reading(kept[-1])
     rise = now.balance - last.balance
+    if abs(rise) < ROUNDING:
+        rise = Decimal(0)
     if 0 < rise <= now.just_settled + now.in_air + max(now.held - last.held, Decimal(0)):
         return  # no top-up: this balance was stated before calls were charged that the last reading already includes
+    if rise > 0 and not kept[-1].base and _is_exact(account, base, now):
+        rise = Decimal(0)  # no top-up: the last reading was wrong, or what was taken was given back to the last digit
     better = rise <= 0 and _is_better_base(account, base, now)
     if better:
         connection.execute(_FORGET, {"ids": [row.id for row in kept]})
@@ -215,6 +231,16 @@ def _insert(connection: Connection, account: str, reading: BalanceFigure, *, bas
 
 def _ended(span: BalanceSpan) -> BalanceSpan:
     return BalanceSpan(span.account, span.unit, span.base, span.last, current=False)
+
+
+def _is_exact(account: str, base: BalanceFigure, now: BalanceFigure) -> bool:
+    return BalanceSpan(account, "", base, now, current=True).verdict is FigureVerdict.EXACT
+
+
+def _places(amount: Decimal) -> int:
+    """Return the exponent of an amount's last digit."""
+    exponent = amount.as_tuple().exponent
+    return exponent if isinstance(exponent, int) else 0
 
 
 def _is_better_base(account: str, base: BalanceFigure, now: BalanceFigure) -> bool:

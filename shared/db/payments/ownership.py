@@ -1,6 +1,7 @@
 """Ownership of upstream ids: an answer may name a known id, or more images than were asked for.
 
-An image with a link is kept whatever its id. Without a link, an id of another job brings nothing.
+An image with a link is kept whatever its id, unless the answer repeats another one, links and all. Without a link, an
+id of another job brings nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,11 @@ SELECT named.submission, named.name, s.job_id FROM named
   JOIN submission s ON s.account = named.account AND s.upstream_id = ANY(named.spellings)
     AND s.id <> named.submission
 """)
+_REPEATED = text("""
+SELECT 1 FROM submission me JOIN submission s ON s.account = me.account
+  AND s.upstream_id = ANY(ARRAY[:name, lower(:name), upper(:name)]) AND s.reply_sha256 = :links AND s.id <> me.id
+WHERE me.id = :id
+""")
 _UNOWNED = text("""
 INSERT INTO unowned_image (account, upstream_id, made_at, note)
 SELECT account, :id, now(), 'named beyond what was asked for in the answer to job ' || job_id
@@ -44,7 +50,7 @@ _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 
 
 class OwnedElsewhereError(Exception):
-    """All ids in an answer belong to other jobs, and it gives no links: its purchase is unknown."""
+    """All that an answer names belongs to other jobs: its purchase is unknown."""
 
 
 def sort_out(connection: Connection, answers: Mapping[UUID, Answer]) -> dict[UUID, Answer]:
@@ -64,6 +70,8 @@ def _bought(answer: Answer) -> bool:
 
 
 def _sorted_out(connection: Connection, submission_id: UUID, answer: Answer, theirs: dict[str, UUID]) -> Answer:
+    _check_news(connection, submission_id, answer, theirs)
+    answer = _own_first(answer, theirs)
     images = _own(answer.images, theirs)
     _check(answer.images, images, theirs)
     told = [*_told(theirs), *_beyond(answer)]
@@ -83,6 +91,22 @@ def _theirs(connection: Connection, answers: Mapping[UUID, Answer]) -> dict[UUID
         for row in connection.execute(_OWNERS, {"submissions": submissions, "names": names}):
             theirs[row.submission][row.name] = row.job_id
     return theirs
+
+
+def _own_first(answer: Answer, theirs: dict[str, UUID]) -> Answer:
+    """Return an answer in which no id of others, and no id a second time, has the place of a picture of its own."""
+    seen, own, lost = set[str](), list[BoughtImage](), list[BoughtImage]()
+    for image in (*answer.images, *answer.unowned):
+        name = image.upstream_id
+        known = name is not None and (name in theirs or folded(name) in seen)
+        (lost if known and image.state in _OPEN else own).append(image)
+        seen |= set() if name is None else {folded(name)}
+    if not lost:
+        return answer
+    places = [image.index for image in (*answer.images, *answer.unowned)]
+    dealt = [replace(image, index=index) for image, index in zip([*own, *lost], places, strict=True)]
+    count = len(answer.images)
+    return replace(answer, images=tuple(dealt[:count]), unowned=tuple(dealt[count:]))
 
 
 def _own(images: Sequence[BoughtImage], theirs: dict[str, UUID]) -> list[BoughtImage]:
@@ -108,6 +132,16 @@ def _check(named: Sequence[BoughtImage], kept: Sequence[BoughtImage], theirs: di
     if lost and all(image.state is ImageState.FAILED for image in kept):
         whose = [f"{name}, which is job {theirs[name]}'s" for name in lost[:_NAMED] if name]
         raise OwnedElsewhereError(f"it names only {'; '.join(whose)}")
+
+
+def _check_news(connection: Connection, submission_id: UUID, answer: Answer, theirs: dict[str, UUID]) -> None:
+    """Raise where an answer repeats another call's, id and links: a cache gave it, and the pictures are others'."""
+    name = answer.upstream_id
+    if name is None or name not in theirs or answer.links_sha256 is None:
+        return
+    asked = {"id": submission_id, "name": name, "links": answer.links_sha256}
+    if connection.execute(_REPEATED, asked).first() is not None:
+        raise OwnedElsewhereError(f"it repeats the answer to job {theirs[name]}: its id {name}, and all of its links")
 
 
 def _told(theirs: dict[str, UUID]) -> list[str]:

@@ -56,15 +56,19 @@ _OF_ONE_PURCHASE: Final = (
 )
 _FORGET: Final = ", ".join(f"{name} = CASE WHEN {_SAME} THEN image.{name} END" for name in _OF_ONE_PURCHASE)
 _IMAGES = text(f"""
-INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, link, link_expires_at, error_code, error)
-SELECT s.job_id, a.index, s.id, s.account, a.upstream_id, a.state, a.link, a.expires, a.code, a.note
+INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, link, link_expires_at, error_code, error,
+  stated_width, stated_height)
+SELECT s.job_id, a.index, s.id, s.account, a.upstream_id, a.state, a.link, a.expires, a.code, a.note, a.width, a.height
 FROM unnest(
   CAST(:submissions AS uuid[]), CAST(:indexes AS integer[]), CAST(:upstream_ids AS text[]), CAST(:states AS text[]),
-  CAST(:links AS text[]),  CAST(:expires AS timestamptz[]), CAST(:codes AS text[]), CAST(:notes AS text[])
-) AS a (submission, index, upstream_id, state, link, expires, code, note) JOIN submission s ON s.id = a.submission
+  CAST(:links AS text[]),  CAST(:expires AS timestamptz[]), CAST(:codes AS text[]), CAST(:notes AS text[]),
+  CAST(:widths AS integer[]), CAST(:heights AS integer[])
+) AS a (submission, index, upstream_id, state, link, expires, code, note, width, height)
+JOIN submission s ON s.id = a.submission
 ON CONFLICT (job_id, index) DO UPDATE SET submission_id = excluded.submission_id, account = excluded.account,
   upstream_id = excluded.upstream_id, state = excluded.state, link = excluded.link,
   link_expires_at = excluded.link_expires_at, tries = 0, error_code = excluded.error_code, error = excluded.error,
+  stated_width = excluded.stated_width, stated_height = excluded.stated_height,
   lacking_looks = 0, lacking_since = NULL, {_FORGET}
 WHERE image.state NOT IN ('stored', 'upstream_only')
 """)
@@ -112,6 +116,8 @@ def _write(connection: Connection, rows: Sequence[tuple[UUID, BoughtImage]]) -> 
             "expires": [image.link_expires_at for _, image in rows],
             "codes": [image.error_code for _, image in rows],
             "notes": [image.error for _, image in rows],
+            "widths": [image.stated and image.stated[0] for _, image in rows],
+            "heights": [image.stated and image.stated[1] for _, image in rows],
         },
     )
 

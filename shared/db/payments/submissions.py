@@ -55,15 +55,16 @@ _QUIET = """CASE WHEN {anew} THEN clock_timestamp() + {quiet} * interval '1 seco
 _CLOSE = text(f"""
 UPDATE submission SET outcome = a.outcome, answered_at = clock_timestamp(), http_status = a.http_status,
   upstream_id = a.upstream_id, error_code = a.error_code, error = a.error, settled = a.settled, inferred = a.inferred,
-  cost_stated = a.cost_stated, elsewhere = a.elsewhere,
+  cost_stated = a.cost_stated, elsewhere = a.elsewhere, reply_sha256 = coalesce(a.links, reply_sha256),
   visible_by = {_QUIET.format(anew="a.anew", quiet="a.quiet")}
 FROM unnest(
   CAST(:ids AS uuid[]), CAST(:outcomes AS text[]), CAST(:http_statuses AS integer[]), CAST(:upstream_ids AS text[]),
   CAST(:error_codes AS text[]), CAST(:errors AS text[]), CAST(:settled AS numeric[]), CAST(:inferred AS boolean[]),
   CAST(:costs_stated AS boolean[]), CAST(:elsewhere AS numeric[]), CAST(:quiet AS double precision[]),
-  CAST(:anew AS boolean[])
+  CAST(:anew AS boolean[]), CAST(:links AS bytea[])
 ) AS a (
-  id, outcome, http_status, upstream_id, error_code, error, settled, inferred, cost_stated, elsewhere, quiet, anew)
+  id, outcome, http_status, upstream_id, error_code, error, settled, inferred, cost_stated, elsewhere, quiet, anew,
+  links)
 WHERE submission.id = a.id
 """)
 # A sender that was judged lost reports that its call is over.
@@ -198,6 +199,7 @@ def _columns(submission_id: UUID, answer: Answer, cost: tuple[Decimal | None, De
         "inferred": answer.inferred,
         "costs_stated": answer.cost_stated,
         "elsewhere": elsewhere,
+        "links": answer.links_sha256,
         **_quiet(answer),
     }
 

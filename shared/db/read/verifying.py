@@ -13,9 +13,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, TextClause, text
 
 from shared.db.payments import drift
-from shared.db.payments.drift import BalanceSpan, FigureVerdict
+from shared.db.payments.drift import ROUNDING, BalanceSpan, FigureVerdict
 
-_ROUNDING: Final = Decimal("0.000001")  # providers add up binary fractions
 _EDGE_SECONDS: Final = 900.0
 """A clock may be wrong, and a charge may show late: a call this near to an end of a span may be on either side."""
 _SUMS = """
@@ -154,9 +153,9 @@ def judge(difference: Decimal, *, less: Decimal, more: Decimal, is_open: bool) -
     """Judge whether a figure adds up: it may be from `less` below to `more` above the booked amount."""
     if is_open:
         return FigureVerdict.OPEN
-    if abs(difference) < _ROUNDING:
+    if abs(difference) < ROUNDING:
         return FigureVerdict.EXACT
-    if -less - _ROUNDING < difference < more + _ROUNDING:
+    if -less - ROUNDING < difference < more + ROUNDING:
         return FigureVerdict.EXPLAINED
     return FigureVerdict.MORE if difference > 0 else FigureVerdict.LESS
 

@@ -163,6 +163,7 @@ class Submission(SQLModel, table=True):
     probe: bool
     unit: str = text_column()
     reply_sha256: bytes | None = Field(sa_column=Column(LargeBinary))
+    """The hash of a kept answer, or of the links that an answer gave."""
     reply_images: int | None
     kept_as: str | None = text_column(nullable=True)
 
@@ -194,6 +195,8 @@ class Image(SQLModel, table=True):
     key: str | None = text_column(nullable=True)
     sha256: bytes | None = Field(sa_column=Column(LargeBinary))
     refused_sha256: bytes | None = Field(sa_column=Column(LargeBinary))
+    stated_width: int | None
+    stated_height: int | None
     bytes: int | None = Field(sa_column=Column(BigInteger))
     content_type: str | None = text_column(nullable=True)
     width: int | None

@@ -1,0 +1,115 @@
+"""The mutants of odd answers to paid calls: what states a charge, names a purchase, or belongs to others."""
+
+from typing import Final
+
+from tests.mutation.mutant import Mutant
+
+ANSWERS: Final[tuple[Mutant, ...]] = (
+    Mutant(
+        removed="the charge that an error states",
+        protects="an error that states what it charged is never bought again automatically",
+        file="worker/providers/tell_tales.py",
+        old="    if charge := stated_charge(answer):\n",
+        new="    if (charge := stated_charge(answer)) < 0:\n",
+        tests=(
+            "tests/unit/test_stated_charges.py::test_what_states_its_charge_is_never_refused_and_its_answer_is_kept",
+        ),
+    ),
+    Mutant(
+        removed="the stated charge when a call is judged unbought",
+        protects="no list and no figure makes the queue buy a call again whose own answer states a charge",
+        file="worker/next_step/lost_call.py",
+        old="    if submission.error_code == CHARGE_STATED:\n",
+        new="    if not submission.error_code:\n",
+        tests=("tests/unit/test_next_step.py::test_a_call_whose_answer_states_a_charge_is_never_taken_for_unbought",),
+    ),
+    Mutant(
+        removed="the look for a receipt under an error's status",
+        protects="pictures that come under a wrong status are taken, not bought again",
+        file="worker/providers/receipt.py",
+        old="    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):\n",
+        new="    if success:\n",
+        tests=("tests/unit/test_stated_charges.py::test_a_receipt_under_a_wrong_status_is_a_receipt",),
+    ),
+    Mutant(
+        removed="the places that an answer's own pictures take before those of others",
+        protects="an id of an earlier call in an answer pushes no picture out of its place",
+        file="shared/db/payments/ownership.py",
+        old="    answer = _own_first(answer, theirs)\n",
+        new="",
+        tests=("tests/integration/test_ownership.py::test_an_id_that_is_anothers_pushes_no_picture_out_of_its_place",),
+    ),
+    Mutant(
+        removed="PostEverywhere's media_id before its media_ids",
+        protects="the picture is asked for by the documented handle",
+        file="worker/providers/posteverywhere.py",
+        old="    named = [handle, *(one for one in given if one != handle)] if handle else given\n",
+        new="    named = given or [handle]\n",
+        tests=("tests/unit/test_refusals_media.py::test_the_media_id_comes_before_whatever_media_ids_list",),
+    ),
+    Mutant(
+        removed="the least wait after a refusal",
+        protects="a server that asks for no wait is not called without a pause",
+        file="worker/next_step/payment.py",
+        old="    if asked is None or asked < inputs.settings.retry_first_seconds:\n",
+        new="    if asked is None:\n",
+        tests=(
+            (
+                "tests/unit/test_next_step.py::"
+                "test_a_server_that_asks_for_hardly_any_wait_is_called_again_after_a_growing_one"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the word for a half-drawn image",
+        protects="of a stream that nobody asked for, the finished image is stored",
+        file="worker/providers/inline_answer.py",
+        old="        if number in halves:\n",
+        new="        if not halves:\n",
+        tests=(
+            (
+                "tests/unit/test_refusals_inline.py::"
+                "test_of_a_stream_that_nobody_asked_for_the_finished_image_is_taken_and_no_half_drawn_one"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the larger of two stated costs",
+        protects="the bill covers what an answer states, whatever it states besides",
+        file="worker/providers/openrouter.py",
+        old="    return max(first, second)\n",
+        new="    return second\n",
+        tests=("tests/unit/test_refusals_inline.py::test_of_two_stated_costs_the_larger_one_counts",),
+    ),
+    Mutant(
+        removed="the rounding that a balance's digits allow",
+        protects="no alarm is raised for binary fractions and parts of a cent",
+        file="shared/db/payments/drift.py",
+        old="        if abs(self.difference) < self._rounding:\n",
+        new="        if not self.difference:\n",
+        tests=("tests/unit/test_drift.py::test_what_the_digits_of_a_balance_cannot_show_is_no_drift_and_all_else_is",),
+    ),
+    Mutant(
+        removed="the headers that name a purchase",
+        protects="a handle that stands only in a header is kept with the reason of the hold",
+        file="worker/providers/tell_tales.py",
+        old="    if told.outcome is not Outcome.UNKNOWN or not named:\n",
+        new="    if told.outcome is not Outcome.UNKNOWN or named:\n",
+        tests=(
+            "tests/unit/test_stated_charges.py::test_a_handle_that_stands_only_in_a_header_is_kept_with_the_reason",
+        ),
+    ),
+    Mutant(
+        removed="the comparison of an answer's links with those of the call that has its id",
+        protects="a replayed answer is not booked again, and its pictures do not become another job's",
+        file="shared/db/payments/ownership.py",
+        old="    _check_news(connection, submission_id, answer, theirs)\n",
+        new="",
+        tests=(
+            (
+                "tests/integration/test_ownership.py::"
+                "test_an_answer_that_repeats_another_with_its_id_and_links_is_nothing_to_go_by"
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,97 @@
+"""What the body of an error gives away: an answer that names a charge or a purchase may have been bought.
+
+A provider's status is its word on what happened. A charge, an id or pictures beside it are the stronger word: an error
+that is believed against them is bought again, or its pictures are lost.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Final
+
+from shared.lifecycle import Outcome
+from worker.providers.amount import cost_of
+from worker.providers.contract import CHARGE_STATED, Accepted, Refused
+from worker.providers.reading import UnreadableError, read_json
+from worker.providers.refusals import tells_error
+from worker.providers.wording import MESSAGE_CHARS
+
+_UNREADABLE: Final = "answer_unreadable"
+_NAMES: Final = ("id", "ids", "imageIds", "media_id", "media_ids")
+
+
+def is_success(status: int | None) -> bool:
+    """Tell whether a status is any 2xx."""
+    return status is not None and 200 <= status < 300
+
+
+def is_purchase(found: Accepted, body: bytes) -> bool:
+    """Tell whether what was read as a receipt under an error's status is one.
+
+    An error beside an id may name what stands in the way of a call. An error beside a link or a charge may not.
+    """
+    answer = _parsed(body)
+    return bool(any(image.link for image in found.images) or stated_charge(answer) or not _is_error(answer))
+
+
+def weighed(told: Refused, body: bytes, *, named: bool = False) -> Refused:
+    """Return a refusal that is unknown if its body states a charge or names a purchase; the body of an unknown is kept.
+
+    `named`: the body is known to name one.
+    """
+    if told.outcome is Outcome.NOT_SENT:
+        return told
+    answer = _parsed(body)
+    if charge := stated_charge(answer):
+        told = _doubted(told, CHARGE_STATED, f"; it states a charge of {charge.normalize():f}")
+    elif told.outcome is Outcome.REJECTED and (named or _names_purchase(answer)):
+        told = _doubted(told, _UNREADABLE, "; it names a purchase")
+    return replace(told, body=body) if told.outcome is Outcome.UNKNOWN else told
+
+
+def noted(told: Refused, *named: str) -> Refused:
+    """Return an unknown call's refusal with what names the call, for whoever looks it up by hand."""
+    if told.outcome is not Outcome.UNKNOWN or not named:
+        return told
+    said = f"; {'; '.join(named)}"[: MESSAGE_CHARS // 2]
+    return replace(told, message=told.message[: MESSAGE_CHARS - len(said)] + said)
+
+
+def stated_charge(answer: Any) -> Decimal:
+    """Return the highest charge that an answer states in the field of any provider's document; 0 without one."""
+    return max((cost for cost in map(cost_of, _figures(answer)) if cost is not None), default=Decimal(0))
+
+
+def _figures(answer: Any) -> Iterator[Any]:
+    places = (_object(answer), *(_object(_object(answer).get(name)) for name in ("data", "error")))
+    for place in places:
+        usage = _object(place.get("usage"))
+        yield from (usage.get("cost"), usage.get("total_cost"), place.get("credits_used"))
+        yield _object(usage.get("cost_details")).get("upstream_inference_cost")
+
+
+def _doubted(told: Refused, code: str, said: str) -> Refused:
+    message = told.message[: MESSAGE_CHARS - len(said)] + said
+    return replace(told, outcome=Outcome.UNKNOWN, code=code, message=message)
+
+
+def _names_purchase(answer: Any) -> bool:
+    """Tell whether an answer that is no error names what it bought; an error may have a number of its own."""
+    places = (_object(answer), _object(_object(answer).get("data")))
+    return not _is_error(answer) and any(place.get(name) for place in places for name in _NAMES)
+
+
+def _is_error(answer: Any) -> bool:
+    body = _object(answer)
+    return tells_error(body) or "code" in body or "message" in body
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return read_json(body)
+    except UnreadableError:
+        return None
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
