@@ -18,7 +18,7 @@ from ops.cli.join import adopt, prepare_database
 from ops.extras import require
 from ops.own_token import own_token
 from ops.stack import Home, ServerProcess, Stack, StackError, child_environment
-from ops.stack.ports import free_port, is_free
+from ops.stack.ports import free_port, is_free, usual_port
 from shared import catalog
 from shared.catalog import DocumentedWindow
 from shared.settings import load
@@ -26,6 +26,8 @@ from shared.settings import load
 _READY_SECONDS: Final = 20.0
 _API_READY_SECONDS: Final = 60.0  # it imports for two seconds of a quiet core
 _API_PORT: Final = 8470
+_DASHBOARD_PORT: Final = 5600
+_FLOWER_PORT: Final = 5555
 _KEY: Final = "sim-genqueue"
 _PATHS: Final = {
     "banatie": "/banatie",
@@ -82,6 +84,9 @@ class Running:
         self._choose_accounts()
         with contextlib.ExitStack() as undo:
             undo.enter_context(self.stack)
+            if self._options.simulator:
+                # Only the owner of the home's lock may write here: the workers of a trial that runs read this file.
+                trial.enter(self._home, accounts={})
             adopt(self.stack.endpoints)
             prepare_database(load(), self._home)
             if self._options.simulator:
@@ -126,12 +131,14 @@ class Running:
         return found | ({"simulator": self.simulator["url"]} if self.simulator else {})
 
     def _choose_accounts(self) -> None:
-        """Before anything starts: a trial sets every configured account aside, and no real work runs in its home."""
+        """Before anything starts: a trial sets every configured account aside, and no real work runs in its home.
+
+        Nothing on the disk changes here: another stack may own the home.
+        """
         trial.leave()
         if self._options.simulator:
             require("embedded", "ministack")
             self.set_aside = trial.prepare(load())
-            trial.enter(self._home, accounts={})
         elif trial.is_trials(self._home):
             raise StackError(f"{self._home.path} is a trial's home: real accounts must not pay for its jobs")
 
@@ -155,12 +162,12 @@ class Running:
         trial.enter(self._home, self.simulator["url"], trial.accounts_of(simulated))
 
     def _start_flower(self) -> None:
-        self._flower_port = free_port(set())
+        self._flower_port = usual_port(_FLOWER_PORT)
         command = [self._python, "-m", "ops.cli", "flower", "--port", str(self._flower_port)]
         self.stack.spawn("flower", command, _path(), needs=child_environment.FLOWER)
 
     def _start_dashboard(self) -> None:
-        self._dashboard_port = free_port(set())
+        self._dashboard_port = usual_port(_DASHBOARD_PORT)
         self.dashboard_token = load().dashboard_token.get_secret_value() or secrets.token_urlsafe(18)
         command = [self._python, "-m", "ops.cli", "dashboard", "--port", str(self._dashboard_port)]
         environment = {"GENQUEUE_HOME": str(self._home.path), "GENQUEUE_DASHBOARD_TOKEN": self.dashboard_token}
@@ -168,7 +175,7 @@ class Running:
 
     def _start_api(self) -> None:
         """Serve the API at its usual port if that is free; in real work, leave a token for it in the home."""
-        port = _API_PORT if is_free(_API_PORT) else free_port(set())
+        port = usual_port(_API_PORT)
         command = [self._python, "-m", "ops.cli", "api", "--port", str(port)]
         process = self.stack.spawn("api", command, _path(), needs=child_environment.API)
         self._api = f"http://127.0.0.1:{port}"

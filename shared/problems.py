@@ -11,8 +11,8 @@ from shared.db.webhooks.endpoints import GONE
 from shared.db.workers import STUCK_SECONDS
 from shared.errors import CODES
 from shared.lifecycle import FINAL, JobState, Stage
+from shared.pause_ends import ends_pause
 from shared.wait_facts import AccountState, WaitReason
-from shared.waiting import resuming
 
 NO_PROGRESS_SECONDS: Final = 120.0
 """If nothing is taken for longer than this, although work is due and nothing known stops it, workers are stuck."""
@@ -86,9 +86,9 @@ def _worker(worker: WorkerLine, status: QueueStatus) -> Iterator[Problem]:
 
 def _account(account: AccountState, now: datetime) -> Iterator[Problem]:
     if account.paused_at is not None:
-        link = f" ({account.action_url})" if account.action_url else ""
         words = f"account {account.name} is paused: {account.paused_reason}"
-        then = f"settle it{link}, then {resuming(account.name, account.paused_code)}"
+        link, probe_at = account.action_url, account.probe_at
+        then = ends_pause(account.name, account.paused_code, link=link, probe_at=probe_at)
         yield Problem("account_paused", account.name, words, then, account.paused_at)
     hours = hours_left(account, now)
     if hours is not None and hours < LOW_HOURS:
@@ -106,7 +106,11 @@ def hours_left(account: AccountState, now: datetime) -> float | None:
 
 
 def _keys(status: QueueStatus) -> Iterator[Problem]:
-    for name in dict.fromkeys(line.account for line in status.lines if line.wait.reason is WaitReason.NO_KEY):
+    missing = dict.fromkeys(line.account for line in status.lines if line.wait.reason is WaitReason.NO_KEY)
+    if status.live_workers and not missing and not any(account.served for account in status.accounts):
+        words = "workers run, and none of them has the key of any account: nothing is bought"
+        yield Problem("key_missing", "", words, "set a provider's key for the workers and start them again")
+    for name in missing:
         words = f"jobs wait for account {name}, whose key no worker has"
         yield Problem("key_missing", name, words, "set the account's key for a worker and start it again")
 

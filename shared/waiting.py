@@ -9,6 +9,7 @@ from typing import Final
 from shared import catalog
 from shared.errors import CODES
 from shared.lifecycle import FINAL, POLLED, JobState
+from shared.pause_ends import ends_pause
 from shared.wait_facts import CAPPED_SECONDS, AccountState, Around, Wait, WaitingJob, WaitReason
 
 Check = Callable[[WaitingJob, AccountState, Around], Wait | None]
@@ -74,16 +75,10 @@ def _unserved(_job: WaitingJob, account: AccountState, around: Around) -> Wait |
 def _paused(_job: WaitingJob, account: AccountState, _around: Around) -> Wait | None:
     if account.paused_at is None:
         return None
-    link = f" ({account.action_url})" if account.action_url else ""
-    looked = f"; workers probe it at {account.probe_at:%H:%M:%S} UTC" if account.probe_at else ""
     words = f"account {account.name} is paused: {account.paused_reason}"
-    command = resuming("ACCOUNT", account.paused_code)
-    return Wait(WaitReason.PAUSED, words, then=f"settle it{link}, then `{command}`{looked}")
-
-
-def resuming(account: str, code: str | None) -> str:
-    """Return the command that ends a pause. What a restored database lacks is not one account's matter."""
-    return f"genqueue resume {'--after-restore' if code == 'database_restored' else account}"
+    link, probe_at = account.action_url, account.probe_at
+    then = ends_pause("ACCOUNT", account.paused_code, link=link, probe_at=probe_at, mark="`")
+    return Wait(WaitReason.PAUSED, words, then=then)
 
 
 def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | None:

@@ -12,6 +12,7 @@ from typing import Final, TypeVar, cast
 from ops.cli import broker_check
 from ops.cli.download import bucket
 from ops.cli.join import adopted, prove_database
+from ops.stack import Home
 from producer import Client
 from producer.cli.listings import balance_verdict, unpriced_words
 from producer.cli.tables import cell
@@ -22,10 +23,10 @@ from shared.db.purpose import Purpose
 from shared.db.schema import SchemaError
 from shared.db.workers import ALIVE_SECONDS, STUCK_SECONDS
 from shared.errors import CODES
+from shared.pause_ends import ends_pause
 from shared.problems import Problem, problems
 from shared.setting_origins import unknown_variables
-from shared.settings import Settings
-from shared.waiting import resuming
+from shared.settings import Settings, load
 from worker.evidence import private_files
 from worker.evidence.private_files import NotOursError
 from worker.evidence.replies import LEAST_ROOM_BYTES
@@ -37,6 +38,8 @@ SECONDS: Final = 5.0
 """The time of each check; they run side by side."""
 _SKEW_SECONDS: Final = 2.0
 _SILENCE_SECONDS: Final = 3.0
+_OWN: Final = {"broker": "redis", "bucket": "s3", "database": "postgres"}
+"""Check -> the server of a home's own stack that it asks."""
 _TOLD_ELSEWHERE: Final = frozenset({"account_paused", "worker_silent", "worker_stuck", "no_worker", "drift"})
 """Problems that a check of its own tells."""
 _AROUND_WORKERS: Final = frozenset({"bucket", "broker", "disk", "clock"})
@@ -84,7 +87,9 @@ def side_by_side(checks: Mapping[str, Check], seconds: float = SECONDS) -> Itera
         waited.discard(name)
         yield from findings
     for name in sorted(waited):
-        yield Finding(name, ok=False, seen=f"no answer within {seconds:.0f} s", do=_start("it is frozen or overloaded"))
+        yield Finding(
+            name, ok=False, seen=f"no answer within {seconds:.0f} s", do=_start(name, "it is frozen or overloaded")
+        )
 
 
 def within(seconds: float | None, work: Callable[[], T]) -> T:
@@ -112,9 +117,8 @@ def _tried(name: str, check: Check) -> list[Finding]:
     try:
         return list(check())
     except (DatabaseUnavailableError, SchemaError) as error:
-        return [
-            Finding(name, ok=False, seen=str(error), do=_start("start PostgreSQL, or correct GENQUEUE_DATABASE_URL"))
-        ]
+        do = _start("database", "start PostgreSQL, or correct GENQUEUE_DATABASE_URL")
+        return [Finding(name, ok=False, seen=str(error), do=do)]
     except Exception as error:  # noqa: BLE001 - a message may hold values that are secret
         return [Finding(name, ok=False, seen=f"the check itself failed ({type(error).__name__})", do="report it")]
 
@@ -160,8 +164,15 @@ def _as_finding(problem: Problem) -> Finding:
     return Finding(name, ok=look, seen=f"{problem.words}{since}", do=do, look=look)
 
 
-def _start(otherwise: str) -> str:
-    return "start everything: genqueue up" if adopted() else otherwise
+def _start(check: str, otherwise: str) -> str:
+    """Say what brings a server back: nobody needs to start what a living `genqueue up` starts again by itself."""
+    if not adopted():
+        return otherwise
+    home = Home(load().home)
+    if not home.supervised():
+        return "start everything: genqueue up"
+    log = f"; its log says why it ended: {home.log(_OWN[check])}" if check in _OWN else ""
+    return f"wait: `genqueue up` runs and starts it again by itself{log}"
 
 
 def _database(settings: Settings, client: Client) -> Iterator[Finding]:
@@ -210,7 +221,7 @@ def _broker(settings: Settings) -> Finding:
     if not settings.broker_url.get_secret_value():
         return Finding("broker", ok=False, seen="GENQUEUE_BROKER_URL is not set", do="set it; only workers need it")
     state = broker_check.look(settings)
-    do = _start(state.do) if state.do.startswith("start Redis") else state.do
+    do = _start("broker", state.do) if state.do.startswith("start Redis") else state.do
     return Finding("broker", ok=not state.do, seen=state.seen, do=do)
 
 
@@ -220,9 +231,8 @@ def _bucket(settings: Settings) -> Finding:
         storage.check()
         prove(storage)
     except StorageError as error:
-        return Finding(
-            "bucket", ok=False, seen=str(error), do=_start("correct the S3 settings; only workers need them")
-        )
+        do = _start("bucket", "correct the S3 settings; only workers need them")
+        return Finding("bucket", ok=False, seen=str(error), do=do)
     return Finding("bucket", ok=True, seen=f"{settings.s3_bucket} takes objects and verifies them")
 
 
@@ -270,10 +280,11 @@ def _accounts(settings: Settings, client: Client) -> Iterator[Finding]:
     for row in client.accounts():
         name, paused = str(row["name"]), row["paused_at"]
         if isinstance(paused, datetime):
-            link = f" {row['action_url']}" if row["action_url"] else ""
             seen = f"paused since {paused:%Y-%m-%d %H:%M}: {row['paused_reason']}"
-            command = resuming(name, str(row["paused_code"]))
-            yield Finding(f"account {name}", ok=False, seen=seen, do=f"settle it{link}, then {command}")
+            link, probe_at = str(row["action_url"] or ""), row["probe_at"]
+            probed = probe_at if isinstance(probe_at, datetime) else None
+            do = ends_pause(name, str(row["paused_code"]), link=link, probe_at=probed)
+            yield Finding(f"account {name}", ok=False, seen=seen, do=do)
         elif row["seen_at"] is None:
             yield Finding(f"account {name}", ok=True, seen="no worker with its key has run yet")
         else:

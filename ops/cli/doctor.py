@@ -125,7 +125,9 @@ def _verdict(console: Terminal, findings: list[Finding]) -> None:
     broken, look = (sum(one.rank == rank for one in findings) for rank in (0, 1))
     console.print()
     if broken:
-        console.print(styled(f"{broken} of {len(findings)} checks failed; {look} need(s) a person", "red"))
+        console.print(styled(f"{broken} of {len(findings)} checks failed: what is marked NO is broken", "red"))
+        if look:
+            console.print(styled(f"besides, {look} thing(s) marked !! wait for a person", "yellow"))
     elif look:
         console.print(styled(f"everything works; {look} thing(s) wait for a person", "yellow"))
     else:

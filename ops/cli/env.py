@@ -22,4 +22,5 @@ def env() -> None:
         for name, value in running.environment().items():
             typer.echo(f"export {name}={shlex.quote(value)}")
         typer.echo(f"export {trial.VARIABLE}={shlex.quote(str(file))}" if file else f"unset {trial.VARIABLE}")
-        errors().print("TRIAL: the simulator's" if file else "REAL: jobs cost money")
+        trials = "TRIAL: this leads to the trial; every account is the simulator's, and no real money is paid"
+        errors().print(trials if file else "REAL: jobs go to the providers and cost money")

@@ -38,14 +38,13 @@ def up(
         running = Running(trial.home_beside(real) if simulator else real, options)
     with told(), running:
         console.print(running.label())
+        versions = running.stack.versions()
         for name, url in running.urls().items():
-            console.print(f"{name:<11}{url}")
+            console.print(f"{name:<11}{url}" + (f"  {versions[name]}" if name in versions else ""))
         if running.dashboard_token:
             console.print(f"{'sign in':<11}to the dashboard with the token {running.dashboard_token}")
-        for name, version in running.stack.versions().items():
-            console.print(f"{name:<11}{version}")
         if not simulator and not any(account.api_key for account in load().accounts.values()):
             console.print("no provider has a key: set one, such as GENQUEUE_BLOOM_API_KEY")
         console.print("ready; Ctrl-C stops everything")
-        for ended in running.stack.watch():
-            console.print(str(ended))
+        for news in running.stack.watch():
+            console.print(str(news))

@@ -6,9 +6,10 @@ from ops.stack.errors import HomeBusyError, StackError
 from ops.stack.home import Home
 from ops.stack.process import ServerProcess
 from ops.stack.stack import Stack
-from ops.stack.supervised import Ended
+from ops.stack.supervised import Back, Ended
 
 __all__ = [
+    "Back",
     "Ended",
     "Endpoints",
     "Home",

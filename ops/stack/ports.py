@@ -24,6 +24,11 @@ def is_free(port: int) -> bool:
         return True
 
 
+def usual_port(port: int) -> int:
+    """Return `port` if it is free, else one that is: what people keep as a bookmark should lead there again."""
+    return port if is_free(port) else free_port(set())
+
+
 def free_port(avoid: set[int]) -> int:
     """Find a free port below the kernel's ephemeral range.
 

@@ -22,13 +22,16 @@ from ops.stack.process import Command, ServerProcess
 from ops.stack.redis import Redis
 from ops.stack.services import ChooseIdentity, Service, build_service
 from ops.stack.sockets import leave_place
-from ops.stack.supervised import Ended, Supervised
+from ops.stack.supervised import Back, Ended, Supervised
 from ops.stack.wakeup import Wakeup
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 WAIT_FOR_COMMAND_SECONDS = 15.0
 POLL_SECONDS = 0.02
+RETURN_SECONDS = 0.2
+# A child that nobody can ask is back when it has run for this long.
+RUNS_SECONDS = 1.0
 
 
 @dataclass
@@ -147,13 +150,22 @@ class Stack:
             self._note()
         return ended
 
-    def watch(self, seconds: float | None = None) -> Iterator[Ended]:
-        """Tend the children in the foreground until SIGINT, SIGTERM or SIGHUP, or for so many seconds."""
+    def watch(self, seconds: float | None = None) -> Iterator[Ended | Back]:
+        """Tend the children in the foreground until SIGINT, SIGTERM or SIGHUP, or for so many seconds.
+
+        Yields what ended, and what is back.
+        """
         deadline = None if seconds is None else time.monotonic() + seconds
+        away: dict[str, float] = {}
         with Wakeup() as wakeup:
             while not wakeup.stop_asked and (deadline is None or time.monotonic() < deadline):
-                yield from self.tend()
+                ended = self.tend()
+                away = {end.name: time.monotonic() for end in ended} | away
+                yield from ended
+                for name in [name for name in away if self._is_back(name)]:
+                    yield Back(name, time.monotonic() - away.pop(name))
                 moments = [deadline, *(child.restart_at for child in self._children.values())]
+                moments += [time.monotonic() + RETURN_SECONDS] if away else []
                 due = min((moment for moment in moments if moment is not None), default=None)
                 wakeup.wait(None if due is None else max(0.0, due - time.monotonic()))
 
@@ -217,6 +229,15 @@ class Stack:
                 waited = f"is not ready after {self.ready_seconds:g} s ({problem})"
                 raise StackError(f"{self._where(service)} {waited}: {tail}")
             time.sleep(POLL_SECONDS)
+
+    def _is_back(self, name: str) -> bool:
+        """Say whether a child that ended runs again, and answers if it is a service."""
+        child = self._children[name]
+        if child.restart_at is not None or child.process.poll() is not None:
+            return False
+        if name in self._services:
+            return self._services[name].problem() is None
+        return time.monotonic() - child.process.started > RUNS_SECONDS
 
     def _where(self, service: Service) -> str:
         config = self._config or Config()

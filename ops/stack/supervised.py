@@ -33,6 +33,17 @@ class Ended:
         return f"{self.name} ended unexpectedly ({how}), {again}; see {self.log}"
 
 
+@dataclass(frozen=True)
+class Back:
+    """A child that ended and runs again; a service answers by then."""
+
+    name: str
+    away_seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.name} is back after {self.away_seconds:.1f} s"
+
+
 @dataclass
 class Supervised:
     """A child with what it takes to stop it and to start it again."""

@@ -10,6 +10,7 @@ from producer.cli.advice import fill
 from producer.cli.session import client
 from producer.cli.tables import AsJson, cell
 from producer.cli.terminal import Terminal, styled
+from producer.plan.times import duration
 from producer.story import story_document
 from shared import catalog
 from shared.db.jobs import leftovers
@@ -74,7 +75,7 @@ def _when(job: Mapping[str, Any]) -> str:
     if job["on_hold"] and job["error_code"] == leftovers.CODE:
         return ", held until you end it"
     seconds = (job["due_at"] - job["now"]).total_seconds()
-    return f", looked at again in {seconds:.0f} s" if seconds > 0 else ", due now"
+    return f", looked at again in {duration(seconds)}" if seconds > 0 else ", due now"
 
 
 def waits(story: Mapping[str, Any]) -> list[str]:

@@ -1,15 +1,18 @@
 """`genqueue webhook`: who is told when jobs end, batches settle and accounts pause."""
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import typer
 
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.tables import AsJson, fitted, show, show_cells, words
-from producer.cli.terminal import Terminal
+from producer.cli.terminal import Terminal, visible
+from shared.settings import load
 from shared.webhooks import FEW, TYPES, parse_types
 
 webhook = typer.Typer(
@@ -61,6 +64,23 @@ def add(
         made = opened.add_webhook(url, types=types, batch_prefix=batches)
     typer.echo(made.secret.get_secret_value())
     errors().print(f"{made.id} is told of {', '.join(made.types)}")
+    if (host := _unreached(url)) is not None:
+        errors().print(
+            f"warning: workers post only to public addresses over https. {visible(host)} is told nothing unless "
+            "GENQUEUE_ALLOW_PRIVATE_URLS of the workers names it"
+        )
+
+
+def _unreached(url: str) -> str | None:
+    """Return the URL's host if workers post nothing there unless their settings name it, as far as its text shows."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        private = not ipaddress.ip_address(host).is_global
+    except ValueError:
+        private = host == "localhost" or host.endswith(".localhost")
+    named = host in load().allow_private_urls
+    return host if (private or parts.scheme != "https") and not named else None
 
 
 @webhook.command(name="list")

@@ -11,6 +11,7 @@ from producer.plan.times import duration
 from shared.catalog import Provider
 from shared.db.accounts import AccountTerms
 from shared.db.read.planning import BoughtElsewhere, Standing
+from shared.pause_ends import ends_pause
 from shared.setting_origins import written_as
 from shared.settings import Settings
 
@@ -68,7 +69,7 @@ def batch_cap(batch: str, provider: Provider, *, cap: Decimal, left: Decimal, wa
 
 def _paused(account: str, standing: Standing, since: datetime) -> Remark:
     link = standing.action_url
-    do = f"settle it{f' {link}' if link else ''}, then genqueue resume {account}"
+    do = ends_pause(account, standing.paused_code, link=link, probe_at=standing.probe_at)
     return Remark("account_paused", account, f"paused since {since:%Y-%m-%d %H:%M}: {standing.paused_reason}", do, link)
 
 

@@ -142,6 +142,7 @@ def test_a_trial_runs_to_its_end_without_one_connection_to_a_configured_account(
 ) -> None:
     said = directory.up("--simulator")
     assert said[0].startswith("TRIAL: ")
+    assert [sum(line.startswith(server) for line in said) for server in ("postgres", "redis", "s3")] == [1, 1, 1]
     for name in ("bloom", "json_getimg", "mixed_banatie", "toml_openrouter"):
         assert name in said[0]
     done = directory.run("enqueue", "rows.jsonl", "--wait")
@@ -154,11 +155,21 @@ def test_a_trial_runs_to_its_end_without_one_connection_to_a_configured_account(
     assert real.connections == 0
 
 
+def test_a_second_up_is_refused_and_leaves_the_running_trial_its_accounts(directory: Directory) -> None:
+    file = directory.path / ".genqueue" / "trial" / "trial.json"
+    before = file.read_bytes()
+    assert set(catalog.names()) <= set(json.loads(before)["settings"]["accounts"])
+    refused = directory.run("up", "--simulator")
+    assert refused.returncode == 1
+    assert "already running" in refused.stderr
+    assert file.read_bytes() == before
+
+
 def test_by_the_printed_variables_a_program_joins_the_trial_and_no_real_worker_does(
     directory: Directory, real: Provider
 ) -> None:
     printed = directory.run("env")
-    assert printed.stderr.startswith("TRIAL")
+    assert printed.stderr.startswith("TRIAL: this leads to the trial; ")
     variables = dict(
         shlex.split(line)[1].split("=", 1) for line in printed.stdout.splitlines() if line.startswith("export")
     )

@@ -168,6 +168,30 @@ def test_raising_one_provider_s_cap_leaves_the_others(run: Run, client: Client) 
     assert client.cap("my batch", []) == {}
 
 
+def test_a_look_at_a_batchs_caps_changes_nothing_and_only_none_removes_them(run: Run, client: Client) -> None:
+    client.enqueue([BLOOM, GETIMG], batch="b", max_cost=["bloom=1.5"])
+    shown = run("cap", "b")
+    assert (shown.code, shown.err.strip()) == (0, "batch b: bloom cap 1.5, 0 credit spent or set aside")
+    assert client.caps("b") == {"bloom": Decimal("1.5")}
+    assert run("cap", "b", "--none", "bloom=2").code == 2
+    assert client.caps("b") == {"bloom": Decimal("1.5")}
+    removed = run("cap", "b", "--none")
+    assert (removed.code, removed.err.strip()) == (0, "batch b: no cap")
+    assert client.caps("b") == {}
+    assert run("cap", "b").err.strip() == "batch b: no cap"
+    assert run("cap", "nobody").code == 2
+
+
+def test_what_a_batch_has_spent_stands_beside_its_cap(
+    run: Run, client: Client, runtime: Runtime, simulated: Simulator
+) -> None:
+    client.enqueue([{**GETIMG, "custom_id": "a"}], batch="b", max_cost=["getimg=2"])
+    drain(runtime, ended(client))
+    (row,) = client.bill("b")
+    assert row["settled"] > 0
+    assert f"getimg cap 2, {row['settled'].normalize():f} USD spent or set aside" in run("cap", "b").err
+
+
 def test_a_cancelled_job_that_lacks_nothing_is_left_alone_by_a_retry(
     run: Run, client: Client, runtime: Runtime, simulated: Simulator
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 from kombu.exceptions import OperationalError
 from kombu.transport.redis import Mutex
@@ -19,6 +20,9 @@ from shared.broker import create_app
 from shared.settings import load
 from tests.support.tcp_proxy import TcpProxy, redis_socket
 from tests.support.tls_front import TlsFront, tls_front
+from worker.runtime import Runtime
+from worker.troubles import BROKER
+from worker.upkeep import broker_back
 
 RIGHTS = (
     "~submit* ~poll* ~transfer* ~reconcile* ~_kombu.binding* ~unacked* ~*.celery.pidbox* resetchannels "
@@ -146,3 +150,44 @@ def test_a_lock_that_a_dead_worker_left_stops_restoring_for_seconds_alone(endpoi
         with Mutex(admin, key, seconds):
             assert 0 < admin.pttl(key) <= 10_000
     app.close()
+
+
+def ask(runtime: Runtime, url: str) -> dict[str, str]:
+    """Let a worker that has noted a trouble ask the broker at `url`, and return what is still wrong."""
+    runtime.settings = load(broker_url=url)
+    runtime.troubles.note(BROKER, "refused")
+
+    async def run() -> None:
+        async with anyio.create_task_group() as group:
+            runtime.start(group)
+            await broker_back.look(runtime)
+            group.cancel_scope.cancel()
+
+    anyio.run(run)
+    return runtime.troubles.present()
+
+
+def test_a_workers_trouble_is_over_as_soon_as_the_broker_takes_messages_though_nothing_is_due(
+    runtime: Runtime, user: User, admin: "Redis", tmp_path: Path
+) -> None:
+    before = admin.keys("*")
+    assert ask(runtime, f"redis+socket://{tmp_path}/nobody.sock") == {BROKER: "refused"}
+    assert ask(runtime, user(f"{RIGHTS} -lpush")) == {BROKER: "refused"}
+    assert ask(runtime, user(RIGHTS)) == {}
+    assert admin.keys("*") == before
+
+
+def test_a_broker_that_answers_and_takes_nothing_stays_a_trouble(
+    runtime: Runtime, endpoints: Endpoints, admin: "Redis"
+) -> None:
+    admin.config_set("maxmemory", 1)
+    try:
+        assert ask(runtime, endpoints.broker_url) == {BROKER: "refused"}
+    finally:
+        admin.config_set("maxmemory", 0)
+    admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        assert ask(runtime, endpoints.broker_url) == {BROKER: "refused"}
+    finally:
+        admin.execute_command("REPLICAOF", "NO", "ONE")
+    assert ask(runtime, endpoints.broker_url) == {}

@@ -1,21 +1,25 @@
 """`genqueue doctor`: every check has its time, what is broken comes first, and one dead server hides no other."""
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ops.cli.checks import Finding, side_by_side
+from ops.cli.checks import Finding, of_servers, side_by_side
 from ops.cli.doctor import _printed
-from ops.stack import Endpoints
+from ops.stack import Endpoints, Home
+from ops.stack.lock import Owner
 from shared.db import pauses, workers
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Move
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
+from shared.settings import load
 from tests.support import rows
 from tests.support.command import Ran, genqueue
 
@@ -52,6 +56,29 @@ def test_a_check_that_says_nothing_is_a_finding_and_the_others_come_at_once() ->
     (late,) = found
     assert (late.check, late.ok, late.seen) == ("slow", False, "no answer within 0 s")
     never.set()
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_broker_that_is_away_is_waited_for_while_up_lives_and_started_where_it_does_not(
+    lives: bool,  # noqa: FBT001 - a parameter
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GENQUEUE_HOME", str(tmp_path))
+    monkeypatch.setenv("GENQUEUE_BROKER_URL", f"redis+socket://{tmp_path}/nobody.sock")
+    monkeypatch.setattr("ops.cli.checks.adopted", lambda: frozenset({"GENQUEUE_BROKER_URL"}))
+    home = Home(tmp_path)
+    if lives:
+        home.lock.acquire(Owner(ready=True), 0)
+    try:
+        (broker,) = of_servers(load())["broker"]()
+    finally:
+        home.lock.release()
+    assert not broker.ok
+    if lives:
+        assert "`genqueue up` runs and starts it again by itself" in broker.do
+        assert str(home.log("redis")) in broker.do
+    assert (broker.do == "start everything: genqueue up") is not lives
 
 
 def test_a_check_that_fails_in_an_unforeseen_way_is_a_finding_without_its_message() -> None:
@@ -112,7 +139,7 @@ def test_a_pause_is_broken_and_stands_before_what_is_well_with_the_command_that_
     assert "    settle it, then genqueue resume bloom" in lines
     marks = [line[:2] for line in lines if line[:2] in {"NO", "!!", "ok"}]
     assert marks == sorted(marks, key=["NO", "!!", "ok"].index)
-    assert lines[-1].startswith("1 of ")
+    assert re.fullmatch(r"1 of \d+ checks failed: what is marked NO is broken", lines[-1])
     assert max(map(len, lines)) <= 80
 
 
@@ -125,6 +152,15 @@ def test_a_held_job_is_for_a_person_and_nothing_is_broken(run: Run, engine: Engi
     assert ran.code == 0, ran.out
     assert ran.out.splitlines()[0].startswith("!!  held bloom answer_lost  1 job(s) at bloom are held: ")
     assert ran.out.splitlines()[-1] == "everything works; 1 thing(s) wait for a person"
+
+
+def test_what_is_broken_and_what_waits_for_a_person_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    broken, held = Finding("bucket", ok=False, seen="away"), Finding("held", ok=True, seen="one", look=True)
+    _printed(iter([broken, held]), [])
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "1 of 2 checks failed: what is marked NO is broken",
+        "besides, 1 thing(s) marked !! wait for a person",
+    ]
 
 
 def test_a_sound_stack_gets_one_line_of_praise(capsys: pytest.CaptureFixture[str]) -> None:

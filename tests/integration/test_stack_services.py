@@ -19,7 +19,7 @@ import redis
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from ops.stack import Endpoints, Home, Stack, StackError, database_alone
+from ops.stack import Back, Ended, Endpoints, Home, Stack, StackError, database_alone
 from ops.stack.redis import redis_problem
 from tests.support.tcp_proxy import redis_socket
 from tests.support.waiting import until
@@ -267,8 +267,24 @@ def test_a_frozen_broker_or_bucket_does_not_keep_a_command_from_the_database(sta
 def test_a_child_that_fails_at_once_is_tried_again_at_growing_intervals(tmp_path: Path) -> None:
     with Stack(Home(tmp_path / "home"), services=()) as small:
         small.spawn("broken", [sys.executable, "-S", "-c", "raise SystemExit(3)"], {})
-        ended = small.watch(seconds=15)
-        assert [next(ended).restart_in_seconds for _ in range(3)] == [0.5, 1.0, 2.0]
+        said = small.watch(seconds=15)
+        ended = [end for end in (next(said) for _ in range(3)) if isinstance(end, Ended)]
+        assert [end.restart_in_seconds for end in ended] == [0.5, 1.0, 2.0]
+
+
+def test_whoever_watches_is_told_when_a_service_answers_again_and_when_a_child_runs_again(stack: Stack) -> None:
+    stack.spawn("sleeper", ["/bin/sleep", "600"], {})
+    said = stack.watch(seconds=60)
+    for name in ("redis", "sleeper"):
+        stack.kill(name)
+        ended, back = next(said), next(said)
+        assert isinstance(ended, Ended)
+        assert isinstance(back, Back)
+        assert (ended.name, back.name) == (name, name)
+        assert str(back).startswith(f"{name} is back after ")
+    config = stack.home.read()
+    assert config is not None
+    assert redis_problem(config) is None
 
 
 def test_a_spawned_child_gets_the_endpoints_and_is_stopped_while_the_services_still_answer(tmp_path: Path) -> None:

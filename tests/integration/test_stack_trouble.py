@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import pwd
+import socket
 import stat
 import tempfile
 import threading
@@ -16,7 +17,7 @@ import pytest
 from ops.stack import Home, Stack, StackError, database_alone
 from ops.stack.config import Config, read_config
 from ops.stack.identity import choose_identity
-from ops.stack.ports import free_port, is_free
+from ops.stack.ports import free_port, is_free, usual_port
 from ops.stack.s3 import HOSTS, KeyGuard
 from ops.stack.servers import find_postgres, find_redis
 
@@ -149,6 +150,13 @@ def test_ports_are_chosen_free_and_below_those_that_clients_are_given() -> None:
     port = free_port(avoid=set())
     assert is_free(port)
     assert port < lowest_given or lowest_given < 11_000
+
+
+def test_a_usual_port_is_used_where_it_is_free_and_another_one_where_it_is_taken() -> None:
+    port = free_port(avoid=set())
+    assert usual_port(port) == port
+    with socket.create_server(("127.0.0.1", port)):
+        assert is_free(usual_port(port))
 
 
 @pytest.mark.parametrize("open_way", [True, False], ids=["way open", "way closed"])

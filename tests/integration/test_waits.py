@@ -113,7 +113,7 @@ def test_explain_says_what_a_queued_job_waits_for_and_what_ends_it(
         pauses.pause(connection, "bloom", code="account_out_of_credit", reason=reason, action_url="https://x.example")
     told = run("explain", "b/a").out.splitlines()
     assert "  waits: account bloom is paused: HTTP 402: no credit" in told
-    assert "  you can: settle it (https://x.example), then `genqueue resume bloom`" in told
+    assert "  you can: top up at the provider (https://x.example), then `genqueue resume bloom`" in told
     assert client.resume("bloom")
     assert "  waits: in line at account bloom" in run("explain", "b/a").out.splitlines()
 
@@ -150,3 +150,12 @@ def test_explain_and_watch_name_a_daily_cap_that_is_spent(
     assert waits_for.startswith(f"  waits: {said}")
     assert waits_for.endswith(" 00:00:00 UTC")
     assert [line.plain.startswith(said) for line in _warnings(client, "b")] == [True]
+
+
+def test_explain_says_the_time_of_the_next_look_in_hours_where_it_is_far(
+    run: Callable[..., Ran], engine: Engine
+) -> None:
+    rows.add(engine, [rows.new_job("a")])
+    rows.rows(engine, "UPDATE job SET due_at = now() + interval '23 hours 59 minutes 50 seconds'")
+    (told,) = [line for line in run("explain", "b/a").out.splitlines() if "looked at again" in line]
+    assert told == "  queued, looked at again in 23 h 59 min"

@@ -91,7 +91,10 @@ def test_a_pause_is_logged_at_once_and_told_to_the_command_once_without_keys(
     events = [(one["event"], one["log_level"]) for one in logs]
     assert events == [("account_paused", "warning"), ("problem", "warning")]
     assert (logs[0]["account"], logs[0]["said"]) == ("bloom", "HTTP 402: no credit")
-    assert (logs[1]["kind"], logs[1]["you_can"]) == ("account_paused", "settle it, then genqueue resume bloom")
+    assert (logs[1]["kind"], logs[1]["you_can"]) == (
+        "account_paused",
+        "top up at the provider, then genqueue resume bloom",
+    )
     told = out.read_text()
     assert told.count("GENQUEUE_ALERT_KIND', 'account_paused'") == 1
     assert "genqueue: account bloom is paused: HTTP 402: no credit" in told

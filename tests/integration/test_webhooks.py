@@ -463,3 +463,28 @@ def test_a_receiver_that_fails_redirects_and_breaks_off_loses_no_event(
     assert {message.path for message in shop.got} == {"/hook"}
     assert {message.verified(secret)["type"] for message in shop.got} == {"job.cancelled"}
     assert rows.rows(engine, "SELECT 1 FROM delivery WHERE delivered_at IS NULL") == []
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "warned"),
+    [
+        ("http://127.0.0.1:9999/hook", "", "127.0.0.1"),
+        ("http://127.0.0.1:9999/hook", "127.0.0.1", None),
+        ("https://10.0.0.7/hook", "", "10.0.0.7"),
+        ("https://[::1]/hook", "", "::1"),
+        ("https://localhost/hook", "", "localhost"),
+        ("http://shop.example/hook", "", "shop.example"),
+        ("https://shop.example/hook", "", None),
+    ],
+)
+def test_whoever_adds_an_address_that_workers_do_not_post_to_is_warned_with_the_setting_that_names_it(
+    url: str, named: str, warned: str | None, client: Client, database_url: str
+) -> None:
+    env = {"GENQUEUE_DATABASE_URL": database_url, "GENQUEUE_WEBHOOK_KEY": KEY.get_secret_value()}
+    ran = genqueue("webhook", "add", url, env={**env, "GENQUEUE_ALLOW_PRIVATE_URLS": named})
+    assert ran.code == 0
+    assert [row["url"] for row in client.webhooks()] == [url]
+    said = " ".join(ran.err.split())
+    assert ("warning: workers post only to public addresses over https" in said) is (warned is not None)
+    if warned:
+        assert f"{warned} is told nothing unless GENQUEUE_ALLOW_PRIVATE_URLS of the workers names it" in said

@@ -215,7 +215,7 @@ def test_a_paused_account_shows_its_reason_and_link_and_how_to_resume() -> None:
     (remark,) = said(paused)
     assert (remark.code, remark.link) == ("account_paused", "https://b.example")
     assert "no credit" in remark.seen
-    assert remark.do == "settle it https://b.example, then genqueue resume bloom"
+    assert remark.do == "settle it (https://b.example), then genqueue resume bloom"
 
 
 def test_a_balance_below_the_highest_cost_says_by_how_much() -> None:

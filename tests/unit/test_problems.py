@@ -63,6 +63,13 @@ def test_a_balance_is_low_if_it_will_not_last_at_todays_pace() -> None:
         assert problems(replace(QUIET, accounts=(enough,))) == []
 
 
+def test_workers_without_any_key_are_told_before_a_job_waits_for_one() -> None:
+    found = only(accounts=(replace(ACCOUNT, served=False),), lines=())
+    assert (found.code, found.subject) == ("key_missing", "")
+    assert "none of them has the key of any account" in found.words
+    assert problems(replace(QUIET, accounts=(ACCOUNT, replace(ACCOUNT, name="getimg", served=False)))) == []
+
+
 def test_a_key_that_no_worker_has_is_told_once_for_all_stages() -> None:
     wait = Wait(WaitReason.NO_KEY, "no worker with the key")
     lines = (replace(LINE, wait=wait), replace(LINE, stage=Stage.POLL, wait=wait))

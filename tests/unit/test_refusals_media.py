@@ -192,6 +192,15 @@ def test_a_row_whose_state_says_nothing_here_is_asked_about_by_itself(provider: 
     assert (image.state, image.unknown_word) == (ImageState.PROCESSING, word)
 
 
+@pytest.mark.parametrize("word", ["Upscaling", "in progress", "retry"])
+@pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
+def test_a_row_whose_state_sounds_unfinished_costs_no_request_of_its_own(provider: str, word: str) -> None:
+    row = said(provider, word, None)
+    answer = reply(200, {"data": {"images": [row]}}) if provider == "bloom" else page(provider, row)
+    (image,) = polled(answer, "a", "b", provider=provider).values()
+    assert (image.state, image.unknown_word) == (ImageState.PROCESSING, word)
+
+
 def said(provider: str, word: str, link: str | None) -> dict[str, Any]:
     made: dict[str, dict[str, Any]] = {
         "bloom": {"id": "a", "imageUrl": link},

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from shared import backoff
 from shared.lifecycle import ImageState, Outcome
+from worker.providers.state_words import sounds_open
 from worker.transport.api_get import ApiGet
 from worker.transport.paid_post import PaidPost, Sink
 
@@ -85,7 +86,8 @@ class UpstreamImage:
     @property
     def is_vague(self) -> bool:
         """Whether a row of a list settles nothing here: the picture's own answer may say more."""
-        return self.lacks_link or (self.unknown_word is not None and self.link is None)
+        word = self.unknown_word
+        return self.lacks_link or (word is not None and self.link is None and not sounds_open(word))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,9 +41,18 @@ def told(word: Any, known: Mapping[str, ImageState], *, linked: bool, key: Secre
     """
     if not isinstance(word, str):
         return Told(ImageState.PROCESSING)
-    said = word.strip().casefold().replace("-", "_").replace(" ", "_")
+    said = _plain(word)
     if said in known:
         return Told(known[said])
-    ends = linked and bool(said) and not _NO_END.fullmatch(said)
+    ends = linked and bool(said) and not sounds_open(word)
     shown = line_of(word, key, most=_WORD_CHARS) or ""
     return Told(ImageState.READY if ends else ImageState.PROCESSING, shown)
+
+
+def sounds_open(word: str) -> bool:
+    """Tell whether a word of no document of ours sounds unfinished or failed."""
+    return _NO_END.fullmatch(_plain(word)) is not None
+
+
+def _plain(word: str) -> str:
+    return word.strip().casefold().replace("-", "_").replace(" ", "_")

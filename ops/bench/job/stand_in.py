@@ -44,7 +44,7 @@ class StandIn:
 
     def _row(self, name: str) -> dict[str, str]:
         if self.ready[name] > time.time():
-            return {"id": name, "status": "processing"}
+            return {"id": name, "status": "generating"}
         return {"id": name, "status": "completed", "imageUrl": f"/i/{name}"}
 
     async def state(self, _: web.Request) -> web.Response:

@@ -35,7 +35,8 @@ CROSS JOIN LATERAL (
 ) AS job JOIN batch ON batch.id = job.batch_id
 """)
 _ACCOUNTS = text("""
-SELECT name, concurrency, windows, balance, daily_cap, paused_at, paused_reason, action_url, terms,
+SELECT name, concurrency, windows, balance, daily_cap, paused_at, paused_reason,
+  paused_code, probe_at, action_url, terms,
   seen_at IS NOT NULL AS seen, coalesce(seen_at > now() - interval '1 day', false) AS fresh,
   ARRAY(SELECT ARRAY[priority, count(*)] FROM job WHERE account = name AND state = 'queued' AND NOT on_hold
     GROUP BY priority) AS waiting
@@ -79,6 +80,9 @@ class Standing(NamedTuple):
     """Its prices, whether it has a brand and whether it buys at an unknown price, as workers said last."""
     waiting: Mapping[int, int]
     """Priority -> how many jobs are queued."""
+    paused_code: str | None = None
+    probe_at: datetime | None = None
+    """When workers probe a paused account; None where only a person ends the pause."""
 
 
 def read_only(connection: Connection) -> None:
