@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 MOST_BYTES: Final = 48 * 2**20
 """A larger image gets no thumbnail."""
@@ -33,6 +34,7 @@ class Decoder:
             try:
                 return _exchange(process, image)
             except OSError:
+                self._end()  # it is dead or dying, whether or not the kernel says so yet
                 return b""
             finally:
                 late.cancel()
@@ -40,16 +42,12 @@ class Decoder:
     def close(self) -> None:
         """End the process."""
         with self._lock:
-            if self._process is not None:
-                self._process.kill()
-                self._process.communicate()
-                self._process = None
+            self._end()
 
     def _running(self) -> "subprocess.Popen[bytes]":
         if self._process is not None and self._process.poll() is None:
             return self._process
-        if self._process is not None:
-            self._process.communicate()
+        self._end()
         root = str(Path(__file__).parents[2])
         # It knows no key and no password: what it decodes was made by others.
         environment = {"PYTHONPATH": root, "PATH": os.defpath}
@@ -58,14 +56,25 @@ class Decoder:
         )
         return self._process
 
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            with suppress(OSError):  # what it did not read cannot be flushed
+                self._process.communicate()
+            self._process = None
+
 
 def _exchange(process: "subprocess.Popen[bytes]", image: bytes) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(len(image).to_bytes(_LENGTH, "big") + image)
     process.stdin.flush()
-    length = process.stdout.read(_LENGTH)
-    if len(length) < _LENGTH:
-        process.kill()
-        return b""
-    return process.stdout.read(int.from_bytes(length, "big"))
+    return _read(process.stdout, int.from_bytes(_read(process.stdout, _LENGTH), "big"))
+
+
+def _read(source: IO[bytes], length: int) -> bytes:
+    """Return so many bytes; raises `OSError` if the process ended before."""
+    found = source.read(length)
+    if len(found) < length:
+        raise BrokenPipeError
+    return found
