@@ -21,7 +21,6 @@ from shared.db import purpose, schema, server_checks
 from shared.db.audit import Actor
 from shared.db.engine import Engine, open_engine, transaction
 from shared.db.purpose import Purpose, PurposeError
-from shared.db.roles import grant, is_granted
 from shared.settings import Settings, load
 
 _ADOPTED: dict[str, str] = {}
@@ -149,6 +148,8 @@ def migrate_quietly(
 
     With `unless_granted`, rights are granted only if a migration ran or a role has none yet.
     """
+    from shared.db.roles import grant, is_granted  # noqa: PLC0415 - most commands migrate nothing
+
     engine = _open(settings, "migrate")
     try:
         current = schema.is_current(engine)
