@@ -1,6 +1,6 @@
 """What people ask of one job: its whole story, in three statements."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,6 +37,8 @@ _SUBMISSION: Final = metadata.tables["submission"]
 _IMAGE: Final = metadata.tables["image"]
 _EVENT: Final = metadata.tables["job_event"]
 _LEDGER: Final = metadata.tables["ledger"]
+_IMAGE_COLUMNS: Final = [column for column in _IMAGE.c if not column.name.startswith("stated_")]
+"""Without what a database that waits for its newest migration lacks."""
 _OF_IMAGE: Final = "image."
 """How the name of an image's column begins, in a row that has its attempt's columns too."""
 _PART: Final = "part"
@@ -48,7 +50,7 @@ def _attempts(candidates: str) -> Any:
     return (
         select(
             *_SUBMISSION.c,
-            *(column.label(_OF_IMAGE + column.name) for column in _IMAGE.c),
+            *(column.label(_OF_IMAGE + column.name) for column in _IMAGE_COLUMNS),
             literal_column(candidates, JSONB).label(_CANDIDATES),
         )
         .join_from(_SUBMISSION, _IMAGE, _IMAGE.c.submission_id == _SUBMISSION.c.id, isouter=True)
@@ -91,17 +93,17 @@ def story(connection: Connection, job_id: UUID) -> dict[str, Any]:
     shown = job.pop("has_candidates") and job["state"] == JobState.IN_DOUBT
     attempts = connection.execute(_ATTEMPTS_SHOWN if shown else _ATTEMPTS, by_id).mappings().all()
     timeline = connection.execute(_TIMELINE, by_id).mappings().all()
-    submissions = {row["id"]: _only(row, _SUBMISSION) for row in attempts}
-    images = [_only(row, _IMAGE, _OF_IMAGE) for row in attempts if row[f"{_OF_IMAGE}job_id"] is not None]
+    submissions = {row["id"]: _only(row, _SUBMISSION.c) for row in attempts}
+    images = [_only(row, _IMAGE_COLUMNS, _OF_IMAGE) for row in attempts if row[f"{_OF_IMAGE}job_id"] is not None]
     return {
         "job": job,
         "submissions": list(submissions.values()),
         "images": sorted(images, key=lambda image: int(image["index"])),
-        "ledger": [_only(row, _LEDGER) for row in timeline if row[_PART] == _LEDGER.name],
+        "ledger": [_only(row, _LEDGER.c) for row in timeline if row[_PART] == _LEDGER.name],
         "candidates": attempts[-1][_CANDIDATES] if attempts else [],
-        "events": [_only(row, _EVENT) for row in timeline if row[_PART] == _EVENT.name],
+        "events": [_only(row, _EVENT.c) for row in timeline if row[_PART] == _EVENT.name],
     }
 
 
-def _only(row: RowMapping, table: Table, beginning: str = "") -> Mapping[str, Any]:
-    return {column.name: row[beginning + column.name] for column in table.c}
+def _only(row: RowMapping, columns: Iterable[Any], beginning: str = "") -> Mapping[str, Any]:
+    return {column.name: row[beginning + column.name] for column in columns}
