@@ -35,6 +35,7 @@ _INLINE_ENDS: Final = {
 _FINDING: Final = {"bloom", "banatie"}
 _UNPROVED: Final = "SELECT 1 FROM job WHERE error_code = 'sender_lost' AND account = ANY(%s)"
 """The second batch buys after the first one's lost calls were over, so the list proves what they did not buy."""
+_NOT_OVER: Final = "SELECT 1 FROM submission WHERE outcome = 'unknown' AND visible_by > clock_timestamp()"
 _DEATHS: Final = {
     "while-paying": ("before_post", "after_request_left", "after_reply", "after_keep", "after_commit"),
     "while-copying": ("mid_download", "after_put", "before_final_write"),
@@ -52,8 +53,8 @@ def told(ground: ChaosSite) -> Iterator[dict[str, Evidence]]:
     ground.await_ticking(1)
     for batch, gaps in _DEATHS.items():
         die(ground, batch, [case for case in CASES if case[0] in gaps])
-    for batch in _DEATHS:
         ground.await_settled(batch, 90)
+        ground.until(lambda: not ground.sql(_NOT_OVER), 90)
     ground.until(lambda: not ground.sql(_UNPROVED, sorted(_FINDING)), 90)
     found = {batch: gather(ground, batch) for batch in _DEATHS}
     yield {gap: found[batch] for batch, gaps in _DEATHS.items() for gap in gaps}
