@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 from producer.client.connection import Connected
 from shared.db import accounts, audit, pauses, purpose, restoration, schema, workers
 from shared.db.jobs.bulk import Which
-from shared.db.lost_calls import unowned
 from shared.db.purpose import Purpose
 from shared.db.read.facts import DatabaseFacts, database_facts
 from shared.db.restoration import COMMAND, Restoration
@@ -73,6 +72,8 @@ class AccountsAndWorkers(Connected):
 
     def unowned(self) -> list[dict[str, object]]:
         """Return the images that providers made and that no submission of ours owns."""
+        from shared.db.lost_calls import unowned  # noqa: PLC0415 - one command in fifty lists them
+
         with self._connection() as connection:
             return unowned.listing(connection)
 
