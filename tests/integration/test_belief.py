@@ -98,7 +98,7 @@ def test_one_404_ends_nothing_and_the_wait_says_why(patient: Runtime, engine: En
 def test_five_looks_in_a_row_are_not_enough_before_a_quarter_of_an_hour(patient: Runtime, engine: Engine) -> None:
     one, two = pending(engine), pending(engine)
     for _ in range(MISSING_LOOKS * 2):
-        tell(patient, engine, {two: UpstreamImage(ImageState.PROCESSING, two, link=None)})
+        tell(patient, engine, {two: UpstreamImage(ImageState.READY, two, link="https://example.com/2")})
     assert job_of(engine, one).state == "pending"
 
 
