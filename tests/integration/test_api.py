@@ -3,7 +3,6 @@
 import contextlib
 import json
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
@@ -13,13 +12,12 @@ from httpx import Client as Http
 from httpx import Response
 
 from ops.simulator import Simulator
-from producer import Actor, Client
+from producer import Client
 from producer.api import LinkError
 from producer.api.bodies import XLSX
 from producer.api.problems import PROBLEMS
 from shared import catalog
 from shared.db.engine import DatabaseUnavailableError, Engine
-from shared.settings import load
 from shared.tokens import Scope
 from tests.support import held, rows
 from tests.support.api import HARBOUR, bearer, serving
@@ -28,19 +26,6 @@ from tests.support.outcome import ended
 from tests.support.waiting import until
 from tests.support.workbooks import workbook
 from worker.runtime import Runtime
-
-
-@pytest.fixture
-def alice(database_url: str) -> Iterator[Client]:
-    with Client(settings=load(database_url=database_url), actor=Actor("alice", "test"), connections=8) as opened:
-        yield opened
-
-
-@pytest.fixture
-def http(alice: Client) -> Iterator[Http]:
-    with serving(alice) as opened:
-        opened.headers.update(bearer(alice))
-        yield opened
 
 
 def refused(response: Response, status: int, code: str) -> dict[str, Any]:

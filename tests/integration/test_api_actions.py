@@ -6,9 +6,8 @@ from decimal import Decimal
 import pytest
 from httpx import Client as Http
 
-from producer import Actor, Client
+from producer import Client
 from shared.db.engine import Engine
-from shared.settings import load
 from shared.tokens import Scope
 from tests.integration.test_api import refused
 from tests.support import held, rows
@@ -16,12 +15,6 @@ from tests.support.api import HARBOUR, bearer, serving
 
 SPENDER = (Scope.JOBS_READ, Scope.JOBS_WRITE, Scope.OPS, Scope.MONEY_SPEND)
 DRY = {"dry_run": "true"}
-
-
-@pytest.fixture
-def alice(database_url: str) -> Iterator[Client]:
-    with Client(settings=load(database_url=database_url), actor=Actor("alice", "test"), connections=8) as opened:
-        yield opened
 
 
 @pytest.fixture

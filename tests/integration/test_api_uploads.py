@@ -3,39 +3,23 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any, Final
 
 import psutil
-import pytest
 from httpx import Client as Http
 from httpx import Response
 from sqlalchemy import text
 
-from producer import Actor, Client
+from producer import Client
 from shared.db.engine import Engine
-from shared.settings import load
 from tests.support.api import bearer, serving
 from tests.support.waiting import until
 
 _LINES: Final = {"content-type": "application/x-ndjson"}
 _ROWS: Final = 400
 _LARGE: Final = "/v1/batches/large/rows"
-
-
-@pytest.fixture
-def alice(database_url: str) -> Iterator[Client]:
-    with Client(settings=load(database_url=database_url), actor=Actor("alice", "test"), connections=8) as opened:
-        yield opened
-
-
-@pytest.fixture
-def http(alice: Client) -> Iterator[Http]:
-    with serving(alice) as opened:
-        opened.headers.update(bearer(alice))
-        yield opened
 
 
 def lines(**more: Any) -> bytes:
