@@ -116,6 +116,7 @@ def open_engine(
         pool_size=pool_size,
         max_overflow=_MORE_CONNECTIONS,
         pool_timeout=_POOL_SECONDS,
+        pool_use_lifo=True,
         hide_parameters=True,
     )
     search_path.attach(engine, schema, _BOUNDS, may_be_pooled=may_be_pooled)
