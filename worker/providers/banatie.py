@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
+from uuid import UUID
 
 from shared.lifecycle import ImageState, Outcome
 from shared.upstream_ids import folded
@@ -23,7 +24,7 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of, words_of
+from worker.providers.listed import check_whole, id_of, is_local, of_asked, offset_page, rows_of, time_of, words_of
 from worker.providers.reading import (
     UnreadableError,
     check_id,
@@ -163,6 +164,8 @@ class Banatie:
             return reply
         try:
             answer = read_json(reply.body)
+            if not answer_at:
+                check_whole(answer)
             return list_of(member(answer, "data")), answer.get("pagination")
         except UnreadableError as error:
             return unreadable(reply, error)
@@ -216,16 +219,22 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
 
 
 def _link(item: Any, settings: WireSettings) -> str | None:
-    with suppress(UnreadableError):
-        return link_of(member(item, "outputImage", "storageUrl"), settings.base_url)
-    return None
+    output = item.get("outputImage") if isinstance(item, dict) else None
+    return usable_link(output.get("storageUrl"), settings.base_url) if isinstance(output, dict) else None
 
 
 def _reference(item: Any) -> str | None:
-    """Return the reference that a submit of ours left in `meta`, None where there is none to see."""
+    """Return the reference that a submit of ours left in `meta`, None where there is none to see.
+
+    It is a UUID, which a provider may write in another form: taken for another call's, its picture is bought again.
+    """
     meta = item.get("meta") if isinstance(item, dict) else None
     reference = meta.get(_REFERENCE) if isinstance(meta, dict) else None
-    return reference if isinstance(reference, str) and 0 < len(reference) <= _REFERENCE_CHARS else None
+    if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS:
+        return None
+    with suppress(ValueError):
+        return str(UUID(reference.strip()))
+    return reference
 
 
 def _named(item: Any) -> tuple[str, Any]:
@@ -234,7 +243,8 @@ def _named(item: Any) -> tuple[str, Any]:
 
 def _listed(item: dict[str, Any]) -> Listed:
     said = words_of(item.get("originalPrompt")) or words_of(item.get("prompt"))
-    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), said, _reference(item))
+    made_at = item.get("createdAt")
+    return Listed(id_of(item.get("id")), time_of(made_at), said, _reference(item), is_local=is_local(made_at))
 
 
 def _path(upstream_id: str) -> str:

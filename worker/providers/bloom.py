@@ -26,7 +26,17 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, more_rows, of_asked, rows_of, time_of, words_of
+from worker.providers.listed import (
+    check_whole,
+    id_of,
+    is_local,
+    more_rows,
+    of_asked,
+    rows_of,
+    time_of,
+    total_of,
+    words_of,
+)
 from worker.providers.reading import (
     UnreadableError,
     check_id,
@@ -119,11 +129,12 @@ class Bloom:
         if isinstance(reply, Refused):
             return reply
         try:
-            data = member(read_json(reply.body), "data")
+            check_whole(answer := read_json(reply.body))
+            data = member(answer, "data")
             rows = rows_of(list_of(member(data, "images")), _made)
         except UnreadableError as error:
             return unreadable(reply, error)
-        return Page(rows, not _is_end(data, None if following else len(rows)), _cursor(data))
+        return Page(rows, not _is_end(data, None if following else len(rows)), _cursor(data), total=total_of(data))
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits, of the key's own workspace: what is left; GET /brands: whether a brand may generate."""
@@ -191,8 +202,9 @@ def _accepted(status: int, answer: Any) -> Accepted:
 
 def _made(item: dict[str, Any]) -> Listed:
     stated = [(name, str(item.get(name))) for name in _STATED if _STATED[name].fullmatch(str(item.get(name)))]
-    words = words_of(item.get("prompt"))
-    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words, stated=tuple(stated))
+    words, made_at = words_of(item.get("prompt")), item.get("createdAt")
+    local = is_local(made_at)
+    return Listed(id_of(item.get("id")), time_of(made_at), words, is_local=local, stated=tuple(stated))
 
 
 def _is_end(data: dict[str, Any], seen: int | None) -> bool:

@@ -141,6 +141,8 @@ class Listed:
     height: int | None = None
     stated: tuple[tuple[str, str], ...] = ()
     """What else it says of its call, by the names of the request's fields; only values of their documented forms."""
+    is_local: bool = False
+    """Whether its time names no zone, and was read as UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +160,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+    total: int | None = None
 class AccountFacts:
     """What a provider says of an account: what is left in its unit (None where it does not say), and anything odd."""
 

@@ -1,7 +1,6 @@
 """PostEverywhere's wire (API v1): the answer is a media id, whose state is then asked for; a link may never come."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -21,7 +20,7 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of
+from worker.providers.listed import check_whole, id_of, is_local, of_asked, offset_page, rows_of, time_of
 from worker.providers.reading import (
     UnreadableError,
     check_id,
@@ -130,7 +129,10 @@ class PostEverywhere:
         if isinstance(reply, Refused):
             return reply
         try:
-            data = member(read_json(reply.body), "data")
+            answer = read_json(reply.body)
+            if not answer_at:
+                check_whole(answer)
+            data = member(answer, "data")
             # The documents call the rows `items`, the vendor's clients `media`.
             names = (name for name in ("items", "media") if isinstance(data, dict) and name in data)
             return list_of(member(data, next(names, "items"))), data.get("pagination")
@@ -176,12 +178,6 @@ class PostEverywhere:
             error="PostEverywhere gives no link to this picture; it lies in its media library",
             sure=False,
         )
-
-    def _link(self, item: dict[str, Any]) -> str | None:
-        with suppress(UnreadableError):
-            # Never `thumbnail_url`: it is not the picture that was paid for.
-            return link_of(item.get("url"), self._settings.base_url)
-        return None
 
 
 def _accepted(status: int, answer: Any) -> Accepted:
@@ -229,6 +225,7 @@ def _made(item: dict[str, Any]) -> Listed:
         width=pixels_of(item.get("width")),
         height=pixels_of(item.get("height")),
     )
+        is_local=is_local(item.get("created_at")),
 
 
 def _row(item: Any) -> tuple[str, Any]:
