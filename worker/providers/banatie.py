@@ -28,17 +28,17 @@ from worker.providers.listed import check_whole, id_of, is_local, of_asked, offs
 from worker.providers.reading import (
     UnreadableError,
     check_id,
-    link_of,
     list_of,
     member,
     read_json,
     readable,
     size_of,
     text_of,
+    usable_link,
 )
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unread, unreadable
-from worker.providers.state_words import told
+from worker.providers.state_words import ABSENT, told
 from worker.providers.wording import line_of
 
 _TITLE: Final = "Banatie"
@@ -142,7 +142,7 @@ class Banatie:
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
     async def _look(self, upstream_id: str) -> Any | Refused:
-        path, answer_at = _path(upstream_id), ["data.status"]
+        path, answer_at = _path(upstream_id), ["data.status", "data.outputImage"]
         reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
@@ -204,7 +204,7 @@ def _settled_image(item: Any, upstream_id: str | None, settings: WireSettings) -
 
 def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> UpstreamImage:
     link = _link(item, settings)
-    word = item.get("status") if isinstance(item, dict) else None
+    word = item.get("status", ABSENT) if isinstance(item, dict) else None
     said = told(word, _STATES, linked=link is not None, key=settings.api_key)
     state = said.state
     if state is ImageState.FAILED:
@@ -213,9 +213,13 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
         code = _REFUSED if _REFUSED_WORDS.search(why) else "generation_failed"
         return UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
     if said.is_open:
-        return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
+        return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=_size(item))
     # A list row has no link, nor has an answer before its file is there: asked for by itself.
-    return UpstreamImage(state, upstream_id, link=link, stated=size_of(item.get("outputImage")))
+    return UpstreamImage(state, upstream_id, link=link, stated=_size(item))
+
+
+def _size(item: Any) -> tuple[int, int] | None:
+    return size_of(item.get("outputImage")) if isinstance(item, dict) else None
 
 
 def _link(item: Any, settings: WireSettings) -> str | None:

@@ -24,7 +24,6 @@ from worker.providers.listed import check_whole, id_of, is_local, of_asked, offs
 from worker.providers.reading import (
     UnreadableError,
     check_id,
-    link_of,
     list_of,
     member,
     pixels_of,
@@ -32,6 +31,7 @@ from worker.providers.reading import (
     readable,
     size_of,
     text_of,
+    usable_link,
 )
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
@@ -159,14 +159,17 @@ class PostEverywhere:
             raise UnreadableError("a picture that is not an object")
         # The documents call the state `status`, the vendor's Python source `media_status`; a link needs neither.
         word = item.get("status") or item.get("media_status") or ("ready" if item.get("url") else None)
-        said = told(word, _STATES, linked=self._link(item) is not None, key=self._settings.api_key)
+        # Never `thumbnail_url`: it is not the picture that was paid for.
+        link = usable_link(item.get("url"), self._settings.base_url)
+        said = told(word, _STATES, linked=link is not None, key=self._settings.api_key)
         state = said.state
         if state is ImageState.FAILED:
             why = "PostEverywhere gave no reason"
             return UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
         if said.is_open:
-            return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
-        if (link := self._link(item)) is not None:
+            stated = size_of(item)
+            return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=stated)
+        if link is not None:
             return UpstreamImage(state, upstream_id, link=link, stated=size_of(item))
         # The link may come later than the state.
         if self._settings.media_without_url == "succeed":
@@ -222,10 +225,10 @@ def _made(item: dict[str, Any]) -> Listed:
     return Listed(
         id_of(_id_in(item)),
         time_of(item.get("created_at")),
+        is_local=is_local(item.get("created_at")),
         width=pixels_of(item.get("width")),
         height=pixels_of(item.get("height")),
     )
-        is_local=is_local(item.get("created_at")),
 
 
 def _row(item: Any) -> tuple[str, Any]:
