@@ -183,12 +183,23 @@ async def _fetch(runtime: Runtime, image: ClaimedImage, patient_seconds: float |
     async def is_whole(fetched: Fetched) -> bool:
         if bytes.fromhex(fetched.spool.sha256) != image.short_sha256:
             return False
-        with suppress(TransferError):
+        try:
             await _check_in_thread(runtime, fetched)
-            return True
-        return False
+        except ImageError as error:
+            await _keep_short(runtime, image, fetched, error)
+            return False
+        return True
 
     return await runtime.fetcher.fetch(image.link or "", take_short=is_whole, patient_seconds=patient_seconds)
+
+
+async def _keep_short(runtime: Runtime, image: ClaimedImage, fetched: Fetched, error: ImageError) -> None:
+    """Keep what begins as an image and came short twice in the same way: the link may never give more of it."""
+    if error.begins_as is None or bytes.fromhex(fetched.spool.sha256) == image.refused_sha256:
+        return
+    facts = replace(error.begins_as, attached=True)
+    stored = await _put(runtime, image, fetched, facts, patience=0.0, verified=False)
+    await runtime.write(stored_images.keep, _arrived(image, stored), is_image=False)
 
 
 async def _keep(

@@ -1,7 +1,7 @@
 """Poll: asks a provider for many images at once, writes only changes, and copies what is ready at once."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
@@ -269,11 +269,14 @@ def _changes(job: Sequence[ClaimedImage], learned: Sequence[ImageChange]) -> Ite
 
 
 def _learned(runtime: Runtime, account: ServedAccount, image: ClaimedImage, looks: Looks) -> ImageChange:
-    """Return an image's new state. After the last bound, an unfinished image has failed."""
+    """Return an image's new state. After the last bound, an unfinished image has failed, unless a link may give it."""
     change = _found(runtime, account, image, looks)
     if not (image.given_up and change.state in _OPEN):
         return change
-    code, why = unfinished.why(change, looks.of(image), looks.refusal)
+    look = looks.of(image)
+    if look is not None and look.early_link is not None:
+        return replace(change, state=ImageState.READY, link=look.early_link, stated=look.stated)
+    code, why = unfinished.why(change, look, looks.refusal)
     return ImageChange(
         image.claim,
         image.index,
