@@ -156,6 +156,15 @@ def test_the_command_shows_what_was_found_and_what_may_be_bought_again(
         assert "lacks nothing" in again.err
 
 
+def test_a_job_that_waits_on_hold_may_be_bought_again_too(backup: str, opened: Opened, spool: Path) -> None:
+    with opened(backup, spool) as (runtime, client):
+        client.hold("b")
+        Dispatcher(runtime, print, print)._register()
+        restored = client.restoration()
+        assert restored is not None
+        assert [(row["account"], row["waiting"]) for row in restored.accounts] == [("bloom", True), ("getimg", False)]
+
+
 def test_a_switchover_that_lost_nothing_pauses_nothing(
     opened: Opened, copied: Callable[[], str], database_url: str, spool: Path
 ) -> None:
