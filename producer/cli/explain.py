@@ -74,6 +74,8 @@ def _when(job: Mapping[str, Any]) -> str:
         return f" at {_clock(job['finished_at'])}"
     if job["on_hold"] and job["error_code"] == leftovers.CODE:
         return ", held until you end it"
+    if job["on_hold"] and job["state"] == JobState.QUEUED:
+        return ", on hold"
     seconds = (job["due_at"] - job["now"]).total_seconds()
     return f", looked at again in {duration(seconds)}" if seconds > 0 else ", due now"
 

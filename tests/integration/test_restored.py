@@ -146,8 +146,8 @@ def test_the_command_shows_what_was_found_and_what_may_be_bought_again(
         assert codes(client) == {"database_restored"}
         table = [line.split("  ") for line in asked.out.splitlines() if line.startswith(("bloom", "getimg"))]
         assert [[cell.strip() for cell in line if cell.strip()] for line in table] == [
-            ["bloom", "0 unowned; cannot be seen here", "some wait"],
-            ["getimg", "0 unowned; cannot be seen here", "none waits"],
+            ["bloom", "0 unowned; no list searched yet", "some wait"],
+            ["getimg", "0 unowned; no list searched yet", "none waits"],
         ]
         assert "genqueue resume --after-restore" in genqueue("doctor", "--no-settings", env=environment).out
         ended_by = genqueue("resume", "--after-restore", "--yes", env=environment)
