@@ -211,12 +211,12 @@ def _is_unpriced(attempt: Mapping[str, Any]) -> bool:
 def _image(image: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
     why = f"  {image['error_code']}: {cell(image['error'])}" if image["error_code"] else ""
     if not image["key"]:
-        return [f"  image {image['index']}: {image['state']}{why}"]
+        return [f"  image {image['index'] + 1}: {image['state']}{why}"]
     pixels = f"{image['width']}x{image['height']}, " if image["width"] else ""
     where = f"s3://{image['bucket']}/{image['key']}  {pixels}{image['bytes']:,} bytes"
     if image["state"] == ImageState.STORED:
-        return [f"  image {image['index']}: {where}"]
-    lines = [f"  image {image['index']}: {image['state']}{why}", f"    kept, unverified: {where}"]
+        return [f"  image {image['index'] + 1}: {where}"]
+    lines = [f"  image {image['index'] + 1}: {image['state']}{why}", f"    kept, unverified: {where}"]
     if JobState(job["state"]) in FINAL:
         lines.append(f"    you can look at it and accept it as it is: {cell(fill('`genqueue accept JOB`', job))}")
     return lines
