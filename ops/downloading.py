@@ -61,7 +61,7 @@ def _fetch(storage: Storage, row: Mapping[str, Any], path: Path) -> None:
         storage.get_to(row["key"], file)
     if _sha256(part) != row["sha256"]:
         part.unlink()
-        raise StorageDamaged(f"the object of {row['custom_id']} image {row['index']} differs from its row")
+        raise StorageDamaged(f"the object of {row['custom_id']} image {row['index'] + 1} differs from its row")
     part.replace(path)
 
 

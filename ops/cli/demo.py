@@ -86,7 +86,7 @@ def _report(console: Terminal, opened: Client, batch: str, simulator_url: str, o
     download_batch(rows, bucket(), output)
     entries = [
         SheetEntry(
-            f"{row['custom_id']} {row['index']}",
+            f"{row['custom_id']} {row['index'] + 1}",
             f"{row['width']}x{row['height']} {row['content_type']}" if row["key"] else str(row["state"]),
             output / file_name(row) if row["key"] else None,
             row["error_code"] or "",

@@ -1,6 +1,7 @@
 """Prompt files on their way into a batch: kept between the plan and the yes, for half an hour at most."""
 
 import contextlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Final, cast
 
 from producer.client.enqueueing import Enqueueing
 from producer.plan import BatchPlan
-from producer.prompts import Format, RowRules, Template, TemplateError
+from producer.prompts import ColumnNameError, Format, RowRules, Template, TemplateError, parse_columns
 from shared.db.tokens import Token
 from shared.policies import OnUnknown
 from shared.prompt_rows.ways import FORM
@@ -30,7 +31,12 @@ class DraftError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftTerms:
-    """What a person chose beside the file. `caps` are written as `PROVIDER=AMOUNT`, separated by spaces."""
+    """What a person chose beside the file.
+
+    `caps` are written as `PROVIDER=AMOUNT`, separated by spaces.
+
+    `columns` are written as `OURS=THEIRS`, one a line or separated by commas.
+    """
 
     batch: str
     format: str = "auto"
@@ -40,6 +46,7 @@ class DraftTerms:
     on_unknown: str = ""
     prompt: str = ""
     custom_id: str = ""
+    columns: str = ""
     encoding: str = ""
     keep_columns: str = ""
 
@@ -63,15 +70,21 @@ class DraftTerms:
 
     @property
     def rules(self) -> RowRules:
-        """The rules for rows; raises `DraftError` for a template that is none."""
+        """The rules for rows; raises `DraftError` for a template or a pair of column names that is none."""
         return RowRules(
             model=self.model or None,
             encoding=self.encoding or None,
             keep_columns=bool(self.keep_columns),
+            columns=_columns(self.pairs),
             prompt=_template("prompt", self.prompt),
             custom_id=_template("custom_id", self.custom_id),
             ways=FORM,
         )
+
+    @property
+    def pairs(self) -> list[str]:
+        """The pairs of column names, one by one."""
+        return [pair for part in re.split(r"[\n,]", self.columns) if (pair := part.strip())]
 
     def arguments(self) -> dict[str, Any]:
         """Return the keywords for a plan or an enqueue."""
@@ -90,8 +103,16 @@ class DraftTerms:
                    "--encoding": self.encoding}  # fmt: skip
         given = [part for name, value in options.items() if value for part in (name, value)]
         given += [part for cap in self.caps.split() for part in ("--max-cost", cap)]
+        given += [part for pair in self.pairs for part in ("--column", pair)]
         return ("genqueue", "enqueue", f"FILE.{self.format}", *given,
                 *(["--keep-columns"] if self.keep_columns else []), *more)  # fmt: skip
+
+
+def _columns(pairs: list[str]) -> dict[str, str]:
+    try:
+        return parse_columns(pairs)
+    except ColumnNameError as error:
+        raise DraftError(str(error)) from None
 
 
 def _template(name: str, text: str) -> Template | None:

@@ -5,11 +5,11 @@ that were shown are acted on.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 from fastapi import APIRouter, Body
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
@@ -52,16 +52,24 @@ class ResolveBody(FilterBody):
 
 
 class BatchTermsBody(BaseModel):
-    """New terms of a batch. `max_cost` by provider in its unit; an empty object removes every cap."""
+    """New terms of a batch. `max_cost` by provider in its unit; the caps of other providers stay."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     on_unknown: OnUnknown | None = None
-    max_cost: dict[str, str] | None = Field(None, max_length=20)
+    max_cost: dict[str, str] | None = Field(None, min_length=1, max_length=20)
+    uncap: bool = Field(default=False, description="removes every cap of the batch; then nothing bounds what it spends")
     priority: int | None = Field(None, ge=PRIORITY_MIN, le=PRIORITY_MAX)
     deadline_seconds: float | None = Field(
         None, gt=0, le=_MOST_DEADLINE, allow_inf_nan=False, description="from now; then its queued jobs buy nothing"
     )
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        """Refuse a body that sets caps and removes them."""
+        if self.uncap and self.max_cost is not None:
+            raise ValueError("give max_cost, or uncap")
+        return self
 
 
 class SteeredShown(Shown):
@@ -168,11 +176,11 @@ def change_batch(
 ) -> Response:
     """Change the priority or the deadline of a batch, what it may spend, and what happens to its lost calls.
 
-    `max_cost` and `on_unknown` need `money:spend` too: `resend` may pay a second time for each lost call.
+    `max_cost`, `uncap` and `on_unknown` need `money:spend` too: `resend` may pay a second time for each lost call.
     """
     batch = batch_name(caller, name)
-    if (body.max_cost, body.on_unknown) != (None, None) and not caller.token.allows(Scope.MONEY_SPEND):
-        raise ProblemError("scope_missing", f"max_cost and on_unknown need the scope {Scope.MONEY_SPEND}")
+    if (body.uncap or (body.max_cost, body.on_unknown) != (None, None)) and not caller.token.allows(Scope.MONEY_SPEND):
+        raise ProblemError("scope_missing", f"max_cost, uncap and on_unknown need the scope {Scope.MONEY_SPEND}")
     if body.priority is not None:
         caller.client.set_priority(batch, body.priority)
     if body.deadline_seconds is not None:
@@ -181,6 +189,8 @@ def change_batch(
         texts = [f"{provider}={amount}" for provider, amount in body.max_cost.items()]
         parse_caps(texts, providers=catalog.names())
         caller.client.cap(batch, texts)
+    if body.uncap:
+        caller.client.uncap(batch)
     if body.on_unknown is not None:
         caller.client.set_policy(batch, body.on_unknown)
     facts = caller.client.batch(batch)

@@ -17,6 +17,7 @@ from producer.api.bodies import uploaded
 from producer.api.cursors import cursor, position
 from producer.api.jobs import batch_name, link_of
 from producer.api.paths import NAME
+from producer.api.problems import ProblemError
 from producer.api.reference import ROWS_BODY
 from producer.api.shown import (
     LINK_SECONDS,
@@ -30,6 +31,7 @@ from producer.api.shown import (
 )
 from producer.api.uploads import Upload, add, in_turn, plan
 from producer.api.waiting import WAIT, applied, matches, until
+from producer.prompts import ColumnNameError, parse_columns
 from producer.results import COLUMNS, as_json
 from shared.db.read.pages import BatchCursor
 from shared.tokens import Scope
@@ -53,6 +55,9 @@ async def add_rows(
     name: str,
     *,
     provider: Annotated[str | None, Query(max_length=40, description="provider of rows that name none")] = None,
+    column: Annotated[
+        list[str], Query(max_length=40, description="`OURS=THEIRS`: a column of yours that is one of ours; repeatable")
+    ] = [],  # noqa: B006 - the framework copies it
     dry_run: Annotated[bool, Query(description="true: add nothing; say what it would add, cost and take")] = False,
 ) -> Response:
     """Add a prompt file to a batch: all of its rows, or none. The same file again adds only what is new.
@@ -61,13 +66,21 @@ async def add_rows(
     checked before a row is added; each fault is named with its line.
     """
     batch = batch_name(caller, name)
+    columns = _columns(column)
     async with uploaded(request) as (file, file_format):
-        upload = Upload(file, file_format, batch, provider, caller.token)
+        upload = Upload(file, file_format, batch, provider, caller.token, columns)
         if dry_run:
             return JSONResponse(await in_turn(request, caller.client, upload, plan))
         added = await in_turn(request, caller.client, upload, add)
     document = Added(batch=batch, given=added.given, added=added.added)
     return answer(document, 201 if added.added else 200, {"Location": f"/v1/batches/{name}"})
+
+
+def _columns(pairs: list[str]) -> dict[str, str]:
+    try:
+        return parse_columns(pairs)
+    except ColumnNameError as error:
+        raise ProblemError("request_invalid", f"column: {error}") from None
 
 
 @router.get("/v1/batches", responses={200: {"model": BatchesShown}})

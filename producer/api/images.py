@@ -19,7 +19,7 @@ _SECONDS: Final = 300
 def get_image(
     caller: Annotated[Caller, needs(Scope.RESULTS_READ)], job_id: UUID, index: Annotated[int, Path(ge=0, le=1000)]
 ) -> Response:
-    """Redirect to the stored image; the link lives for five minutes."""
+    """Redirect to the stored image; the link lives for five minutes. `index` counts from 0."""
     found = next((image for image in caller.job(job_id).images if image["index"] == index), None)
     if found is None or found["state"] != ImageState.STORED or found["key"] is None:
         raise ProblemError("no_such_image", "" if found is None else f"the image is {found['state']}")

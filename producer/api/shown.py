@@ -42,7 +42,7 @@ class ReasonShown(Shown):
 class ImageShown(Shown):
     """One image of a job. `url` reads it for an hour; only tokens with `results:read` get one."""
 
-    index: int
+    index: int = Field(description="counted from 0, among the images of the job")
     state: str
     url: str | None = None
     s3_uri: str | None = None

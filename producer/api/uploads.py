@@ -5,8 +5,8 @@ Its check takes a whole core for some seconds. In a thread it would take turns w
 
 import os
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,10 +19,11 @@ from fastapi import Request
 from producer.api.problems import ProblemError, as_problem
 from producer.client import Client
 from producer.plan.document import plan_document
-from producer.prompts import Format
+from producer.prompts import Format, RowRules
 from shared.db.audit import Actor
 from shared.db.jobs.enqueue import Enqueued
 from shared.db.tokens import Token
+from shared.prompt_rows.ways import UPLOAD
 from shared.settings import Settings
 
 _UPLOADS: Final = 2
@@ -42,18 +43,27 @@ class Upload:
     batch: str
     provider: str | None
     token: Token
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Our columns that stand in the file under another name."""
+
+    @property
+    def rules(self) -> RowRules:
+        """The rules for its rows."""
+        return RowRules(columns=self.columns, ways=UPLOAD)
 
 
 def add(client: Client, upload: Upload) -> Enqueued:
     """Add the file's rows; raises as `Client.enqueue_file`."""
-    return client.enqueue_file(
-        upload.file, format=upload.format, batch=upload.batch, provider=upload.provider, token=upload.token
-    )
+    return client.enqueue_file(upload.file, token=upload.token, **_terms(upload))
 
 
 def plan(client: Client, upload: Upload) -> dict[str, Any]:
     """Return the document of what `add` would do; raises as `Client.plan`."""
-    return plan_document(client.plan(upload.file, format=upload.format, batch=upload.batch, provider=upload.provider))
+    return plan_document(client.plan(upload.file, **_terms(upload)))
+
+
+def _terms(upload: Upload) -> dict[str, Any]:
+    return {"format": upload.format, "batch": upload.batch, "provider": upload.provider, "rules": upload.rules}
 
 
 async def in_turn(

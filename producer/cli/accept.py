@@ -44,7 +44,7 @@ def accept(
 
 def _show(found: Sequence[UnverifiedImage]) -> None:
     for picture in found[:_SHOWN]:
-        name = f"{picture.batch}/{picture.custom_id} image {picture.index}"
+        name = f"{picture.batch}/{picture.custom_id} image {picture.index + 1}"
         where = f"s3://{picture.bucket}/{picture.key}"
         errors().print(f"{name}: {where}  {picture.bytes:,} bytes  {picture.error or ''}")
     if len(found) > _SHOWN:

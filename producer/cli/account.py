@@ -70,13 +70,14 @@ def _after_restore(opened: Client, *, yes: bool) -> None:
 
 
 _ADVICE: Final = (
-    "`genqueue unowned` lists what was found. A job that waits here may have been bought in the missing time: compare "
-    "with the provider's own history, and cancel what you have already."
+    "`genqueue unowned` lists what was found. OpenRouter and getimg.ai show no list. A job that waits here, also one "
+    "on hold, may have been bought in the missing time: compare with the provider's own history and with the bucket, "
+    "and cancel what you have already."
 )
 
 
 def _row(row: dict[str, Any]) -> tuple[str, str, str]:
-    until = f"; searched until {row['swept_until']:%H:%M:%S}" if row["swept_until"] else "; cannot be seen here"
+    until = f"; searched until {row['swept_until']:%H:%M:%S}" if row["swept_until"] else "; no list searched yet"
     found = f"{row['unowned']} unowned{'' if row['searched'] else until}"
     return str(row["account"]), found, "some wait" if row["waiting"] else "none waits"
 

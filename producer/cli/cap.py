@@ -39,9 +39,16 @@ def cap(
             for line in _shown(opened, batch):
                 errors().print(visible(line))
             return
-        caps = opened.cap(batch, max_cost or ())
+        caps = _changed(opened, batch, max_cost)
     said = ", ".join(f"{provider} {amount:f}" for provider, amount in sorted(caps.items()))
     errors().print(visible(f"batch {batch}: {said or 'no cap'}"))
+
+
+def _changed(opened: Client, batch: str, max_cost: list[str] | None) -> dict[str, Decimal]:
+    if max_cost:
+        return opened.cap(batch, max_cost)
+    opened.uncap(batch)
+    return {}
 
 
 def _shown(opened: Client, batch: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ import typer
 
 from producer.cli.own_files import (
     BatchName,
+    Column,
     CustomId,
     Encoding,
     FileFormat,
@@ -41,6 +42,7 @@ def enqueue(
     file_format: FileFormat = "auto",
     prompt: Prompt = None,
     custom_id: CustomId = None,
+    column: Column = None,
     keep_columns: KeepColumns = False,
     keep: Keep = None,
     model: Model = None,
@@ -71,7 +73,7 @@ def enqueue(
     """
     name = batch_name(file, batch)
     own: dict[str, Any] = {"keep_columns": keep_columns, "keep": keep, "prompt": prompt, "custom_id": custom_id}
-    rules = rules_of(**own, model=model, sample=sample, encoding=encoding)
+    rules = rules_of(**own, column=column, model=model, sample=sample, encoding=encoding)
     terms: dict[str, Any] = {"on_unknown": on_unknown, "max_cost": max_cost or (), "changed": changed}
     with client(context) as opened:
         added = opened.enqueue_file(

@@ -74,6 +74,8 @@ def _when(job: Mapping[str, Any]) -> str:
         return f" at {_clock(job['finished_at'])}"
     if job["on_hold"] and job["error_code"] == leftovers.CODE:
         return ", held until you end it"
+    if job["on_hold"] and job["state"] == JobState.QUEUED:
+        return ", on hold"
     seconds = (job["due_at"] - job["now"]).total_seconds()
     return f", looked at again in {duration(seconds)}" if seconds > 0 else ", due now"
 
@@ -209,12 +211,12 @@ def _is_unpriced(attempt: Mapping[str, Any]) -> bool:
 def _image(image: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
     why = f"  {image['error_code']}: {cell(image['error'])}" if image["error_code"] else ""
     if not image["key"]:
-        return [f"  image {image['index']}: {image['state']}{why}"]
+        return [f"  image {image['index'] + 1}: {image['state']}{why}"]
     pixels = f"{image['width']}x{image['height']}, " if image["width"] else ""
     where = f"s3://{image['bucket']}/{image['key']}  {pixels}{image['bytes']:,} bytes"
     if image["state"] == ImageState.STORED:
-        return [f"  image {image['index']}: {where}"]
-    lines = [f"  image {image['index']}: {image['state']}{why}", f"    kept, unverified: {where}"]
+        return [f"  image {image['index'] + 1}: {where}"]
+    lines = [f"  image {image['index'] + 1}: {image['state']}{why}", f"    kept, unverified: {where}"]
     if JobState(job["state"]) in FINAL:
         lines.append(f"    you can look at it and accept it as it is: {cell(fill('`genqueue accept JOB`', job))}")
     return lines

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 import typer
 
 from producer.cli.session import ExitCode, fail
-from producer.prompts import Format, RowRules, Template, TemplateError
+from producer.prompts import ColumnNameError, Format, RowRules, Template, TemplateError, parse_columns
 from shared.prompt_rows.ways import COMMAND_LINE
 
 PromptFile = Annotated[
@@ -25,6 +25,12 @@ KeepColumns = Annotated[
 Keep = Annotated[
     list[str] | None,
     typer.Option(metavar="COLUMN", help="carry this column along, even one named as ours (size, model); repeatable"),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OURS=THEIRS", help="a column of yours that is one of ours: aspect_ratio=Bildformat; repeatable"
+    ),
 ]
 Prompt = Annotated[
     str | None,
@@ -50,13 +56,14 @@ def rules_of(
     *,
     keep_columns: bool,
     keep: Sequence[str] | None,
+    column: Sequence[str] | None,
     prompt: str | None,
     custom_id: str | None,
     model: str | None,
     sample: int | None,
     encoding: str | None,
 ) -> RowRules:
-    """Return the rules that the options ask for; end the command if a template is none."""
+    """Return the rules that the options ask for; end the command if a template or a pair of names is none."""
     return RowRules(
         model=model,
         sample=sample,
@@ -64,9 +71,17 @@ def rules_of(
         ways=COMMAND_LINE,
         keep_columns=keep_columns,
         keep=frozenset(keep or ()),
+        columns=_columns(column or ()),
         prompt=_template("--prompt", prompt),
         custom_id=_template("--custom-id", custom_id),
     )
+
+
+def _columns(pairs: Sequence[str]) -> dict[str, str]:
+    try:
+        return parse_columns(pairs)
+    except ColumnNameError as error:
+        fail(f"--column: {error}", ExitCode.WRONG_INPUT)
 
 
 def _template(option: str, text: str | None) -> Template | None:

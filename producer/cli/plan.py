@@ -10,6 +10,7 @@ from rich.text import Text
 
 from producer.cli.own_files import (
     BatchName,
+    Column,
     CustomId,
     Encoding,
     FileFormat,
@@ -51,6 +52,7 @@ def plan(
     max_cost: MaxCost = None,
     prompt: Prompt = None,
     custom_id: CustomId = None,
+    column: Column = None,
     keep_columns: KeepColumns = False,
     keep: Keep = None,
     model: Model = None,
@@ -72,7 +74,7 @@ def plan(
     """
     name = batch_name(file, batch)
     own: dict[str, Any] = {"keep_columns": keep_columns, "keep": keep, "prompt": prompt, "custom_id": custom_id}
-    rules = rules_of(**own, model=model, sample=sample, encoding=encoding)
+    rules = rules_of(**own, column=column, model=model, sample=sample, encoding=encoding)
     with client(context) as opened:
         planned = opened.plan(
             file,

@@ -76,7 +76,7 @@ def _next(opened: Client, shown: list[Text], width: int) -> list[Text]:
 
 def screen(status: QueueStatus, width: int) -> Iterator[Text]:
     """Yield the lines of the screen, at most `width` cells wide where words allow that."""
-    yield _head(status)
+    yield from _wrapped(_head(status), width, "bold")
     yield from _problems(problems(status), width)
     yield from _table("waiting", ("account", "stage", "due", "oldest", "why"), map(_line, status.lines), width)
     if status.oldest is not None:
@@ -93,10 +93,10 @@ def screen(status: QueueStatus, width: int) -> Iterator[Text]:
     yield from _table("workers", ("worker", "slots", "last tick"), rows, width)
 
 
-def _head(status: QueueStatus) -> Text:
+def _head(status: QueueStatus) -> str:
     totals = status.totals
     counts = "  ".join(f"{totals[state]:,} {state}" for state in _ROAD if totals.get(state)) or "no jobs"
-    return Text(f"{status.purpose.label}  {status.at:%Y-%m-%d %H:%M:%S} UTC  {counts}", style="bold")
+    return f"{status.purpose.label}  {status.at:%Y-%m-%d %H:%M:%S} UTC  {counts}"
 
 
 def _problems(found: list[Problem], width: int) -> Iterator[Text]:
@@ -140,15 +140,21 @@ def _oldest(line: StageLine) -> str:
 
 def _account(account: AccountState) -> tuple[str, ...]:
     fullest = max(account.windows, key=lambda use: use.used / use.window.requests, default=None)
-    paused = "paused" if account.paused_at else f"{account.paying}/{account.concurrency}"
     cap = f" of {cell(account.daily_cap)}" if account.daily_cap is not None else ""
     return (
         account.name,
-        paused if account.served or account.paused_at else "no key",
+        _calls(account),
         f"{fullest.used} of {fullest.window}" if fullest else "",
         f"{cell(account.balance)} {account.unit}" if account.balance is not None else "",
         f"{cell(account.spent_today) or 0}{cap} {account.unit}",
     )
+
+
+def _calls(account: AccountState) -> str:
+    """Say how many paid calls are in hand; a pause lets these end, and a change of the key waits for them."""
+    if account.paused_at:
+        return f"paused, {account.paying} in hand" if account.paying else "paused"
+    return f"{account.paying}/{account.concurrency}" if account.served else "no key"
 
 
 def _age(seconds: float) -> str:

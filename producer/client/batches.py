@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from producer.client.connection import Connected
-from producer.money import parse_caps, said_caps
+from producer.money import CapError, parse_caps, said_caps
 from shared import catalog
 from shared.db import audit
 from shared.db.engine import Connection
@@ -145,10 +145,20 @@ class Batches(Connected):
             return inbox.has(connection, batch)
 
     def cap(self, batch: str, max_cost: Sequence[str]) -> dict[str, Decimal]:
-        """Set caps of `batch` and retry jobs that waited for room; an empty sequence removes all caps.
+        """Set caps of `batch` and retry jobs that waited for room; other providers' caps stay.
 
-        Returns the present caps by provider. Raises `CapError` and `NoSuchBatchError`.
+        Returns the present caps by provider. Raises `CapError`, also for an empty sequence, and `NoSuchBatchError`.
         """
+        if not max_cost:
+            raise CapError("name at least one amount; only uncap removes the caps of a batch")
+        return self._set_caps(batch, max_cost)
+
+    def uncap(self, batch: str) -> None:
+        """Remove every cap of `batch`, and retry jobs that waited for room. Raises `NoSuchBatchError`."""
+        self._set_caps(batch, ())
+
+    def _set_caps(self, batch: str, max_cost: Sequence[str]) -> dict[str, Decimal]:
+        """Set the caps, none if `max_cost` is empty, and let jobs go on that fit now."""
         with self._connection() as connection:
             self._require(connection, batch)
             caps = parse_caps(max_cost, providers=counts.by_state(connection, batch))

@@ -116,11 +116,12 @@ def _names(line: int, header: Sequence[str], rules: RowRules, faults: Faults) ->
         faults.add(line, name, "is a column twice")
     for name, message in rules.complaints(named):
         faults.add(line, name, message)
-    if "prompt" not in names and not rules.prompt:
-        title = next(filter(_TITLES.search, named), (named or ["title"])[0])
+    if "prompt" not in names and not rules.prompt and "prompt" not in rules.columns:
+        harmless = [name for name in named if "'" not in name] or ["title"]  # it stands between a shell's quotes
+        title = next(filter(_TITLES.search, harmless), harmless[0])
         made = f", or {rules.ways.prompt.format(column=shown(title))}" if rules.ways.prompt else ""
         faults.add(line, "prompt", _NO_PROMPT.format(made))
-    return names if faults.count == before else None
+    return [rules.ours(name) for name in names] if faults.count == before else None
 
 
 def _as_wide(cells: Sequence[str], width: int) -> Sequence[str]:

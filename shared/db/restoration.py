@@ -36,11 +36,11 @@ _SEARCH_NOW: Final = text("UPDATE account SET sweep_at = NULL")
 _NAMES: Final = text("SELECT name FROM account WHERE paused_code IS DISTINCT FROM :code ORDER BY name")
 _PAUSED: Final = text("SELECT name FROM account WHERE paused_code = :code ORDER BY name")
 _END: Final = text("UPDATE restoration SET ended_at = clock_timestamp() WHERE ended_at IS NULL RETURNING id")
+# A job on hold waits too: it is bought when its batch is released, or when its cap has room again.
 _ACCOUNTS: Final = text("""
 SELECT a.name AS account, a.provider, a.swept_until, coalesce(a.swept_until >= :lacks, false) AS searched,
   (SELECT count(*) FROM unowned_image u WHERE u.account = a.name AND u.made_at >= coalesce(:has, u.made_at)) AS unowned,
-  EXISTS (SELECT FROM job j WHERE j.account = a.name AND j.state = 'queued' AND NOT j.on_hold
-    AND j.created_at <= :found) AS waiting
+  EXISTS (SELECT FROM job j WHERE j.account = a.name AND j.state = 'queued' AND j.created_at <= :found) AS waiting
 FROM account a ORDER BY a.name
 """)
 

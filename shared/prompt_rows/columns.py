@@ -20,6 +20,12 @@ _ORDER: Final = (
     "options.NAME, metadata, meta.NAME"
 )
 _UNKNOWN: Final = "is not a known column"
+_RENAMED: Final = KNOWN - {"metadata"}
+"""Our columns that may stand in a file under another name, besides `options.NAME`."""
+
+
+class ColumnNameError(ValueError):
+    """A pair of column names that means nothing; the message says why."""
 
 
 class _Rules(Protocol):
@@ -32,8 +38,9 @@ class _Rules(Protocol):
 def unknown_faults(names: Iterable[str], rules: _Rules) -> Iterator[tuple[str, str]]:
     """Yield (name, message) for each name that is near one of ours, at most ten, and one for all others together."""
     unknown = [name for name in names if not rules.is_known(name)]
-    remedy = rules.ways.columns
-    near = {name: advice for name in unknown[:_NAMED] if (advice := _advice(name[:80], remedy)) != _UNKNOWN}
+    ways = rules.ways
+    remedy = ways.columns + _taken(ways, "OURS", "THEIRS")
+    near = {name: advice for name in unknown[:_NAMED] if (advice := _advice(name[:80], ways)) != _UNKNOWN}
     yield from ((name or "(no name)", advice) for name, advice in near.items())
     others = [name for name in unknown if name not in near]
     if len(others) == 1:
@@ -70,7 +77,7 @@ def is_column(name: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _advice(name: str, remedy: str) -> str:
+def _advice(name: str, ways: Ways) -> str:
     if not name:
         return "a column has no name"
     by_wire: dict[str, list[str]] = {}
@@ -80,9 +87,33 @@ def _advice(name: str, remedy: str) -> str:
             fields.append(parameter.field)
     options = [field for fields in by_wire.values() for field in fields if is_option(field)]
     near = by_wire.get(name) or get_close_matches(name.lower(), [*sorted(KNOWN), *options], n=1)
-    return f"is not a known column; did you mean {' or '.join(near)}? {remedy}" if near else _UNKNOWN
+    if not near:
+        return _UNKNOWN
+    return f"{_UNKNOWN}; did you mean {' or '.join(near)}? {ways.columns}{_taken(ways, near[0], name)}"
+
+
+def _taken(ways: Ways, ours: str, theirs: str) -> str:
+    """Return the remedy that takes a column for ours; none for a name that would end a shell's quotes."""
+    return f"; {ways.column.format(ours=ours, column=shown(theirs))}" if ways.column and "'" not in theirs else ""
 
 
 def repeated(names: Iterable[str]) -> list[str]:
     """Return the names that occur more than once, as safe to print."""
     return [shown(name) for name, times in Counter(names).items() if times > 1]
+
+
+def parse_columns(pairs: Iterable[str]) -> dict[str, str]:
+    """Return our column -> theirs for pairs `OURS=THEIRS`; raises `ColumnNameError`."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        ours, equals, theirs = (part.strip() for part in pair.partition("="))
+        if not (ours and equals and theirs):
+            raise ColumnNameError(f"{shown(pair)!r} is not OURS=THEIRS, such as aspect_ratio=Bildformat")
+        if ours not in _RENAMED and not is_option(ours):
+            raise ColumnNameError(
+                f"no column of ours is called {shown(ours)!r}; known: {', '.join(sorted(_RENAMED))}, options.NAME"
+            )
+        if ours in found or theirs in found.values():
+            raise ColumnNameError(f"{shown(pair)!r} names a column that another pair names too")
+        found[ours] = theirs
+    return found

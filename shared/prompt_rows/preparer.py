@@ -64,6 +64,8 @@ class RowPreparer:
         """
         found = [RequestFault(*fault) for fault in unknown_faults(values, self._rules)]
         columns = frozenset(values)
+        if self._rules.columns:
+            values = self._renamed(values, found)
         if self._rules.templates:
             values = self._composed(values, found)
         carried = self._carried(values, found)
@@ -88,6 +90,13 @@ class RowPreparer:
         kept = metadata.encoded(carried)
         return PreparedRow(line, custom_id, provider, body, fingerprint(provider, body), priority, kept)
 
+    def _renamed(self, values: dict[str, Any], found: list[RequestFault]) -> dict[str, Any]:
+        """Return the row under our names; a row that has both names has a fault."""
+        for ours, theirs in self._rules.columns.items():
+            if ours in values and theirs in values:
+                found.append(RequestFault(ours, f"is given, and {shown(theirs)} stands for it too; leave one out"))
+        return {self._rules.ours(name): value for name, value in values.items()}
+
     def _composed(self, values: dict[str, Any], found: list[RequestFault]) -> dict[str, Any]:
         """Return the row with what templates make of it, without the columns that only they use."""
         rules = self._rules
@@ -96,7 +105,7 @@ class RowPreparer:
             if complaint := rules.twice_made(field, values):
                 found.append(RequestFault(field, complaint))
             try:
-                made[field] = template.filled(values)
+                made[field] = template.filled(rules.by_both_names(values))
             except MissingValueError as missing:
                 found.append(RequestFault(field, _empty(str(missing.args[0]))))
                 made |= {field: "-"} if field == "prompt" else {}  # so that the same fault is not told twice

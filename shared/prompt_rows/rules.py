@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Final
@@ -63,6 +63,7 @@ class RowRules:
 
     keep_columns  carry every unknown column along as metadata; without it, such a column is a fault
     keep          carry these along, even one that has the name of a column of genqueue's, such as `size`
+    columns       our columns that stand in the file under another name: ours -> theirs
     prompt        a template that makes each prompt
     custom_id     a template that makes each custom_id
     model         the model of rows that name none
@@ -73,6 +74,7 @@ class RowRules:
 
     keep_columns: bool = False
     keep: Collection[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
     prompt: Template | None = None
     custom_id: Template | None = None
     model: str | None = None
@@ -95,6 +97,18 @@ class RowRules:
         return {name: template for name, template in given.items() if template}
 
     @cached_property
+    def _by_theirs(self) -> Mapping[str, str]:
+        return {theirs: ours for ours, theirs in self.columns.items()}
+
+    def ours(self, name: str) -> str:
+        """Return our name of a file's column; its own name where it has no other."""
+        return self._by_theirs.get(name, name)
+
+    def by_both_names(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a row's values for templates, which may name a column as the file does."""
+        return {**values, **{theirs: values[ours] for ours, theirs in self.columns.items() if ours in values}}
+
+    @cached_property
     def used(self) -> frozenset[str]:
         """The columns that templates name."""
         return frozenset(name for template in self.templates.values() for name in template.columns)
@@ -108,8 +122,8 @@ class RowRules:
         return None
 
     def is_known(self, name: str) -> bool:
-        """Tell whether a column has a use: ours, carried along, or named by a template."""
-        return is_column(name) or name in self.used or self.key_of(name) is not None
+        """Tell whether a column has a use: ours or one of ours by another name, carried along, or in a template."""
+        return is_column(name) or name in self.columns.values() or name in self.used or self.key_of(name) is not None
 
     def twice_made(self, made: str, names: Collection[str]) -> str | None:
         """Say what is wrong if a file has the column that a template makes."""
@@ -119,15 +133,23 @@ class RowRules:
         return f"is a column, and {other} makes it too; use {{{made}}} there, or drop one"
 
     def complaints(self, names: Collection[str]) -> Iterator[tuple[str, str]]:
-        """Yield (column, message) for each template that does not fit a file with the columns `names`."""
+        """Yield (column, message) for each template or name that does not fit a file with the columns `names`."""
+        for ours, theirs in self.columns.items():
+            if theirs not in names:
+                yield ours, f"stands in a column {shown(theirs)} that the file does not have{_near(theirs, names)}"
+            elif ours in names:
+                yield ours, f"is a column, and {shown(theirs)} stands for it too; leave one out"
         for made, template in self.templates.items():
             if complaint := self.twice_made(made, names):
                 yield made, complaint
             for name in template.columns:
                 if name not in names:
-                    near = get_close_matches(name, list(names), n=1)
-                    hint = f"; did you mean {shown(near[0])}?" if near else ""
-                    yield made, f"is made of a column {shown(name)} that the file does not have{hint}"
+                    yield made, f"is made of a column {shown(name)} that the file does not have{_near(name, names)}"
+
+
+def _near(name: str, names: Collection[str]) -> str:
+    near = get_close_matches(name, list(names), n=1)
+    return f"; did you mean {shown(near[0])}?" if near else ""
 
 
 def _value(values: Mapping[str, Any], name: str, otherwise: str | None) -> str:

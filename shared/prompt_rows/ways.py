@@ -1,6 +1,6 @@
 """What a person can do about a fault, in the words of the door that they came by."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -24,6 +24,8 @@ class Ways:
     """For a column that has a name of ours and means something else."""
     prompt: str = ""
     """For a file without prompts."""
+    column: str = ""
+    """For a column of theirs that stands for one of ours, `{ours}`."""
 
 
 COMMAND_LINE: Final = Ways(
@@ -35,6 +37,7 @@ COMMAND_LINE: Final = Ways(
     changed="--changed buys changed rows as new revisions, another batch name buys all rows again",
     keep="--keep {column}",
     prompt="make prompts of your columns: --prompt 'a photo of {{{column}}}'",
+    column="--column '{ours}={column}' takes it for {ours}",
 )
 FORM: Final = Ways(
     encoding="try cp1252 under 'Encoding', or another that it was saved in",
@@ -44,6 +47,7 @@ FORM: Final = Ways(
     template="the form",
     changed="another batch name buys all rows again, `genqueue enqueue --changed` only the changed ones",
     prompt="make prompts of your columns under 'Prompt made of columns': a photo of {{{column}}}",
+    column="'Columns under other names' takes it for {ours}: {ours}={column}",
 )
 PROGRAM: Final = Ways(
     encoding="send it as UTF-8",
@@ -53,4 +57,6 @@ PROGRAM: Final = Ways(
     template="a template",
     changed="the same request again is free; give a changed one a custom_id of its own",
 )
-"""Of the HTTP API and its client, Celery, SQL and Python."""
+"""Of the HTTP API's jobs and its client, Celery, SQL and Python."""
+UPLOAD: Final = replace(PROGRAM, column="?column={ours}={column} in the address takes it for {ours}")
+"""Of the HTTP API's prompt files."""

@@ -12,6 +12,7 @@ import pytest
 
 from ops.simulator import Simulator
 from producer import Client
+from producer.money import CapError
 from tests.support.command import Ran, genqueue
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, only
@@ -165,7 +166,15 @@ def test_raising_one_provider_s_cap_leaves_the_others(run: Run, client: Client) 
     assert (ran.code, ran.err.strip()) == (0, "batch my batch: bloom 2, getimg 1")
     client.enqueue([{**BLOOM, "custom_id": "another"}], batch="my batch", max_cost=["bloom=3"])
     assert client.cap("my batch", ["getimg=5"]) == {"bloom": Decimal(3), "getimg": Decimal(5)}
-    assert client.cap("my batch", []) == {}
+
+
+def test_no_amount_is_no_wish_to_remove_the_caps(client: Client) -> None:
+    client.enqueue([BLOOM], batch="b", max_cost=["bloom=1"])
+    with pytest.raises(CapError, match="only uncap removes the caps"):
+        client.cap("b", [])
+    assert client.caps("b") == {"bloom": Decimal(1)}
+    client.uncap("b")
+    assert client.caps("b") == {}
 
 
 def test_a_look_at_a_batchs_caps_changes_nothing_and_only_none_removes_them(run: Run, client: Client) -> None:

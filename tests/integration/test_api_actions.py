@@ -103,9 +103,18 @@ def test_the_terms_of_a_batch_are_changed_by_whoever_may_spend(http: Http, alice
     refused(http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "lots"}}), 422, "cap_invalid")
     refused(http.patch("/v1/batches/shop", json={"on_unknown": "pay"}), 422, "request_invalid")
     backend = bearer(alice)
-    refused(http.patch("/v1/batches/shop", json={"max_cost": {}}, headers=backend), 403, "scope_missing")
+    refused(http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "9"}}, headers=backend), 403, "scope_missing")
+    refused(http.patch("/v1/batches/shop", json={"uncap": True}, headers=backend), 403, "scope_missing")
     assert http.patch("/v1/batches/shop", json={"priority": 5, "deadline_seconds": 60}, headers=backend).is_success
-    assert http.patch("/v1/batches/shop", json={"max_cost": {}}).json()["max_cost"] == {}
+
+
+def test_caps_leave_a_batch_only_if_that_is_said(http: Http) -> None:
+    http.post("/v1/jobs", json=HARBOUR)
+    http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "5"}})
+    refused(http.patch("/v1/batches/shop", json={"max_cost": {}}), 422, "request_invalid")
+    refused(http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "6"}, "uncap": True}), 422, "request_invalid")
+    assert http.get("/v1/batches/shop").json()["max_cost"] == {"bloom": "5"}
+    assert http.patch("/v1/batches/shop", json={"uncap": True}).json()["max_cost"] == {}
 
 
 def test_a_batch_is_held_and_released(http: Http, alice: Client) -> None:

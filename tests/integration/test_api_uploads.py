@@ -92,3 +92,22 @@ def children() -> set[int]:
 def waits_for_a_lock(engine: Engine) -> bool:
     with engine.connect() as connection:
         return bool(connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
+
+
+def test_a_large_file_with_columns_under_other_names_is_added(http: Http, alice: Client) -> None:
+    sent = http.post(f"{_LARGE}?column=n=Anzahl", content=lines(Anzahl=2), headers=_LINES)
+    assert (sent.status_code, sent.json()["added"]) == (201, _ROWS)
+    assert alice.totals("large") == {"queued": _ROWS}
+
+
+def test_columns_under_other_names_are_explained_and_must_be_ours(http: Http, alice: Client) -> None:
+    german, text_csv = "custom_id,prompt,provider,aspectratio\na,ein Hafen,bloom,16:9\n", {"content-type": "text/csv"}
+    place = "/v1/batches/german/rows"
+    refused = http.post(place, content=german, headers=text_csv)
+    assert code(refused, 422) == "rows_invalid"
+    assert "?column=aspect_ratio=aspectratio in the address" in refused.text
+    assert code(http.post(f"{place}?column=ratio=aspectratio", content=german, headers=text_csv), 422) == (
+        "request_invalid"
+    )
+    assert http.post(f"{place}?column=aspect_ratio=aspectratio", content=german, headers=text_csv).status_code == 201
+    assert alice.totals("german") == {"queued": 1}

@@ -81,7 +81,7 @@ def test_an_act_that_fails_leaves_no_line(alice: Client, engine: Engine) -> None
     ("act", "line"),
     [
         (lambda client: client.cap("b", ["bloom=5"]), ("cap", "bloom=5", "b", None, None, 1, {}, 0)),
-        (lambda client: client.cap("b", []), ("cap", "none", "b", None, None, 1, {}, 0)),
+        (lambda client: client.uncap("b"), ("cap", "none", "b", None, None, 1, {}, 0)),
         (lambda client: client.pause("bloom", "sk-secret"), ("pause", "", None, "bloom", None, 1, {}, 0)),
         (lambda client: client.cancel(batch="b"), ("cancel", "", "b", None, None, 3, {}, 0)),
         (

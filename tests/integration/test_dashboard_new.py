@@ -89,6 +89,16 @@ def test_a_file_of_excel_on_windows_is_told_and_then_read_with_its_encoding_and_
     assert "another batch name buys all rows again" in browser.post(changed, how="all").text
 
 
+def test_columns_under_other_names_are_named_in_the_form(browser: Browser, client: Client) -> None:
+    text, fields = "Titel,Bildformat\nein Hafen,16:9\n", {"provider": "bloom"}
+    wrong = drop(browser, text, columns="format=Bildformat", **fields).headers["location"]
+    assert "no column of ours is called &#39;format&#39;" in browser.get(wrong).text
+    place = drop(browser, text, columns="prompt=Titel, aspect_ratio=Bildformat", **fields).headers["location"]
+    assert "--column prompt=Titel --column aspect_ratio=Bildformat" in browser.get(place).text
+    browser.post(place, how="all")
+    assert client.totals("spring") == {"queued": 1}
+
+
 def test_pasted_text_needs_no_script(browser: Browser, client: Client) -> None:
     answer = browser.post("/new", text="a harbour\na tram\n", format="txt", batch="pasted", provider="bloom")
     assert browser.post(answer.headers["location"], how="all").status_code == 303

@@ -35,6 +35,15 @@ def products(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_column_under_another_name_is_planned_and_enqueued_as_ours(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "german.csv"
+    file.write_text("Titel,Bildformat\nein Hafen,16:9\n")
+    names = ("--column", "prompt=Titel", "--column", "aspect_ratio=Bildformat")
+    assert "bloom" in run("plan", str(file), "--provider", "bloom", *names).out
+    assert run("enqueue", str(file), "--provider", "bloom", *names).code == 0
+    assert run("enqueue", str(file), "--provider", "bloom", "--column", "ratio=Bildformat").code == 2
+
+
 def test_columns_of_a_product_list_come_back_with_its_results(run: Run, products: Path) -> None:
     refused = run("enqueue", products.name, "--provider", "bloom")
     assert refused.code == 2

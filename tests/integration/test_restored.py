@@ -146,14 +146,23 @@ def test_the_command_shows_what_was_found_and_what_may_be_bought_again(
         assert codes(client) == {"database_restored"}
         table = [line.split("  ") for line in asked.out.splitlines() if line.startswith(("bloom", "getimg"))]
         assert [[cell.strip() for cell in line if cell.strip()] for line in table] == [
-            ["bloom", "0 unowned; cannot be seen here", "some wait"],
-            ["getimg", "0 unowned; cannot be seen here", "none waits"],
+            ["bloom", "0 unowned; no list searched yet", "some wait"],
+            ["getimg", "0 unowned; no list searched yet", "none waits"],
         ]
         assert "genqueue resume --after-restore" in genqueue("doctor", "--no-settings", env=environment).out
         ended_by = genqueue("resume", "--after-restore", "--yes", env=environment)
         assert (ended_by.code, codes(client)) == (0, {None})
         again = genqueue("resume", "--after-restore", env=environment)
         assert "lacks nothing" in again.err
+
+
+def test_a_job_that_waits_on_hold_may_be_bought_again_too(backup: str, opened: Opened, spool: Path) -> None:
+    with opened(backup, spool) as (runtime, client):
+        client.hold("b")
+        Dispatcher(runtime, print, print)._register()
+        restored = client.restoration()
+        assert restored is not None
+        assert [(row["account"], row["waiting"]) for row in restored.accounts] == [("bloom", True), ("getimg", False)]
 
 
 def test_a_switchover_that_lost_nothing_pauses_nothing(

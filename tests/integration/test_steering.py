@@ -125,7 +125,9 @@ def test_a_deadline_from_now_is_given_as_a_time(engine: Engine, run: Run) -> Non
 def test_a_held_batch_says_so_and_how_it_goes_on(client: Client, run: Run) -> None:
     client.enqueue([{**BLOOM, "custom_id": "a"}], batch="b")
     run("hold", "b")
-    assert "`genqueue release b`" in run("explain", "b/a").out
+    explained = run("explain", "b/a").out
+    assert "`genqueue release b`" in explained
+    assert "  queued, on hold\n" in explained
     watched = run("watch", "b")
     assert watched.code == 3
     assert "1 on hold: a person holds the job's batch (batch_held)" in watched.err

@@ -241,6 +241,10 @@ def test_a_dry_run_of_accept_shows_what_it_would_take_and_changes_nothing(
     collect(client, runtime)
     before = ends(client)
     ran = command(settings, "accept", "--batch", "b", "--dry-run")
+    assert " image 1: s3://" in ran.err
+    assert " image 0:" not in ran.err
+    (told, *_) = client.unverified(batch="b")
+    assert "  image 1: " in command(settings, "explain", f"{told.batch}/{told.custom_id}").out
     assert ran.code == 0
     assert "2 image(s) of 2 job(s) would be accepted" in ran.err
     assert ran.err.count("s3://") == 2

@@ -135,10 +135,19 @@ def test_drift_names_the_amount_and_the_command_that_accepts_it() -> None:
 def test_no_line_of_the_screen_is_wider_than_the_terminal() -> None:
     reason = "the provider says that this account cannot pay for what was asked, and it says so at great length " * 3
     paused = replace(ACCOUNT, paused_at=AGO, paused_code="x", paused_reason=reason, action_url="https://x.example")
-    status = replace(QUIET, accounts=(paused,), troubles=(Trouble("bucket", reason, AGO),))
+    many = {"bloom": dict.fromkeys(("queued", "on_hold", "in_doubt", "succeeded", "failed", "cancelled"), 1_000_000)}
+    status = replace(QUIET, accounts=(paused,), troubles=(Trouble("bucket", reason, AGO),), jobs=many)
     lines = [line.plain for line in screen(status, 80)]
     assert max(map(len, lines)) <= 80
-    assert lines[1].startswith("! the bucket refuses")
+    assert any(line.startswith("! the bucket refuses") for line in lines[1:3])
+
+
+@pytest.mark.parametrize(("paying", "shown"), [(2, "paused, 2 in hand"), (0, "paused ")])
+def test_a_paused_account_shows_the_calls_that_a_new_key_must_wait_for(paying: int, shown: str) -> None:
+    paused = replace(ACCOUNT, paused_at=AGO, paused_code="paused_by_person", paying=paying)
+    lines = [line.plain for line in screen(replace(QUIET, accounts=(paused,)), 80)]
+    (row,) = [line for line in lines[lines.index("accounts") :] if line.startswith("  bloom")]
+    assert shown in row
 
 
 @pytest.mark.parametrize(("state", "shown"), [("in_doubt", "in_doubt"), ("queued", "on_hold")])

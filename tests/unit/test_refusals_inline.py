@@ -303,7 +303,7 @@ def test_images_that_are_missing_from_the_list_do_not_move_the_others() -> None:
     )
     assert len(submitted("openrouter", reply(200, body)).images) == 2
     assert [extracted(body, index) for index in range(2)] == [b"one", b"2"]
-    with pytest.raises(UnreadableError, match="no image 2"):
+    with pytest.raises(UnreadableError, match="no image 3"):
         extracted(body, 2)
 
 

@@ -121,7 +121,7 @@ def extract(file: BinaryIO, images: str, index: int, sink: Sink) -> None:
         if len(by_name.places) > len(counted.places):
             counted, texts = by_name, anywhere(file, _key(images))
     if index >= len(counted.places):
-        raise UnreadableError(f"no image {index} in the answer")
+        raise UnreadableError(f"no image {index + 1} in the answer")
     write_base64(next(islice(texts, counted.places[index], None)).pieces(), sink)
 
 
