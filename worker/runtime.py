@@ -152,6 +152,7 @@ class Runtime:
             settings=self.settings,
             random=self.random,
             title=account.provider.title,
+            key_id=account.key_id,
             find_by=account.wire.find_by,
             can_look=account.wire.poll_batch > 0,
             inline=account.wire.inline,

@@ -139,9 +139,9 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the link to what is never called finished",
         protects="a picture whose state cannot be read is fetched before it is given up",
-        file="worker/stages/poll.py",
-        old="    if look is not None and look.early_link is not None:\n",
-        new="    if look is not None and look.link is not None:\n",
+        file="worker/next_step/image_look.py",
+        old="    if look.found is not None and look.found.early_link is not None:\n",
+        new="    if look.found is not None and look.found.link is not None:\n",
         tests=(
             (
                 "tests/integration/test_belief.py::"
