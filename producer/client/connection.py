@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from pydantic import SecretStr
 
+from producer.client.turnstile import Turnstile, TurnTimeoutError
 from shared.db import schema
 from shared.db.audit import Actor, AuditEntry
-from shared.db.engine import Connection, open_engine, transaction
+from shared.db.engine import Connection, DatabaseUnavailableError, open_engine, question, transaction
 from shared.db.jobs import inbox
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.lone_row import RecentPlaces
@@ -18,6 +19,8 @@ from shared.db.payments.offers import RecentOffers
 from shared.db.read import pages
 from shared.db.waking import wake
 from shared.settings import Settings, load
+
+_TURN_SECONDS: Final = 30.0
 
 
 class NoSuchBatchError(LookupError):
@@ -44,6 +47,7 @@ class Connected:
         self.actor = actor or Actor.of_process("sdk")
         self._offers = RecentOffers(offers_seconds)
         self._places = RecentPlaces()
+        self._turns = Turnstile(connections)
         url = SecretStr(database_url) if database_url else self.settings.database_url
         self._engine = open_engine(
             url,
@@ -77,9 +81,16 @@ class Connected:
         return other
 
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
-        with transaction(self._engine) as connection:
-            yield connection
+    def _connection(self, *, alone: bool = False) -> Iterator[Connection]:
+        """Open a transaction, or with `alone` a connection on which each statement is one (see `question`).
+
+        Threads wait for it in the order in which they came. Raises `DatabaseUnavailableError`.
+        """
+        try:
+            with self._turns.place(_TURN_SECONDS), (question if alone else transaction)(self._engine) as connection:
+                yield connection
+        except TurnTimeoutError as error:
+            raise DatabaseUnavailableError(f"each of this client's connections was in use: {error}") from error
 
     def _until_none_is_left(self, some: Callable[..., int]) -> int:
         """Repeat `some(connection, wait=...)` in transactions until none is left; return the sum.

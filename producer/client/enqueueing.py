@@ -13,7 +13,7 @@ from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
-from shared.db.engine import Connection, is_kept_waiting, is_violation, question, transaction
+from shared.db.engine import Connection, is_kept_waiting, is_violation
 from shared.db.jobs import lone_row
 from shared.db.jobs.bulk import Target
 from shared.db.jobs.dealing import waiting_account
@@ -136,10 +136,9 @@ class Enqueueing(Batches):
 
     def _add_lone_row(self, row: PreparedRow, batch: str, terms: BatchTerms) -> Enqueued | None:
         """Add one row in one statement; None, and nothing done, where that takes a whole enqueue."""
-        # Metadata is a second statement: both belong into one transaction.
-        connected = transaction if row.metadata else question
         try:
-            with connected(self._engine) as connection:
+            # Metadata is a second statement: both belong into one transaction.
+            with self._connection(alone=not row.metadata) as connection:
                 dealt = self._places.dealing(connection)
                 check = OfferCheck(connection, self._offers, dealt)
                 job = new_job(*check.passing([row]))

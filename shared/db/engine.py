@@ -24,7 +24,6 @@ from sqlalchemy.exc import (
 )
 
 from shared.db import search_path
-from shared.turnstile import Turnstile, TurnTimeoutError
 
 __all__ = [
     "Connection",
@@ -60,9 +59,6 @@ _KEEPALIVE = {
 _UNPREPARED = {"prepare_threshold": None}  # another session does not know a prepared statement
 _PREPARED_AFTER = 5  # psycopg's own default
 _SCHEMA = "genqueue_schema"
-_TURNS = "genqueue_turns"
-_MORE_CONNECTIONS = 2  # for a thread that has one already; they are closed afterwards
-_POOL_SECONDS = 30.0
 _USED_AT = "genqueue_used_at"
 _RESTED_SECONDS = 1.0  # a ping costs as much as a short statement
 _LEAST_VERSION = 150_000
@@ -112,10 +108,10 @@ def open_engine(
     engine = create_engine(
         parsed.set(drivername="postgresql+psycopg"),
         connect_args={**connect_arguments(application), **(_UNPREPARED if may_be_pooled else {})},
-        execution_options={_SCHEMA: schema, _TURNS: Turnstile(pool_size)},
+        execution_options={_SCHEMA: schema},
         pool_size=pool_size,
-        max_overflow=_MORE_CONNECTIONS,
-        pool_timeout=_POOL_SECONDS,
+        max_overflow=2,
+        pool_timeout=30,
         pool_use_lifo=True,
         hide_parameters=True,
     )
@@ -177,7 +173,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
     Raises `DatabaseUnavailableError` if the database cannot be reached; other faults pass through.
     """
-    with _named_errors(engine), _turn(engine), engine.begin() as connection:
+    with _named_errors(engine), engine.begin() as connection:
         yield connection
 
 
@@ -188,21 +184,13 @@ def question(engine: Engine) -> Iterator[Connection]:
     It is for statements that are asked often. Behind a pooler they share one transaction, and are not prepared.
     Raises as `transaction`.
     """
-    with _named_errors(engine), _turn(engine), engine.connect() as connection:
+    with _named_errors(engine), engine.connect() as connection:
         if not search_path.has_own_session(connection):
             with connection.begin():
                 yield connection
             return
         with _preparing(connection):
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
-
-
-@contextmanager
-def _turn(engine: Engine) -> Iterator[None]:
-    """Wait for a connection in the order of arrival: the pool gives one to whoever asks next."""
-    turns: Turnstile = engine.get_execution_options()[_TURNS]
-    with turns.place(_POOL_SECONDS):
-        yield
 
 
 @contextmanager
@@ -224,8 +212,6 @@ def _preparing(connection: Connection) -> Iterator[None]:
 def _named_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
-    except TurnTimeoutError as error:
-        raise DatabaseUnavailableError(f"each of this process's connections was in use: {error}") from error
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailableError(_unavailable(engine, error)) from error
     except InternalError as error:

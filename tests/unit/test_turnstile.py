@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shared.turnstile import Turnstile, TurnTimeoutError
+from producer.client.turnstile import Turnstile, TurnTimeoutError
 from tests.support.waiting import until
 
 
