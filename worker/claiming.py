@@ -86,7 +86,7 @@ class Claiming:
 
     def _return_to_line(self, connection: Connection, account: ServedAccount) -> None:
         """Return jobs from hold to the line; if one of the two statements reached its limit, the next tick goes on."""
-        affordable = caps.release_affordable(connection, account.name, account.provider.name)
+        affordable = caps.requeue_affordable(connection, account.name, account.provider.name)
         seconds = self._runtime.settings.deadline_seconds
         left_behind = steering.return_left_behind(connection, account.name, deadline_seconds=seconds)
         if affordable == caps.CHUNK or left_behind == steering.CHUNK:

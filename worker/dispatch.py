@@ -14,7 +14,7 @@ from shared.db import accounts, folding, purpose, troubles, workers
 from shared.db.engine import Connection, DatabaseUnavailableError, question, transaction
 from shared.db.jobs import claims, images, inbox, model_times
 from shared.db.jobs.insert_rows import JobTimes
-from shared.db.jobs.transitions import move, release
+from shared.db.jobs.transitions import give_back, move
 from shared.db.listening import Listener
 from shared.db.payments import caps
 from shared.lifecycle import Stage
@@ -104,7 +104,7 @@ class Dispatcher:
         released = caps.CHUNK
         while released == caps.CHUNK:
             with transaction(self._runtime.engine) as connection:
-                released = caps.release_priced(connection, self._runtime.accounts)
+                released = caps.requeue_priced(connection, self._runtime.accounts)
 
     def _load_times(self, connection: Connection) -> None:
         """Load what all workers have learned of how long models take."""
@@ -159,7 +159,7 @@ class Dispatcher:
         end_overdue(connection, self._runtime.sender.name)
         # After an outage of the database every tick is old. Only a worker that has ticked for a while may judge others.
         if time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
-            for name, jobs in workers.release_dead(connection, self._runtime.sender.name).items():
+            for name, jobs in workers.free_claims_of_dead(connection, self._runtime.sender.name).items():
                 _log.warning("worker_gone", gone=name, jobs=jobs)
 
     def _fold(self) -> None:
@@ -233,7 +233,7 @@ class Dispatcher:
                 return
             with transaction(self._runtime.engine) as connection:
                 # The broker may have the message nevertheless: a job that is being paid for by now is left alone.
-                release(connection, parcel.claims, states=RELEASABLE[parcel.stage], due_seconds=2)
+                give_back(connection, parcel.claims, states=RELEASABLE[parcel.stage], due_seconds=2)
 
 
 def end_overdue(connection: Connection, actor: str) -> None:

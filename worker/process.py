@@ -17,7 +17,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from shared.db import workers
 from shared.db.engine import DatabaseUnavailableError, transaction
 from shared.db.jobs import claims
-from shared.db.jobs.transitions import Claim, release
+from shared.db.jobs.transitions import Claim, give_back
 from shared.lifecycle import Stage
 from worker.claiming import RELEASABLE, Parcel
 from worker.dispatch import Dispatcher, Publish
@@ -167,7 +167,7 @@ class WorkerProcess:
         elif self._suspect is not None:
             # Another such job runs here now: this one is given back, so that any worker claims it again in a second.
             states, wait = RELEASABLE[parcel.stage], _ALONE_SECONDS
-            await self.runtime.sql(release, [suspect.claim], states=states, account=account, due_seconds=wait)
+            await self.runtime.sql(give_back, [suspect.claim], states=states, account=account, due_seconds=wait)
         else:
             self._suspect = suspect.claim
             try:
@@ -187,7 +187,7 @@ class WorkerProcess:
         wait = self.runtime.settings.retry_first_seconds
         states = RELEASABLE[parcel.stage]
         try:
-            await self.runtime.write(release, parcel.claims, states=states, account=parcel.account, due_seconds=wait)
+            await self.runtime.write(give_back, parcel.claims, states=states, account=parcel.account, due_seconds=wait)
         except Exception as error:  # noqa: BLE001 - their lease ends by itself
             _tell(parcel, error)
 

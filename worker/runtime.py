@@ -119,7 +119,7 @@ class Runtime:
     async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Commit `work(connection, ...)`, however long the database is unavailable. `work` must be safe to repeat.
 
-        Raises `NotCommittedError` and `RefusedError` as `Committer.write` does.
+        Raises `NotCommittedError` and `WriteRefusedError` as `Committer.write` does.
         """
         return await self.write_kept(None, work, *args, **kwargs)
 

@@ -16,7 +16,7 @@ from shared.db.engine import Connection
 from shared.db.jobs import bulk, inbox, policy, resolve, steering
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.policy import HeldByPolicy
-from shared.db.payments.caps import held_before, of_batch, release_batch, set_for
+from shared.db.payments.caps import held_before, of_batch, requeue_batch, set_for
 from shared.db.read import counts, ending, pages
 from shared.db.read.ending import BatchEnding
 from shared.db.read.pages import BatchCursor, Row
@@ -173,7 +173,7 @@ class Batches(Connected):
         """Put jobs that may fit under the new caps back in line, a few hundred per transaction."""
         with self._connection() as connection:
             until = held_before(connection)
-        self._until_none_is_left(partial(release_batch, batch=batch, until=until))
+        self._until_none_is_left(partial(requeue_batch, batch=batch, until=until))
 
     def policy(self, batch: str) -> OnUnknown:
         """Return what a batch does with lost calls that bought nothing; raises `NoSuchBatchError`."""

@@ -13,7 +13,7 @@ from shared.db.engine import Connection, DatabaseUnavailableError, is_kept_waiti
 from shared.db.jobs import singles
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.jobs.insert_rows import JobTimes
-from shared.db.jobs.singles import Ground, Landed
+from shared.db.jobs.singles import Destinations, StandingJob
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.read.job import JobFacts
 from shared.db.tokens import Token
@@ -127,40 +127,40 @@ class Singles(Enqueueing):
     ) -> list[EnqueuedJob | Exception | None]:
         """Add what can be added; None for a job that left the database meanwhile. Raises `TokenCapError`."""
         batches, providers = [one.batch for one in orders], [one.row.provider for one in orders]
-        ground = singles.ground(connection, batches, providers, together=together)
-        check = OfferCheck(connection, self._offers, ground.dealing)
-        refused = [_refusal(order, ground, check) for order in orders]
+        destinations = singles.destinations(connection, batches, providers, together=together)
+        check = OfferCheck(connection, self._offers, destinations.dealing)
+        refused = [_refusal(order, destinations, check) for order in orders]
         fine = [order for order, why in zip(orders, refused, strict=True) if why is None]
-        done = iter(self._landed(connection, ground, fine) if fine else ())
+        done = iter(self._standing(connection, destinations, fine) if fine else ())
         return [why or next(done) for why in refused]
 
-    def _landed(
-        self, connection: Connection, ground: Ground, orders: Sequence[Order]
+    def _standing(
+        self, connection: Connection, destinations: Destinations, orders: Sequence[Order]
     ) -> Iterator[EnqueuedJob | Exception | None]:
         times = JobTimes(self.settings.deadline_seconds, self.settings.collect_seconds)
         rows = [(order.batch, new_job(order.row)) for order in orders]
-        landed = singles.add(connection, ground, rows, times)
+        standing = singles.add(connection, destinations, rows, times)
         new = [
             (order.token, order.row, one.facts.job["account"])
-            for order, one in zip(orders, landed, strict=True)
+            for order, one in zip(orders, standing, strict=True)
             if one is not None and one.is_new and order.token is not None and order.token.caps is not None
         ]
         if new:
             charge_orders(connection, new, self._costs(connection))
-        return map(_said, orders, landed)
+        return map(_said, orders, standing)
 
 
-def _refusal(order: Order, ground: Ground, check: OfferCheck) -> Exception | None:
-    if order.batch in ground.busy:
+def _refusal(order: Order, destinations: Destinations, check: OfferCheck) -> Exception | None:
+    if order.batch in destinations.busy:
         return BatchBusyError(order.batch)
     if faults := check.faults_of(order.row):
         return InvalidRowsError([LineFault(order.row.line, *fault) for fault in faults], len(faults))
     return None
 
 
-def _said(order: Order, landed: Landed | None) -> EnqueuedJob | Exception | None:
-    if landed is None:
+def _said(order: Order, standing: StandingJob | None) -> EnqueuedJob | Exception | None:
+    if standing is None:
         return None
-    if not landed.is_same:
+    if not standing.is_same:
         return EnqueueConflictError(order.batch, [order.row.custom_id])
-    return EnqueuedJob(landed.facts, landed.is_new)
+    return EnqueuedJob(standing.facts, standing.is_new)

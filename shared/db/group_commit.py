@@ -25,7 +25,7 @@ class TryAgainError(Exception):
         self.sqlstate = sqlstate
 
 
-class RefusedError(Exception):
+class WriteRefusedError(Exception):
     """PostgreSQL refuses the values of one write: out of range (22), in conflict (23), or too large (54)."""
 
     def __init__(self, why: str, sqlstate: str | None) -> None:
@@ -53,7 +53,7 @@ def commit_all(engine: Engine, works: Sequence[Work]) -> list[Any]:
 
     Items of the same joint write are written together, in the place of the first. Raises if the connection was lost.
     Then nothing or everything may have been committed, so works must be safe to repeat. A work that PostgreSQL refuses
-    comes back as `RefusedError` or `TryAgainError`.
+    comes back as `WriteRefusedError` or `TryAgainError`.
     """
     try:
         with engine.begin() as connection:
@@ -102,10 +102,10 @@ def _commit_each(engine: Engine, works: Sequence[Work]) -> list[Any]:
     return results
 
 
-def _judged(error: DBAPIError) -> RefusedError | TryAgainError:
+def _judged(error: DBAPIError) -> WriteRefusedError | TryAgainError:
     """Distinguish values that PostgreSQL, or its client, never accepts from a fault that may pass."""
     sqlstate = getattr(error.orig, "sqlstate", None)
     name = type(error.orig).__name__
     # Without a code the client itself refused to send them, such as text with a null character.
     final = sqlstate[:2] in _FINAL if sqlstate else isinstance(error, DataError)
-    return RefusedError(name, sqlstate) if final else TryAgainError(name, sqlstate)
+    return WriteRefusedError(name, sqlstate) if final else TryAgainError(name, sqlstate)

@@ -56,7 +56,7 @@ def live_slots(connection: Connection) -> int:
     return int(connection.execute(_SLOTS, {"alive": ALIVE_SECONDS}).scalar_one())
 
 
-def release_dead(connection: Connection, me: str) -> dict[str, int]:
+def free_claims_of_dead(connection: Connection, me: str) -> dict[str, int]:
     """Make the claims of workers that are proved gone due at once; return the number of jobs by worker.
 
     The proof is the session lock: a frozen process still holds it, a dead one does not.

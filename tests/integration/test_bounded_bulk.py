@@ -116,7 +116,7 @@ def test_jobs_on_hold_that_are_due_get_back_in_line_a_chunk_at_a_time(engine: En
     released = []
     for _ in range(4):
         with transaction(engine) as connection:
-            released.append(caps.release_affordable(connection, "bloom", "bloom"))
+            released.append(caps.requeue_affordable(connection, "bloom", "bloom"))
     assert released == [500, 500, 300, 0]
 
 
@@ -127,11 +127,11 @@ def test_money_that_came_back_releases_the_jobs_of_its_batch_alone(engine: Engin
     rows.rows(engine, "UPDATE job SET on_hold = false, due_at = now(), priority = 1 WHERE custom_id = '0'")
     (intent,) = rows.open_intents(engine, rows.claim(engine))
     with transaction(engine) as connection:
-        assert caps.release_affordable(connection, "bloom", "bloom") == 0
+        assert caps.requeue_affordable(connection, "bloom", "bloom") == 0
     back = Move(intent.claim, JobState.SUBMITTING, JobState.QUEUED, 60)
     assert rows.settle(engine, intent, rows.Answer(Outcome.REJECTED), back)
     with transaction(engine) as connection:
-        assert caps.release_affordable(connection, "bloom", "bloom") == 2
+        assert caps.requeue_affordable(connection, "bloom", "bloom") == 2
     assert (held(engine), held(engine, "other")) == (0, 3)
 
 
@@ -140,5 +140,5 @@ def test_a_price_that_became_known_releases_a_chunk_at_a_time(engine: Engine) ->
     released = []
     for _ in range(3):
         with transaction(engine) as connection:
-            released.append(caps.release_priced(connection, ["bloom"]))
+            released.append(caps.requeue_priced(connection, ["bloom"]))
     assert released == [500, 500, 300]

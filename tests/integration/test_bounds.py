@@ -7,7 +7,7 @@ import pytest
 from producer import Client
 from shared.db import accounts
 from shared.db.engine import Engine, transaction
-from shared.db.jobs.transitions import Claim, Move, move, release
+from shared.db.jobs.transitions import Claim, Move, give_back, move
 from shared.lifecycle import ImageState, JobState
 from tests.support import rows
 from tests.support.command import Ran, genqueue
@@ -34,7 +34,7 @@ def wait_of(engine: Engine, claim: Claim) -> float:
 def put_off(engine: Engine, claim: Claim, state: JobState, seconds: float, *, released: bool) -> float:
     with transaction(engine) as connection:
         if released:
-            release(connection, [claim], states=[state], due_seconds=seconds)
+            give_back(connection, [claim], states=[state], due_seconds=seconds)
         else:
             assert move(connection, [Move(claim, state, state, seconds)], actor="me")
     return wait_of(engine, claim)

@@ -59,7 +59,7 @@ def refuse(engine: Engine, intent: Intent) -> None:
 
 def return_to_line(engine: Engine, name: str = "bloom") -> int:
     with transaction(engine) as connection:
-        return caps.release_affordable(connection, name, name)
+        return caps.requeue_affordable(connection, name, name)
 
 
 def begin(engine: Engine, count: int = 1, **terms: Any) -> list[Intent]:
@@ -216,8 +216,8 @@ def test_a_job_without_a_known_price_is_put_on_hold_unless_its_account_allows_it
     assert begin(engine, price=None, allow_unknown_price=False) == []
     assert states(engine) == {("queued", True, caps.PRICE_UNKNOWN): 1}
     with transaction(engine) as connection:
-        assert caps.release_priced(connection, ["getimg"]) == 0
-        assert caps.release_priced(connection, ["bloom"]) == 1
+        assert caps.requeue_priced(connection, ["getimg"]) == 0
+        assert caps.requeue_priced(connection, ["bloom"]) == 1
     assert len(begin(engine, price=None, allow_unknown_price=True)) == 1
 
 

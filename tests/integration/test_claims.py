@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import claims
-from shared.db.jobs.transitions import release
+from shared.db.jobs.transitions import give_back
 from shared.lifecycle import JobState, Stage
 from tests.support import rows
 
@@ -54,7 +54,7 @@ def test_a_job_that_waits_for_a_time_of_its_own_holds_nobody_back(engine: Engine
     rows.add(engine, [rows.new_job("stuck"), *(rows.new_job(f"a{number}") for number in range(400))], batch="a")
     taken = rows.claim(engine, count=200)
     with transaction(engine) as connection:
-        release(connection, taken[:1], states=[JobState.QUEUED], due_seconds=3600)
+        give_back(connection, taken[:1], states=[JobState.QUEUED], due_seconds=3600)
     rows.add(engine, [rows.new_job(f"b{number}") for number in range(200)], batch="b")
     share = [name[0] for name in names(engine, rows.claim(engine, count=40))]
     assert 15 <= share.count("a") <= 25

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, event, text
 
 from shared.db import engine as engines
 from shared.db.engine import Engine, transaction
-from shared.db.group_commit import JointWrite, RefusedError, TryAgainError, commit_all
+from shared.db.group_commit import JointWrite, TryAgainError, WriteRefusedError, commit_all
 from tests.support import rows
 
 
@@ -51,7 +51,7 @@ def test_a_group_that_goes_well_takes_no_savepoint(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "kind"), [(adding("a"), RefusedError), (defect, LookupError), (timing_out, TryAgainError)]
+    ("bad", "kind"), [(adding("a"), WriteRefusedError), (defect, LookupError), (timing_out, TryAgainError)]
 )
 def test_a_write_that_fails_sets_only_itself_aside(engine: Engine, bad: Any, kind: type[Exception]) -> None:
     commit_all(engine, [adding("a")])
@@ -78,7 +78,7 @@ def test_an_item_that_postgresql_refuses_keeps_no_other_item_from_being_written(
     commit_all(engine, [adding("a")])
     first, refused, last = commit_all(engine, [JointWrite(add_all, name) for name in ("b", "a", "c")])
     assert (first, last) == ("b of 1", "c of 1")
-    assert isinstance(refused, RefusedError)
+    assert isinstance(refused, WriteRefusedError)
     assert names(engine) == ["a", "b", "c"]
 
 

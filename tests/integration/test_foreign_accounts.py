@@ -11,7 +11,7 @@ from ops.simulator import Simulator
 from producer import Client
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import claims, images
-from shared.db.jobs.transitions import Claim, Move, release, renew
+from shared.db.jobs.transitions import Claim, Move, give_back, renew
 from shared.db.payments import intents, submissions
 from shared.ids import new_id
 from shared.lifecycle import ImageState, JobState, Outcome, Stage
@@ -116,7 +116,7 @@ def test_no_statement_that_takes_claims_takes_those_of_another_account(engine: E
         wanted = {claim: new_id()}
         assert intents.open_intents(connection, "getimg", wanted, sender=rows.SENDER, terms=terms) == []
         intents.undo(connection, "getimg", wanted, note="lost", actor="a")
-        release(connection, [claim], states=[JobState.QUEUED], account="getimg")
+        give_back(connection, [claim], states=[JobState.QUEUED], account="getimg")
         assert not renew(connection, claim, lease_seconds=9, account="getimg")
         assert submissions.lock_claimed(connection, "getimg", claim) is None
     assert everything(engine) == before

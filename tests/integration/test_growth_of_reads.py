@@ -20,7 +20,7 @@ from shared.db.engine import Engine, open_engine, transaction
 from shared.db.jobs import bulk, claims, retry, steering
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.cancel import cancel
-from shared.db.jobs.transitions import Claim, Move, move, release
+from shared.db.jobs.transitions import Claim, Move, give_back, move
 from shared.db.payments import caps, drift, intents, spending, submissions
 from shared.db.payments.intents import PaymentTerms
 from shared.db.payments.submissions import Answer
@@ -137,7 +137,7 @@ def pay(connection: Connection) -> None:
     for intent in opened:
         submissions.record(connection, intent.submission_id, rows.accepted())
         move(connection, [Move(intent.claim, JobState.SUBMITTING, JobState.TRANSFERRING, 60)], actor="a")
-        release(connection, [intent.claim], states=(JobState.TRANSFERRING,))
+        give_back(connection, [intent.claim], states=(JobState.TRANSFERRING,))
         move(connection, [Move(intent.claim, JobState.TRANSFERRING, JobState.SUCCEEDED)], actor="a")
 
 
@@ -145,7 +145,7 @@ def tick(connection: Connection) -> None:
     accounts.lock(connection, "bloom", wait=True)
     workers.heartbeat(connection, name="w", lock_key=1, slots=4, stuck_seconds=0)
     workers.live_slots(connection)
-    workers.release_dead(connection, "w")
+    workers.free_claims_of_dead(connection, "w")
     claims.in_hand(connection, "bloom")
     claims.paying(connection)
     claims.past_deadline(connection)
@@ -199,8 +199,8 @@ def count(connection: Connection) -> None:
 
 
 def let_go(connection: Connection) -> None:
-    caps.release_affordable(connection, "bloom", "bloom")
-    caps.release_priced(connection, ["bloom"])
+    caps.requeue_affordable(connection, "bloom", "bloom")
+    caps.requeue_priced(connection, ["bloom"])
     caps.in_line(connection, "bloom", batch_of(connection))
 
 

@@ -13,7 +13,7 @@ from shared.db import workers
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import claims
 from shared.db.jobs.cancel import cancel
-from shared.db.jobs.transitions import Claim, Move, move, release
+from shared.db.jobs.transitions import Claim, Move, give_back, move
 from shared.lifecycle import ImageState, JobState, Stage
 from shared.settings import Settings
 from tests.support import rows
@@ -56,7 +56,7 @@ def die(engine: Engine, worker: str = "dead") -> None:
         workers.heartbeat(connection, name=worker, lock_key=99, slots=4)
     rows.rows(engine, "UPDATE worker SET last_tick_at = now() - interval '1 minute' WHERE name = :name", name=worker)
     with transaction(engine) as connection:
-        workers.release_dead(connection, "me")
+        workers.free_claims_of_dead(connection, "me")
 
 
 def forget(engine: Engine) -> None:
@@ -107,7 +107,7 @@ def test_what_was_given_back_is_not_suspected(three: Engine) -> None:
     found = rows.claim(three, count=3)
     begin(three, found, "dead", QUEUED)
     with transaction(three) as connection:
-        release(connection, found, states=QUEUED)
+        give_back(connection, found, states=QUEUED)
     die(three)
     rows.claim(three, count=3)
     assert set(crashes(three).values()) == {0}
@@ -134,7 +134,7 @@ def test_a_look_that_was_done_clears_a_job_in_doubt_and_mere_giving_back_does_no
     die(engine)
     (again,) = rows.claim(engine, "reconcile")
     with transaction(engine) as connection:
-        release(connection, [again], states=IN_DOUBT, done=done)
+        give_back(connection, [again], states=IN_DOUBT, done=done)
     assert rows.job(engine, claim.job_id).crashes == left
 
 

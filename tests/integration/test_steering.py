@@ -68,7 +68,7 @@ def test_no_deadline_passes_and_no_worker_releases_jobs_of_a_held_batch(engine: 
     )
     with transaction(engine) as connection:
         assert claims.past_deadline(connection) == []
-        assert caps.release_affordable(connection, "bloom", "bloom") == 0
+        assert caps.requeue_affordable(connection, "bloom", "bloom") == 0
     assert client.set_deadline("b", 5) == 0
     assert client.release("b") == 1
     (job,) = rows.rows(engine, "SELECT deadline_at - now() AS left, error_code, on_hold FROM job")

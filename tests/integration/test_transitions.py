@@ -4,7 +4,7 @@ import pytest
 
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import images
-from shared.db.jobs.transitions import Claim, Move, move, release, renew
+from shared.db.jobs.transitions import Claim, Move, give_back, move, renew
 from shared.images import ImageChange
 from shared.lifecycle import IllegalTransitionError, ImageState, JobState
 from tests.support import rows
@@ -94,7 +94,7 @@ def test_a_claim_given_back_is_due_again_and_its_message_is_stale(engine: Engine
     rows.add(engine, [rows.new_job("a")])
     (claim,) = rows.claim(engine)
     with transaction(engine) as connection:
-        release(connection, [claim], states=[JobState.QUEUED])
+        give_back(connection, [claim], states=[JobState.QUEUED])
     assert rows.job(engine, claim.job_id).due
     assert rows.open_intents(engine, [claim]) == []
 
@@ -103,7 +103,7 @@ def test_giving_back_a_message_that_came_twice_leaves_the_call_being_paid_alone(
     intent = rows.one_intent(engine)
     before = rows.job(engine, intent.claim.job_id)
     with transaction(engine) as connection:
-        release(connection, [intent.claim], states=[JobState.QUEUED])
+        give_back(connection, [intent.claim], states=[JobState.QUEUED])
     after = rows.job(engine, intent.claim.job_id)
     assert (after.due_at, after.claimed_by) == (before.due_at, before.claimed_by)
 

@@ -34,7 +34,7 @@ def beat(engine: Engine, name: str, *, seconds_ago: float) -> None:
 
 def bury(engine: Engine) -> list[str]:
     with transaction(engine) as connection:
-        return list(workers.release_dead(connection, "me"))
+        return list(workers.free_claims_of_dead(connection, "me"))
 
 
 def test_the_claims_of_a_dead_worker_are_due_at_once(engine: Engine) -> None:

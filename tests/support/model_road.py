@@ -12,7 +12,7 @@ from shared.db.jobs import claims, images, retry, stored_images
 from shared.db.jobs.cancel import Cancelled, cancel
 from shared.db.jobs.resolve import resolve
 from shared.db.jobs.stored_images import StoredImage, StoredObject
-from shared.db.jobs.transitions import Claim, release, renew
+from shared.db.jobs.transitions import Claim, give_back, renew
 from shared.db.payments import intents
 from shared.db.payments.intents import Intent, PaymentTerms, Sender
 from shared.ids import new_id
@@ -160,7 +160,7 @@ class Road:
 
     def give_back(self, message: Message) -> None:
         with transaction(self.engine) as connection:
-            release(connection, [message.claim], states=RELEASABLE[message.stage], due_seconds=2)
+            give_back(connection, [message.claim], states=RELEASABLE[message.stage], due_seconds=2)
 
     def renew(self, claim: Claim) -> None:
         with transaction(self.engine) as connection:
@@ -188,7 +188,7 @@ class Road:
             workers.heartbeat(connection, name=worker, lock_key=1, slots=1)
         rows.rows(self.engine, "UPDATE worker SET last_tick_at = now() - interval '1 hour'")
         with transaction(self.engine) as connection:
-            assert list(workers.release_dead(connection, "sweeper")) == [worker]
+            assert list(workers.free_claims_of_dead(connection, "sweeper")) == [worker]
 
     def cancel(self, job_id: UUID) -> Cancelled:
         with transaction(self.engine) as connection:

@@ -7,7 +7,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from shared.db.group_commit import RefusedError, TryAgainError
+from shared.db.group_commit import TryAgainError, WriteRefusedError
 from tests.support.committing import (
     Database,
     DeadConnectionError,
@@ -206,7 +206,7 @@ def test_a_large_backlog_is_committed_in_bounded_groups() -> None:
 
 
 def refused(_: set[Any]) -> None:
-    raise RefusedError("NumericValueOutOfRange", "22003")
+    raise WriteRefusedError("NumericValueOutOfRange", "22003")
 
 
 def not_taken(sqlstate: str) -> Work:
@@ -225,7 +225,7 @@ def test_a_refusal_is_final_after_failing_alone_twice_and_its_evidence_is_safe_b
 
     async def run() -> list[str]:
         async with committing(database) as committer:
-            with pytest.raises(RefusedError, match="22003"):
+            with pytest.raises(WriteRefusedError, match="22003"):
                 await committer.write(told, keepsake)
             return list(keepsake.said)
 
@@ -258,7 +258,7 @@ def test_a_refusal_in_a_group_counts_for_nothing() -> None:
 
     first, second, third = anyio.run(run)
     assert (first, third) == ("a", "b")
-    assert isinstance(second, RefusedError)
+    assert isinstance(second, WriteRefusedError)
     assert tries == [3, 1, 1]
 
 

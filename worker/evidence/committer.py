@@ -26,7 +26,7 @@ import structlog
 from anyio.abc import TaskGroup
 
 from shared.backoff import delay
-from shared.db.group_commit import RefusedError, TryAgainError
+from shared.db.group_commit import TryAgainError, WriteRefusedError
 
 _log = structlog.get_logger(__name__)
 _GROUP: Final = 200
@@ -136,7 +136,7 @@ class Committer:
         """Commit `work(connection)` and return its result; raises what it raised, after the others are committed.
 
         The wait is shielded, because a cancelled caller must not lose what was paid for. Raises `NotCommittedError` if
-        the committer ended first or the patience is over, and `RefusedError` if PostgreSQL refuses permanently.
+        the committer ended first or the patience is over, and `WriteRefusedError` if PostgreSQL refuses permanently.
         """
         write = _Write(work, keepsake)
         if self._ended:
@@ -278,7 +278,7 @@ class Committer:
 
     async def _take(self, write: _Write, result: Any, *, alone: bool, there: bool) -> None:
         """Pass a result to the waiting caller; put back a write that must be retried."""
-        if isinstance(result, TryAgainError | RefusedError):
+        if isinstance(result, TryAgainError | WriteRefusedError):
             await self._put_back(write, result, alone=alone, there=there)
             return
         if isinstance(result, Exception):
@@ -290,13 +290,15 @@ class Committer:
         write.result = result
         write.end(None)
 
-    async def _put_back(self, write: _Write, fault: TryAgainError | RefusedError, *, alone: bool, there: bool) -> None:
+    async def _put_back(
+        self, write: _Write, fault: TryAgainError | WriteRefusedError, *, alone: bool, there: bool
+    ) -> None:
         now = time.monotonic()
         write.tries += 1
         write.failing_since = write.failing_since or now
         if alone:
             await self._keep(write)
-            write.refusals = write.refusals + 1 if isinstance(fault, RefusedError) else 0
+            write.refusals = write.refusals + 1 if isinstance(fault, WriteRefusedError) else 0
         if write.tries >= _LOUD_FROM:
             seconds = round(now - write.failing_since, 1)
             _log.warning("write_waits", sqlstate=fault.sqlstate, tries=write.tries, seconds=seconds, kept=write.kept)

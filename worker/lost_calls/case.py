@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared.db.engine import Connection
-from shared.db.jobs.transitions import move, release
+from shared.db.jobs.transitions import give_back, move
 from shared.db.lost_calls import lost_calls
 from shared.db.lost_calls.lost_calls import LostCall
 from shared.lifecycle import JobState
@@ -46,6 +46,6 @@ def write(connection: Connection, runtime: Runtime, step: Move | LookAgain) -> N
     """Write the decision. A postponed look counts as done, and as no crash."""
     if isinstance(step, LookAgain):
         held = [JobState.IN_DOUBT]
-        release(connection, [step.claim], states=held, due_seconds=step.seconds, done=True)
+        give_back(connection, [step.claim], states=held, due_seconds=step.seconds, done=True)
     else:
         move(connection, [step], actor=runtime.sender.name)

@@ -11,9 +11,9 @@ import structlog
 
 from shared.db import rate_windows
 from shared.db.engine import Connection
-from shared.db.group_commit import RefusedError
+from shared.db.group_commit import WriteRefusedError
 from shared.db.jobs import images
-from shared.db.jobs.transitions import move, release
+from shared.db.jobs.transitions import give_back, move
 from shared.db.waking import wake
 from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import POLLED, ImageState, JobState, Outcome
@@ -83,7 +83,7 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
     account = runtime.accounts.get(account_name)
     if account is None or account.wire.poll_batch == 0:
         wait = 2 * next_step.NO_KEY_SECONDS
-        await runtime.sql(release, claims, states=POLLED, account=account_name, due_seconds=wait)
+        await runtime.sql(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
         return
     found = await runtime.sql(images.of_claims, account=account_name, claims=claims, states=POLLED)
     looks = await _ask_all(runtime, account, [one.upstream_id for one in found if _is_asked_for(one)])
@@ -91,7 +91,7 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
     room = runtime.transfers.available
     try:
         ready = await runtime.write(write_looks, runtime, account, looks, jobs, room=room)
-    except RefusedError:
+    except WriteRefusedError:
         # If PostgreSQL refuses one job's write, the other jobs' results must still be written.
         await _write_each(runtime, account, looks, jobs)
         return
@@ -120,10 +120,10 @@ async def _write_each(
     for job in jobs:
         try:
             await runtime.write(write_looks, runtime, account, looks, [job])
-        except RefusedError as error:
+        except WriteRefusedError as error:
             _log.error("poll_not_recorded", error=str(error))
             wait = runtime.settings.retry_max_seconds
-            await runtime.write(release, [job[0].claim], states=POLLED, due_seconds=wait, done=True)
+            await runtime.write(give_back, [job[0].claim], states=POLLED, due_seconds=wait, done=True)
 
 
 async def _ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[str | None]) -> Looks:
@@ -208,7 +208,7 @@ def write_looks(
     _wake_other_workers(connection, shared)
     if looks.refusal is None:
         seconds = looks.no_room_seconds or runtime.settings.poll_first_seconds
-        release(connection, [job[0].claim for job in unknown], states=POLLED, due_seconds=seconds)
+        give_back(connection, [job[0].claim for job in unknown], states=POLLED, due_seconds=seconds)
     blame_account(connection, runtime, account, changes)
     return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from shared.db.jobs.transitions import release, renew
+from shared.db.jobs.transitions import give_back, renew
 from shared.db.lost_calls import candidates
 from shared.db.lost_calls.candidates import Candidate
 from shared.db.payments import submissions
@@ -49,7 +49,7 @@ async def _give_back(runtime: Runtime, account_name: str, claim: Claim) -> None:
     """Give back the claim of a failed look. If its lease ended first, it would seem that its worker died."""
     wait = runtime.settings.retry_max_seconds
     try:
-        await runtime.sql(release, [claim], states=MAYBE_BOUGHT, account=account_name, due_seconds=wait, done=True)
+        await runtime.sql(give_back, [claim], states=MAYBE_BOUGHT, account=account_name, due_seconds=wait, done=True)
     except Exception as error:  # noqa: BLE001 - the database is away; the lease ends by itself
         _log.warning("look_not_given_back", error=type(error).__name__)
 

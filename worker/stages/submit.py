@@ -8,8 +8,8 @@ import anyio
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from shared.db.group_commit import RefusedError
-from shared.db.jobs.transitions import release
+from shared.db.group_commit import WriteRefusedError
+from shared.db.jobs.transitions import give_back
 from shared.db.payments import intents
 from shared.db.payments.intents import Intent, PaymentTerms, Request
 from shared.db.payments.offers import Book
@@ -41,7 +41,7 @@ async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -
     if account is None or (account.wire.poll_batch == 0 and runtime.bucket_is_refusing):
         # Without the key nothing can be sent. Without the bucket, a result with a dying link cannot be stored.
         unspent = [JobState.QUEUED]
-        await runtime.sql(release, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)
+        await runtime.sql(give_back, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)
         return
     send_before = boot_clock() + runtime.settings.send_within_seconds
     opened = await _open_intents(runtime, account, claims)
@@ -128,7 +128,7 @@ async def _ask(runtime: Runtime, account: ServedAccount, intent: Intent, send_be
 
 def _kind(error: Exception) -> str:
     """Name a fault without its message, because other libraries' messages may contain values."""
-    return str(error) if isinstance(error, RefusedError | OwnedElsewhereError) else type(error).__name__
+    return str(error) if isinstance(error, WriteRefusedError | OwnedElsewhereError) else type(error).__name__
 
 
 def _place(kept: KeptEvidence) -> str:

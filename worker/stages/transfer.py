@@ -8,10 +8,10 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from shared.db.engine import Connection
-from shared.db.group_commit import RefusedError
+from shared.db.group_commit import WriteRefusedError
 from shared.db.jobs import images
 from shared.db.jobs.images import ImageResult
-from shared.db.jobs.transitions import move, release
+from shared.db.jobs.transitions import give_back, move
 from shared.db.payments import submissions
 from shared.images import ClaimedImage
 from shared.lifecycle import ImageState, JobState
@@ -52,11 +52,11 @@ async def _copy_job(runtime: Runtime, account: ServedAccount, pictures: Sequence
             if ended is JobState.SUCCEEDED and account.wire.inline:
                 inside = (parse_link(image.link or "") for image in pictures)
                 await forget(runtime, {found[0] for found in inside if found})
-        except RefusedError as error:
+        except WriteRefusedError as error:
             _log.error("end_not_recorded", error=str(error))
             # No worker died of it, as it would seem if the lease ended first.
             again, states = runtime.settings.retry_max_seconds, [JobState.TRANSFERRING]
-            await runtime.write(release, [first.claim], states=states, due_seconds=again, done=True)
+            await runtime.write(give_back, [first.claim], states=states, due_seconds=again, done=True)
         except Exception:  # noqa: BLE001 - the job is due again when its lease ends
             _log.exception("end_defect")
 

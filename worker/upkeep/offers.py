@@ -11,7 +11,7 @@ import structlog
 
 from shared.db.engine import Connection
 from shared.db.payments import offers
-from shared.db.payments.caps import CHUNK, release_priced
+from shared.db.payments.caps import CHUNK, requeue_priced
 from worker.lost_calls.read_list import Metered, take_slot
 from worker.providers.contract import LONGEST_WAIT_SECONDS, OfferWire, Refused
 from worker.providers.offering import Offered
@@ -60,7 +60,7 @@ async def ask(runtime: Runtime, account: ServedAccount) -> None:
         await runtime.sql(offers.put_off, account=account.name, seconds=again, note=note)
         return
     changes = await runtime.sql(_record, account.name, answer)
-    while await runtime.sql(release_priced, [account.name]) == CHUNK:
+    while await runtime.sql(requeue_priced, [account.name]) == CHUNK:
         pass
     for change in changes:
         before, after = str(change.before), str(change.after or "without an upper bound")

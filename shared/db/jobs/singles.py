@@ -20,7 +20,7 @@ from shared.db.jobs.insert_rows import JobTimes, LineEnd, NewJob, Placed
 from shared.db.read import job as read_job
 from shared.db.read.job import JobFacts
 
-_GROUND: Final = text("""
+_DESTINATIONS: Final = text("""
 SELECT a.name, batch.id, CASE WHEN :together
   THEN pg_try_advisory_xact_lock_shared(hashtextextended('enqueue ' || a.name, 0)) ELSE true END AS is_free
 FROM unnest(CAST(:batches AS text[])) AS a (name) LEFT JOIN batch ON batch.name = a.name
@@ -28,7 +28,7 @@ FROM unnest(CAST(:batches AS text[])) AS a (name) LEFT JOIN batch ON batch.name 
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Destinations:
     """What rows are added to: the ids of batches by name, those whose turn somebody has, and the accounts' deal."""
 
     batches: Mapping[str, UUID]
@@ -37,7 +37,7 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class StandingJob:
     """The job that stands under a row's name; `is_same`: it was enqueued for the same request as the row."""
 
     facts: JobFacts
@@ -45,22 +45,26 @@ class Landed:
     is_same: bool
 
 
-def ground(connection: Connection, batches: Sequence[str], providers: Sequence[str], *, together: bool) -> Ground:
+def destinations(
+    connection: Connection, batches: Sequence[str], providers: Sequence[str], *, together: bool
+) -> Destinations:
     """Return what rows of these batches and providers are added to; what is missing is made.
 
     `together`: several rows will be added in this transaction, so that it needs a share of each batch's turn.
     """
     names = sorted(set(batches))  # in the same order for all, or two would wait for each other
-    found = connection.execute(_GROUND, {"batches": names, "together": together}).all()
+    found = connection.execute(_DESTINATIONS, {"batches": names, "together": together}).all()
     dealt = dealing(connection)
     ensure(connection, [waiting_account(name) for name in sorted(set(providers) - set(dealt.known))])
     busy = frozenset(row.name for row in found if not row.is_free)
     known = {row.name: row.id for row in found}
     ids = {name: known[name] or open_batch(connection, name) for name in names if name not in busy}
-    return Ground(ids, busy, dealt)
+    return Destinations(ids, busy, dealt)
 
 
-def add(connection: Connection, on: Ground, rows: Sequence[tuple[str, NewJob]], times: JobTimes) -> list[Landed | None]:
+def add(
+    connection: Connection, on: Destinations, rows: Sequence[tuple[str, NewJob]], times: JobTimes
+) -> list[StandingJob | None]:
     """Add rows, each with the name of its batch, and return what stands under each name.
 
     None: the job that was there has left the database meanwhile; adding the row again adds it.
@@ -71,15 +75,15 @@ def add(connection: Connection, on: Ground, rows: Sequence[tuple[str, NewJob]], 
     LineEnd(times).add(connection, in_order)
     found = read_job.named(connection, [(one.batch_id, one.job.custom_id) for one in placed])
     known = read_job.facts(connection, found.values(), new={one.job.id for one in placed})
-    return [_landed(found.get((one.batch_id, one.job.custom_id)), one.job, known) for one in placed]
+    return [_standing(found.get((one.batch_id, one.job.custom_id)), one.job, known) for one in placed]
 
 
-def _account(on: Ground, job: NewJob) -> str:
+def _account(on: Destinations, job: NewJob) -> str:
     return on.dealing.account(job.provider, first_turn())
 
 
-def _landed(row: Mapping[str, Any] | None, job: NewJob, known: Mapping[UUID, JobFacts]) -> Landed | None:
+def _standing(row: Mapping[str, Any] | None, job: NewJob, known: Mapping[UUID, JobFacts]) -> StandingJob | None:
     if row is None:
         return None
     is_same = row["provider"] == job.provider and bytes(row["fingerprint"]) == job.fingerprint
-    return Landed(known[row["id"]], row["id"] == job.id, is_same)
+    return StandingJob(known[row["id"]], row["id"] == job.id, is_same)

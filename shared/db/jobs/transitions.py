@@ -10,7 +10,7 @@ from shared.late_log import LateLogger
 from shared.lifecycle import JobState
 from shared.moves import Claim, Move
 
-__all__ = ["Claim", "Move", "move", "release", "renew"]
+__all__ = ["Claim", "Move", "give_back", "move", "renew"]
 
 _log = LateLogger(__name__)
 PERSON: Final = "person"
@@ -135,7 +135,7 @@ def _tell(moved: Collection[UUID], moves: Iterable[Move]) -> None:
             _log.warning("jobs_in_doubt", **about)
 
 
-def release(
+def give_back(
     connection: Connection,
     claims: Iterable[Claim],
     *,

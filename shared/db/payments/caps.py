@@ -181,7 +181,7 @@ def in_line(connection: Connection, account: str, batch_id: UUID) -> list[Claim]
     return [Claim(row.id, row.epoch) for row in rows]
 
 
-def release_affordable(connection: Connection, account: str, provider: str) -> int:
+def requeue_affordable(connection: Connection, account: str, provider: str) -> int:
     """Return at most 500 held jobs to the line: those whose batch got money back, and those held for a day.
 
     Returns their number; fewer than 500 mean that none is left.
@@ -205,12 +205,12 @@ def _due_until(connection: Connection, held: Any, provider: str) -> datetime:
     return now if back is None else max(now, back + timedelta(seconds=RECHECK_SECONDS))
 
 
-def release_priced(connection: Connection, accounts: Iterable[str]) -> int:
+def requeue_priced(connection: Connection, accounts: Iterable[str]) -> int:
     """Put up to 500 jobs that waited for a price back in line; fewer than 500 mean that none is left."""
     return connection.execute(_RETURN_PRICED, {"accounts": list(accounts), "most": CHUNK}).rowcount
 
 
-def release_batch(connection: Connection, batch: str, *, until: datetime | None = None, wait: bool = False) -> int:
+def requeue_batch(connection: Connection, batch: str, *, until: datetime | None = None, wait: bool = False) -> int:
     """Put up to 500 jobs of a batch back in line after a person made room; return their number.
 
     Jobs that others have locked are left out. With `wait`, one job is put back, and its lock is awaited. `until`:
@@ -230,11 +230,11 @@ def set_for(connection: Connection, batch: str, caps: Mapping[str, Decimal]) -> 
     """Set caps of a batch (provider -> amount in its unit) and let up to 500 of its jobs try again.
 
     Caps of other providers stay; an empty mapping removes all caps. False if there is no such batch. The caller repeats
-    `release_batch` in further transactions until a transaction that waits returns 0.
+    `requeue_batch` in further transactions until a transaction that waits returns 0.
     """
     if connection.execute(_SET, {"name": batch, "caps": _document(caps)}).scalar_one_or_none() is None:
         return False
-    release_batch(connection, batch)
+    requeue_batch(connection, batch)
     return True
 
 

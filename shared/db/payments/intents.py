@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from shared.db import accounts, rate_windows
 from shared.db.accounts import LockedAccount
 from shared.db.jobs import claims, steering
-from shared.db.jobs.transitions import Claim, Move, move, release
+from shared.db.jobs.transitions import Claim, Move, give_back, move
 from shared.db.payments import caps, ledger
 from shared.db.payments.submissions import MISSING, Answer, follow_late, record
 from shared.lifecycle import JobState, Outcome
@@ -98,14 +98,14 @@ def open_intents(
     locked = accounts.lock(connection, account, wait=True)
     if locked is None or not locked.may_pay:
         # Due at once: the dispatcher checks the account first, and nobody overtakes them in the line.
-        release(connection, wanted, states=_UNSPENT, account=account, due_seconds=0 if locked else 30)
+        give_back(connection, wanted, states=_UNSPENT, account=account, due_seconds=0 if locked else 30)
         return []
     prices_are_read = terms.refresh(connection)
     in_the_air = claims.in_hand(connection, account).submitting
     free = min(rate_windows.room(connection, account, locked.windows).free, max(locked.concurrency - in_the_air, 0))
     parameters = {"account": account, "ids": [c.job_id for c in wanted], "epochs": [c.epoch for c in wanted]}
     rows = connection.execute(_WANTED, parameters).all()
-    release(connection, [Claim(row.id, row.epoch) for row in rows[free:]], states=_UNSPENT)
+    give_back(connection, [Claim(row.id, row.epoch) for row in rows[free:]], states=_UNSPENT)
     priced = _affordable(connection, locked, rows[:free], terms, actor=sender.name, prices_are_read=prices_are_read)
     moves = [_begin(row, terms.lease_seconds) for row, _ in priced]
     moved = move(connection, moves, actor=sender.name)
@@ -143,7 +143,7 @@ def _affordable(
         if refusal is None:
             found.append((row, price))
         elif refusal.code == caps.PRICE_UNKNOWN and not prices_are_read:
-            release(connection, [Claim(row.id, row.epoch)], states=_UNSPENT, due_seconds=_PASSING_SECONDS)
+            give_back(connection, [Claim(row.id, row.epoch)], states=_UNSPENT, due_seconds=_PASSING_SECONDS)
         else:
             _put_off(connection, account.name, row, refusal, actor=actor)
     return found
@@ -155,7 +155,7 @@ def _put_off(connection: Connection, account: str, row: Any, refusal: caps.Refus
     if refusal.passing or refusal.code == caps.DAILY_CAP:
         if not refusal.passing:
             accounts.slow_down(connection, account, CAPPED_SECONDS)
-        release(connection, [claim], states=_UNSPENT, due_seconds=_PASSING_SECONDS)
+        give_back(connection, [claim], states=_UNSPENT, due_seconds=_PASSING_SECONDS)
         return
     others = caps.in_line(connection, account, row.batch_id) if refusal.code in {caps.BATCH_CAP, steering.HELD} else []
     if refusal.code == steering.HELD:
@@ -202,7 +202,7 @@ def undo(connection: Connection, account: str, wanted: Mapping[Claim, UUID], *, 
     """Undo intents whose commit was not confirmed. Only their sender knows that nothing left."""
     # A commit whose answer was lost may still be under way; it holds this lock until it is done.
     accounts.lock(connection, account, wait=True)
-    release(connection, wanted, states=_UNSPENT, account=account, due_seconds=1.0)
+    give_back(connection, wanted, states=_UNSPENT, account=account, due_seconds=1.0)
     for claim, submission_id in wanted.items():
         if connection.execute(_EXISTS, {"id": submission_id, "account": account}).one_or_none() is None:
             continue

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, text
 
 from shared.catalog.offers import NO_OFFERS, Offer, Offers, read
-from shared.db.payments.caps import release_priced
+from shared.db.payments.caps import requeue_priced
 from shared.db.waking import wake
 
 FRESH_SECONDS: Final = 86_400.0
@@ -117,7 +117,7 @@ def record(  # noqa: PLR0913 - one figure each
     for change in changes:
         connection.execute(_CHANGED, {**mine, **change._asdict()})
     connection.execute(_PRUNE, {**mine, "kept": _CHANGES_KEPT})
-    if release_priced(connection, [account]):
+    if requeue_priced(connection, [account]):
         wake(connection)
     return changes
 
