@@ -1,11 +1,13 @@
-"""Celery 5.7.0's consumer, changed to survive a Redis restart, malformed messages and a silent Redis."""
+"""Celery 5.7.0's consumer, changed to survive a Redis restart, malformed messages and a silent Redis.
+
+`celery_channels` has what it reads by.
+"""
 
 import itertools
 import logging
 import time
 import warnings
 from functools import partial
-from queue import Empty
 from typing import Any, Final
 
 import structlog
@@ -13,17 +15,12 @@ from celery.events.dispatcher import EventDispatcher
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel
-from kombu.transport import TRANSPORT_ALIASES, redis, virtual
-from redis.exceptions import (
-    ReadOnlyError,
-    ResponseError,
-)
+from redis.exceptions import ReadOnlyError
 
-from shared import sentinel
+from worker.celery_channels import REFUSED_SECONDS, tell_garbled
 
 _log = structlog.get_logger(__name__)
 _AWAY_SECONDS: Final = 10.0
-_REFUSED_SECONDS: Final = 1.0
 _EVENTS_SECONDS: Final = 0.5
 INSPECTION: Final = frozenset(
     {
@@ -33,151 +30,7 @@ INSPECTION: Final = frozenset(
 )  # fmt: skip
 """What a worker answers; Flower asks no more. `hello` takes in revocations, and the memory dumps cost memory."""
 _QUOTING: Final = ("celery.worker.pidbox", "kombu.pidbox", "kombu.transport.redis")  # their lines quote messages
-_dropped = itertools.count(1)
 _refused = itertools.count(1)
-
-
-class CompressedError(ValueError):
-    """A message says that it is compressed; none of ours is."""
-
-
-class PlainMessage(virtual.Message):
-    """Refuses a compressed body before it is decompressed: two megabytes can become twelve gigabytes."""
-
-    def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
-        if (payload.get("headers") or {}).get("compression"):
-            raise CompressedError
-        super().__init__(payload, channel=channel, **options)
-
-
-class SafeQoS(redis.QoS):
-    """Forgets what lies among the un-acked messages and cannot be read."""
-
-    channel: Any
-    _remove_from_indices: Any  # celery-types leaves it out
-
-    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
-        """Give a message back to its queue, as kombu does, or drop it."""
-        try:
-            return super().restore_by_tag(tag, client=client, leftmost=leftmost)
-        except Exception as error:
-            if isinstance(error, self.channel.connection_errors):
-                raise
-            _require_primary(error)
-            _tell_garbled(error)
-            self._remove_from_indices(tag).execute()
-
-
-class SafeChannel(redis.Channel):
-    """Drops a message that cannot be read, whichever way it came.
-
-    kombu 5.7.0 parses messages from Redis outside any handler. Bytes that are not JSON, or an incomplete envelope, end
-    the whole worker. Anyone who can write to the broker could do that.
-    """
-
-    # celery-types leaves these out.
-    connection_errors: tuple[type[Exception], ...]
-    Message = PlainMessage
-    QoS = SafeQoS
-    active_queues: set[str]
-    conn_or_acquire: Any
-    unacked_key: str
-    unacked_index_key: str
-    unacked_mutex_key: str
-    pool: Any
-    _kept: Any = None
-
-    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
-        """Keep one client for as long as its pool: kombu makes one for each command, with a table of 600 callbacks."""
-        if asynchronous:  # kombu keeps these itself
-            return super()._create_client(asynchronous)  # type: ignore[misc] # celery-types leaves it out
-        if self._kept is None or self._kept.connection_pool is not self.pool:
-            self._kept = super()._create_client()  # type: ignore[misc]
-        return self._kept
-
-    def _brpop_read(self, **options: Any) -> Any:
-        try:
-            return super()._brpop_read(**options)  # type: ignore[misc] # celery-types leaves it out
-        except ResponseError as error:
-            if isinstance(error, self.connection_errors):
-                raise
-            self._mend(error)
-            raise Empty from None
-        except Exception as error:
-            # No parse error may end the worker.
-            if isinstance(error, (Empty, *self.connection_errors)):
-                raise
-            _tell_garbled(error)
-            raise Empty from None
-
-    def _receive_one(self, client: Any) -> Any:
-        """Take one broadcast; what cannot be read counts as nothing, and the next is read."""
-        try:
-            return super()._receive_one(client)  # type: ignore[misc] # celery-types leaves it out
-        except ResponseError as error:
-            if isinstance(error, self.connection_errors):
-                raise
-            self._mend(error)
-            return False
-        except Exception as error:
-            if isinstance(error, (Empty, *self.connection_errors)):
-                raise
-            _tell_garbled(error)
-            return False
-
-    def _mend(self, error: ResponseError) -> None:
-        """Remove keys of ours that hold another type of value: no queue can be read while one exists."""
-        _require_primary(error)
-        if not str(error).startswith("WRONGTYPE"):
-            # Such as a right that was taken away: asked again, but not as fast as Redis answers.
-            _log.warning("broker_refuses", error=str(error).partition(" ")[0])
-            time.sleep(_REFUSED_SECONDS)
-            return
-        kinds = {self._q_for_pri(queue, step): b"list" for queue in self.active_queues for step in self.priority_steps}  # type: ignore[attr-defined]
-        kinds |= {self.unacked_key: b"hash", self.unacked_index_key: b"zset", self.unacked_mutex_key: b"string"}
-        with self.conn_or_acquire() as client:
-            for key, kind in kinds.items():
-                if client.type(key) not in (kind, b"none"):
-                    _tell_garbled(f"a key of another type: {key}")
-                    client.delete(key)
-
-    def basic_consume(self, queue: Any, no_ack: Any, callback: Any, consumer_tag: Any, **options: Any) -> Any:
-        """Consume as kombu does. A message that its consumer cannot read is acknowledged, and so dropped."""
-
-        def take(message: Any) -> Any:
-            try:
-                return callback(message)
-            except self.connection_errors:
-                raise
-            except Exception as error:  # noqa: BLE001 - the same of what an envelope holds
-                _require_primary(error)
-                _tell_garbled(error)
-                message.ack()
-
-        return super().basic_consume(queue, no_ack, take, consumer_tag, **options)
-
-
-class SafeSentinelChannel(SafeChannel, sentinel.Channel):
-    """The same where Sentinels name the primary."""
-
-
-class SafeTransport(redis.Transport):
-    """kombu's transport with these channels, for what is read and for what is sent."""
-
-    Channel = SafeChannel
-
-
-class SafeSentinelTransport(sentinel.Transport):
-    """The same where Sentinels name the primary."""
-
-    Channel = SafeSentinelChannel
-
-
-def use_safe_channels() -> None:
-    """Have every connection of this process to a broker use them; call it before the first is made."""
-    here = f"{__name__}:"
-    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{here}{SafeTransport.__name__}"))
-    TRANSPORT_ALIASES[sentinel.NAME] = f"{here}{SafeSentinelTransport.__name__}"
 
 
 class SafeConsumer(Consumer):
@@ -235,7 +88,7 @@ class SafeConsumer(Consumer):
         self._drop(message, "undecodable body")
 
     def _drop(self, message: Any, reason: str) -> None:
-        _tell_garbled(reason)
+        tell_garbled(reason)
         message.ack_log_error(logging.getLogger(__name__), self.connection_errors)
 
     def on_connection_error_after_connected(self, exc: Exception) -> Any:
@@ -308,21 +161,9 @@ def _wait_for_primary(error: Exception) -> bool:
     """Wait a second if Redis has become a replica: it takes connections, so that the next try would begin at once."""
     if isinstance(error, ReadOnlyError):
         _log.warning("broker_is_replica")
-        time.sleep(_REFUSED_SECONDS)
+        time.sleep(REFUSED_SECONDS)
         return True
     return False
-
-
-def _require_primary(error: Exception) -> None:
-    """Raise the error if it says that Redis has become a replica: the worker connects again, perhaps to another."""
-    if isinstance(error, ReadOnlyError):
-        raise error
-
-
-def _tell_garbled(error: Exception | str) -> None:
-    """Count and log a dropped message, without its content."""
-    name = error if isinstance(error, str) else type(error).__name__
-    _log.warning("message_garbled", error=name, dropped=next(_dropped))
 
 
 def _already_collected() -> None:

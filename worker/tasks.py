@@ -26,7 +26,7 @@ from shared.broker import create_app
 from shared.db.jobs.transitions import Claim
 from shared.lifecycle import Stage
 from shared.settings import Settings
-from worker.celery_consumer import use_safe_channels
+from worker.celery_channels import use_safe_channels
 from worker.claiming import Parcel
 from worker.dispatch import Publish
 from worker.process import WorkerProcess

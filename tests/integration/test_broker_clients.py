@@ -11,7 +11,8 @@ from pydantic import SecretStr
 
 from ops.stack import Endpoints
 from shared.broker import create_app
-from worker.celery_consumer import SafeChannel, SafeConsumer, use_safe_channels
+from worker.celery_channels import SafeChannel, use_safe_channels
+from worker.celery_consumer import SafeConsumer
 
 
 @pytest.fixture
