@@ -1,5 +1,6 @@
 """Charts as SVG, drawn on the server. Colours come from classes of the style sheet; numbers stand in a table beside."""
 
+import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -9,7 +10,9 @@ from markupsafe import Markup, escape
 _WIDTH: Final = 720
 _HEIGHT: Final = 160
 _LEFT: Final = 8
-_FOOT: Final = 18
+_FOOT: Final = 24
+_LETTER: Final = 12
+"""The width of a letter on a phone, where a chart is half as wide and its labels are twice as large."""
 _WIDEST: Final = 60
 _GAP: Final = 0.25
 
@@ -56,8 +59,11 @@ def columns(columns: Sequence[Column], title: str) -> Markup:
     if not highest:
         return Markup("")
     room = min((_WIDTH - 2 * _LEFT) / len(columns), _WIDEST)
+    every = max(math.ceil(_LETTER * len(column.label) / room) for column in columns)
+    last = len(columns) - 1
     drawn = Markup("").join(
-        _column(column, _LEFT + index * room, room, highest) for index, column in enumerate(columns)
+        _column(column, _LEFT + index * room, room, highest, is_labelled=(last - index) % every == 0)
+        for index, column in enumerate(columns)
     )
     return (
         Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">').format(_WIDTH, _HEIGHT, title)
@@ -66,7 +72,7 @@ def columns(columns: Sequence[Column], title: str) -> Markup:
     )
 
 
-def _column(column: Column, x: float, room: float, highest: float) -> Markup:
+def _column(column: Column, x: float, room: float, highest: float, *, is_labelled: bool) -> Markup:
     parts, y = Markup(""), float(_HEIGHT - _FOOT)
     for kind, amount in column.amounts.items():
         if not amount:
@@ -76,5 +82,7 @@ def _column(column: Column, x: float, room: float, highest: float) -> Markup:
         parts += Markup(
             '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="fill-{}"><title>{}</title></rect>'
         ).format(x + room * _GAP / 2, y, room * (1 - _GAP), height, kind, f"{column.label}: {amount} {kind}")
+    if not is_labelled:
+        return parts
     label = escape(column.label)
-    return parts + Markup('<text x="{:.1f}" y="{}" class="label">{}</text>').format(x + room / 2, _HEIGHT - 4, label)
+    return parts + Markup('<text x="{:.1f}" y="{}" class="label">{}</text>').format(x + room / 2, _HEIGHT - 6, label)
