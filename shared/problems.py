@@ -91,7 +91,7 @@ def _account(account: AccountState, now: datetime) -> Iterator[Problem]:
         then = ends_pause(account.name, account.paused_code, link=link, probe_at=probe_at)
         yield Problem("account_paused", account.name, words, then, account.paused_at)
     hours = hours_left(account, now)
-    if hours is not None and hours < LOW_HOURS:
+    if hours is not None and hours < LOW_HOURS and account.balance is not None:
         left = f"{account.balance.normalize():f} {account.unit}"
         words = f"account {account.name} has {left} left, which lasts for {hours:.1f} h at today's pace"
         yield Problem("balance_low", account.name, words, "top up at the provider")
