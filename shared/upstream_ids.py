@@ -1,6 +1,6 @@
 """Ids that providers give: one in another case is the same id, because a provider may spell it in two ways.
 
-Ids are stored, shown and sent as they came; only comparisons use what is here.
+Ids are stored, shown and sent as they came, but for white space around them; only comparisons use what is here.
 """
 
 from collections.abc import Iterable

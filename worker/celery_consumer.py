@@ -13,7 +13,7 @@ from celery.events.dispatcher import EventDispatcher
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
 from celery.worker.control import Panel
-from kombu.transport import redis, virtual
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from redis.exceptions import (
     ReadOnlyError,
     ResponseError,
@@ -24,6 +24,7 @@ from shared import sentinel
 _log = structlog.get_logger(__name__)
 _AWAY_SECONDS: Final = 10.0
 _REFUSED_SECONDS: Final = 1.0
+_EVENTS_SECONDS: Final = 0.5
 INSPECTION: Final = frozenset(
     {
         "active", "active_queues", "clock", "conf", "ping", "query_task", "registered", "report", "reserved", "revoked",
@@ -83,6 +84,16 @@ class SafeChannel(redis.Channel):
     unacked_key: str
     unacked_index_key: str
     unacked_mutex_key: str
+    pool: Any
+    _kept: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
+        """Keep one client for as long as its pool: kombu makes one for each command, with a table of 600 callbacks."""
+        if asynchronous:  # kombu keeps these itself
+            return super()._create_client(asynchronous)  # type: ignore[misc] # celery-types leaves it out
+        if self._kept is None or self._kept.connection_pool is not self.pool:
+            self._kept = super()._create_client()  # type: ignore[misc]
+        return self._kept
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
@@ -150,7 +161,23 @@ class SafeSentinelChannel(SafeChannel, sentinel.Channel):
     """The same where Sentinels name the primary."""
 
 
-_SAFE: Final = {redis.Channel: SafeChannel, sentinel.Channel: SafeSentinelChannel}
+class SafeTransport(redis.Transport):
+    """kombu's transport with these channels, for what is read and for what is sent."""
+
+    Channel = SafeChannel
+
+
+class SafeSentinelTransport(sentinel.Transport):
+    """The same where Sentinels name the primary."""
+
+    Channel = SafeSentinelChannel
+
+
+def use_safe_channels() -> None:
+    """Have every connection of this process to a broker use them; call it before the first is made."""
+    here = f"{__name__}:"
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), f"{here}{SafeTransport.__name__}"))
+    TRANSPORT_ALIASES[sentinel.NAME] = f"{here}{SafeSentinelTransport.__name__}"
 
 
 class SafeConsumer(Consumer):
@@ -162,6 +189,8 @@ class SafeConsumer(Consumer):
     """
 
     connection_errors: tuple[type[Exception], ...]
+    hub: Any
+    _events_wait = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         refuse_control()
@@ -169,11 +198,23 @@ class SafeConsumer(Consumer):
         # Which server is the primary changes: a worker connects again, and does not end.
         self.connection_errors = (*self.connection_errors, ReadOnlyError)
 
-    def ensure_connected(self, conn: Any) -> Any:
-        """Connect with channels that drop what cannot be read."""
-        kind = conn.transport.Channel
-        conn.transport.Channel = _SAFE.get(kind, kind)
-        return super().ensure_connected(conn)
+    def on_send_event_buffered(self) -> None:  # type: ignore[override] # celery-types gives it a result
+        """Send events half a second later, with those that came meanwhile: each message cost more than a poll's rows.
+
+        Celery sends them at once, each in a message of its own.
+        """
+        if self.hub and not self._events_wait:
+            self._events_wait = True
+            self.hub.call_later(_EVENTS_SECONDS, self._flush_events)
+
+    def _flush_events(self) -> None:
+        self._events_wait = False
+        super()._flush_events()  # type: ignore[misc] # celery-types leaves it out
+
+    def shutdown(self) -> None:
+        """Send the last events, and end."""
+        self._flush_events()
+        super().shutdown()
 
     # Celery logs what these hold, in full.
 

@@ -32,6 +32,7 @@ from worker.upkeep.balances import survey
 from worker.upkeep.broker_back import await_broker
 from worker.upkeep.high_water import keep_marks
 from worker.upkeep.leaving import leave
+from worker.upkeep.memory_back import return_memory
 from worker.upkeep.offers import read_offers
 from worker.upkeep.previews import show_candidates
 from worker.upkeep.probe import probe
@@ -42,7 +43,7 @@ from worker.upkeep.webhooks import tell as tell_endpoints
 _log = structlog.get_logger(__name__)
 _BACKGROUND_TASKS: Final = (
     *(recommit_leftovers, recover_leftovers, survey, probe, search_lists, read_offers, leave),
-    *(watch, tell_endpoints, keep_marks, show_candidates, await_broker),
+    *(watch, tell_endpoints, keep_marks, show_candidates, await_broker, return_memory),
 )
 _CLOSE_SECONDS: Final = 30.0
 _FRAMES: Final = 4
@@ -133,6 +134,7 @@ class WorkerProcess:
 
     async def _work(self, parcel: Parcel) -> None:
         self._running += 1
+        self.runtime.parcels += 1
         try:
             with self.runtime.metrics.stage_seconds.labels(parcel.stage.value, parcel.account).time():
                 await self._begin(parcel)

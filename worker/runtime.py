@@ -75,6 +75,8 @@ class Runtime:
     """By account and model, how long jobs took lately. It is replaced, never changed: several threads read it."""
     seen_open: dict[UUID, float] = field(default_factory=dict)
     """By job, its age in seconds at the last look of this process, which found it open."""
+    parcels: int = 0
+    """How many parcels of jobs this process has begun."""
     committer: Committer = field(init=False)
     transfers: TransferTurns = field(init=False)
     threads: anyio.CapacityLimiter = field(init=False)
@@ -150,6 +152,7 @@ class Runtime:
             settings=self.settings,
             random=self.random,
             title=account.provider.title,
+            key_id=account.key_id,
             find_by=account.wire.find_by,
             can_look=account.wire.poll_batch > 0,
             inline=account.wire.inline,

@@ -26,6 +26,7 @@ from shared.broker import create_app
 from shared.db.jobs.transitions import Claim
 from shared.lifecycle import Stage
 from shared.settings import Settings
+from worker.celery_consumer import use_safe_channels
 from worker.claiming import Parcel
 from worker.dispatch import Publish
 from worker.process import WorkerProcess
@@ -105,6 +106,7 @@ def _forget_connections(app: Celery) -> None:
 def worker_app(settings: Settings, *, access_key: SecretStr | None, secret_key: SecretStr | None) -> Celery:
     """Return the Celery application with its tasks bound to a worker process of these settings."""
     app = create_app(settings.broker_url, settings.broker_ca_file)
+    use_safe_channels()
     app.events.dispatcher_cls = "worker.celery_consumer:PromptEvents"
     process = WorkerProcess(open_runtime(settings, access_key=access_key, secret_key=secret_key), publisher(app))
     for stage, name in _TASKS.items():

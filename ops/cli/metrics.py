@@ -42,7 +42,7 @@ def _engine(settings: Settings) -> Engine:
         application="genqueue metrics",
         pool_size=2,
         schema=settings.database_schema,
-        each_transaction=True,
+        may_be_pooled=True,
     )
 
 

@@ -13,6 +13,7 @@ from producer.cli.session import ExitCode, errors, fail, told
 from shared import log
 from shared.db.engine import DatabaseUnavailableError, UnfitServerError
 from shared.settings import Settings
+from worker import memory
 from worker.tasks import run_worker, worker_app
 from worker.transport.storage_errors import StorageError
 from worker.transport.store_proof import UnverifyingStoreError, prove
@@ -29,6 +30,7 @@ def worker(
 
     Example: genqueue worker --name worker-1
     """
+    memory.stay_small()
     with told(), joined() as settings:
         log.configure(settings.log_level, settings.log_format)
         if not settings.broker_url.get_secret_value():
@@ -38,6 +40,7 @@ def worker(
         app = worker_app(settings, access_key=None, secret_key=None)
         _await_database(settings)
         _require_verifying_store()
+        memory.settle()
         run_worker(app, settings, name=name or f"worker-{os.getpid()}")
 
 

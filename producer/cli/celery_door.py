@@ -21,7 +21,7 @@ def celery_door(
     A pipeline sends the task genqueue.enqueue with rows that carry a custom_id,
     and names the task that hears of the end. Run as many as you like.
 
-    Example: GENQUEUE_DOOR_BROKER_URL=amqp://shop@localhost/ genqueue celery-door
+    Example: GENQUEUE_DOOR_BROKER_URL=amqp://me@host/ genqueue celery-door
     """
     from producer.celery_door import CeleryDoor  # noqa: PLC0415 - Celery takes half a second to import
 

@@ -24,7 +24,6 @@ from producer.cli.own_files import (
 )
 from producer.cli.session import client, errors
 from producer.cli.terminal import Terminal
-from producer.cli.watch import follow
 from producer.client import Client
 from shared.db.jobs.enqueue import Enqueued
 from shared.policies import OnUnknown
@@ -82,6 +81,8 @@ def enqueue(
         )
         _tell(opened, name, added, as_json=as_json)
         if wait:
+            from producer.cli.watch import follow  # noqa: PLC0415 - most do not wait, and need no moving table
+
             raise typer.Exit(follow(opened, name))
         if opened.live_workers() == 0:
             errors().print("no worker runs: start one with `genqueue up` or `genqueue worker`")

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from producer.cli.session import client
@@ -59,6 +58,8 @@ def _follow(opened: Client) -> None:
             for line in _next(opened, [], console.width):
                 console.print(line)
             time.sleep(_EVERY_SECONDS)
+    from rich.live import Live  # noqa: PLC0415 - only here is something redrawn
+
     with Live(console=console, refresh_per_second=4, screen=True) as live:
         while True:
             live.update(Group(*(shown := _next(opened, shown, console.width))))

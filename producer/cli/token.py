@@ -27,7 +27,7 @@ token = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}", re.ASCII)
 _PREFIX: Final = re.compile(r"[^\s\x00]{0,100}")
@@ -126,7 +126,9 @@ def rotate(
     keep_days: Annotated[int, typer.Option(min=0, max=90, help="the old token lives for this many days more")] = 7,
     days: Days = 365,
 ) -> None:
-    """Make a token with the same terms and print it; the old one ends a week later. Both spend from one cap.
+    """Replace a token by one of the same terms.
+
+    The new token is printed, once. The old one ends a week later; both spend from one cap.
 
     Example: genqueue token rotate shop
     """

@@ -26,7 +26,7 @@ webhook = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
 )
 _LEAST: Final = {"events": 6, "url": 20}
 """The columns that give way to a narrow terminal, and how many cells each keeps."""

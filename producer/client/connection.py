@@ -13,6 +13,7 @@ from shared.db.audit import Actor, AuditEntry
 from shared.db.engine import Connection, open_engine, transaction
 from shared.db.jobs import inbox
 from shared.db.jobs.bulk import Which
+from shared.db.jobs.lone_row import RecentPlaces
 from shared.db.payments.offers import RecentOffers
 from shared.db.read import pages
 from shared.db.waking import wake
@@ -42,13 +43,14 @@ class Connected:
         self.settings = settings or load()
         self.actor = actor or Actor.of_process("sdk")
         self._offers = RecentOffers(offers_seconds)
+        self._places = RecentPlaces()
         url = SecretStr(database_url) if database_url else self.settings.database_url
         self._engine = open_engine(
             url,
             application="genqueue producer",
             pool_size=connections,
             schema=self.settings.database_schema,
-            each_transaction=True,
+            may_be_pooled=True,
         )
         try:
             schema.check(self._engine)

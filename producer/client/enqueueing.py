@@ -13,7 +13,8 @@ from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
-from shared.db.engine import Connection
+from shared.db.engine import Connection, is_kept_waiting, is_violation, question, transaction
+from shared.db.jobs import lone_row
 from shared.db.jobs.bulk import Target
 from shared.db.jobs.dealing import waiting_account
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
@@ -115,6 +116,10 @@ class Enqueueing(Batches):
             raise InvalidRowsError(prepared.faults, prepared.fault_count)
         caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
         terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps)
+        if terms.are_usual and prepared.count == 1 and not changed and token is None:
+            added = self._add_lone_row(next(iter(prepared.rows())), batch, terms)
+            if added is not None:
+                return added
         if prepared.count > CHUNK_ROWS:
             self._open_for_others(batch)
         with self._connection() as connection:
@@ -128,6 +133,23 @@ class Enqueueing(Batches):
         if on_unknown is not None and added.policy_changed:
             self._look_anew(batch, on_unknown)
         return added
+
+    def _add_lone_row(self, row: PreparedRow, batch: str, terms: BatchTerms) -> Enqueued | None:
+        """Add one row in one statement; None, and nothing done, where that takes a whole enqueue."""
+        # Metadata is a second statement: both belong into one transaction.
+        connected = transaction if row.metadata else question
+        try:
+            with connected(self._engine) as connection:
+                dealt = self._places.dealing(connection)
+                check = OfferCheck(connection, self._offers, dealt)
+                job = new_job(*check.passing([row]))
+                _raise_if_wrong(check)
+                return lone_row.add(connection, self._places, batch, job, terms.times)
+        except Exception as error:
+            if not is_violation(error) and not is_kept_waiting(error):
+                raise
+            self._places.forget(batch)  # it may have left; who holds the row's name is waited for, in the batch's turn
+            return None
 
     def _open_for_others(self, batch: str) -> None:
         """Make the batch of a large file at once: until it is there, nobody else could add a row to it.

@@ -80,7 +80,7 @@ class Singles(Enqueueing):
             try:
                 found = self._alone(order)
             except DatabaseUnavailableError as error:
-                if error.__cause__ is not None and is_kept_waiting(error.__cause__):
+                if is_kept_waiting(error):
                     raise BatchBusyError(order.batch) from error
                 raise
             except Exception as error:

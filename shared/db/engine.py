@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
 )
 
 from shared.db import search_path
+from shared.turnstile import Turnstile, TurnTimeoutError
 
 __all__ = [
     "Connection",
@@ -57,7 +58,11 @@ _KEEPALIVE = {
     "tcp_user_timeout": 30_000,
 }
 _UNPREPARED = {"prepare_threshold": None}  # another session does not know a prepared statement
+_PREPARED_AFTER = 5  # psycopg's own default
 _SCHEMA = "genqueue_schema"
+_TURNS = "genqueue_turns"
+_MORE_CONNECTIONS = 2  # for a thread that has one already; they are closed afterwards
+_POOL_SECONDS = 30.0
 _USED_AT = "genqueue_used_at"
 _RESTED_SECONDS = 1.0  # a ping costs as much as a short statement
 _LEAST_VERSION = 150_000
@@ -82,13 +87,13 @@ def connect_arguments(application: str) -> dict[str, Any]:
 
 
 def open_engine(
-    url: SecretStr, *, application: str, pool_size: int = 5, schema: str = "", each_transaction: bool = False
+    url: SecretStr, *, application: str, pool_size: int = 5, schema: str = "", may_be_pooled: bool = False
 ) -> Engine:
     """Return an engine for `url`; nothing is connected yet.
 
-    `schema` contains our tables; empty: `public` if an older installation uses it, else `genqueue`. `each_transaction`
-    is for a process behind a pooler that may give each transaction another session. Raises `DatabaseUnavailableError`
-    if the URL itself cannot be read.
+    `schema` contains our tables; empty: `public` if an older installation uses it, else `genqueue`. `may_be_pooled`
+    is for a process that may be behind a pooler which gives each transaction another session. Raises
+    `DatabaseUnavailableError` if the URL itself cannot be read.
     """
     if not url.get_secret_value():
         raise DatabaseUnavailableError(
@@ -106,14 +111,15 @@ def open_engine(
         )
     engine = create_engine(
         parsed.set(drivername="postgresql+psycopg"),
-        connect_args={**connect_arguments(application), **(_UNPREPARED if each_transaction else {})},
-        execution_options={_SCHEMA: schema},
+        connect_args={**connect_arguments(application), **(_UNPREPARED if may_be_pooled else {})},
+        execution_options={_SCHEMA: schema, _TURNS: Turnstile(pool_size)},
         pool_size=pool_size,
-        max_overflow=2,
-        pool_timeout=30,
+        max_overflow=_MORE_CONNECTIONS,
+        pool_timeout=_POOL_SECONDS,
+        pool_use_lifo=True,
         hide_parameters=True,
     )
-    search_path.attach(engine, schema, _BOUNDS, each_transaction=each_transaction)
+    search_path.attach(engine, schema, _BOUNDS, may_be_pooled=may_be_pooled)
     event.listen(engine, "connect", _read_any_time)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
@@ -171,24 +177,55 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
     Raises `DatabaseUnavailableError` if the database cannot be reached; other faults pass through.
     """
-    with _named_errors(engine), engine.begin() as connection:
+    with _named_errors(engine), _turn(engine), engine.begin() as connection:
         yield connection
 
 
 @contextmanager
 def question(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection on which each statement is a transaction of its own, without BEGIN and COMMIT.
+    """Yield a connection on which each statement is a transaction of its own, without BEGIN and COMMIT, and prepared.
 
-    It is for one statement that is asked often. Raises as `transaction`.
+    It is for statements that are asked often. Behind a pooler they share one transaction, and are not prepared.
+    Raises as `transaction`.
     """
-    with _named_errors(engine), engine.connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+    with _named_errors(engine), _turn(engine), engine.connect() as connection:
+        if not search_path.has_own_session(connection):
+            with connection.begin():
+                yield connection
+            return
+        with _preparing(connection):
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Wait for a connection in the order of arrival: the pool gives one to whoever asks next."""
+    turns: Turnstile = engine.get_execution_options()[_TURNS]
+    with turns.place(_POOL_SECONDS):
+        yield
+
+
+@contextmanager
+def _preparing(connection: Connection) -> Iterator[None]:
+    """Let the server keep the plans of what is asked often, for as long as this lasts.
+
+    A process that may be behind a pooler prepares nothing else: a migration may change what `SELECT job.*` returns,
+    and the server refuses such a statement from then on.
+    """
+    session: Any = connection.connection.driver_connection
+    before, session.prepare_threshold = session.prepare_threshold, _PREPARED_AFTER
+    try:
+        yield
+    finally:
+        session.prepare_threshold = before
 
 
 @contextmanager
 def _named_errors(engine: Engine) -> Iterator[None]:
     try:
         yield
+    except TurnTimeoutError as error:
+        raise DatabaseUnavailableError(f"each of this process's connections was in use: {error}") from error
     except (OperationalError, InterfaceError) as error:
         raise DatabaseUnavailableError(_unavailable(engine, error)) from error
     except InternalError as error:
@@ -232,7 +269,8 @@ def is_forbidden(error: BaseException) -> bool:
 
 def is_kept_waiting(error: BaseException) -> bool:
     """Tell whether a statement gave up because somebody else's transaction holds what it needs."""
-    return isinstance(error, DBAPIError) and isinstance(error.orig, LockNotAvailable)
+    found = error.__cause__ if isinstance(error, DatabaseUnavailableError) else error
+    return isinstance(found, DBAPIError) and isinstance(found.orig, LockNotAvailable)
 
 
 def is_violation(error: BaseException) -> bool:

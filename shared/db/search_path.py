@@ -9,9 +9,11 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import Connection, Engine, event
 
+from shared.db.pooler import is_between
+
 DEFAULT: Final = "genqueue"
 """The schema of a new installation. One that lives in `public` already goes on there."""
-_TRANSACTION: Final = "search_path"
+_EACH_TRANSACTION: Final = "search_path"
 # The catalog itself, for a name that a role may not use cannot be resolved. An application may have a table
 # `alembic_version` in `public` too, so that a column which only ours has is asked for as well.
 IN_PUBLIC: Final = """
@@ -28,29 +30,37 @@ SELECT CASE WHEN {_IN_OUR_OWN} THEN '{DEFAULT}' WHEN {IN_PUBLIC} THEN 'public' E
 """
 
 
-def attach(engine: Engine, schema: str, bounds: Mapping[str, str], *, each_transaction: bool) -> None:
+def attach(engine: Engine, schema: str, bounds: Mapping[str, str], *, may_be_pooled: bool) -> None:
     """Have every connection of `engine` work in `schema`, and within `bounds`; an empty `schema` is looked for.
 
-    Both are set by statements: a pooler may drop what is asked for at the start of a session. With
-    `each_transaction` they are set in every transaction, and for that transaction only: a pooler may give each
-    transaction another session, and may give this session to an application afterwards.
+    Both are set by statements: a pooler may drop what is asked for at the start of a session. Where one is found, with
+    `may_be_pooled`, they are set in every transaction, and for that transaction only: it may give each transaction
+    another session, and may give this session to an application afterwards.
     """
 
     def begin_session(connection: psycopg.Connection[Any], record: Any) -> None:
         connection.autocommit = True
-        record.info[_TRANSACTION] = (
-            schema or choose(connection) if each_transaction else settle(connection, schema, bounds)
-        )
+        if may_be_pooled and is_between(connection):
+            record.info[_EACH_TRANSACTION] = schema or choose(connection)
+        else:
+            settle(connection, schema, bounds)
         connection.autocommit = False
 
     def begin_transaction(connection: Connection) -> None:
-        statement, values = _settings({"search_path": connection.info[_TRANSACTION], **bounds}, local=True)
-        connection.exec_driver_sql(statement, values)
+        path = connection.info.get(_EACH_TRANSACTION)
+        if path is not None:
+            statement, values = _settings({"search_path": path, **bounds}, local=True)
+            connection.exec_driver_sql(statement, values)
 
     # First, so that SQLAlchemy itself already asks within the schema.
     event.listen(engine, "connect", begin_session, insert=True)
-    if each_transaction:
+    if may_be_pooled:
         event.listen(engine, "begin", begin_transaction)
+
+
+def has_own_session(connection: Connection) -> bool:
+    """Tell whether what is set in this connection's session stays set: no pooler gives it to others."""
+    return _EACH_TRANSACTION not in connection.info
 
 
 def choose(connection: psycopg.Connection[Any]) -> str:

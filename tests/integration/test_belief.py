@@ -190,6 +190,21 @@ def test_a_lonely_image_is_looked_for_until_the_last_bound_which_says_why(runtim
     assert "Bloom answered 404" in job.error
 
 
+def test_a_link_to_what_is_never_called_finished_is_taken_when_the_last_bound_passes(
+    runtime: Runtime, engine: Engine
+) -> None:
+    one, two = pending(engine), pending(engine)
+    with serving_images(Answer()) as host:
+        drawing = UpstreamImage(ImageState.PROCESSING, one, early_link=f"{host.url}/1")
+        refused = UpstreamImage(ImageState.PROCESSING, two, early_link="http://10.0.0.1/2")
+        tell(runtime, engine, {one: drawing, two: refused})
+        assert (job_of(engine, one).state, host.asked) == ("processing", [])
+        rows.rows(engine, "UPDATE job SET collect_until = now()")
+        tell(runtime, engine, {one: drawing, two: refused})
+    assert (job_of(engine, one).state, job_of(engine, one).image) == ("succeeded", "stored")
+    assert (job_of(engine, two).state, job_of(engine, two).error_code) == ("failed", "result_address_refused")
+
+
 def test_pictures_that_are_there_do_not_wait_for_one_that_may_be_gone(patient: Runtime, engine: Engine) -> None:
     claim = rows.transferring(engine, ImageState.PENDING, ImageState.PENDING)
     rows.rows(engine, "UPDATE job SET state = 'pending' WHERE id = :id", id=claim.job_id)

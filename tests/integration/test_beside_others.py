@@ -19,6 +19,7 @@ from tests.support.command import genqueue
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.outcome import ended
 from tests.support.servers import Databases
+from tests.support.tcp_proxy import behind
 
 THEIRS = """
 CREATE TABLE job (id serial PRIMARY KEY, title text NOT NULL);
@@ -44,6 +45,13 @@ def shared_url(databases: Databases) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def through(shared_url: str) -> Iterator[str]:
+    """That database behind a peer with connections of its own, as a pooler is."""
+    with behind(shared_url) as url:
+        yield url
+
+
 def plain(url: str) -> "psycopg.Connection[Any]":
     return psycopg.connect(url, autocommit=True, options="-c search_path=public")
 
@@ -54,8 +62,8 @@ def theirs(url: str) -> dict[str, list[Any]]:
         return {str(name): connection.execute(f"TABLE {name}".encode()).fetchall() for (name,) in tables}
 
 
-def opened(url: str, *, name: str = "", each_transaction: bool = False) -> Engine:
-    return open_engine(SecretStr(url), application="tests", pool_size=2, schema=name, each_transaction=each_transaction)
+def opened(url: str, *, name: str = "", may_be_pooled: bool = False) -> Engine:
+    return open_engine(SecretStr(url), application="tests", pool_size=2, schema=name, may_be_pooled=may_be_pooled)
 
 
 @pytest.fixture
@@ -124,9 +132,11 @@ def test_a_second_queue_is_not_begun_beside_one_in_public(databases: Databases) 
             engine.dispose()
 
 
-def test_a_session_that_a_pooler_hands_out_anew_still_works_in_our_schema(ours: Engine, shared_url: str) -> None:
+def test_a_session_that_a_pooler_hands_out_anew_still_works_in_our_schema(
+    ours: Engine, shared_url: str, through: str
+) -> None:
     before = theirs(shared_url)
-    engine = opened(shared_url, each_transaction=True)
+    engine = opened(through, may_be_pooled=True)
     for _ in range(8):  # a driver prepares what it has run five times: another session knows nothing of that
         with transaction(engine) as connection:
             assert connection.exec_driver_sql("SHOW lock_timeout").scalar_one() == "5s"

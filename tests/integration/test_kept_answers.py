@@ -220,6 +220,24 @@ def test_an_unreadable_answer_is_kept_and_read_again_at_a_persons_word_without_p
         assert len(provider.posts) == 1
 
 
+def test_an_answer_that_is_read_late_is_recorded_as_fully_as_one_that_was_read_at_once(
+    start: Callable[..., Any],
+) -> None:
+    """Pictures beyond the job's own are listed, and an absurd cost stops the account."""
+    with answering(UNREADABLE, picture=png(7)) as provider, start(provider.url) as (runtime, client):
+        enqueue(client, "getimg")
+        drain(runtime, lambda: ends(client) == {"a": ("in_doubt", "answer_unreadable")})
+        links = ", ".join(f'{{"url": "{provider.url}/picture/{number}"}}' for number in range(8))
+        said = f'{{"id": "x", "data": [{links}, 7], "usage": {{"total_cost": 40}}}}'
+        _replace(runtime, client, f"submissions/{submission(client)['id']}/answer", said.encode())
+        client.look_again(client.find_job("a"))
+        drain(runtime, lambda: ends(client) == {"a": ("succeeded", None)})
+        assert len(client.unowned()) == 3
+        assert "the answer names 4 more than can be this job's" in told(client)
+        assert money(client) == (Decimal(40), 0)
+        assert {one["name"]: one["paused_code"] for one in client.accounts()}["getimg"] == "cost_unbelievable"
+
+
 def test_an_answer_that_a_dying_worker_stored_and_could_not_name_is_named_by_the_next_look(
     start: Callable[..., Any], engine: Engine
 ) -> None:

@@ -11,7 +11,6 @@ from shared.db.engine import Engine, transaction
 from shared.db.jobs import images, retry
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.choose import choose
-from shared.db.jobs.images import ImageChange
 from shared.db.jobs.stored_images import StoredImage
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.leaving import erase as erasing
@@ -20,9 +19,10 @@ from shared.db.lost_calls.candidates import Candidate
 from shared.db.payments import submissions
 from shared.db.payments.intents import Intent
 from shared.db.payments.submissions import Answer, BoughtImage
+from shared.images import ImageChange
 from shared.lifecycle import ImageState, JobState, Outcome
 from tests.support import rows
-from worker.stages.failed_copy import _Failure
+from worker.next_step import FailedCopy
 from worker.transport.fetch_errors import LinkExpired
 
 PENDING, READY = ImageState.PENDING, ImageState.READY
@@ -244,7 +244,7 @@ def test_a_403_of_the_living_link_of_a_picture_bought_again_is_not_its_end(engin
     with transaction(engine) as connection:
         states = [JobState.TRANSFERRING]
         (image,) = images.of_claims(connection, account="bloom", claims=[claim], states=states)
-    failure = _Failure(replace(image, tries=2), LinkExpired("403", status=403), renewable=False)
+    failure = FailedCopy(replace(image, tries=2), LinkExpired("403", status=403), renewable=False)
     assert not failure.is_final(3)
 
 

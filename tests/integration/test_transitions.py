@@ -4,8 +4,8 @@ import pytest
 
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import images
-from shared.db.jobs.images import ImageChange
 from shared.db.jobs.transitions import Claim, Move, move, release, renew
+from shared.images import ImageChange
 from shared.lifecycle import IllegalTransitionError, ImageState, JobState
 from tests.support import rows
 

@@ -106,7 +106,7 @@ PICTURES: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the patience with a page in place of an image",
         protects="a host that says with status 200 that it is down loses no picture",
-        file="worker/stages/failed_copy.py",
+        file="worker/next_step/failed_copy.py",
         old="settings.fetch_page_tries if self.is_page else 0)",
         new="0)",
         tests=(

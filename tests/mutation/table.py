@@ -298,7 +298,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the doubt about one 404",
         protects="a provider that restarts loses no image that is paid for",
-        file="worker/stages/missing_images.py",
+        file="worker/next_step/image_look.py",
         old="    return looks >= MISSING_LOOKS and seconds >= needed\n",
         new="    return looks >= 0 * needed * seconds\n",
         tests=(
@@ -308,7 +308,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the life of a link in the end of its downloads",
         protects="a host that is down for a while loses no image",
-        file="worker/stages/failed_copy.py",
+        file="worker/next_step/failed_copy.py",
         old="        return over if self.passing else over or self.tries >= most_tries\n",
         new="        return over or self.tries >= most_tries or self.passing\n",
         tests=(

@@ -112,4 +112,75 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the parts of an error in which a charge may stand",
+        protects="a charge that is stated beside an error's words is not passed over, and the call not bought again",
+        file="worker/providers/tell_tales.py",
+        old='(_object(part.get(inner)) for inner in ("details", "metadata", "data"))',
+        new="()",
+        tests=("tests/unit/test_stated_charges.py::test_a_charge_in_a_part_of_the_error_counts_too",),
+    ),
+    Mutant(
+        removed="the patience with a byte that is no text",
+        protects="what is paid for is read, whatever stands beside it in the answer",
+        file="worker/providers/reading.py",
+        old='json.detect_encoding(body), "replace").strip()',
+        new='json.detect_encoding(body), "strict").strip()',
+        tests=("tests/unit/test_reading.py::test_a_receipt_is_read_whatever_stands_beside_it",),
+    ),
+    Mutant(
+        removed="the compression that no header names",
+        protects="a compressed answer is read, not held until its links are over",
+        file="worker/transport/paid_post.py",
+        old=" or body.startswith(_GZIP):\n",
+        new=":\n",
+        tests=("tests/unit/test_paid_post.py::test_an_answer_that_was_compressed_unasked_is_read_all_the_same",),
+    ),
+    Mutant(
+        removed="the link to what is never called finished",
+        protects="a picture whose state cannot be read is fetched before it is given up",
+        file="worker/next_step/image_look.py",
+        old="    if look.found is not None and look.found.early_link is not None:\n",
+        new="    if look.found is not None and look.found.link is not None:\n",
+        tests=(
+            (
+                "tests/integration/test_belief.py::"
+                "test_a_link_to_what_is_never_called_finished_is_taken_when_the_last_bound_passes"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the looks that are answered with another success than 200",
+        protects="a provider that says 202 for what is unfinished is not taken for one that does not answer",
+        file="worker/providers/asking.py",
+        old="if reply.status == _OK or (is_success(reply.status) and any(",
+        new="if reply.status == _OK or (reply.status == _OK and any(",
+        tests=("tests/unit/test_refusals_polls.py::test_any_success_that_shows_the_picture_is_an_answer",),
+    ),
+    Mutant(
+        removed="the bytes of a picture that always comes short",
+        protects="what a link gave of a picture is in the bucket when the link is over",
+        file="worker/stages/copy_image.py",
+        old="            await _keep_short(runtime, image, fetched, error)\n",
+        new="",
+        tests=(
+            (
+                "tests/integration/test_short_pictures.py::"
+                "test_what_came_short_twice_in_the_same_way_is_kept_and_can_be_accepted"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="what an answer that is read late names beyond the job's own",
+        protects="pictures that nobody asked for are listed, whenever their answer is read",
+        file="worker/evidence/unreadable.py",
+        old="        unowned=surplus(asked.missing, answer.images),\n",
+        new="",
+        tests=(
+            (
+                "tests/integration/test_kept_answers.py::"
+                "test_an_answer_that_is_read_late_is_recorded_as_fully_as_one_that_was_read_at_once"
+            ),
+        ),
+    ),
 )

@@ -89,4 +89,57 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         new="}",
         tests=("tests/unit/test_refusals_polls.py::test_rows_of_one_id_that_differ_prove_nothing",),
     ),
+    Mutant(
+        removed="the rows that a list counts and does not show",
+        protects="a list that lacks rows of its own count proves no absence",
+        file="worker/lost_calls/listing.py",
+        old=" if total > len(rows) else None)",
+        new=" if total < 0 else None)",
+        tests=("tests/unit/test_listing.py::test_a_list_that_counts_more_rows_than_it_shows_may_hide_one",),
+    ),
+    Mutant(
+        removed="the pages that a page counts",
+        protects="a page that counts further pages is not the end of its list",
+        file="worker/providers/listed.py",
+        old="    said = [*flags, *totals, *nexts, *pages]\n",
+        new="    said = [*flags, *totals, *nexts]\n",
+        tests=("tests/unit/test_listing.py::test_a_page_that_counts_further_pages_is_not_the_last",),
+    ),
+    Mutant(
+        removed="the word of a list that it is not whole",
+        protects="a list that says that it is partial proves no absence",
+        file="worker/providers/bloom.py",
+        old="            check_whole(answer := read_json(reply.body))\n",
+        new="            answer = read_json(reply.body)\n",
+        tests=("tests/unit/test_refusals_lookups.py::test_a_list_that_says_that_it_is_not_whole_proves_nothing",),
+    ),
+    Mutant(
+        removed="the doubt of a time that is a date or the beginning of a clock",
+        protects="a row whose time is none is not taken for one that was made before the call",
+        file="worker/providers/listed.py",
+        old="        return found if len(value) > _DATE_CHARS and found.year >= _FIRST_YEAR else None\n",
+        new="        return found\n",
+        tests=(
+            (
+                "tests/unit/test_refusals_lookups.py::"
+                "test_a_date_and_the_moment_at_which_a_clock_begins_are_no_time_of_a_row"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the doubt of a time without a zone beside times that name theirs",
+        protects="a row of another zone is not taken for one that was made before the call",
+        file="worker/lost_calls/listing.py",
+        old="    return tuple(replace(row, made_at=None) if row.is_local else row for row in rows)\n",
+        new="    return tuple(rows)\n",
+        tests=("tests/unit/test_listing.py::test_a_time_without_a_zone_says_nothing_beside_times_that_name_theirs",),
+    ),
+    Mutant(
+        removed="the forms in which a reference may be written",
+        protects="a picture that carries our reference in another form is not taken for another call's",
+        file="worker/providers/banatie.py",
+        old="        return str(UUID(reference.strip()))\n",
+        new="        return reference\n",
+        tests=("tests/unit/test_refusals_lookups.py::test_a_reference_of_ours_is_known_in_any_form_of_a_uuid",),
+    ),
 )

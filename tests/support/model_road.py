@@ -10,13 +10,13 @@ from shared.db import accounts, pauses, workers
 from shared.db.engine import transaction
 from shared.db.jobs import claims, images, retry, stored_images
 from shared.db.jobs.cancel import Cancelled, cancel
-from shared.db.jobs.images import ImageChange
 from shared.db.jobs.resolve import resolve
 from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import Claim, release, renew
 from shared.db.payments import intents
 from shared.db.payments.intents import Intent, PaymentTerms, Sender
 from shared.ids import new_id
+from shared.images import ImageChange
 from shared.lifecycle import POLLED, ImageState, JobState, Stage
 from tests.support import rows
 from worker import dispatch

@@ -181,3 +181,11 @@ class TcpProxy:
                     pass
         writer.close()
         return True
+
+
+@contextlib.contextmanager
+def behind(database_url: str) -> Iterator[str]:
+    """Yield the URL of a database behind a proxy."""
+    parts = urlsplit(database_url)
+    with TcpProxy(parts.port or 0).serve() as proxy:
+        yield database_url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{proxy.port}")

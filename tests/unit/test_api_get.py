@@ -55,9 +55,10 @@ def test_an_answer_is_a_reply_and_was_asked_for_with_key_and_parameters() -> Non
     assert b"accept-encoding: identity" in request
 
 
-def test_an_answer_that_was_compressed_unasked_is_read_all_the_same() -> None:
+@pytest.mark.parametrize("said", [["content-encoding: gzip"], []])
+def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(said: list[str]) -> None:
     async def compressed(peer: Peer) -> None:
-        await peer.answer(http("200 OK", gzip.compress(b'{"data": 1}'), "content-encoding: gzip"))
+        await peer.answer(http("200 OK", gzip.compress(b'{"data": 1}'), *said))
 
     outcome, _ = outcome_of(compressed)
     assert isinstance(outcome, PaidReply)

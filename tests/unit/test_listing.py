@@ -164,3 +164,34 @@ def test_rows_of_one_second_may_stand_in_either_order() -> None:
     assert ListReading(rows, ASKED, ended=True, pages=2).disorder is None
     later = (Listed("a", at(0)), Listed("b", at(1.5)), Listed("c", at(0)))
     assert ListReading(later, ASKED, ended=True, pages=2).disorder is not None
+
+
+def test_a_list_that_counts_more_rows_than_it_shows_may_hide_one() -> None:
+    rows = newest_first(3)
+    promised = [{"total": 4}, {"total": 4, "hasMore": True}, {"hasMore": False, "total": 3}]
+
+    def give(following: str | None) -> Page:
+        offset = int(following or 0)
+        return offset_page(tuple(rows[offset:3]), promised[0] if not offset else promised[2], offset)
+
+    found = reading(Pages(give))
+    assert (found.ended, found.fault) == (True, "it counts more rows than it shows")
+    assert reading(by_offset(rows, pagination=lambda _seen: {"total": 3})).fault is None
+
+
+@pytest.mark.parametrize("name", ["pages", "totalPages", "total_pages", "pageCount", "last_page"])
+def test_a_page_that_counts_further_pages_is_not_the_last(name: str) -> None:
+    rows = tuple(newest_first(2))
+    for pages in (2, "2", 2.0):
+        assert offset_page(rows, {"hasMore": False, name: pages}, 0).more is True
+        assert offset_page(rows, {"hasMore": False, name: pages, "page": 2}, 0).more is False
+    few: list[object] = [1, 0, None, "many", []]
+    assert all(offset_page(rows, {"hasMore": False, name: said}, 0).more is False for said in few)
+
+
+def test_a_time_without_a_zone_says_nothing_beside_times_that_name_theirs() -> None:
+    local = Listed("b", at(-1), is_local=True)
+    mixed = reading(by_offset([Listed("a", at(0)), local], pagination=lambda _seen: {"hasMore": False}))
+    assert [row.made_at for row in mixed.rows] == [at(0), None]
+    alone = reading(by_offset([local, Listed("c", None)], pagination=lambda _seen: {"hasMore": False}))
+    assert [row.made_at for row in alone.rows] == [at(-1), None]

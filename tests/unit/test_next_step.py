@@ -32,6 +32,7 @@ POLICY = DecisionInputs(
     settings=SETTINGS,
     random=Random(1),
     title="Bloom",
+    key_id="k1",
     find_by="prompt",
     can_look=True,
     inline=False,

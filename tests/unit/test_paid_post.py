@@ -236,10 +236,11 @@ def test_an_answer_that_is_whole_before_the_connection_breaks_is_a_reply() -> No
     assert outcome.body == b"{}"
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
-def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(encoding: str) -> None:
+@pytest.mark.parametrize("encoding", [["gzip"], ["x-gzip"], ["GZIP"], ["gzip, identity"], []])
+def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(encoding: list[str]) -> None:
     async def answer(peer: Peer) -> None:
-        await peer.answer(http("200 OK", gzip.compress(b'{"data": 1}'), f"content-encoding: {encoding}"))
+        said = [f"content-encoding: {coding}" for coding in encoding]
+        await peer.answer(http("200 OK", gzip.compress(b'{"data": 1}'), *said))
 
     outcome, _ = outcome_of(answer)
     assert isinstance(outcome, PaidReply)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from tests.support.canned_wire import Canned, account, page, reply, wire
-from worker.providers.contract import AccountFacts, Listed, Refused, RetryRule, Used
+from worker.providers.contract import Accepted, AccountFacts, Listed, PaidCall, Refused, RetryRule, Used
 from worker.transport.paid_post import Lost
 
 PROVIDERS = ["bloom", "getimg", "openrouter", "posteverywhere", "banatie"]
@@ -24,6 +24,7 @@ HOUR = timedelta(hours=1)
         ("bloom", {"data": {"balance": 12, "unlimited": True}}, None),
         ("getimg", {"balance": "12.34", "currency": "USD"}, Decimal("12.34")),
         ("getimg", {"balance": -0.5}, Decimal("-0.5")),
+        ("getimg", {"balance": "12.34", "currency": "EUR"}, None),
         ("openrouter", {"data": {"total_credits": 10.1, "total_usage": 0.0000000001}}, Decimal("10.0999999999")),
         ("openrouter", {"data": {"total_credits": 1, "total_usage": 2}}, Decimal(-1)),
         ("posteverywhere", {"data": {"quota": {"ai_credits": {"used": 5, "limit": 50, "bonus": 3}}}}, Decimal(48)),
@@ -263,6 +264,17 @@ def test_a_generations_own_answer_shows_the_reference_that_it_carries(reference:
     assert look(Canned(full("a", reference))) == Listed("a", NOW, "p", read)
 
 
+@pytest.mark.parametrize("form", [str.upper, lambda one: one.replace("-", ""), "{{{}}}".format, " {} ".format, str])
+def test_a_reference_of_ours_is_known_in_any_form_of_a_uuid(form: Any) -> None:
+    """Taken for another call's, a picture would be bought again."""
+    ours = "0f8fad5b-d9cb-469f-a165-70867728950e"
+    meta = {"genqueue_submission": form(ours)}
+    assert look(Canned(full("a", form(ours)))).reference == ours
+    assert page("banatie", listing("banatie", row("banatie", "a", meta=meta))).rows[0].reference == ours
+    sent = wire("banatie", reply(201, {"data": {"id": "a", "status": "pending", "meta": meta}}))
+    assert isinstance(anyio.run(sent.submit, PaidCall({}, 0, ours)), Accepted)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -300,3 +312,36 @@ def test_a_row_that_cannot_be_looked_at_leaves_the_question_open(odd: Any) -> No
 
 def test_a_row_that_is_gone_says_so() -> None:
     assert look(Canned(reply(404, {"error": {"code": "GENERATION_NOT_FOUND"}}))).code == "upstream_gone"
+
+
+@LISTS
+@pytest.mark.parametrize(
+    "time", ["2026-05-04", "20260504", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00.000Z", "1900-01-01T00:00:00"]
+)
+def test_a_date_and_the_moment_at_which_a_clock_begins_are_no_time_of_a_row(time: str, provider: str) -> None:
+    (row,) = page(provider, listed(provider, time)).rows
+    assert row.made_at is None
+
+
+@LISTS
+def test_a_row_says_whether_its_time_names_a_zone(provider: str) -> None:
+    times = {"2026-05-04T12:00:00": True, "2026-05-04T12:00:00Z": False, "2026-05-04T12:00:00+02:00": False}
+    for time, local in times.items():
+        (row,) = page(provider, listed(provider, time)).rows
+        assert (row.made_at is not None, row.is_local) == (True, local)
+
+
+@LISTS
+@pytest.mark.parametrize("word", ["partial", "incomplete", "truncated", "timed_out"])
+@pytest.mark.parametrize("place", ["", "meta", "pagination"])
+def test_a_list_that_says_that_it_is_not_whole_proves_nothing(place: str, word: str, provider: str) -> None:
+    said = {place: {word: True}} if place else {word: True}
+    assert isinstance(page(provider, listed(provider, "2026-05-04T12:00:00Z", **said)), Refused)
+    assert not isinstance(page(provider, listed(provider, "2026-05-04T12:00:00Z", **{word: False})), Refused)
+
+
+def listed(provider: str, time: str, **more: Any) -> Any:
+    """Return a list of one row that was made at `time`."""
+    row = {"id": "a", "media_id": "a", "createdAt": time, "created_at": time}
+    data = {"bloom": {"images": [row]}, "posteverywhere": {"items": [row]}, "banatie": [row]}[provider]
+    return reply(200, {"data": data, **more})

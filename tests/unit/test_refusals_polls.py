@@ -7,6 +7,7 @@ import pytest
 
 from shared.errors import CODES
 from shared.lifecycle import ImageState, Outcome
+from tests.support.canned_wire import page as listed
 from tests.support.canned_wire import polled, reply, verdict, wire
 from worker.providers.contract import Refused, RetryRule
 from worker.transport.paid_post import PaidReply
@@ -38,6 +39,43 @@ def page(*images: Any) -> PaidReply:
 def test_a_status_is_known_in_any_case_and_what_is_no_word_is_work_in_progress(status: Any, state: ImageState) -> None:
     assert polled(page(bloom_image("a", status), bloom_image("b", status)), "a", "b")["a"].state is state
     assert polled(reply(200, {"data": bloom_image("a", status)}), "a")["a"].state is state
+
+
+SHOWN: dict[str, dict[str, Any]] = {
+    "bloom": {"id": "a", "imageUrl": LINK, "width": 8, "height": 6},
+    "posteverywhere": {"media_id": "a", "url": LINK, "width": 8, "height": 6},
+    "banatie": {"id": "a", "outputImage": {"storageUrl": LINK, "width": 8, "height": 6}},
+}
+ASKED = pytest.mark.parametrize("provider", list(SHOWN))
+
+
+@ASKED
+def test_a_link_where_no_state_is_named_is_the_end(provider: str) -> None:
+    found = polled(reply(200, {"data": SHOWN[provider]}), "a", provider=provider)["a"]
+    assert (found.state, found.link) == (ImageState.READY, LINK)
+
+
+@ASKED
+@pytest.mark.parametrize("status", ["processing", "rendering", 7, ["done"], {"state": "done"}])
+def test_a_link_beside_a_state_that_is_no_end_is_kept_for_the_last_bound(status: Any, provider: str) -> None:
+    found = polled(reply(200, {"data": {**SHOWN[provider], "status": status}}), "a", provider=provider)["a"]
+    assert (found.state, found.link) == (ImageState.PROCESSING, None)
+    assert (found.early_link, found.stated) == (LINK, (8, 6))
+
+
+@ASKED
+@pytest.mark.parametrize("status", [201, 202, 203, 206])
+def test_any_success_that_shows_the_picture_is_an_answer(status: int, provider: str) -> None:
+    found = polled(reply(status, {"data": {**SHOWN[provider], "status": "processing"}}), "a", provider=provider)
+    assert found["a"].state is ImageState.PROCESSING
+    assert isinstance(polled(reply(status, {"data": {}}), "a", provider=provider), Refused)
+
+
+@ASKED
+def test_a_list_that_is_to_prove_an_absence_needs_the_documented_status(provider: str) -> None:
+    data = {"bloom": {"images": [], "hasMore": False}, "posteverywhere": {"items": []}, "banatie": []}[provider]
+    for status in (202, 206):
+        assert isinstance(listed(provider, reply(status, {"data": data})), Refused)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,28 @@ def test_a_charge_inside_the_error_counts_too(provider: str) -> None:
 
 
 @EACH
+@pytest.mark.parametrize("charge", [{"usage": {"cost": 0.04}}, {"usage": {"total_cost": "0.04"}}, {"credits_used": 15}])
+@pytest.mark.parametrize("part", ["details", "metadata", "data"])
+def test_a_charge_in_a_part_of_the_error_counts_too(part: str, charge: dict[str, Any], provider: str) -> None:
+    body = {"error": {"code": 429, "message": "busy", part: charge}}
+    assert verdict(submitted(provider, reply(429, body)))[::2] == (MAYBE, "charge_stated")
+
+
+@EACH
+@pytest.mark.parametrize("part", ["meta", "details", "metadata"])
+def test_a_charge_beside_the_error_counts_too(part: str, provider: str) -> None:
+    body = {"error": {"code": 429, "message": "busy"}, part: {"credits_used": 15}}
+    assert verdict(submitted(provider, reply(429, body)))[::2] == (MAYBE, "charge_stated")
+
+
+@EACH
+def test_what_an_account_has_used_in_all_is_no_charge_of_the_call(provider: str) -> None:
+    details = {"credits_required": 15, "credits_available": 3, "credits_used": 497}
+    body = {"data": None, "error": {"code": "insufficient_credits", "message": "no", "details": details}}
+    assert verdict(submitted(provider, reply(402, body))) == (NO, RESUME, "account_out_of_credit")
+
+
+@EACH
 @pytest.mark.parametrize(
     ("status", "expected"), [(402, (NO, RESUME, "account_out_of_credit")), (429, (NO, AFTER, "rate_limited"))]
 )

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import socket
 from dataclasses import replace
+from decimal import Decimal
 from io import BytesIO
 from typing import Any, BinaryIO, Final, TypeVar
 from uuid import UUID
@@ -21,8 +22,8 @@ from worker.evidence.reply_file import ReplyFile
 from worker.providers.contract import Accepted, PaidCall, Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages.cost_check import cost_of
-from worker.stages.image_indexes import assign_indexes
+from worker.stages.cost_check import check_cost, cost_of
+from worker.stages.image_indexes import assign_indexes, surplus
 from worker.transport.paid_post import PaidPost, PaidReply
 from worker.transport.spool import SpoolError
 from worker.transport.storage_errors import StorageError
@@ -112,7 +113,8 @@ async def read_again(runtime: Runtime, account: ServedAccount, job_id: UUID) -> 
     wire = account.reading(_Replayed(PaidReply(found.http_status, {}, body.getvalue())))
     answer = await wire.submit(PaidCall(request, 0, str(found.submission_id)))
     if isinstance(answer, Accepted):
-        await runtime.write(_record, found, asked, answer, runtime.sender.name)
+        most = runtime.most_for(account)
+        await runtime.write(_record, found, asked, answer, actor=runtime.sender.name, most=most)
         _log.info("answer_found", submission=str(found.submission_id), images=len(answer.images))
 
 
@@ -132,13 +134,21 @@ async def _name_unnamed(runtime: Runtime, job_id: UUID) -> None:
     await _note(runtime, submission.id, body.getvalue(), _address(runtime, key))
 
 
-def _record(connection: Connection, found: Unread, asked: Any, answer: Accepted, actor: str) -> None:
+def _record(
+    connection: Connection, found: Unread, asked: Any, answer: Accepted, *, actor: str, most: Decimal | None
+) -> None:
+    """Record an answer that was read late as one that was read at once is: `settle.evidence_of`."""
+    if asked.outcome != Outcome.ACCEPTED:
+        check_cost(connection, asked.account, answer, asked.reserved, most=most)
     said = Answer(
         Outcome.ACCEPTED,
         http_status=answer.http_status,
         upstream_id=answer.upstream_id,
         settled=cost_of(answer, asked.reserved, len(asked.missing)),
+        elsewhere=answer.elsewhere,
         images=assign_indexes(asked.missing, asked.request, answer.images),
+        unowned=surplus(asked.missing, answer.images),
+        left_out=answer.left_out,
     )
     if submissions.record(connection, found.submission_id, said):
         submissions.follow_late(connection, asked.job_id, found.submission_id, actor=actor)

@@ -64,11 +64,18 @@ def is_newest_first(rows: Sequence[Listed]) -> bool:
     return all(newer >= older - _JITTER for newer, older in pairwise(times(rows)))
 
 
+def of_one_zone(rows: Sequence[Listed]) -> tuple[Listed, ...]:
+    """Return the rows without the times that name no zone, if others name theirs: these may be of any zone."""
+    if not any(row.made_at and not row.is_local for row in rows):
+        return tuple(rows)
+    return tuple(replace(row, made_at=None) if row.is_local else row for row in rows)
+
+
 async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListReading | Refused:
     """Read the list page by page, until it ends, until `enough` of it is read in order, or to the wire's bound."""
     rows: list[Listed] = []
     known: set[str] = set()
-    pages, fault, page = 0, None, Page((), following=None)
+    pages, total, fault, page = 0, 0, None, Page((), following=None)
     while pages < wire.most_pages:
         answer = await wire.page(page.following)
         if isinstance(answer, Refused):
@@ -80,13 +87,17 @@ async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListRea
         before, page = len(page.rows), answer
         rows += fresh
         known.update(folded(row.upstream_id) for row in fresh if row.upstream_id)
+        total = max(total, page.total or 0)
         if ended := _is_last(page, fresh, before):
-            return ListReading(tuple(rows), asked_at, ended, fault, pages)
+            fault = fault or ("it counts more rows than it shows" if total > len(rows) else None)
+            return ListReading(of_one_zone(rows), asked_at, ended, fault, pages)
         if not fresh or page.following is None:
-            return ListReading(tuple(rows), asked_at, ended=False, fault="its pagination does not end", pages=pages)
-        if is_newest_first(rows) and enough(rows):
+            fault = "its pagination does not end"
+            return ListReading(of_one_zone(rows), asked_at, ended=False, fault=fault, pages=pages)
+        timed = of_one_zone(rows)
+        if is_newest_first(timed) and enough(timed):
             break
-    return ListReading(tuple(rows), asked_at, ended=False, fault=fault, pages=pages)
+    return ListReading(of_one_zone(rows), asked_at, ended=False, fault=fault, pages=pages)
 
 
 def _fresh(page: Page, known: set[str]) -> list[Listed]:

@@ -1,13 +1,22 @@
-"""Decides where a job goes next. A stage loads rows, asks the provider, calls a decision here, and writes the result.
+"""Decides where a job or an image goes next. A stage loads rows, asks outside, calls a decision here, and writes it.
 
-Each function is pure. It takes the known facts and returns a `Move`, or a `LookAgain` that only postpones the next
-look. It reads no clock, no database and no network. Every transition that a worker makes is decided in this folder.
+Each function is pure. It takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no
+database and no network. Every transition that a worker makes is decided in this folder.
 """
 
 from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key
 from worker.next_step.copying import after_copying, goes_back, is_open
+from worker.next_step.failed_copy import (
+    FailedCopy,
+    NewLink,
+    image_after_failed_copy,
+    image_after_new_link,
+    until_next_copy,
+    wait_after_failed_copy,
+)
+from worker.next_step.image_look import ImageLook, image_after_look, is_there
 from worker.next_step.inputs import CopyWait, DecisionInputs, LookAgain
-from worker.next_step.look import MISSING_LOOKS, after_look, after_refused_look, copied_here
+from worker.next_step.look import MISSING_LOOKS, OPEN, after_look, after_refused_look, copied_here
 from worker.next_step.lost_call import (
     LONGEST_LOOK_WAIT,
     NOT_BOUGHT,
@@ -39,13 +48,17 @@ __all__ = [
     "MISSING_LOOKS",
     "NOT_BOUGHT",
     "NO_KEY_SECONDS",
+    "OPEN",
     "PATIENCE_SECONDS",
     "POISON",
     "UNAVAILABLE",
     "UNREADABLE",
     "CopyWait",
     "DecisionInputs",
+    "FailedCopy",
+    "ImageLook",
     "LookAgain",
+    "NewLink",
     "abandoned",
     "adopted",
     "after_copying",
@@ -60,7 +73,11 @@ __all__ = [
     "first_expiry",
     "goes_back",
     "hold",
+    "image_after_failed_copy",
+    "image_after_look",
+    "image_after_new_link",
     "is_open",
+    "is_there",
     "lost",
     "overdue",
     "poisoned",
@@ -68,6 +85,8 @@ __all__ = [
     "sender_runs",
     "unlisted",
     "unserved",
+    "until_next_copy",
+    "wait_after_failed_copy",
     "without_key",
     "without_presence",
 ]

@@ -19,6 +19,8 @@ class DecisionInputs:
     random: Random
     title: str
     """The provider's name for people."""
+    key_id: str
+    """The id of the key that the account has now."""
     find_by: FindBy
     can_look: bool
     """Whether the provider can be asked for an image later."""

@@ -9,10 +9,12 @@ from shared.lifecycle import ImageState, Outcome
 from worker.providers.contract import Refused, RetryRule, UpstreamImage, WireSettings
 from worker.providers.reading import UnreadableError, member, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, without_answer
+from worker.providers.tell_tales import is_success
 from worker.transport.paid_post import PaidReply
 
 GONE: Final = "upstream_gone"
 _ERROR_BYTES: Final = 64 * 1024
+_OK: Final = 200
 
 
 async def ask(
@@ -26,14 +28,14 @@ async def ask(
 ) -> PaidReply | Refused:
     """GET `path` below the base URL; any answer but 200, and an error inside a 200, is classified by `table`.
 
-    A 200 with anything at one of the places `answer_at`, such as "data.status", is an answer, whatever error stands
-    beside it: that is a warning, as in a receipt. A list that is to prove an absence has no such place: nothing of it
-    may be missing.
+    A success with anything at one of the places `answer_at`, such as "data.status", is an answer, whatever error stands
+    beside it, and whatever its status: 202 may say that the picture is unfinished. A list that is to prove an absence
+    has no such place: nothing of it may be missing.
     """
     reply = await settings.get.get(f"{settings.base_url}{path}", headers=headers, params=params or {})
     if not isinstance(reply, PaidReply):
         return without_answer(reply)
-    if reply.status == 200:
+    if reply.status == _OK or (is_success(reply.status) and any(_holds(reply.body, place) for place in answer_at)):
         return _inside(settings, reply, table, answer_at) or reply
     refusal = refused(reply, table, key=settings.api_key)
     if refusal.code == GONE or (refusal.outcome is Outcome.REJECTED and refusal.again is RetryRule.RESUME):

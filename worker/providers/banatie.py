@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
+from uuid import UUID
 
 from shared.lifecycle import ImageState, Outcome
 from shared.upstream_ids import folded
@@ -23,21 +24,21 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of, words_of
+from worker.providers.listed import check_whole, id_of, is_local, of_asked, offset_page, rows_of, time_of, words_of
 from worker.providers.reading import (
     UnreadableError,
     check_id,
-    link_of,
     list_of,
     member,
     read_json,
     readable,
     size_of,
     text_of,
+    usable_link,
 )
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unread, unreadable
-from worker.providers.state_words import told
+from worker.providers.state_words import ABSENT, told
 from worker.providers.wording import line_of
 
 _TITLE: Final = "Banatie"
@@ -141,7 +142,7 @@ class Banatie:
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
     async def _look(self, upstream_id: str) -> Any | Refused:
-        path, answer_at = _path(upstream_id), ["data.status"]
+        path, answer_at = _path(upstream_id), ["data.status", "data.outputImage"]
         reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
@@ -163,6 +164,8 @@ class Banatie:
             return reply
         try:
             answer = read_json(reply.body)
+            if not answer_at:
+                check_whole(answer)
             return list_of(member(answer, "data")), answer.get("pagination")
         except UnreadableError as error:
             return unreadable(reply, error)
@@ -201,7 +204,7 @@ def _settled_image(item: Any, upstream_id: str | None, settings: WireSettings) -
 
 def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> UpstreamImage:
     link = _link(item, settings)
-    word = item.get("status") if isinstance(item, dict) else None
+    word = item.get("status", ABSENT) if isinstance(item, dict) else None
     said = told(word, _STATES, linked=link is not None, key=settings.api_key)
     state = said.state
     if state is ImageState.FAILED:
@@ -210,22 +213,32 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
         code = _REFUSED if _REFUSED_WORDS.search(why) else "generation_failed"
         return UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
     if said.is_open:
-        return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
+        return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=_size(item))
     # A list row has no link, nor has an answer before its file is there: asked for by itself.
-    return UpstreamImage(state, upstream_id, link=link, stated=size_of(item.get("outputImage")))
+    return UpstreamImage(state, upstream_id, link=link, stated=_size(item))
+
+
+def _size(item: Any) -> tuple[int, int] | None:
+    return size_of(item.get("outputImage")) if isinstance(item, dict) else None
 
 
 def _link(item: Any, settings: WireSettings) -> str | None:
-    with suppress(UnreadableError):
-        return link_of(member(item, "outputImage", "storageUrl"), settings.base_url)
-    return None
+    output = item.get("outputImage") if isinstance(item, dict) else None
+    return usable_link(output.get("storageUrl"), settings.base_url) if isinstance(output, dict) else None
 
 
 def _reference(item: Any) -> str | None:
-    """Return the reference that a submit of ours left in `meta`, None where there is none to see."""
+    """Return the reference that a submit of ours left in `meta`, None where there is none to see.
+
+    It is a UUID, which a provider may write in another form: taken for another call's, its picture is bought again.
+    """
     meta = item.get("meta") if isinstance(item, dict) else None
     reference = meta.get(_REFERENCE) if isinstance(meta, dict) else None
-    return reference if isinstance(reference, str) and 0 < len(reference) <= _REFERENCE_CHARS else None
+    if not isinstance(reference, str) or not 0 < len(reference) <= _REFERENCE_CHARS:
+        return None
+    with suppress(ValueError):
+        return str(UUID(reference.strip()))
+    return reference
 
 
 def _named(item: Any) -> tuple[str, Any]:
@@ -234,7 +247,8 @@ def _named(item: Any) -> tuple[str, Any]:
 
 def _listed(item: dict[str, Any]) -> Listed:
     said = words_of(item.get("originalPrompt")) or words_of(item.get("prompt"))
-    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), said, _reference(item))
+    made_at = item.get("createdAt")
+    return Listed(id_of(item.get("id")), time_of(made_at), said, _reference(item), is_local=is_local(made_at))
 
 
 def _path(upstream_id: str) -> str:

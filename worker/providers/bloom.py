@@ -26,21 +26,31 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, more_rows, of_asked, rows_of, time_of, words_of
+from worker.providers.listed import (
+    check_whole,
+    id_of,
+    is_local,
+    more_rows,
+    of_asked,
+    rows_of,
+    time_of,
+    total_of,
+    words_of,
+)
 from worker.providers.reading import (
     UnreadableError,
     check_id,
-    link_of,
     list_of,
     member,
     read_json,
     readable,
     size_of,
     text_of,
+    usable_link,
 )
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
-from worker.providers.state_words import told
+from worker.providers.state_words import ABSENT, told
 from worker.providers.wording import line_of
 from worker.transport.paid_post import PaidReply
 
@@ -119,11 +129,12 @@ class Bloom:
         if isinstance(reply, Refused):
             return reply
         try:
-            data = member(read_json(reply.body), "data")
+            check_whole(answer := read_json(reply.body))
+            data = member(answer, "data")
             rows = rows_of(list_of(member(data, "images")), _made)
         except UnreadableError as error:
             return unreadable(reply, error)
-        return Page(rows, not _is_end(data, None if following else len(rows)), _cursor(data))
+        return Page(rows, not _is_end(data, None if following else len(rows)), _cursor(data), total=total_of(data))
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits, of the key's own workspace: what is left; GET /brands: whether a brand may generate."""
@@ -137,7 +148,9 @@ class Bloom:
         return AccountFacts(None, notes)
 
     async def _ask_one(self, upstream_id: str) -> Mapping[str, UpstreamImage] | Refused:
-        reply = await self._get(f"/images/{quote(upstream_id, safe='')}", {}, answer_at=["data.status"])
+        reply = await self._get(
+            f"/images/{quote(upstream_id, safe='')}", {}, answer_at=["data.status", "data.imageUrl"]
+        )
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, "Bloom")} if reply.code == GONE else reply
         try:
@@ -159,20 +172,21 @@ class Bloom:
         return image
 
     def _image(self, item: Any, upstream_id: str) -> UpstreamImage:
-        link = item.get("imageUrl") if isinstance(item, dict) else None
-        said = told(member(item, "status"), _STATES, linked=bool(link), key=self._settings.api_key)
-        state = said.state
+        # The short link redirects to signed storage and does not expire itself; it may be relative.
+        link = usable_link(item.get("imageUrl"), self._settings.base_url) if isinstance(item, dict) else None
+        word = item.get("status", ABSENT) if link else member(item, "status")
+        said = told(word, _STATES, linked=link is not None, key=self._settings.api_key)
+        state, stated = said.state, size_of(item)
         if state is ImageState.FAILED:
             unnamed = ("generation_failed", "Bloom gave no reason")
             code, message = _FAILURES.get(str(item.get("failureReason")), unnamed)
             # Only a refusal is final by its nature; Bloom may try again whatever else failed.
             return UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
         if said.is_open:
-            return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
-        if not link:
+            return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=stated)
+        if link is None:
             return UpstreamImage(ImageState.PROCESSING, upstream_id, lacks_link=True)
-        # The short link redirects to signed storage and does not expire itself; it may be relative.
-        return UpstreamImage(state, upstream_id, link=link_of(link, self._settings.base_url), stated=size_of(item))
+        return UpstreamImage(state, upstream_id, link=link, stated=stated)
 
 
 def _accepted(status: int, answer: Any) -> Accepted:
@@ -191,8 +205,9 @@ def _accepted(status: int, answer: Any) -> Accepted:
 
 def _made(item: dict[str, Any]) -> Listed:
     stated = [(name, str(item.get(name))) for name in _STATED if _STATED[name].fullmatch(str(item.get(name)))]
-    words = words_of(item.get("prompt"))
-    return Listed(id_of(item.get("id")), time_of(item.get("createdAt")), words, stated=tuple(stated))
+    words, made_at = words_of(item.get("prompt")), item.get("createdAt")
+    local = is_local(made_at)
+    return Listed(id_of(item.get("id")), time_of(made_at), words, is_local=local, stated=tuple(stated))
 
 
 def _is_end(data: dict[str, Any], seen: int | None) -> bool:

@@ -82,6 +82,8 @@ class UpstreamImage:
     """The width and height that its provider states, in pixels."""
     unknown_word: str | None = None
     """Its provider's word for its state, where no document of ours has that word."""
+    early_link: str | None = None
+    """The link that its provider gives while it calls it unfinished: taken when the job's last bound passes."""
 
     @property
     def is_vague(self) -> bool:
@@ -139,6 +141,8 @@ class Listed:
     reference: str | None = None
     width: int | None = None
     height: int | None = None
+    is_local: bool = False
+    """Whether its time names no zone, and was read as UTC."""
     stated: tuple[tuple[str, str], ...] = ()
     """What else it says of its call, by the names of the request's fields; only values of their documented forms."""
 
@@ -149,12 +153,14 @@ class Page:
 
     `more`: what its pagination says of further rows; None where it says nothing. `following` asks for the next page.
     `overlaps`: the next page begins with the last row of this one, which proves that no row is left out between them.
+    `total`: how many rows it says the list has.
     """
 
     rows: tuple[Listed, ...]
     more: bool | None = None
     following: str | None = None
     overlaps: bool = False
+    total: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,12 +76,14 @@ class Getimg:
         return Refused(Outcome.REJECTED, RetryRule.NEVER, "result_expired", message)
 
     async def account(self) -> AccountFacts | Refused:
-        """GET /v2/billing/balance: USD, as text."""
+        """GET /v2/billing/balance: USD, as text; another currency is not the unit of the ledger."""
         reply = await ask(self._settings, "/v2/billing/balance", _ERRORS, headers=self._headers)
         if isinstance(reply, Refused):
             return reply
         try:
-            return AccountFacts(amount_of(member(read_json(reply.body), "balance")))
+            answer = read_json(reply.body)
+            balance = amount_of(member(answer, "balance"))
+            return AccountFacts(balance if answer.get("currency") in {None, "USD"} else None)
         except UnreadableError:
             return AccountFacts(None)
 

@@ -1,7 +1,6 @@
 """PostEverywhere's wire (API v1): the answer is a media id, whose state is then asked for; a link may never come."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -21,11 +20,10 @@ from worker.providers.contract import (
     UpstreamImage,
     WireSettings,
 )
-from worker.providers.listed import id_of, of_asked, offset_page, rows_of, time_of
+from worker.providers.listed import check_whole, id_of, is_local, of_asked, offset_page, rows_of, time_of
 from worker.providers.reading import (
     UnreadableError,
     check_id,
-    link_of,
     list_of,
     member,
     pixels_of,
@@ -33,6 +31,7 @@ from worker.providers.reading import (
     readable,
     size_of,
     text_of,
+    usable_link,
 )
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unreadable
@@ -130,7 +129,10 @@ class PostEverywhere:
         if isinstance(reply, Refused):
             return reply
         try:
-            data = member(read_json(reply.body), "data")
+            answer = read_json(reply.body)
+            if not answer_at:
+                check_whole(answer)
+            data = member(answer, "data")
             # The documents call the rows `items`, the vendor's clients `media`.
             names = (name for name in ("items", "media") if isinstance(data, dict) and name in data)
             return list_of(member(data, next(names, "items"))), data.get("pagination")
@@ -157,14 +159,17 @@ class PostEverywhere:
             raise UnreadableError("a picture that is not an object")
         # The documents call the state `status`, the vendor's Python source `media_status`; a link needs neither.
         word = item.get("status") or item.get("media_status") or ("ready" if item.get("url") else None)
-        said = told(word, _STATES, linked=self._link(item) is not None, key=self._settings.api_key)
+        # Never `thumbnail_url`: it is not the picture that was paid for.
+        link = usable_link(item.get("url"), self._settings.base_url)
+        said = told(word, _STATES, linked=link is not None, key=self._settings.api_key)
         state = said.state
         if state is ImageState.FAILED:
             why = "PostEverywhere gave no reason"
             return UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
         if said.is_open:
-            return UpstreamImage(state, upstream_id, unknown_word=said.unknown)
-        if (link := self._link(item)) is not None:
+            stated = size_of(item)
+            return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=stated)
+        if link is not None:
             return UpstreamImage(state, upstream_id, link=link, stated=size_of(item))
         # The link may come later than the state.
         if self._settings.media_without_url == "succeed":
@@ -176,12 +181,6 @@ class PostEverywhere:
             error="PostEverywhere gives no link to this picture; it lies in its media library",
             sure=False,
         )
-
-    def _link(self, item: dict[str, Any]) -> str | None:
-        with suppress(UnreadableError):
-            # Never `thumbnail_url`: it is not the picture that was paid for.
-            return link_of(item.get("url"), self._settings.base_url)
-        return None
 
 
 def _accepted(status: int, answer: Any) -> Accepted:
@@ -226,6 +225,7 @@ def _made(item: dict[str, Any]) -> Listed:
     return Listed(
         id_of(_id_in(item)),
         time_of(item.get("created_at")),
+        is_local=is_local(item.get("created_at")),
         width=pixels_of(item.get("width")),
         height=pixels_of(item.get("height")),
     )

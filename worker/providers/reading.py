@@ -23,7 +23,10 @@ _MOST_DIGITS: Final = 1000  # of a whole number; Python's own bound is about fou
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
 _MOST_PIXELS: Final = 1_000_000  # of one side
 _BREAKS: Final = re.compile(r"[\t\r\n]+")
+_CONTAINER: Final = re.compile(r"[{\[]")
 _START_BYTES: Final = 1024
+DAMAGED: Final = "\ufffd"
+"""Stands for bytes of an answer that are no text: what has it may be shown, and names or finds nothing."""
 
 
 class UnreadableError(Exception):
@@ -34,14 +37,20 @@ def read_json(body: bytes) -> Any:
     """Return the JSON in `body`, numbers with a point as `Decimal`; raises `UnreadableError`.
 
     An answer of more parts than any document's is not read: its objects would take gigabytes. A number that nothing can
-    hold is a `Decimal` NaN: it must not lose what stands beside it.
+    hold is a `Decimal` NaN, a byte that is no text is `DAMAGED`, and a line break may stand in a string as it is: none
+    of them may lose what stands beside it. So may no remark behind the JSON, unless it could hold rows.
     """
     if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS or body.count(b",") > _MOST_VALUES:
         raise UnreadableError("an answer of too many parts")
+    text = body.decode(json.detect_encoding(body), "replace").strip()
     try:
-        return json.loads(body, parse_float=_number, parse_int=_whole)
+        value, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         raise UnreadableError(f"{_looks_like(body)} where JSON was due") from None
+    rest = text[end:]
+    if rest and (not isinstance(value, dict | list) or _CONTAINER.search(rest)):
+        raise UnreadableError(f"{_looks_like(body)} where JSON was due")
+    return value
 
 
 def _number(text: str) -> Decimal:
@@ -53,6 +62,9 @@ def _number(text: str) -> Decimal:
 
 def _whole(text: str) -> int | Decimal:
     return int(text) if len(text) <= _MOST_DIGITS else Decimal("NaN")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_number, parse_int=_whole, strict=False)
 
 
 def member(value: Any, *path: str) -> Any:
@@ -86,10 +98,14 @@ def readable(listed: Any, read: Callable[[Any], T], *, most: int = _MOST_ROWS) -
 
 
 def text_of(value: Any) -> str:
-    """Return an id as text that can be stored and shown; raises `UnreadableError`, also for one that is too long."""
+    """Return an id as text that can be stored and shown; raises `UnreadableError`, also for one that is too long.
+
+    White space around it is no part of it: whoever asks for it by a URL would not find it.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not value or not value.isprintable():
+    value = value.strip() if isinstance(value, str) else value
+    if not isinstance(value, str) or not value or not value.isprintable() or DAMAGED in value:
         raise UnreadableError("an id that is not text")
     if len(value) > _ID_CHARS:
         raise UnreadableError(f"an id of more than {_ID_CHARS} characters")
@@ -131,7 +147,7 @@ def link_of(value: Any, base_url: str) -> str:
     `UnreadableError` for what cannot be a link.
     """
     value = _BREAKS.sub("", value.strip()) if isinstance(value, str) else value
-    if not isinstance(value, str) or not value or _UNSTORABLE.search(value):
+    if not isinstance(value, str) or not value or DAMAGED in value or _UNSTORABLE.search(value):
         raise UnreadableError("a link that is not text")
     if len(value) > _LINK_CHARS:
         raise UnreadableError(f"a link of more than {_LINK_CHARS} characters")
@@ -143,6 +159,13 @@ def link_of(value: Any, base_url: str) -> str:
     if scheme == OWN_SCHEME:
         raise UnreadableError("a link into our own answers")
     return joined
+
+
+def usable_link(value: Any, base_url: str) -> str | None:
+    """Return a link as `link_of` does; None for what cannot be one."""
+    with suppress(UnreadableError):
+        return link_of(value, base_url)
+    return None
 
 
 def pixels_of(value: Any) -> int | None:

@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from shared.lifecycle import ImageState
 from worker.providers.wording import line_of
 
+ABSENT: Final = object()
+"""In the place of a word: the answer has no such field."""
 _WORD_CHARS: Final = 60
 _OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 # Words of no document of ours. A link beside one of these may lead to a preview, or to nothing yet.
@@ -37,8 +39,11 @@ def told(word: Any, known: Mapping[str, ImageState], *, linked: bool, key: Secre
     """Return what `word` tells, by the words that its document has, whatever their case.
 
     A word that nobody knows is work in progress, and the job's own bound ends it; beside a link it is the end, unless
-    it sounds unfinished or failed: a document may rename a state, and what it names is paid for.
+    it sounds unfinished or failed: a document may rename a state, and what it names is paid for. So is a link where
+    the state is `ABSENT`. Anything else that is no word may say that it is unfinished.
     """
+    if word is ABSENT:
+        return Told(ImageState.READY if linked else ImageState.PROCESSING)
     if not isinstance(word, str):
         return Told(ImageState.PROCESSING)
     said = _plain(word)

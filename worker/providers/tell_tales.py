@@ -63,11 +63,26 @@ def stated_charge(answer: Any) -> Decimal:
 
 
 def _figures(answer: Any) -> Iterator[Any]:
-    places = (_object(answer), *(_object(_object(answer).get(name)) for name in ("data", "error")))
-    for place in places:
+    for place in _places(_object(answer)):
         usage = _object(place.get("usage"))
         yield from (usage.get("cost"), usage.get("total_cost"), place.get("credits_used"))
         yield _object(usage.get("cost_details")).get("upstream_inference_cost")
+
+
+def _places(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the objects of an answer that may state a charge.
+
+    What stands beside the credits that an account has left is a figure of the account, not of the call.
+    """
+    yield body
+    for name in ("data", "error"):
+        yield (part := _object(body.get(name)))
+        yield from filter(_is_of_the_call, (_object(part.get(inner)) for inner in ("details", "metadata", "data")))
+    yield from filter(_is_of_the_call, (_object(body.get(name)) for name in ("meta", "details", "metadata")))
+
+
+def _is_of_the_call(part: Mapping[str, Any]) -> bool:
+    return "credits_available" not in part
 
 
 def _doubted(told: Refused, code: str, said: str) -> Refused:

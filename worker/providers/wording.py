@@ -28,6 +28,7 @@ _INVISIBLE: Final = re.compile(
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _QUERY: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://[^\s?#\"'<>\\]*)[?#][^\s\"'<>\\]*", re.IGNORECASE)
 _BARE_QUERY: Final = re.compile(r"\?[^\s\"'<>\\?=]{1,200}=[^\s\"'<>\\]*")
+_ESCAPED_QUERY: Final = re.compile(r"%(?:25)*3f[^\s\"'<>\\]{1,2000}", re.IGNORECASE)  # of a URL within a URL
 _USER_INFO: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{1,20}://)[^\s/?#\"'<>\\]*@", re.IGNORECASE)
 
 
@@ -63,7 +64,7 @@ def line_of(value: Any, key: SecretStr, *, most: int = MESSAGE_CHARS) -> str | N
         return None
     line = _UNPRINTABLE.sub(" ", redacted(str(value), key))
     line = _USER_INFO.sub(r"\1", line)
-    line = _BARE_QUERY.sub("?...", _QUERY.sub(r"\1?...", line))
+    line = _ESCAPED_QUERY.sub("?...", _BARE_QUERY.sub("?...", _QUERY.sub(r"\1?...", line)))
     return line.strip()[:most].strip() or None
 
 

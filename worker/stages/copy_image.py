@@ -14,18 +14,18 @@ import structlog
 
 from shared.backoff import delay
 from shared.db.jobs import images, stored_images
-from shared.db.jobs.images import ClaimedImage, ImageChange
 from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import renew
+from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import ImageState
-from worker import imagecheck
+from worker import imagecheck, next_step
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
 from worker.imagecheck import ImageError, ImageFacts, TooManyPixels, TooSmall
 from worker.next_step import CopyWait
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages.failed_copy import follow_failure, is_renewable, retry_later
+from worker.stages.failed_copy import follow_failure, is_renewable
 from worker.transport.download import Fetched
 from worker.transport.fetch_errors import TooSlow
 from worker.transport.spool import Spool, SpoolError, TooLarge, TransferError
@@ -53,10 +53,14 @@ async def copy_image(runtime: Runtime, account: ServedAccount, image: ClaimedIma
         return await follow_failure(runtime, account, image, error)
     except (StorageError, SpoolError) as error:
         # Our own fault, not the link's: no try of the image is spent.
-        return retry_later(runtime, image, error.code, str(error))
+        return _until_next_copy(runtime, account, image, error.code, str(error))
     except TransferError as error:
         return await follow_failure(runtime, account, image, error)
     return None
+
+
+def _until_next_copy(runtime: Runtime, account: ServedAccount, image: ClaimedImage, code: str, note: str) -> CopyWait:
+    return next_step.until_next_copy(runtime.decision_inputs(account), image, code, note)
 
 
 async def _copy_slowly(runtime: Runtime, account: ServedAccount, image: ClaimedImage, host: str) -> CopyWait | None:
@@ -66,7 +70,7 @@ async def _copy_slowly(runtime: Runtime, account: ServedAccount, image: ClaimedI
     """
     async with runtime.transfers.slow_lane() as free:
         if not free and (image.link_left is None or image.link_left > _URGENT_SECONDS):
-            return retry_later(runtime, image, TooSlow.code, f"{host} was too slow: one copy at a time")
+            return _until_next_copy(runtime, account, image, TooSlow.code, f"{host} was too slow: one copy at a time")
         began = time.monotonic()
         await _copy_and_keep_lease(runtime, account, image)
         # It ended within the time in which no speed is asked for.
@@ -183,12 +187,23 @@ async def _fetch(runtime: Runtime, image: ClaimedImage, patient_seconds: float |
     async def is_whole(fetched: Fetched) -> bool:
         if bytes.fromhex(fetched.spool.sha256) != image.short_sha256:
             return False
-        with suppress(TransferError):
+        try:
             await _check_in_thread(runtime, fetched)
-            return True
-        return False
+        except ImageError as error:
+            await _keep_short(runtime, image, fetched, error)
+            return False
+        return True
 
     return await runtime.fetcher.fetch(image.link or "", take_short=is_whole, patient_seconds=patient_seconds)
+
+
+async def _keep_short(runtime: Runtime, image: ClaimedImage, fetched: Fetched, error: ImageError) -> None:
+    """Keep what begins as an image and came short twice in the same way: the link may never give more of it."""
+    if error.begins_as is None or bytes.fromhex(fetched.spool.sha256) == image.refused_sha256:
+        return
+    facts = replace(error.begins_as, attached=True)
+    stored = await _put(runtime, image, fetched, facts, patience=0.0, verified=False)
+    await runtime.write(stored_images.keep, _arrived(image, stored), is_image=False)
 
 
 async def _keep(

@@ -5,8 +5,8 @@ from typing import Final
 
 from shared.db.engine import Connection
 from shared.db.jobs import model_times
-from shared.db.jobs.images import ClaimedImage
 from shared.db.jobs.model_times import Span
+from shared.images import ClaimedImage
 from shared.lifecycle import POLLED, JobState
 from shared.moves import Move
 from worker.runtime import Runtime

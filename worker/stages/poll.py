@@ -13,23 +13,23 @@ from shared.db import rate_windows
 from shared.db.engine import Connection
 from shared.db.group_commit import RefusedError
 from shared.db.jobs import images
-from shared.db.jobs.images import ClaimedImage, ImageChange
 from shared.db.jobs.transitions import move, release
 from shared.db.waking import wake
+from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import POLLED, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from worker import next_step
+from worker.next_step import ImageLook
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages import missing_images, unfinished
+from worker.stages.account_blame import blame_account
 from worker.stages.look_health import record_looks
 from worker.stages.look_times import learn_times
 from worker.stages.transfer import transfer
 
 _log = structlog.get_logger(__name__)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 _SINGLES: Final = 20
 """So many images of lists that failed are asked for by themselves in one poll: more would use up the windows."""
 _NOT_THE_LISTS_OWN: Final = frozenset({"account_unauthorized", "rate_limited"})
@@ -63,7 +63,7 @@ class Looks:
     def add(self, page: Sequence[str], answer: Mapping[str, UpstreamImage]) -> None:
         """Add the answer to the request for `page`."""
         self.known.update(answer)
-        there = {one for one, found in answer.items() if missing_images.is_there(found)}
+        there = {one for one, found in answer.items() if next_step.is_there(found)}
         # A list may show rows whose own requests lead nowhere, so a row without a link proves nothing.
         self.vouching |= there if len(page) == 1 else {one for one in there if answer[one].link}
 
@@ -100,7 +100,7 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
 
 
 def _is_asked_for(image: ClaimedImage) -> bool:
-    return image.state in _OPEN
+    return image.state in next_step.OPEN
 
 
 def _by_job(found: Iterable[ClaimedImage]) -> dict[Claim, list[ClaimedImage]]:
@@ -196,10 +196,10 @@ def write_looks(
     answered, found = bool(looks.known), bool(looks.vouching)
     at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=looks.refusal)
     unknown, known = _split_by_answer(looks, jobs)
-    learned = [(job, [_learned(runtime, account, one, looks) for one in job]) for job in known]
+    inputs = runtime.decision_inputs(account)
+    learned = [(job, [_after_look(inputs, image, looks) for image in job]) for job in known]
     changes = [change for job, now in learned for change in _changes(job, now)]
     images.change(connection, changes)
-    inputs = runtime.decision_inputs(account)
     moves = [next_step.after_look(inputs, job[0], now, waited=_has_ready(job)) for job, now in learned]
     learn_times(connection, runtime, account, [job[0] for job, _ in learned], moves)
     shared = _shared_out(inputs, moves, room)
@@ -209,7 +209,7 @@ def write_looks(
     if looks.refusal is None:
         seconds = looks.no_room_seconds or runtime.settings.poll_first_seconds
         release(connection, [job[0].claim for job in unknown], states=POLLED, due_seconds=seconds)
-    missing_images.blame_account(connection, runtime, account, changes)
+    blame_account(connection, runtime, account, changes)
     return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
 
 
@@ -268,48 +268,7 @@ def _changes(job: Sequence[ClaimedImage], learned: Sequence[ImageChange]) -> Ite
             yield change
 
 
-def _learned(runtime: Runtime, account: ServedAccount, image: ClaimedImage, looks: Looks) -> ImageChange:
-    """Return an image's new state. After the last bound, an unfinished image has failed."""
-    change = _found(runtime, account, image, looks)
-    if not (image.given_up and change.state in _OPEN):
-        return change
-    code, why = unfinished.why(change, looks.of(image), looks.refusal)
-    return ImageChange(
-        image.claim,
-        image.index,
-        image.upstream_id,
-        ImageState.FAILED,
-        error_code=code,
-        error=why[:500],
-    )
-
-
-def _found(runtime: Runtime, account: ServedAccount, image: ClaimedImage, looks: Looks) -> ImageChange:
-    found = looks.of(image) if _is_asked_for(image) else None
-    as_it_was = ImageChange(
-        image.claim,
-        image.index,
-        image.upstream_id,
-        image.state,
-        link_expires_at=image.link_expires_at,
-        error_code=image.error_code,
-        error=image.error,
-        lacking_looks=image.lacking_looks,
-    )
-    if found is None:
-        return as_it_was
-    if not found.sure:
-        # Other images that this look found count too.
-        others = bool(looks.vouching - {image.upstream_id or ""})
-        return missing_images.after_look(runtime, account, as_it_was, found, image, others_found=others)
-    return ImageChange(
-        image.claim,
-        image.index,
-        image.upstream_id,
-        found.state,
-        link=found.link,
-        link_expires_at=found.link_expires_at,
-        error_code=found.error_code,
-        error=found.error,
-        stated=found.stated,
-    )
+def _after_look(inputs: next_step.DecisionInputs, image: ClaimedImage, looks: Looks) -> ImageChange:
+    # Other images that this look found count too.
+    others = bool(looks.vouching - {image.upstream_id or ""})
+    return next_step.image_after_look(inputs, image, ImageLook(looks.of(image), looks.refusal, others))

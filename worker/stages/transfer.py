@@ -10,9 +10,10 @@ from structlog.contextvars import bound_contextvars
 from shared.db.engine import Connection
 from shared.db.group_commit import RefusedError
 from shared.db.jobs import images
-from shared.db.jobs.images import ClaimedImage, ImageResult
+from shared.db.jobs.images import ImageResult
 from shared.db.jobs.transitions import move, release
 from shared.db.payments import submissions
+from shared.images import ClaimedImage
 from shared.lifecycle import ImageState, JobState
 from shared.moves import Claim, Move
 from worker import next_step
@@ -23,7 +24,6 @@ from worker.next_step import CopyWait
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.copy_image import copy_image
-from worker.stages.failed_copy import retry_later
 
 _log = structlog.get_logger(__name__)
 
@@ -79,8 +79,9 @@ async def _copy_one(runtime: Runtime, account: ServedAccount, image: ClaimedImag
         left = await copy_image(runtime, account, image)
     except Exception:  # noqa: BLE001 - one picture's trouble must not end its neighbours
         _log.exception("copy_defect", index=image.index)
+        inputs, why = runtime.decision_inputs(account), "a defect while copying"
         most = runtime.settings.retry_max_seconds
-        left = retry_later(runtime, image, "result_unavailable", "a defect while copying", at_least=most)
+        left = next_step.until_next_copy(inputs, image, "result_unavailable", why, at_least=most)
     if left is not None:
         waiting.append(left)
 

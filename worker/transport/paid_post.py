@@ -23,6 +23,7 @@ _SUCCESS: Final = 2
 _STARTS_WRITING: Final = "http11.send_request_headers.started"
 _STARTS_BODY: Final = "http11.send_request_body.started"
 _ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
+_GZIP: Final = b"\x1f\x8b"  # no JSON begins so
 _STALLED_SECONDS: Final = 0.05  # a timer that is later than this shows that the process was frozen
 _THAW_SECONDS: Final = 5.0  # the longest time for reading what arrived meanwhile
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10}
@@ -38,8 +39,9 @@ class PaidReply:
 
     @classmethod
     def of(cls, response: httpx.Response, body: bytes, *, max_bytes: int) -> Self:
-        """Return the answer decompressed, up to `max_bytes`: some providers compress unasked."""
-        if response.headers.get("content-encoding", "").strip().lower() in {"gzip", "x-gzip", "deflate"}:
+        """Return the answer decompressed, up to `max_bytes`: some providers compress unasked, or without saying so."""
+        coding = response.headers.get("content-encoding", "").strip().lower()
+        if coding in {"gzip", "x-gzip", "deflate"} or body.startswith(_GZIP):
             with suppress(zlib.error):
                 body = zlib.decompressobj(_ZLIB_OR_GZIP).decompress(body, max_bytes)
         return cls(response.status_code, response.headers, body)

@@ -16,11 +16,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
 
-from boto3.session import Session  # noqa: TID251 - this file is where S3 lives
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from worker.transport.object_stream import ObjectStream
+from worker.transport.s3_session import open_session
 from worker.transport.storage_errors import StorageDamaged, StorageRefused, code_of, explained
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ class Storage:
             max_pool_connections=max_connections,
             tcp_keepalive=True,
         )
-        # Its own session: boto3's default session is not safe for creating clients in several threads.
-        session = Session(aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region)
+        session = open_session(access_key=access_key, secret_key=secret_key, region=region)
         try:
             with self._explained():
                 self._client: S3Client = session.client("s3", endpoint_url=endpoint_url or None, config=config)

@@ -74,6 +74,16 @@ class BatchTerms:
     caps: Mapping[str, Decimal] | None = None
     bounded: bool = False
 
+    @property
+    def are_usual(self) -> bool:
+        """Whether the batch keeps the policy and the caps that it has."""
+        return self.on_unknown is None and self.caps is None
+
+    @property
+    def times(self) -> JobTimes:
+        """How long the jobs have."""
+        return JobTimes(self.deadline_seconds, self.collect_seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
@@ -104,7 +114,7 @@ def enqueue(
     batch_id, is_new = _turn(connection, batch)
     dealt = dealing(connection)
     ensure(connection, (row for row in accounts if row.name not in dealt.known))
-    insertion = RowInsertion(batch_id, LineEnd(JobTimes(policy.deadline_seconds, policy.collect_seconds)))
+    insertion = RowInsertion(batch_id, LineEnd(policy.times))
     for chunk in in_chunks(_dealt(jobs, dealt)):
         insertion.add(connection, chunk)
         if insertion.conflicts:

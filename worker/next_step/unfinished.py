@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from shared.db.jobs.images import ImageChange
+from shared.images import ImageChange
 from worker.providers.contract import Refused, UpstreamImage
-from worker.stages.missing_images import NO_LINK
 
+NO_LINK: Final = "result_not_downloadable"
 _CODE: Final = "never_finished"
 _TOO_LATE: Final = "the provider did not finish it within the last bound"
 _UNSEEN: Final = "the last bound passed, and the provider could not be asked for it then"

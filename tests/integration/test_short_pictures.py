@@ -1,0 +1,57 @@
+"""Pictures of which a link always gives the same part: the part is in the bucket when the link is over."""
+
+import io
+
+from producer import Client
+from shared.db.engine import Engine
+from shared.lifecycle import ImageState
+from tests.support import rows
+from tests.support.drain import drain
+from tests.support.image_host import Answer, ImageHost, picture, serving_images
+from tests.support.outcome import ended, ends
+from worker.runtime import Runtime
+
+PART = picture()[:-20]
+SHORT = Answer(body=PART, announced=len(picture()))
+
+
+def job(engine: Engine, host: ImageHost) -> None:
+    claim = rows.transferring(engine, ImageState.READY)
+    rows.rows(engine, "UPDATE image SET link = :link WHERE job_id = :id", link=f"{host.url}/1", id=claim.job_id)
+
+
+def in_bucket(runtime: Runtime, key: str) -> bytes:
+    file = io.BytesIO()
+    runtime.storage.get_to(key, file)
+    return file.getvalue()
+
+
+def kept(engine: Engine) -> list[str]:
+    return [row.key for row in rows.rows(engine, "SELECT key FROM image WHERE key IS NOT NULL")]
+
+
+def test_what_came_short_twice_in_the_same_way_is_kept_and_can_be_accepted(
+    client: Client, runtime: Runtime, engine: Engine
+) -> None:
+    with serving_images(SHORT) as host:
+        job(engine, host)
+        drain(runtime, lambda: bool(kept(engine)))
+        assert len(host.asked) >= 2
+        assert {state for state, _ in ends(client).values()} == {"transferring"}  # the whole may still come
+        rows.rows(engine, "UPDATE job SET collect_until = now()")
+        drain(runtime, ended(client))
+    assert set(ends(client).values()) == {("failed", "result_unverified")}
+    (one,) = client.unverified(batch="b")
+    assert in_bucket(runtime, one.key) == PART
+    assert client.accept([one]).succeeded == 1
+
+
+def test_a_whole_picture_takes_the_place_of_what_came_short(client: Client, runtime: Runtime, engine: Engine) -> None:
+    with serving_images(SHORT) as host:
+        job(engine, host)
+        drain(runtime, lambda: bool(kept(engine)))
+        host.answer = Answer()
+        drain(runtime, ended(client))
+    assert set(ends(client).values()) == {("succeeded", None)}
+    (row,) = client.results("b")
+    assert in_bucket(runtime, row["key"]) == picture()

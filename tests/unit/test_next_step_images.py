@@ -1,0 +1,235 @@
+"""Where an image goes next, as tables: what is known of it, and where that leads. No database, no network."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from shared.images import ClaimedImage
+from shared.lifecycle import ImageState, JobState, Outcome
+from shared.moves import Claim
+from shared.settings import Settings
+from worker import next_step
+from worker.imagecheck import NotAnImage
+from worker.next_step import MISSING_LOOKS, DecisionInputs, FailedCopy, ImageLook
+from worker.providers.asking import GONE
+from worker.providers.contract import Refused, RetryRule, UpstreamImage
+from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
+from worker.transport.spool import TransferError
+
+PENDING, PROCESSING, READY, FAILED = (
+    ImageState.PENDING,
+    ImageState.PROCESSING,
+    ImageState.READY,
+    ImageState.FAILED,
+)
+SETTINGS = Settings()
+LONG = SETTINGS.believe_seconds
+INPUTS = DecisionInputs(
+    settings=SETTINGS,
+    random=Random(1),
+    title="Bloom",
+    key_id="k1",
+    find_by="prompt",
+    can_look=True,
+    inline=False,
+    slack_seconds=10.0,
+    transfer_lease=90.0,
+)
+IMAGE = ClaimedImage(
+    claim=Claim(UUID(int=1), 3),
+    job_state=JobState.PENDING,
+    job_tries=0,
+    batch_id=UUID(int=2),
+    given_up=False,
+    index=0,
+    upstream_id="u1",
+    state=PENDING,
+    link=None,
+    link_expires_at=None,
+    link_seconds=None,
+    tries=0,
+    error_code=None,
+    error=None,
+    lacking_looks=0,
+    lacking_seconds=0.0,
+    lacking_clock="12:00:00",
+    others_found=False,
+    short_sha256=None,
+    refused_sha256=None,
+    model="",
+    age_seconds=30.0,
+    submission_id=UUID(int=3),
+    key_id="k1",
+    stated_width=None,
+    stated_height=None,
+)
+HERE = UpstreamImage(READY, link="https://host.example/a", link_expires_at=datetime(2026, 1, 1, tzinfo=UTC))
+DRAWING = UpstreamImage(PROCESSING)
+MODERATED = UpstreamImage(FAILED, error_code="content_refused", error="no")
+MISSING = UpstreamImage(FAILED, error_code=GONE, error="404", sure=False)
+MISSED = replace(IMAGE, error_code=GONE, lacking_looks=MISSING_LOOKS - 1, lacking_seconds=LONG, others_found=True)
+REFUSED = Refused(Outcome.REJECTED, RetryRule.AFTER, "rate_limited", "slow down", after_seconds=7.0)
+
+
+def looked(image: ClaimedImage, found: UpstreamImage | None, **more: Any) -> tuple[ImageState, str | None, int]:
+    change = next_step.image_after_look(INPUTS, image, ImageLook(found, **more))
+    return change.state, change.error_code, change.lacking_looks
+
+
+@pytest.mark.parametrize(
+    ("image", "found", "state", "code"),
+    [
+        (IMAGE, None, PENDING, None),
+        (IMAGE, DRAWING, PROCESSING, None),
+        (IMAGE, HERE, READY, None),
+        (IMAGE, MODERATED, FAILED, "content_refused"),
+        (replace(IMAGE, state=READY), MODERATED, READY, None),  # it is not asked for: a link is known
+        (replace(IMAGE, given_up=True), DRAWING, FAILED, "never_finished"),
+        (replace(IMAGE, given_up=True), None, FAILED, "never_finished"),
+        (replace(IMAGE, given_up=True), HERE, READY, None),
+    ],
+)
+def test_a_look_that_is_sure_decides_and_the_last_bound_ends_what_is_open(
+    image: ClaimedImage, found: UpstreamImage | None, state: ImageState, code: str | None
+) -> None:
+    assert looked(image, found) == (state, code, 0)
+
+
+def test_a_link_that_came_before_its_state_is_tried_at_the_last_bound() -> None:
+    early = replace(DRAWING, early_link="https://host.example/early")
+    assert looked(IMAGE, early)[0] is PROCESSING
+    change = next_step.image_after_look(INPUTS, replace(IMAGE, given_up=True), ImageLook(early))
+    assert (change.state, change.link) == (READY, "https://host.example/early")
+
+
+@pytest.mark.parametrize(
+    ("image", "others_found", "state", "looks"),
+    [
+        (IMAGE, True, PENDING, 1),
+        (replace(MISSED, lacking_looks=MISSING_LOOKS - 2), True, PENDING, MISSING_LOOKS - 1),
+        (replace(MISSED, lacking_seconds=LONG - 1), True, PENDING, MISSING_LOOKS),
+        (replace(MISSED, error_code="another"), True, PENDING, 1),
+        (replace(MISSED, others_found=False), False, PENDING, MISSING_LOOKS),
+        (replace(MISSED, key_id="k0"), True, PENDING, MISSING_LOOKS),
+        (replace(MISSED, key_id=None), False, FAILED, 0),
+        (replace(MISSED, others_found=False), True, FAILED, 0),
+        (MISSED, False, FAILED, 0),
+    ],
+)
+def test_an_image_is_believed_gone_after_looks_enough_and_time_enough_if_its_own_key_finds_others(
+    *, image: ClaimedImage, others_found: bool, state: ImageState, looks: int
+) -> None:
+    assert looked(image, MISSING, others_found=others_found)[::2] == (state, looks)
+
+
+def dead(code: int = 403) -> LinkExpired:
+    return LinkExpired(str(code), status=code)
+
+
+READY_IMAGE = replace(IMAGE, state=READY, link="https://host.example/a", job_state=JobState.TRANSFERRING)
+SPENT = replace(READY_IMAGE, tries=SETTINGS.fetch_tries)
+OVER = replace(READY_IMAGE, link_seconds=-3600.0)
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "renewable", "state"),
+    [
+        (READY_IMAGE, FetchError("503"), True, READY),
+        (SPENT, FetchError("503"), False, READY),  # a fault that passes spends nothing
+        (OVER, FetchError("503"), True, READY),
+        (OVER, FetchError("503"), False, FAILED),
+        (OVER, dead(), False, FAILED),
+        (READY_IMAGE, dead(), True, READY),
+        (replace(SPENT, refused_sha256=b"x"), dead(), True, FAILED),
+        (READY_IMAGE, NotAnImage("a page"), False, READY),
+        (SPENT, NotAnImage("a page"), False, READY),  # a page passes within hours
+        (replace(READY_IMAGE, tries=SETTINGS.fetch_page_tries), NotAnImage("a page"), True, FAILED),
+    ],
+)
+def test_a_failed_download_ends_an_image_only_where_no_other_can_help(
+    *, image: ClaimedImage, error: TransferError, renewable: bool, state: ImageState
+) -> None:
+    change = next_step.image_after_failed_copy(INPUTS, FailedCopy(image, error, renewable))
+    assert change.state is state
+    assert (change.error_code == error.code) is (state is FAILED)
+
+
+def test_a_kept_answer_that_is_no_image_has_no_page_to_wait_out() -> None:
+    change = next_step.image_after_failed_copy(
+        INPUTS, FailedCopy(SPENT, NotAnImage("a page"), renewable=False, kept=True)
+    )
+    assert change.state is FAILED
+
+
+def test_a_short_body_is_remembered_by_its_hash() -> None:
+    error = Truncated("10 of 20 bytes")
+    error.sha256 = b"short"
+    assert (
+        next_step.image_after_failed_copy(INPUTS, FailedCopy(READY_IMAGE, error, renewable=True)).short_sha256
+        == b"short"
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "renewable", "asks"),
+    [
+        (READY_IMAGE, FetchError("503"), True, False),
+        (READY_IMAGE, dead(), True, True),
+        (READY_IMAGE, dead(), False, False),
+        (OVER, FetchError("503"), True, True),
+    ],
+)
+def test_another_link_is_asked_for_where_the_old_one_is_over_and_there_may_be_one(
+    *, image: ClaimedImage, error: TransferError, renewable: bool, asks: bool
+) -> None:
+    assert FailedCopy(image, error, renewable).needs_new_link is asks
+
+
+@pytest.mark.parametrize(
+    ("look", "state", "link"),
+    [
+        (None, READY, None),
+        (REFUSED, READY, None),
+        (HERE, READY, HERE.link),
+        (replace(HERE, link=None), READY, None),
+        (MODERATED, FAILED, None),
+        (MISSING, READY, None),
+    ],
+)
+def test_what_a_provider_says_when_it_is_asked_for_another_link(
+    look: next_step.NewLink, state: ImageState, link: str | None
+) -> None:
+    before = next_step.image_after_failed_copy(INPUTS, FailedCopy(READY_IMAGE, dead(), renewable=True))
+    change = next_step.image_after_new_link(INPUTS, READY_IMAGE, before, look)
+    assert (change.state, change.link) == (state, link)
+
+
+def waited(image: ClaimedImage, error: TransferError, look: next_step.NewLink = None) -> float:
+    failure = FailedCopy(image, error, renewable=True)
+    change = next_step.image_after_failed_copy(INPUTS, failure)
+    return next_step.wait_after_failed_copy(INPUTS, failure, change, look).seconds
+
+
+def test_the_wait_follows_what_a_server_asks_and_never_outlasts_half_of_the_links_life() -> None:
+    assert waited(READY_IMAGE, FetchError("503"), REFUSED) >= 7.0
+    short = replace(READY_IMAGE, link_seconds=10.0)
+    assert waited(short, FetchError("503"), replace(REFUSED, after_seconds=60.0)) <= 5.0
+    assert waited(READY_IMAGE, FetchError("503"), replace(REFUSED, after_seconds=86_400.0)) <= 900.0
+
+
+def test_a_page_in_place_of_an_image_is_waited_out_longer_each_time() -> None:
+    waits = [waited(replace(READY_IMAGE, tries=tries), NotAnImage("a page")) for tries in range(3)]
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1] <= LONG
+
+
+def test_an_image_that_a_look_missed_waits_for_that_reason() -> None:
+    failure = FailedCopy(READY_IMAGE, dead(), renewable=True)
+    before = next_step.image_after_failed_copy(INPUTS, failure)
+    change = next_step.image_after_new_link(INPUTS, READY_IMAGE, before, MISSING)
+    wait = next_step.wait_after_failed_copy(INPUTS, failure, change, MISSING)
+    assert (wait.code, "1 time(s)" in wait.note) == (GONE, True)

@@ -1,0 +1,94 @@
+"""Answers that are JSON but for a byte, a break or a remark: what is paid for in them is read, nothing is guessed."""
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+
+from shared.lifecycle import ImageState
+from tests.support.canned_wire import page, polled, reply, submitted
+from worker.providers.contract import Accepted
+from worker.providers.listed import words_of
+from worker.providers.reading import DAMAGED, UnreadableError, link_of, read_json, text_of
+
+EACH = pytest.mark.parametrize("provider", ["bloom", "getimg", "openrouter", "posteverywhere", "banatie"])
+ASKED = pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
+LINK = "https://h.example/a"
+RECEIPTS: dict[str, dict[str, Any]] = {
+    "bloom": {"data": {"ids": ["a"]}},
+    "getimg": {"id": "req-1", "data": [{"url": LINK}]},
+    "openrouter": {"data": [{"b64_json": "AAAA"}]},
+    "posteverywhere": {"data": {"media_id": "a"}},
+    "banatie": {"success": True, "data": {"id": "a", "status": "pending"}},
+}
+PICTURES: dict[str, dict[str, Any]] = {
+    "bloom": {"id": "a", "status": "completed", "imageUrl": LINK},
+    "posteverywhere": {"media_id": "a", "status": "ready", "url": LINK},
+    "banatie": {"id": "a", "status": "success", "outputImage": {"storageUrl": LINK}},
+}
+ODD = {
+    "a byte of Latin-1": lambda body: b'{"prompt":"caf\xe9",' + body[1:],
+    "a character that was cut": lambda body: b'{"prompt":"caf\xc3",' + body[1:],
+    "a line break in a string": lambda body: b'{"prompt":"a\r\n\tb",' + body[1:],
+    "a remark behind it": lambda body: body + b"<!-- cached -->",
+    "a NUL behind it": lambda body: body + b"\0",
+    "blanks around it": lambda body: b"\n " + body + b"\n",
+    "a byte order mark": lambda body: b"\xef\xbb\xbf" + body,
+}
+ODDITIES = pytest.mark.parametrize("odd", ODD.values(), ids=list(ODD))
+
+
+@EACH
+@ODDITIES
+def test_a_receipt_is_read_whatever_stands_beside_it(odd: Any, provider: str) -> None:
+    answer = submitted(provider, reply(200, odd(json.dumps(RECEIPTS[provider]).encode())))
+    assert isinstance(answer, Accepted)
+    assert len(answer.images) == 1
+
+
+@ASKED
+@ODDITIES
+def test_a_picture_is_found_whatever_stands_beside_it(odd: Any, provider: str) -> None:
+    found = polled(reply(200, odd(json.dumps({"data": PICTURES[provider]}).encode())), "a", provider=provider)["a"]
+    assert (found.state, found.link) == (ImageState.READY, LINK)
+
+
+@pytest.mark.parametrize("body", [b'{"data":[]}{"data":[1]}', b'{"data":[]}\n[1]', b"404 page not found", b'"a" b'])
+def test_what_follows_an_answer_may_be_a_remark_but_no_further_rows(body: bytes) -> None:
+    with pytest.raises(UnreadableError):
+        read_json(body)
+
+
+def test_what_came_damaged_names_nothing_and_finds_nothing() -> None:
+    for damaged in (f"a{DAMAGED}", DAMAGED):
+        with pytest.raises(UnreadableError):
+            text_of(damaged)
+        with pytest.raises(UnreadableError):
+            link_of(f"https://h.example/{damaged}", LINK)
+        assert words_of(damaged) is None
+
+
+@pytest.mark.parametrize("provider", ["bloom", "banatie"])
+def test_a_row_with_a_damaged_prompt_says_nothing_of_its_prompt(provider: str) -> None:
+    row = b'{"id":"a","prompt":"caf\xe9","originalPrompt":"caf\xe9","createdAt":"2026-05-04T12:00:00Z"}'
+    body = b'{"data":{"images":[%b],"hasMore":false}}' if provider == "bloom" else b'{"data":[%b]}'
+    (listed,) = page(provider, reply(200, body % row)).rows
+    assert (listed.upstream_id, listed.prompt) == ("a", None)
+
+
+@pytest.mark.parametrize("given", [" a", "a\n", "\ta \r\n"])
+def test_white_space_around_an_id_is_no_part_of_it(given: str) -> None:
+    assert text_of(given) == "a"
+
+
+@pytest.mark.parametrize("given", ["a\nb", " ", "\n"])
+def test_white_space_within_an_id_makes_it_none(given: str) -> None:
+    with pytest.raises(UnreadableError):
+        text_of(given)
+
+
+def test_a_compressed_body_is_no_json_by_itself() -> None:
+    """The transports undo the compression, declared or not: see `test_paid_post` and `test_api_get`."""
+    with pytest.raises(UnreadableError):
+        read_json(gzip.compress(b"{}"))
