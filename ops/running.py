@@ -57,6 +57,8 @@ class RunningOptions:
     dashboard: bool = False
     api: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    remembers: bool = False
+    """The simulator keeps its bill and its pictures in the home: jobs in the air outlive a stop, as with a provider."""
 
 
 class Running:
@@ -155,6 +157,8 @@ class Running:
             "--pixels": options.pixels,
             "--ready-file": ready,
         }
+        if options.remembers:
+            arguments["--state-file"] = self._home.path / "simulator-state.json"
         command = [self._python, "-m", "ops.simulator", *(str(part) for pair in arguments.items() for part in pair)]
         process = self.stack.spawn("simulator", command, _path(), needs=child_environment.SIMULATOR)
         self.simulator = _await_json(ready, process)

@@ -91,8 +91,8 @@ def _account(account: AccountState, now: datetime) -> Iterator[Problem]:
         then = ends_pause(account.name, account.paused_code, link=link, probe_at=probe_at)
         yield Problem("account_paused", account.name, words, then, account.paused_at)
     hours = hours_left(account, now)
-    if hours is not None and hours < LOW_HOURS:
-        left = f"{account.balance:f} {account.unit}"
+    if hours is not None and hours < LOW_HOURS and account.balance is not None:
+        left = f"{account.balance.normalize():f} {account.unit}"
         words = f"account {account.name} has {left} left, which lasts for {hours:.1f} h at today's pace"
         yield Problem("balance_low", account.name, words, "top up at the provider")
 
@@ -160,6 +160,7 @@ def _webhooks(status: QueueStatus) -> Iterator[Problem]:
 
 def _drifts(status: QueueStatus) -> Iterator[Problem]:
     for span in status.drifts:
-        words = f"account {span.account}: the provider took {span.drift:f} {span.unit} more than the ledger knows"
+        taken = f"{span.drift.normalize():f} {span.unit}"
+        words = f"account {span.account}: the provider took {taken} more than the ledger knows"
         then = f"look at its history; if others use the key: genqueue bill --accept-drift {span.account}"
         yield Problem("drift", span.account, words, then, span.base.at)

@@ -81,6 +81,20 @@ def _paused(_job: WaitingJob, account: AccountState, _around: Around) -> Wait | 
     return Wait(WaitReason.PAUSED, words, then=then)
 
 
+def _no_disk(_job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
+    """Say that a disk has no room. A call that found none there slows its account, as a provider's wish does."""
+    trouble = around.trouble("disk")
+    if trouble is None or not _at_once(account) or account.not_before is None or account.not_before <= around.now:
+        return None
+    words = f"account {account.name} starts no paid call: a worker's disk has no room: {trouble.said}"
+    return Wait(WaitReason.DISK, words, account.not_before, "see `genqueue doctor` on the worker's host")
+
+
+def _at_once(account: AccountState) -> bool:
+    """Tell whether the provider answers a call with the image itself."""
+    return account.provider in catalog.names() and not catalog.get(account.provider).is_polled
+
+
 def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     if account.not_before is None or account.not_before <= around.now:
         return None
@@ -126,9 +140,8 @@ def _kind(code: str) -> WaitReason:
 
 def _no_bucket(job: WaitingJob, account: AccountState, around: Around) -> Wait | None:
     """Say that the bucket refuses. What a provider delivers at once is not bought meanwhile: it could not be stored."""
-    at_once = account.provider in catalog.names() and not catalog.get(account.provider).is_polled
     trouble = around.trouble("bucket")
-    if trouble is None or (job.state is JobState.QUEUED and not at_once):
+    if trouble is None or (job.state is JobState.QUEUED and not _at_once(account)):
         return None
     return Wait(WaitReason.BUCKET, f"the bucket refuses: {trouble.said}", then="see `genqueue doctor`")
 
@@ -187,7 +200,7 @@ def _line(job: WaitingJob, account: AccountState, around: Around) -> Wait:
 
 
 _CHECKS: Final[Mapping[JobState, tuple[Check, ...]]] = {
-    JobState.QUEUED: (_paused, _slowed, _put_off, _no_bucket, _no_broker, _window, _calls),
+    JobState.QUEUED: (_paused, _no_disk, _slowed, _put_off, _no_bucket, _no_broker, _window, _calls),
     JobState.SUBMITTING: (_no_broker, _looking),
     JobState.PENDING: (_put_off, _no_broker, _at_provider, _window),
     JobState.PROCESSING: (_put_off, _no_broker, _at_provider, _window),

@@ -35,6 +35,7 @@ _COMMANDS: Final = {
     "download": "ops.cli.download",
     "gallery": "ops.cli.gallery",
     "bucket": "ops.cli.bucket",
+    "restored": "ops.cli.restored",
     "bill": "producer.cli.listings",
     "audit": "producer.cli.audit",
     "unowned": "producer.cli.listings",

@@ -16,7 +16,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "policy",
     ),
     "Operate": (
-        "pause", "resume", "audit", "unowned", "token", "webhook", "prune", "erase", "bucket", "migrate", "health",
+        "pause", "resume", "audit", "unowned", "restored", "token", "webhook", "prune", "erase", "bucket", "migrate",
+        "health",
     ),
     "Serve": ("worker", "api", "celery-door", "dashboard", "metrics", "flower", "simulator"),
 }  # fmt: skip

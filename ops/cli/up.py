@@ -30,7 +30,13 @@ def up(
     """
     console = errors()
     options = RunningOptions(
-        workers=workers, simulator=simulator, time_scale=time_scale, flower=flower, dashboard=dashboard, api=api
+        workers=workers,
+        simulator=simulator,
+        time_scale=time_scale,
+        flower=flower,
+        dashboard=dashboard,
+        api=api,
+        remembers=True,
     )
     with told():
         trial.leave()

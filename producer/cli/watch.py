@@ -1,12 +1,13 @@
 """`genqueue watch BATCH`: live progress until every job has ended or is held."""
 
 import json
+import re
 import shlex
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -42,6 +43,8 @@ _SHOWN = (
     "failed",
     "cancelled",
 )
+_YOU_CAN: Final = "  you can: "
+_FIGURES: Final = re.compile(r"\d+")
 _ENDED = ("succeeded", "failed", "cancelled")
 _HELD = ("in_doubt", "on_hold")
 _STYLE = {"succeeded": "green", "failed": "red", "in_doubt": "yellow", "on_hold": "yellow", "cancelled": "yellow"}
@@ -137,7 +140,7 @@ def _json(opened: Patient, batch: str, _console: Terminal) -> dict[str, int]:
 
 def _plain(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
     """Without a terminal, look every few seconds and print changes."""
-    said: list[str] = []
+    said: set[str] = set()
     pace, looked_at = Pace(), float("-inf")
     while True:
         totals = opened.ask(lambda client: client.totals(batch))
@@ -148,12 +151,18 @@ def _plain(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
             pace.mark(looked_at, _done(totals))
             warnings = opened.ask(lambda client: _warnings(client, batch))
             lines = [f"{batch}: {summary(totals).plain}", *(warning.plain for warning in warnings)]
-            if lines != said:
+            if (new := _gist(lines)) != said:
                 guess = None if warnings else opened.ask(lambda client: _guess(client, batch, pace))
                 for line in (lines[0] + _left(totals, pace, guess), *lines[1:]):
                     console.print(visible(line))
-            said = lines
+            said = new
         time.sleep(_TICK_SECONDS)
+
+
+def _gist(lines: Sequence[str]) -> set[str]:
+    """Return what is new for a reader: the counts, and each reason without its times, its tries and its example."""
+    reasons = (line for line in lines[1:] if not line.startswith(_YOU_CAN))
+    return {*lines[:1], *(_FIGURES.sub("", reason) for reason in reasons)}
 
 
 def _guess(opened: Client, batch: str, pace: Pace) -> float | None:
@@ -199,5 +208,5 @@ def _warnings(opened: Client, batch: str) -> list[Text]:
             whose = "" if found.wait.reason in OF_ACCOUNT else f"{found.state}: "
             lines[f"{whose}{found.wait}"] = None
             if found.wait.then:
-                lines[f"  you can: {fill(found.wait.then, asdict(found.example))}"] = None
+                lines[f"{_YOU_CAN}{fill(found.wait.then, asdict(found.example))}"] = None
     return [styled(line, "yellow") for line in lines]

@@ -1,6 +1,8 @@
 """The part of a `Client` that reads and pauses accounts and lists the workers that serve them."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from producer.client.connection import Connected
 from shared.db import accounts, audit, pauses, purpose, restoration, schema, workers
@@ -57,6 +59,11 @@ class AccountsAndWorkers(Connected):
         with self._connection() as connection:
             found = restoration.current(connection)
             return Restored(found, restoration.accounts_of(connection, found)) if found else None
+
+    def states_of(self, ids: Collection[UUID]) -> list[dict[str, Any]]:
+        """Return `id`, `batch`, `custom_id` and `state` of each of these jobs that the database has."""
+        with self._connection() as connection:
+            return restoration.states_of(connection, sorted(ids))
 
     def resume_after_restore(self) -> int:
         """Let the accounts that a restored database paused take jobs again; return their number."""

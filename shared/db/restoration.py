@@ -4,6 +4,7 @@ The mark names the newest ledger line. A database that has not come as far has l
 that. Its accounts pause, and their providers' lists are searched, until a person ends it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Self
@@ -42,6 +43,11 @@ SELECT a.name AS account, a.provider, a.swept_until, coalesce(a.swept_until >= :
   (SELECT count(*) FROM unowned_image u WHERE u.account = a.name AND u.made_at >= coalesce(:has, u.made_at)) AS unowned,
   EXISTS (SELECT FROM job j WHERE j.account = a.name AND j.state = 'queued' AND j.created_at <= :found) AS waiting
 FROM account a ORDER BY a.name
+""")
+
+_STATES: Final = text("""
+SELECT j.id, b.name AS batch, j.custom_id, j.state FROM job j JOIN batch b ON b.id = j.batch_id
+WHERE j.id = ANY(CAST(:ids AS uuid[])) ORDER BY j.id
 """)
 
 
@@ -122,6 +128,11 @@ def accounts_of(connection: Connection, restoration: Restoration) -> list[dict[s
     """Return by account how far its list was searched, how many unowned images that time has, and whether jobs wait."""
     times = {"has": restoration.has_until, "lacks": restoration.lacks_until, "found": restoration.found_at}
     return [dict(row) for row in connection.execute(_ACCOUNTS, times).mappings()]
+
+
+def states_of(connection: Connection, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+    """Return what these jobs are now, for those that this database has."""
+    return [dict(row) for row in connection.execute(_STATES, {"ids": list(ids)}).mappings()]
 
 
 def end(connection: Connection) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 
 from shared import catalog
@@ -214,3 +215,19 @@ def test_a_real_stack_does_not_start_in_a_trials_home(directory: Directory) -> N
     refused = directory.refused("up", GENQUEUE_HOME=str(directory.path / ".genqueue" / "trial"))
     assert refused.code == 1
     assert "trial's home" in refused.err
+
+
+def test_the_simulator_of_a_trial_remembers_what_was_bought_as_a_provider_does(tmp_path: Path) -> None:
+    bought = Directory(tmp_path, {**os.environ, **IMPORTS, **hurry()})
+    (tmp_path / "one.txt").write_text("a harbour\n")
+    try:
+        for _ in range(2):
+            said = bought.up("--simulator", "--no-api")
+            done = bought.run("enqueue", "one.txt", "--provider", "bloom", "--wait")
+            assert done.returncode == 0, done.stderr
+            (url,) = [line.split()[1] for line in said if line.startswith("simulator")]
+            assert httpx.get(f"{url}/_sim/bill").json()["totals"]["bloom"]["submissions"] == 1
+            bought.stop()
+            bought.started.clear()
+    finally:
+        bought.stop()

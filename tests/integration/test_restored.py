@@ -165,6 +165,26 @@ def test_a_job_that_waits_on_hold_may_be_bought_again_too(backup: str, opened: O
         assert [(row["account"], row["waiting"]) for row in restored.accounts] == [("bloom", True), ("getimg", False)]
 
 
+def test_jobs_that_wait_although_the_bucket_has_their_images_are_listed_with_their_commands(
+    backup: str, opened: Opened, spool: Path, endpoints: Endpoints
+) -> None:
+    environment = {**endpoints.environment(), "GENQUEUE_DATABASE_URL": backup}
+    early = genqueue("restored", env=environment)
+    assert (early.code, early.err.count("--since TIME")) == (2, 1)
+    with opened(backup, spool) as (runtime, client):
+        client.hold("b")
+        Dispatcher(runtime, print, print)._register()
+        found = genqueue("restored", env=environment)
+        late = client.find_job("b/late")
+        assert found.out.splitlines() == [f"genqueue cancel {late} --yes  # b/late"]
+        assert "1 wait here and would be bought again" in found.err
+        assert genqueue("cancel", str(late), "--yes", env=environment).code == 0
+        assert genqueue("restored", env=environment).out == ""
+        assert genqueue("restored", "--since", "2999-01-01T00:00:00", env=environment).err.startswith(
+            "the bucket has images of 0 job(s)"
+        )
+
+
 def test_a_switchover_that_lost_nothing_pauses_nothing(
     opened: Opened, copied: Callable[[], str], database_url: str, spool: Path
 ) -> None:

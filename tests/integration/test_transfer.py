@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from ops.simulator import Simulator
 from ops.stack import Endpoints
@@ -18,7 +19,9 @@ from tests.support.drain import drain, run_stage, runtime_for
 from tests.support.gate import Gate
 from tests.support.outcome import BLOOM, GETIMG, ended, ends, only, paid, paid_posts
 from worker.claiming import Parcel
+from worker.evidence.committer import NotCommittedError
 from worker.runtime import Runtime
+from worker.stages.transfer import end_all
 
 Changed = Callable[..., Runtime]
 
@@ -40,6 +43,15 @@ def changed(settings: Settings, endpoints: Endpoints) -> Iterator[Changed]:
 def with_storage(runtime: Runtime, storage: Any) -> Runtime:
     given = {field.name: getattr(runtime, field.name) for field in fields(runtime) if field.init}
     return Runtime(**{**given, "storage": storage})
+
+
+class StoppingRuntime(Runtime):
+    """A worker that stops while PostgreSQL is away, just as a job ends."""
+
+    async def write_joined(self, work: Any, *rest: Any, **more: Any) -> Any:
+        if work is end_all:
+            raise NotCommittedError("a stop was asked for")
+        return await super().write_joined(work, *rest, **more)
 
 
 def download(fault: Any, *, times: int | None = 1, provider: str = "bloom", prompt: str = "") -> dict[str, Any]:
@@ -330,3 +342,17 @@ def test_a_defect_in_one_wire_keeps_no_neighbour_from_its_end(
     client.enqueue([{**BLOOM, "prompt": prompt} for prompt in ("dies", "lives", "lives too")], batch="b")
     drain(runtime, lambda: bool(Broken.asked) and client.totals("b").get("succeeded", 0) == 2)
     assert client.totals("b") == {"succeeded": 2, "transferring": 1}
+
+
+def test_an_end_that_waits_for_postgresql_at_a_stop_is_no_defect_and_is_written_later(
+    client: Client, runtime: Runtime, engine: Engine
+) -> None:
+    client.enqueue([BLOOM], batch="b")
+    stopping = StoppingRuntime(**{one.name: getattr(runtime, one.name) for one in fields(runtime) if one.init})
+    with capture_logs() as logged:
+        drain(stopping, lambda: any(entry["event"].startswith("end_") for entry in logged))
+    assert {entry["event"] for entry in logged if entry["event"].startswith("end_")} == {"end_waits"}
+    assert client.totals("b") == {"transferring": 1}
+    rows.rows(engine, "UPDATE job SET due_at = now()")
+    drain(runtime, ended(client))
+    assert client.totals("b") == {"succeeded": 1}

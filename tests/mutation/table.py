@@ -6,6 +6,7 @@ from tests.mutation.mutant import Mutant
 from tests.mutation.paid_pictures import PICTURES
 from tests.mutation.table_of_answers import ANSWERS
 from tests.mutation.table_of_looks import LOOKS
+from tests.mutation.table_of_people import PEOPLE
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -495,4 +496,5 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *PICTURES,
     *LOOKS,
     *ANSWERS,
+    *PEOPLE,
 )

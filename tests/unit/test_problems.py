@@ -126,7 +126,7 @@ def test_a_batch_that_a_person_holds_is_no_problem() -> None:
 def test_drift_names_the_amount_and_the_command_that_accepts_it() -> None:
     zero = Decimal(0)
     base = BalanceFigure(AGO, Decimal(10), zero, zero, zero, zero, zero, 0, 0, 0)
-    span = BalanceSpan("bloom", "credit", base, replace(base, at=NOW, balance=Decimal(7)), current=True)
+    span = BalanceSpan("bloom", "credit", base, replace(base, at=NOW, balance=Decimal("7.0")), current=True)
     found = only(drifts=(span,))
     assert found.words == "account bloom: the provider took 3 credit more than the ledger knows"
     assert found.then.endswith("genqueue bill --accept-drift bloom")

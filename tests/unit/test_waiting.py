@@ -82,6 +82,24 @@ def test_an_account_without_a_daily_cap_is_slowed_by_its_provider_until_the_time
     assert reason(JOB, replace(ACCOUNT, not_before=AGO)).reason is WaitReason.LINE
 
 
+def test_an_account_that_a_full_disk_slows_is_not_slowed_by_its_provider() -> None:
+    full = (Trouble("disk", "14 MiB free in /spool", AGO),)
+    at_once = replace(ACCOUNT, provider="openrouter")
+
+    def found(account: AccountState) -> Wait | None:
+        return why(JOB, Around(NOW, {"bloom": account}, TICKS, 15.0, full))
+
+    slowed = found(replace(at_once, not_before=SOON))
+    assert str(slowed).startswith(
+        "account bloom starts no paid call: a worker's disk has no room: 14 MiB free in /spool, until 12:00:30"
+    )
+    assert slowed is not None
+    assert slowed.reason is WaitReason.DISK
+    assert "its provider asked for a slower pace" in reason(JOB, replace(at_once, not_before=SOON)).words
+    assert "its provider asked for a slower pace" in str(found(replace(ACCOUNT, not_before=SOON)))
+    assert "in line" in str(found(at_once))
+
+
 CAPPED = replace(ACCOUNT, not_before=SOON, daily_cap=Decimal("20.0"), spent_today=Decimal("20.00"))
 
 

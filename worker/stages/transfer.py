@@ -17,6 +17,7 @@ from shared.images import ClaimedImage
 from shared.lifecycle import ImageState, JobState
 from shared.moves import Claim, Move
 from worker import next_step
+from worker.evidence.committer import NotCommittedError
 from worker.evidence.inline_answers import forget
 from worker.evidence.replies import parse_link
 from worker.next_step import CopyWait
@@ -57,6 +58,8 @@ async def _copy_job(runtime: Runtime, account: ServedAccount, pictures: Sequence
             # No worker died of it, as it would seem if the lease ended first.
             again, states = runtime.settings.retry_max_seconds, [JobState.TRANSFERRING]
             await runtime.write(give_back, [first.claim], states=states, due_seconds=again, done=True)
+        except NotCommittedError:
+            _log.info("end_waits")
         except Exception:  # noqa: BLE001 - the job is due again when its lease ends
             _log.exception("end_defect")
 

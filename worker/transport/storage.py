@@ -8,17 +8,16 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
 
 from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-)
+from botocore.exceptions import ClientError
 
 from worker.transport.object_stream import ObjectStream
 from worker.transport.s3_session import open_session
@@ -232,6 +231,13 @@ class Storage:
             finally:
                 body.close()
         return digest.hexdigest()
+
+    def keys(self, prefix: str) -> Iterator[tuple[str, datetime]]:
+        """Yield each key below `prefix` with the time of its writing; raises as `head`."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+        with self._explained():
+            for page in pages:
+                yield from ((found["Key"], found["LastModified"]) for found in page.get("Contents", ()))
 
     def presign(self, key: str, seconds: int) -> str:
         """Return a URL that lets anybody read the object for `seconds`, up to S3's limit of seven days."""
