@@ -26,8 +26,11 @@ GONE = {"kind": "error_5xx", "status": 404, "code": "IMAGE_NOT_FOUND"}
 ABSURD = [1.0, 60.0, 86_400.0, 1e12]
 
 
-def tell(runtime: Runtime, engine: Engine, answers: Any) -> list[Sequence[str]]:
-    """Let everything be due and run one poll against a provider that answers `answers`, a map or a refusal."""
+def tell(runtime: Runtime, engine: Engine, answers: Any, *, alone: Any = None) -> list[Sequence[str]]:
+    """Let everything be due and run one poll against a provider that answers `answers`, a map or a refusal.
+
+    `alone` has refusals of single images, by id.
+    """
     asked: list[Sequence[str]] = []
     account = runtime.accounts["bloom"]
 
@@ -36,6 +39,8 @@ def tell(runtime: Runtime, engine: Engine, answers: Any) -> list[Sequence[str]]:
             asked.append(upstream_ids)
             if isinstance(answers, Refused):
                 return answers
+            if len(upstream_ids) == 1 and upstream_ids[0] in (alone or {}):
+                return alone[upstream_ids[0]]
             if len(upstream_ids) == 1:
                 return {one: answers.get(one, gone(one, "Bloom")) for one in upstream_ids}
             return {one: answers[one] for one in upstream_ids if one in answers}
@@ -373,3 +378,17 @@ def test_a_look_that_says_what_is_wrong_with_the_account_pauses_it_as_ever(
     said = Refused(Outcome.REJECTED, RetryRule.RESUME, code, "no", http_status=status)
     tell(patient, engine, said)
     assert paused(engine) == code
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+def test_a_refusal_of_one_picture_among_others_that_are_shown_pauses_no_account(
+    patient: Runtime, engine: Engine, status: int
+) -> None:
+    one, two, three = pending(engine), pending(engine), pending(engine)
+    said = Refused(Outcome.REJECTED, RetryRule.RESUME, "account_forbidden", "not this one", http_status=status)
+    shown = {name: UpstreamImage(ImageState.PROCESSING, name) for name in (two, three)}
+    tell(patient, engine, shown, alone={one: said})
+    assert paused(engine) is None
+    assert [job_of(engine, name).error_code for name in (one, two, three)] == ["look_failed", None, None]
+    tell(patient, engine, said)
+    assert paused(engine) == "account_forbidden"

@@ -183,4 +183,17 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the looks that are answered beside a refused one",
+        protects="one picture that its provider refuses to show pauses no account whose other pictures it shows",
+        file="worker/stages/look_health.py",
+        old="    if refusal.again is RetryRule.RESUME and not answered:\n",
+        new="    if refusal.again is RetryRule.RESUME:\n",
+        tests=(
+            (
+                "tests/integration/test_belief.py::"
+                "test_a_refusal_of_one_picture_among_others_that_are_shown_pauses_no_account"
+            ),
+        ),
+    ),
 )

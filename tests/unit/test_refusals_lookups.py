@@ -25,6 +25,7 @@ HOUR = timedelta(hours=1)
         ("getimg", {"balance": "12.34", "currency": "USD"}, Decimal("12.34")),
         ("getimg", {"balance": -0.5}, Decimal("-0.5")),
         ("getimg", {"balance": "12.34", "currency": "EUR"}, None),
+        ("getimg", {"balance": "12.34", "currency": ["USD"]}, None),
         ("openrouter", {"data": {"total_credits": 10.1, "total_usage": 0.0000000001}}, Decimal("10.0999999999")),
         ("openrouter", {"data": {"total_credits": 1, "total_usage": 2}}, Decimal(-1)),
         ("posteverywhere", {"data": {"quota": {"ai_credits": {"used": 5, "limit": 50, "bonus": 3}}}}, Decimal(48)),

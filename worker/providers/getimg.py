@@ -83,7 +83,7 @@ class Getimg:
         try:
             answer = read_json(reply.body)
             balance = amount_of(member(answer, "balance"))
-            return AccountFacts(balance if answer.get("currency") in {None, "USD"} else None)
+            return AccountFacts(balance if answer.get("currency", "USD") == "USD" else None)
         except UnreadableError:
             return AccountFacts(None)
 

@@ -28,8 +28,9 @@ def record_looks(
 ) -> float:
     """Record whether the account's looks are answered; slow it down or pause it if the provider asks for that.
 
-    `answered`: at least one request was answered. `found`: an answer showed an image of ours. Returns the longest wait
-    in seconds that a server may impose on the next look: a minute, or as long as looks have already failed.
+    `answered`: at least one request was answered, so a refused key or an empty balance is said of one image, not of the
+    account. `found`: an answer showed an image of ours. Returns the longest wait in seconds that a server may impose on
+    the next look: a minute, or as long as looks have already failed.
     """
     if answered:
         fresh = runtime.settings.believe_seconds / 100
@@ -37,7 +38,7 @@ def record_looks(
     if refusal is None:
         return _MINUTE
     _log.info("poll_refused", account=account.name, code=refusal.code, status=refusal.http_status)
-    if refusal.again is RetryRule.RESUME:
+    if refusal.again is RetryRule.RESUME and not answered:
         pauses.pause(
             connection,
             account.name,
