@@ -1,5 +1,6 @@
 """Where an image goes next, as tables: what is known of it, and where that leads. No database, no network."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -216,7 +217,7 @@ def waited(image: ClaimedImage, error: TransferError, look: next_step.NewLink = 
 
 def test_the_wait_follows_what_a_server_asks_and_never_outlasts_half_of_the_links_life() -> None:
     assert waited(READY_IMAGE, FetchError("503"), REFUSED) >= 7.0
-    short = replace(READY_IMAGE, link_seconds=10.0)
+    short = replace(READY_IMAGE, link_seconds=10.0, read_at=time.monotonic())
     assert waited(short, FetchError("503"), replace(REFUSED, after_seconds=60.0)) <= 5.0
     assert waited(READY_IMAGE, FetchError("503"), replace(REFUSED, after_seconds=86_400.0)) <= 900.0
 
