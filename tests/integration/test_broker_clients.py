@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
+from kombu import transport
 from kombu.transport import TRANSPORT_ALIASES
 from pydantic import SecretStr
 
@@ -19,6 +20,7 @@ from worker.celery_consumer import SafeConsumer
 def app(endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     for name in ("redis", "rediss", "sentinel"):
         monkeypatch.setitem(TRANSPORT_ALIASES, name, TRANSPORT_ALIASES[name])
+    monkeypatch.setattr(transport, "_transport_cache", {})  # other tests have connected in this process
     made = create_app(SecretStr(endpoints.broker_url))
     use_safe_channels()
     yield made

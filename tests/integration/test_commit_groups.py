@@ -93,12 +93,12 @@ def test_a_joint_write_that_forgets_an_item_is_a_defect_of_each(engine: Engine) 
 def test_a_connection_that_died_while_it_rested_is_replaced_unseen(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with transaction(engine) as connection:
-        mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        with transaction(engine) as other:
-            other.execute(text("SELECT 1"))
+    with transaction(engine) as other:
+        other.execute(text("SELECT 1"))
+        with transaction(engine) as connection:
+            mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
     rows.rows(engine, "SELECT pg_terminate_backend(:pid, 5000) WHERE :pid <> pg_backend_pid()", pid=mine)
     monkeypatch.setattr(engines, "_RESTED_SECONDS", 0.0)
     for _ in range(3):
-        with transaction(engine) as connection:
+        with transaction(engine), transaction(engine) as connection:  # the second is the one that rested longest
             assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != mine
