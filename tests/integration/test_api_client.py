@@ -170,6 +170,9 @@ def test_a_batch_is_uploaded_counted_listed_and_its_results_read(
     assert api.upload("spring", file.read_bytes(), content_type="text/csv").added == 0
     rows = [{"custom_id": "n7", "prompt": "one more"}]
     assert api.upload("spring", rows, provider="bloom").added == 1
+    named = b"custom_id;provider;prompt;Bildformat\nn7;bloom;one more;1:1\n"
+    columns = {"aspect_ratio": "Bildformat"}
+    assert api.upload("summer", named, content_type="text/csv", columns=columns).added == 1
     with pytest.raises(ValueError, match="say the content_type"):
         api.upload("spring", b"")
     with working(runtime, ended(client, "spring")):

@@ -184,13 +184,15 @@ class AsyncClient:
         *,
         provider: str | None = None,
         content_type: str | None = None,
+        columns: Mapping[str, str] | None = None,
         progress: Progress | None = None,
     ) -> Added:
         """Add a prompt file (its path or bytes), or rows, to a batch: all of them, or none.
 
+        `columns` says which column of the file is one of genqueue's, such as `{"aspect_ratio": "Bildformat"}`.
         `progress(sent, total)` is called with bytes as they go. Raises as `submit`.
         """
-        prepared = calls.upload(batch, rows, provider=provider, content_type=content_type)
+        prepared = calls.upload(batch, rows, provider=provider, content_type=content_type, columns=columns)
         return added(calls.read(await self.send(prepared.call, body=lambda: _awaited(prepared.pieces(progress)))))
 
     async def document(self, call: Call) -> dict[str, Any]:

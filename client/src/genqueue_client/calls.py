@@ -39,7 +39,7 @@ class Call:
 
     method: str
     path: str
-    params: dict[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     json: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     wait: float = 0.0
@@ -136,9 +136,17 @@ class Upload:
 
 
 def upload(
-    name: str, given: str | os.PathLike[str] | bytes | Rows, *, provider: str | None, content_type: str | None
+    name: str,
+    given: str | os.PathLike[str] | bytes | Rows,
+    *,
+    provider: str | None,
+    content_type: str | None,
+    columns: Mapping[str, str] | None,
 ) -> Upload:
-    """Return the upload of a path, of a file's bytes, or of rows; raises `ValueError` for a file of unknown type."""
+    """Return the upload of a path, of a file's bytes, or of rows; raises `ValueError` for a file of unknown type.
+
+    `columns` names the column of the file for one of ours.
+    """
     source: Path | bytes
     if isinstance(given, bytes):
         source = given
@@ -152,7 +160,9 @@ def upload(
         raise ValueError("say the content_type: text/csv, application/x-ndjson, text/plain or a workbook's")
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     headers = {"content-type": content_type, "content-length": str(size)}
-    params = {"provider": provider} if provider else {}
+    params: dict[str, str | Sequence[str]] = {"provider": provider} if provider else {}
+    if columns:
+        params["column"] = [f"{ours}={theirs}" for ours, theirs in columns.items()]
     return Upload(Call("POST", f"/v1/batches/{_quoted(name)}/rows", params, None, headers, 900.0), source)
 
 
