@@ -33,7 +33,9 @@ from PIL import Image
 from pydantic import SecretStr
 
 from producer import Client
+from shared.db.engine import Engine
 from shared.webhooks import secret, signature
+from tests.support import rows as table
 from tests.support.api import bearer, serving
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, ended
@@ -159,6 +161,13 @@ def test_a_wait_that_runs_out_leaves_the_job_going(api: ApiClient) -> None:
     assert job.wait().ended
 
 
+def test_an_upload_names_the_columns_of_the_file_that_are_ours(api: ApiClient, engine: Engine) -> None:
+    file = b"custom_id;provider;prompt;Bildformat\nn7;bloom;one more;1:1\n"
+    columns = {"aspect_ratio": "Bildformat"}
+    assert api.upload("summer", file, content_type="text/csv", columns=columns).added == 1
+    assert table.rows(engine, "SELECT request ->> 'aspect_ratio' FROM job") == [("1:1",)]
+
+
 def test_a_batch_is_uploaded_counted_listed_and_its_results_read(
     api: ApiClient, client: Client, runtime: Runtime, tmp_path: Path
 ) -> None:
@@ -170,9 +179,6 @@ def test_a_batch_is_uploaded_counted_listed_and_its_results_read(
     assert api.upload("spring", file.read_bytes(), content_type="text/csv").added == 0
     rows = [{"custom_id": "n7", "prompt": "one more"}]
     assert api.upload("spring", rows, provider="bloom").added == 1
-    named = b"custom_id;provider;prompt;Bildformat\nn7;bloom;one more;1:1\n"
-    columns = {"aspect_ratio": "Bildformat"}
-    assert api.upload("summer", named, content_type="text/csv", columns=columns).added == 1
     with pytest.raises(ValueError, match="say the content_type"):
         api.upload("spring", b"")
     with working(runtime, ended(client, "spring")):
