@@ -74,15 +74,21 @@ class Celery:
         pool = ["--pool", "threads", "--concurrency", str(threads), "--loglevel", "warning"]
         self.command = [sys.executable, "-m", "celery", "-A", self._module, "worker", *pool]
         self._app: Any = None
+        self._connection: psycopg.Connection[Any] | None = None
 
     def give(self, site: Site, numbers: range) -> None:
         """Write the rows and send a message for each."""
-        app = self._sender(site)
-        with psycopg.connect(site.admin_url, autocommit=True) as connection:
-            for number in numbers:
-                job = f"{self.name}-{time.time()}-{number}"
-                connection.execute(rival.INSERT, (job,))
-                app.send_task(f"{self._module}.start", (job,))
+        app, connection = self._sender(site), self._connected(site)
+        for number in numbers:
+            job = f"{self.name}-{time.time()}-{number}"
+            connection.execute(rival.INSERT, (job,))
+            app.send_task(f"{self._module}.start", (job,))
+
+    def _connected(self, site: Site) -> "psycopg.Connection[Any]":
+        """Return one connection for all, as a web service keeps it."""
+        if self._connection is None:
+            self._connection = psycopg.connect(site.admin_url, autocommit=True)
+        return self._connection
 
     def _sender(self, site: Site) -> Any:
         if self._app is None:
