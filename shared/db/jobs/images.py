@@ -7,12 +7,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.jobs import stated_sizes
 from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import ImageState, JobState
 from shared.moves import Claim
 
-_OF_SQL: Final = """
+_OF: Final = text("""
 SELECT job.id, job.epoch, job.state AS job_state, job.tries AS job_tries, job.batch_id,
   job.collect_until <= now() AS given_up, image.index, image.upstream_id, image.state, image.link,
   image.link_expires_at, CAST(extract(epoch FROM image.link_expires_at - now()) AS float8), image.tries,
@@ -22,7 +21,7 @@ SELECT job.id, job.epoch, job.state AS job_state, job.tries AS job_tries, job.ba
   coalesce(account.found_at >= image.lacking_since, false), image.short_sha256, image.refused_sha256,
   coalesce(job.request ->> 'model', ''),
   CAST(coalesce(extract(epoch FROM now() - submission.answered_at), 0) AS float8), image.submission_id,
-  submission.key_id, {stated}
+  submission.key_id, image.stated_width, image.stated_height
 FROM job JOIN unnest(CAST(:ids AS uuid[]), CAST(:epochs AS integer[])) AS a (id, epoch)
   ON job.id = a.id AND job.epoch = a.epoch
 JOIN image ON image.job_id = job.id
@@ -30,11 +29,7 @@ JOIN account ON account.name = image.account
 JOIN submission ON submission.id = image.submission_id
 WHERE job.claimed_by IS NOT NULL AND job.state = ANY(CAST(:states AS text[])) AND job.account = :account
 ORDER BY image.link_expires_at, job.id, image.index
-"""
-_OF: Final = {
-    True: text(_OF_SQL.format(stated="image.stated_width, image.stated_height")),
-    False: text(_OF_SQL.format(stated="CAST(NULL AS integer), CAST(NULL AS integer)")),
-}
+""")
 
 
 def _still_kept(code: str, note: str) -> tuple[str, str]:
@@ -45,12 +40,14 @@ def _still_kept(code: str, note: str) -> tuple[str, str]:
 
 
 _CODE, _NOTE = _still_kept("a.code", "a.note")
-_CHANGE_SQL: Final = f"""
+_CHANGE: Final = text(f"""
 UPDATE image SET state = a.state, link = coalesce(a.link, image.link), tries = a.tries,
   link_expires_at = CASE WHEN a.link IS NULL THEN image.link_expires_at ELSE a.expires END,
   error_code = CASE WHEN a.state = 'failed' THEN {_CODE} ELSE a.code END,
   error = CASE WHEN a.state = 'failed' THEN {_NOTE} ELSE a.note END,
-  {{stated}}short_sha256 = a.short, lacking_looks = a.looks,
+  stated_width = CASE WHEN a.link IS NULL THEN image.stated_width ELSE a.width END,
+  stated_height = CASE WHEN a.link IS NULL THEN image.stated_height ELSE a.height END,
+  short_sha256 = a.short, lacking_looks = a.looks,
   lacking_since = CASE WHEN a.looks = 1 THEN now() WHEN a.looks > 1 THEN image.lacking_since END
 FROM unnest(
   CAST(:jobs AS uuid[]), CAST(:epochs AS integer[]), CAST(:indexes AS integer[]), CAST(:states AS text[]),
@@ -61,11 +58,7 @@ FROM unnest(
 WHERE image.job_id = a.job_id AND image.index = a.index AND image.upstream_id IS NOT DISTINCT FROM a.upstream_id
   AND image.state NOT IN ('stored', 'upstream_only', 'failed')
   AND job.id = a.job_id AND job.epoch = a.epoch AND job.claimed_by IS NOT NULL
-"""
-_STATED: Final = """stated_width = CASE WHEN a.link IS NULL THEN image.stated_width ELSE a.width END,
-  stated_height = CASE WHEN a.link IS NULL THEN image.stated_height ELSE a.height END,
-  """
-_CHANGE: Final = {kept: text(_CHANGE_SQL.format(stated=_STATED if kept else "")) for kept in (True, False)}
+""")
 # Jobs of which looks have found no image for this long, while no other image of their account was found either.
 _LACKING = text("""
 SELECT count(DISTINCT image.job_id) FROM image JOIN account ON account.name = image.account
@@ -109,7 +102,7 @@ def of_claims(
         "epochs": [c.epoch for c in claims],
         "states": [state.value for state in states],
     }
-    return [_claimed(*row) for row in connection.execute(_OF[stated_sizes.have_place(connection)], parameters)]
+    return [_claimed(*row) for row in connection.execute(_OF, parameters)]
 
 
 def _claimed(job_id: UUID, epoch: int, job_state: str, *rest: Any) -> ClaimedImage:
@@ -125,7 +118,7 @@ def change(connection: Connection, changes: Sequence[ImageChange]) -> None:
     if not changes:
         return
     connection.execute(
-        _CHANGE[stated_sizes.have_place(connection)],
+        _CHANGE,
         {
             "jobs": [c.claim.job_id for c in changes],
             "epochs": [c.claim.epoch for c in changes],

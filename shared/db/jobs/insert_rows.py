@@ -106,7 +106,8 @@ class JobTimes(NamedTuple):
     collect_seconds: float
 
 
-_Place = tuple[str, int]  # an account and a priority: where a row stands in line
+Place = tuple[str, int]
+"""An account and a priority: where a row stands in line."""
 
 
 @dataclass(slots=True)
@@ -114,8 +115,9 @@ class LineEnd:
     """The end of the line, to which one transaction adds its rows."""
 
     times: JobTimes
-    _turns: Counter[_Place] = field(default_factory=Counter)
-    _starts: dict[_Place, int] = field(default_factory=dict)
+    starts: dict[Place, int] = field(default_factory=dict)
+    """Where the line begins for new rows, as far as that is known."""
+    _turns: Counter[Place] = field(default_factory=Counter)
 
     def add(self, connection: Connection, rows: Sequence[Placed]) -> int:
         """Add the new ones of these rows, in their order and behind those added before; return how many are new."""
@@ -131,7 +133,7 @@ class LineEnd:
             },
         ).one()
         _add_metadata(connection, {row.job.id: row.job.metadata for row in rows})
-        self._starts |= {(account, priority): start for account, priority, start in result.starts}
+        self.starts |= {(account, priority): start for account, priority, start in result.starts}
         return int(result.added)
 
     def _values(self, row: Placed) -> tuple[Any, ...]:
@@ -141,7 +143,7 @@ class LineEnd:
         self._turns[place] += 1
         return (
             *(job.id, batch_id, job.custom_id, account, job.provider),
-            *(job.fingerprint, job.priority, self._turns[place], self._starts.get(place)),
+            *(job.fingerprint, job.priority, self._turns[place], self.starts.get(place)),
         )
 
 

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.jobs import stated_sizes
 from shared.db.payments.answers import BoughtImage
 from shared.lifecycle import ImageState
 
@@ -56,10 +55,11 @@ _OF_ONE_PURCHASE: Final = (
     "stored_at",
 )
 _FORGET: Final = ", ".join(f"{name} = CASE WHEN {_SAME} THEN image.{name} END" for name in _OF_ONE_PURCHASE)
-_IMAGES_SQL: Final = f"""
-INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, link, link_expires_at, error_code, error
-  {{columns}})
-SELECT s.job_id, a.index, s.id, s.account, a.upstream_id, a.state, a.link, a.expires, a.code, a.note {{values}}
+_IMAGES: Final = text(f"""
+INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, link, link_expires_at, error_code, error,
+  stated_width, stated_height)
+SELECT s.job_id, a.index, s.id, s.account, a.upstream_id, a.state, a.link, a.expires, a.code, a.note, a.width,
+  a.height
 FROM unnest(
   CAST(:submissions AS uuid[]), CAST(:indexes AS integer[]), CAST(:upstream_ids AS text[]), CAST(:states AS text[]),
   CAST(:links AS text[]),  CAST(:expires AS timestamptz[]), CAST(:codes AS text[]), CAST(:notes AS text[]),
@@ -69,19 +69,10 @@ JOIN submission s ON s.id = a.submission
 ON CONFLICT (job_id, index) DO UPDATE SET submission_id = excluded.submission_id, account = excluded.account,
   upstream_id = excluded.upstream_id, state = excluded.state, link = excluded.link,
   link_expires_at = excluded.link_expires_at, tries = 0, error_code = excluded.error_code, error = excluded.error,
-  {{changes}}lacking_looks = 0, lacking_since = NULL, {_FORGET}
+  stated_width = excluded.stated_width, stated_height = excluded.stated_height,
+  lacking_looks = 0, lacking_since = NULL, {_FORGET}
 WHERE image.state NOT IN ('stored', 'upstream_only')
-"""
-_IMAGES: Final = {
-    True: text(
-        _IMAGES_SQL.format(
-            columns=", stated_width, stated_height",
-            values=", a.width, a.height",
-            changes="stated_width = excluded.stated_width, stated_height = excluded.stated_height, ",
-        )
-    ),
-    False: text(_IMAGES_SQL.format(columns="", values="", changes="")),
-}
+""")
 # The bytes stay in the bucket: a person finds them by this, and so does an erasure.
 _PASSED_OVER = text("""
 INSERT INTO job_event (job_id, epoch, from_state, to_state, actor, code, note)
@@ -116,7 +107,7 @@ def pass_over(connection: Connection, kept: Sequence[tuple[UUID, str]]) -> None:
 
 def _write(connection: Connection, rows: Sequence[tuple[UUID, BoughtImage]]) -> None:
     connection.execute(
-        _IMAGES[stated_sizes.have_place(connection)],
+        _IMAGES,
         {
             "submissions": [submission for submission, _ in rows],
             "indexes": [image.index for _, image in rows],

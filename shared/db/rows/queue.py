@@ -46,8 +46,10 @@ class Job(SQLModel, table=True):
             "account",
             text("priority DESC"),
             "fair_position",
+            "due_at",
             postgresql_where=text("state = 'queued' AND NOT on_hold"),
         ),
+        Index("job_due", "account", "due_at", postgresql_where=text("state = 'queued' AND NOT on_hold")),
         Index("job_waiting", "account", "created_at", postgresql_where=text("state = 'queued' AND NOT on_hold")),
         Index("job_poll", "account", "due_at", postgresql_where=text("state IN ('pending', 'processing')")),
         Index(
