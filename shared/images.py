@@ -30,7 +30,7 @@ class ClaimedImage:
     error_code: str | None
     error: str | None
     lacking_looks: int
-    """How many looks in a row found it missing."""
+    """How many looks in a row said the same of it: missing, failed, or without a link. 0 if the last one was sure."""
     lacking_seconds: float
     """Since the first of these looks."""
     lacking_clock: str
@@ -62,10 +62,9 @@ class ClaimedImage:
 
 @dataclass(frozen=True, slots=True)
 class ImageChange:
-    """The result of a poll or a failed download for one image; `stored` has its own function.
+    """What one look or one failed download found for one image. `stored_images.store` writes one that was stored.
 
-    It says that an image will not come, or where to find it. Only the job's claimant may write it. Without a new
-    `link`, the known link stays.
+    Only the job's claimant may write it. Without a new `link`, the known link stays.
     """
 
     claim: Claim
@@ -79,7 +78,7 @@ class ImageChange:
     error_code: str | None = None
     error: str | None = None
     lacking_looks: int = 0
-    """The number of looks in a row that found it missing, not believed yet; 1 starts the count."""
+    """The number of looks in a row that said the same and are not believed yet; 1 starts the count."""
     short_sha256: bytes | None = None
     """The hash of a body that was shorter than announced, to recognise it later."""
     stated: tuple[int, int] | None = None

@@ -132,7 +132,7 @@ class SafeChannel(redis.Channel):
                 return callback(message)
             except self.connection_errors:
                 raise
-            except Exception as error:  # noqa: BLE001 - the same of what an envelope holds
+            except Exception as error:  # noqa: BLE001 - a defect in an envelope must not end the worker either
                 _require_primary(error)
                 tell_garbled(error)
                 message.ack()

@@ -1,6 +1,6 @@
 """Celery 5.7.0's consumer, changed to survive a Redis restart, malformed messages and a silent Redis.
 
-`celery_channels` has what it reads by.
+`celery_channels` has the Redis channels that it reads from.
 """
 
 import itertools
@@ -52,7 +52,7 @@ class SafeConsumer(Consumer):
         self.connection_errors = (*self.connection_errors, ReadOnlyError)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # celery-types gives it a result
-        """Send events half a second later, with those that came meanwhile: each message cost more than a poll's rows.
+        """Send events half a second later, together. A message for each cost more than the database rows of a poll.
 
         Celery sends them at once, each in a message of its own.
         """

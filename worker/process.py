@@ -84,10 +84,9 @@ class WorkerProcess:
         self.runtime.metrics.serve(self.runtime.settings.metrics_address)
 
     def stop_claiming(self) -> None:
-        """Accept nothing new; finish and record the work in the air.
+        """Dispatch nothing new, and give waiting writes `STOP_GRACE_SECONDS`.
 
-        Evidence that the database does not accept within `STOP_GRACE_SECONDS` goes to the disk; the next start records
-        it.
+        Evidence that the database does not accept by then goes to the disk; the next start records it.
         """
         self._dispatcher.stop()
         if self._portal is not None:

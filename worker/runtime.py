@@ -20,7 +20,6 @@ import httpx
 from anyio.abc import TaskGroup
 from pydantic import SecretStr
 
-from shared.backoff import delay
 from shared.db.engine import Connection, Engine, open_engine, question, transaction
 from shared.db.group_commit import JointWrite, commit_all
 from shared.db.pauses import Probing
@@ -140,11 +139,6 @@ class Runtime:
         """Commit `item` like `write_kept`, in the same statements as other items of `work` that wait with it."""
         result: T = await self.committer.write(JointWrite(work, item), keepsake)
         return result
-
-    def backoff(self, tries: int) -> float:
-        """Return the seconds until a retry after `tries` failures."""
-        first, most = self.settings.retry_first_seconds, self.settings.retry_max_seconds
-        return delay(tries, first_seconds=first, max_seconds=most, random=self.random)
 
     def decision_inputs(self, account: ServedAccount) -> DecisionInputs:
         """Return the inputs of decisions about jobs of `account`."""

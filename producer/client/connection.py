@@ -81,13 +81,16 @@ class Connected:
         return other
 
     @contextmanager
-    def _connection(self, *, alone: bool = False) -> Iterator[Connection]:
-        """Open a transaction, or with `alone` a connection on which each statement is one (see `question`).
+    def _connection(self, *, autocommit: bool = False) -> Iterator[Connection]:
+        """Open a transaction, or with `autocommit` a connection on which each statement is one (see `question`).
 
         Threads wait for it in the order in which they came. Raises `DatabaseUnavailableError`.
         """
         try:
-            with self._turns.place(_TURN_SECONDS), (question if alone else transaction)(self._engine) as connection:
+            with (
+                self._turns.place(_TURN_SECONDS),
+                (question if autocommit else transaction)(self._engine) as connection,
+            ):
                 yield connection
         except TurnTimeoutError as error:
             raise DatabaseUnavailableError(f"each of this client's connections was in use: {error}") from error

@@ -138,7 +138,7 @@ class Enqueueing(Batches):
         """Add one row in one statement; None, and nothing done, where that takes a whole enqueue."""
         try:
             # Metadata is a second statement: both belong into one transaction.
-            with self._connection(alone=not row.metadata) as connection:
+            with self._connection(autocommit=not row.metadata) as connection:
                 dealt = self._places.dealing(connection)
                 check = OfferCheck(connection, self._offers, dealt)
                 job = new_job(*check.passing([row]))

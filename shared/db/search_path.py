@@ -14,7 +14,7 @@ from shared.db.pooler import is_between
 DEFAULT: Final = "genqueue"
 """The schema of a new installation. One that lives in `public` already goes on there."""
 _EACH_TRANSACTION: Final = "search_path"
-# The catalog itself, for a name that a role may not use cannot be resolved. An application may have a table
+# This reads the catalog itself: to_regclass does not find what the role may not use. An application may have a table
 # `alembic_version` in `public` too, so that a column which only ours has is asked for as well.
 IN_PUBLIC: Final = """
 (EXISTS (SELECT FROM pg_class c WHERE c.relname = 'alembic_version' AND c.relnamespace = to_regnamespace('public'))

@@ -40,7 +40,7 @@ def after_look(
 
 
 def _may_be_gone(open_ones: Sequence[LookedPicture]) -> bool:
-    """Tell whether every missing image may be gone: then the ready images do not wait for them."""
+    """Tell whether every open image may be gone: then the ready images do not wait for them."""
     return all(picture.lacking_looks >= MISSING_LOOKS for picture in open_ones)
 
 
@@ -58,7 +58,7 @@ def copied_here(inputs: DecisionInputs, step: Move) -> Move:
 
 
 def _until_next_look(inputs: DecisionInputs, job: LookedJob, open_ones: Sequence[LookedPicture]) -> float:
-    """Return the seconds until the next look. While images are missing, they grow to a fifth of `believe_seconds`."""
+    """Return the seconds until the next look. While all open images are missing, they grow to `believe_seconds` / 5."""
     looks = min((picture.lacking_looks for picture in open_ones), default=0)
     if looks:
         return inputs.until_look(2 * looks, at_most=inputs.settings.believe_seconds / 5)

@@ -238,7 +238,7 @@ async def _keep(
 
 
 def _maybe(fetched: Fetched, image: ClaimedImage, error: ImageError) -> ImageFacts | None:
-    """Return as what to keep bytes that are hardly the image: the first such only, and never in the place of others."""
+    """Return what doubtful bytes are kept as, or None: only the first doubtful bytes of an image are kept."""
     if not fetched.spool.length or image.refused_sha256 is not None:
         return None
     if error.begins_as is not None:

@@ -143,7 +143,8 @@ async def _ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[str
 async def _ask_unlisted(runtime: Runtime, account: ServedAccount, looks: Looks) -> None:
     """Ask for some images of lists that failed, each by itself: one first, in case nothing is answered at all.
 
-    They begin anywhere and stand side by side, so that no job waits for the others each time, nor for one of its own.
+    The start is random, so that every image has its turn over several polls. Neighbours are taken together, so that the
+    images of one job are asked for in one poll.
     """
     if not looks.unlisted:
         return
@@ -197,7 +198,7 @@ def write_looks(
     at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=looks.refusal)
     unknown, known = _split_by_answer(looks, jobs)
     inputs = runtime.decision_inputs(account)
-    learned = [(job, [_after_look(inputs, image, looks) for image in job]) for job in known]
+    learned = [(job, [_image_after_look(inputs, image, looks) for image in job]) for job in known]
     changes = [change for job, now in learned for change in _changes(job, now)]
     images.change(connection, changes)
     moves = [next_step.after_look(inputs, job[0], now, waited=_has_ready(job)) for job, now in learned]
@@ -238,7 +239,7 @@ def _has_ready(job: Sequence[ClaimedImage]) -> bool:
 def _shared_out(inputs: next_step.DecisionInputs, moves: Sequence[Move], room: int) -> list[Move]:
     """Keep the claims of as many jobs to be copied as there is room for here, earliest expiry first.
 
-    Any worker takes the others. A job that waits for a message dies with its link.
+    Any worker takes the others. A job that waits too long for its message loses its link.
     """
     ready = [step for step in moves if step.after is JobState.TRANSFERRING]
     urgent = sorted(ready, key=lambda step: step.link_expires_at or _NEVER)[:room]
@@ -268,7 +269,7 @@ def _changes(job: Sequence[ClaimedImage], learned: Sequence[ImageChange]) -> Ite
             yield change
 
 
-def _after_look(inputs: next_step.DecisionInputs, image: ClaimedImage, looks: Looks) -> ImageChange:
+def _image_after_look(inputs: next_step.DecisionInputs, image: ClaimedImage, looks: Looks) -> ImageChange:
     # Other images that this look found count too.
     others = bool(looks.vouching - {image.upstream_id or ""})
     return next_step.image_after_look(inputs, image, ImageLook(looks.of(image), looks.refusal, others))

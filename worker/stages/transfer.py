@@ -35,8 +35,8 @@ async def transfer(runtime: Runtime, account_name: str, claims: Sequence[Claim])
         await runtime.sql(_leave_to_others, account_name, claims)
         return
     jobs: dict[Claim, list[ClaimedImage]] = {}
-    copied = [JobState.TRANSFERRING]
-    for image in await runtime.sql(images.of_claims, account=account_name, claims=claims, states=copied):
+    states = [JobState.TRANSFERRING]
+    for image in await runtime.sql(images.of_claims, account=account_name, claims=claims, states=states):
         jobs.setdefault(image.claim, []).append(image)
     async with anyio.create_task_group() as group:
         for pictures in jobs.values():
@@ -47,21 +47,28 @@ async def _copy_job(runtime: Runtime, account: ServedAccount, pictures: Sequence
     """Copy one job's images and write its end at once. Never raises, because that would cancel the jobs beside it."""
     first = pictures[0]
     with bound_contextvars(batch=str(first.batch_id), job=str(first.claim.job_id), account=account.name):
-        wait = await _copy_all(runtime, account, pictures)
         try:
-            ended = await runtime.write_joined(end_all, Copied(runtime, account, first.claim, wait))
-            if ended is JobState.SUCCEEDED and account.wire.inline:
-                inside = (parse_link(image.link or "") for image in pictures)
-                await forget(runtime, {found[0] for found in inside if found})
-        except WriteRefusedError as error:
-            _log.error("end_not_recorded", error=str(error))
-            # No worker died of it, as it would seem if the lease ended first.
-            again, states = runtime.settings.retry_max_seconds, [JobState.TRANSFERRING]
-            await runtime.write(give_back, [first.claim], states=states, due_seconds=again, done=True)
+            await _copy_and_end(runtime, account, pictures)
         except NotCommittedError:
             _log.info("end_waits")
-        except Exception:  # noqa: BLE001 - the job is due again when its lease ends
+        except Exception:  # noqa: BLE001 - a job that has not ended is due again when its lease ends
             _log.exception("end_defect")
+
+
+async def _copy_and_end(runtime: Runtime, account: ServedAccount, pictures: Sequence[ClaimedImage]) -> None:
+    claim = pictures[0].claim
+    wait = await _copy_all(runtime, account, pictures)
+    try:
+        ended = await runtime.write_joined(end_all, Copied(runtime, account, claim, wait))
+    except WriteRefusedError as error:
+        _log.error("end_not_recorded", error=str(error))
+        # No worker died of it, as it would seem if the lease ended first.
+        again, states = runtime.settings.retry_max_seconds, [JobState.TRANSFERRING]
+        await runtime.write(give_back, [claim], states=states, due_seconds=again, done=True)
+        return
+    if ended is JobState.SUCCEEDED and account.wire.inline:
+        inside = (parse_link(image.link or "") for image in pictures)
+        await forget(runtime, {found[0] for found in inside if found})
 
 
 async def _copy_all(runtime: Runtime, account: ServedAccount, pictures: Sequence[ClaimedImage]) -> CopyWait | None:
@@ -77,6 +84,9 @@ async def _copy_all(runtime: Runtime, account: ServedAccount, pictures: Sequence
 async def _copy_one(runtime: Runtime, account: ServedAccount, image: ClaimedImage, waiting: list[CopyWait]) -> None:
     try:
         left = await copy_image(runtime, account, image)
+    except NotCommittedError:  # nothing is wrong with the image: it is copied again when the job is due
+        _log.info("copy_waits", index=image.index)
+        return
     except Exception:  # noqa: BLE001 - one picture's trouble must not end its neighbours
         _log.exception("copy_defect", index=image.index)
         inputs, why = runtime.decision_inputs(account), "a defect while copying"

@@ -32,7 +32,8 @@ _JOBS: Final = """
 INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, state, fair_position, due_at,
   deadline_at, collect_until, finished_at)
 SELECT gen_random_uuid(), batch.id, %(account)s || %(state)s || number, %(account)s, %(account)s,
-  '{"n": 1, "prompt": "x"}', '', 1, %(state)s, number - 100000000, now() + CAST(%(due)s AS interval), now() + interval '1 day', now() + interval '7 days',
+  '{"n": 1, "prompt": "x"}', '', 1, %(state)s, number - 100000000,
+  now() + CAST(%(due)s AS interval), now() + interval '1 day', now() + interval '7 days',
   CASE WHEN %(state)s = 'succeeded' THEN now() - interval '1 day' END
 FROM batch, generate_series(1, %(count)s) AS number WHERE batch.name = 'old'
 """
@@ -54,7 +55,7 @@ SELECT opened_at, id, job_id, account, 'settle', unit, settled FROM submission W
 """
 
 
-class Cost(NamedTuple):
+class QueryCost(NamedTuple):
     """What one job asked of PostgreSQL: statements, pages touched, and milliseconds of their execution."""
 
     statements: float
@@ -89,11 +90,11 @@ def grow(site: Site, jobs: int) -> None:
             connection.execute(statement.encode())
 
 
-def cost(site: Site, jobs: int) -> Cost:
+def query_cost(site: Site, jobs: int) -> QueryCost:
     """Return what a job cost since the statistics were reset."""
     with psycopg.connect(site.admin_url, autocommit=True) as connection:
         row: Any = connection.execute(_COST.encode()).fetchone()
-    return Cost(*(float(total) / jobs for total in row))
+    return QueryCost(*(float(total) / jobs for total in row))
 
 
 def main(jobs: int) -> None:
@@ -106,7 +107,7 @@ def main(jobs: int) -> None:
                 grow(site, jobs)
             for mode, count, per_second in _MODES:
                 found = run(site, queue, mode, count, per_second)
-                asked = cost(site, count)
+                asked = query_cost(site, count)
                 print(
                     f"{state + ', ' + mode:24} {asked.statements:10.1f} {asked.pages:8.0f} {asked.milliseconds:14.2f} "
                     f"{found.worker_ms:10.1f} {found.lag_p50:8.2f}",

@@ -63,9 +63,9 @@ class BatchTerms:
     `on_unknown`: what happens to a lost call once its provider shows that nothing was bought: "hold" leaves it to a
     person, "resend" sends it again. None keeps the batch's policy. Caps of other providers stay.
 
-    `bounded`: they come from a caller, and not from who operates the queue. They are for a batch that the call makes;
-    of another one they only lower caps, or set "hold", and not even that if the call adds no row: an old message that
-    comes again undoes nothing.
+    `bounded`: they come from a caller, and not from who operates the queue. They apply in full to a batch that the call
+    makes. In an existing batch they only lower caps or set "hold", and only if the call adds a row: an old message that
+    is repeated changes nothing.
     """
 
     deadline_seconds: float
@@ -124,7 +124,7 @@ def enqueue(
         changed = _set_terms(connection, batch, policy)
     else:
         changed = insertion.added > 0 and _tighten(connection, batch, policy)
-    if not insertion.given:
+    if not insertion.given:  # rows wake the dispatchers themselves
         wake(connection)
     return Enqueued(batch_id, insertion.given, insertion.added, changed)
 

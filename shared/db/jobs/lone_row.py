@@ -1,6 +1,7 @@
-"""A row that comes alone, in one statement: where it goes was read within the last second.
+"""A row that comes alone, in one statement. Its account is chosen from facts that are at most a second old.
 
-It takes no batch's turn. It may wait for a file that holds a row of the same name, and holds nothing that the file
+`singles` adds rows of several callers together; this serves one caller who gives rows one by one. It takes no batch's
+turn. It may wait for a file that holds a row of the same name, and holds nothing that the file
 could wait for.
 """
 
@@ -70,8 +71,9 @@ class RecentPlaces:
 def add(connection: Connection, places: RecentPlaces, batch: str, job: NewJob, times: JobTimes) -> Enqueued | None:
     """Add one row to a batch that is there; None, and nothing done, where the batch or the account must be made first.
 
-    Raises `EnqueueConflictError` if its custom_id stands for another request. The database refuses, as a violation, a
-    row of a batch that has left; and as a lock that was not to be had, a row that somebody's long transaction adds.
+    Raises `EnqueueConflictError` if its custom_id stands for another request. A row of a batch that has left violates a
+    foreign key (`is_violation`). A row whose name another transaction is adding ends in a lock timeout
+    (`is_kept_waiting`).
     """
     batch_id = places.batch(connection, batch)
     dealt = places.dealing(connection)

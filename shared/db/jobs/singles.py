@@ -1,4 +1,4 @@
-"""Single rows of many callers, added in one transaction: they share its cost.
+"""Single rows of many callers, added in one transaction: they share its cost. `lone_row` serves one caller.
 
 A batch has a lock, its *turn*. Who enqueues a file takes the turn alone, for seconds. A transaction of several single
 rows takes it as a shared lock, beside others of its kind, and never waits for it. If a file has the turn, each row of
