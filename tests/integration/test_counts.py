@@ -145,11 +145,13 @@ def test_jobs_and_calls_of_before_are_counted_by_the_migration(databases: Databa
     with databases.fresh(migrated=False) as url:
         old = open_engine(SecretStr(url), application="tests", pool_size=2)
         migrating.migrate(old, to="0012")
-        # Today's code makes the calls of before, and asks for a column of later.
+        # Today's code makes the calls of before, and asks for columns of later.
         rows.rows(old, "ALTER TABLE batch ADD held_at timestamptz")
+        rows.rows(old, "ALTER TABLE image ADD stated_width integer, ADD stated_height integer")
         for number in range(3):
             rows.transferring(old, ImageState.READY) if number else rows.one_intent(old)
         rows.rows(old, "ALTER TABLE batch DROP held_at")
+        rows.rows(old, "ALTER TABLE image DROP stated_width, DROP stated_height")
         migrating.migrate(old)
         with old.connect() as connection:
             assert rows.rows(old, DELTAS) == []
