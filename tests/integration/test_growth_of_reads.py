@@ -86,7 +86,7 @@ def grow(engine: Engine, first: int, last: int) -> None:
         connection.execute(_LEDGER, ids)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("SET statement_timeout = 0"))
-        # Of every row: a sample finds the forty claimed jobs of the larger tables or misses them, and plans accordingly.
+        # Of every row: a sample of the larger tables may miss the forty claimed jobs, and is planned for otherwise.
         connection.execute(text("SET default_statistics_target = 1000"))
         connection.execute(text("VACUUM ANALYZE"))
 
