@@ -29,8 +29,8 @@ $(UV):
 demo: install ## a sample batch over simulated providers, from prompts to pictures in demo-out/
 	$(BIN)/genqueue demo
 
-# Tests wait for servers as often as they compute: one process more than cores keeps the cores busy.
-PROCESSES ?= $(shell n=$$(nproc); echo $$((n < 7 ? n + 1 : 8)))
+# Tests wait for servers as often as they compute: two processes more than cores keep the cores busy.
+PROCESSES ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
 # A file of these starts worker processes of its own, on servers that its test process keeps for all its files. They begin in
 # the order of tests/conftest.py, the longest first, and not by their numbers of tests.
