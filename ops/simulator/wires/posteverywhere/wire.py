@@ -199,7 +199,8 @@ class PostEverywhereWire:
             message = "Invalid type. Must be one of: image, video, document"
             raise self._envelope.refuse("validation_error", exchange, message=message)
         owned = self._lists.shown(self._library.newest(exchange.require_account().key)) if kind == "image" else ()
-        page = islice(owned, offset, offset + self._lists.page_size(limit))
+        # Before anything is awaited: a purchase meanwhile would change what is walked through.
+        page = list(islice(owned, offset, offset + self._lists.page_size(limit)))
         rows = [await self._row(exchange, media) for media in page]
         stranger = stranger_json(self._world.clock.now(), self._settings.status_field)
         rows = self._lists.mixed(rows, {**stranger, "type": kind}, "created_at")
