@@ -108,6 +108,8 @@ class ImageState(StrEnum):
 
 
 IMAGE_FINAL: frozenset[ImageState] = frozenset({ImageState.STORED, ImageState.UPSTREAM_ONLY, ImageState.FAILED})
+IMAGE_UNFINISHED: frozenset[ImageState] = frozenset({ImageState.PENDING, ImageState.PROCESSING})
+"""The states in which its provider is asked for an image."""
 
 
 class IllegalTransitionError(ValueError):

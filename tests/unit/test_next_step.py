@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +11,12 @@ from hypothesis import strategies as st
 
 from shared.lifecycle import FINAL, IMAGE_FINAL, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
-from shared.settings import Settings
+from tests.support.decisions import POLICY, SETTINGS
 from worker import next_step
-from worker.next_step import CopyWait, DecisionInputs, LookAgain
+from worker.next_step import CopyWait, LookAgain
 from worker.providers.contract import Refused, RetryRule
 
 CLAIM = Claim(UUID(int=1), 3)
-SETTINGS = Settings()
 DIES = datetime(2026, 1, 1, tzinfo=UTC)
 P, D, R, S, U, F = (
     ImageState.PENDING,
@@ -27,17 +25,6 @@ P, D, R, S, U, F = (
     ImageState.STORED,
     ImageState.UPSTREAM_ONLY,
     ImageState.FAILED,
-)
-POLICY = DecisionInputs(
-    settings=SETTINGS,
-    random=Random(1),
-    title="Bloom",
-    key_id="k1",
-    find_by="prompt",
-    can_look=True,
-    inline=False,
-    slack_seconds=10.0,
-    transfer_lease=90.0,
 )
 
 

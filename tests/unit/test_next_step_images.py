@@ -3,7 +3,6 @@
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +11,10 @@ import pytest
 from shared.images import ClaimedImage
 from shared.lifecycle import ImageState, JobState, Outcome
 from shared.moves import Claim
-from shared.settings import Settings
+from tests.support.decisions import POLICY, SETTINGS
 from worker import next_step
 from worker.imagecheck import NotAnImage
-from worker.next_step import MISSING_LOOKS, DecisionInputs, FailedCopy, ImageLook
+from worker.next_step import MISSING_LOOKS, FailedCopy, ImageLook
 from worker.providers.asking import GONE
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
@@ -27,19 +26,7 @@ PENDING, PROCESSING, READY, FAILED = (
     ImageState.READY,
     ImageState.FAILED,
 )
-SETTINGS = Settings()
 LONG = SETTINGS.believe_seconds
-INPUTS = DecisionInputs(
-    settings=SETTINGS,
-    random=Random(1),
-    title="Bloom",
-    key_id="k1",
-    find_by="prompt",
-    can_look=True,
-    inline=False,
-    slack_seconds=10.0,
-    transfer_lease=90.0,
-)
 IMAGE = ClaimedImage(
     claim=Claim(UUID(int=1), 3),
     job_state=JobState.PENDING,
@@ -77,7 +64,7 @@ REFUSED = Refused(Outcome.REJECTED, RetryRule.AFTER, "rate_limited", "slow down"
 
 
 def looked(image: ClaimedImage, found: UpstreamImage | None, **more: Any) -> tuple[ImageState, str | None, int]:
-    change = next_step.image_after_look(INPUTS, image, ImageLook(found, **more))
+    change = next_step.image_after_look(POLICY, image, ImageLook(found, **more))
     return change.state, change.error_code, change.lacking_looks
 
 
@@ -103,7 +90,7 @@ def test_a_look_that_is_sure_decides_and_the_last_bound_ends_what_is_open(
 def test_a_link_that_came_before_its_state_is_tried_at_the_last_bound() -> None:
     early = replace(DRAWING, early_link="https://host.example/early")
     assert looked(IMAGE, early)[0] is PROCESSING
-    change = next_step.image_after_look(INPUTS, replace(IMAGE, given_up=True), ImageLook(early))
+    change = next_step.image_after_look(POLICY, replace(IMAGE, given_up=True), ImageLook(early))
     assert (change.state, change.link) == (READY, "https://host.example/early")
 
 
@@ -154,14 +141,14 @@ OVER = replace(READY_IMAGE, link_seconds=-3600.0)
 def test_a_failed_download_ends_an_image_only_where_no_other_can_help(
     *, image: ClaimedImage, error: TransferError, renewable: bool, state: ImageState
 ) -> None:
-    change = next_step.image_after_failed_copy(INPUTS, FailedCopy(image, error, renewable))
+    change = next_step.image_after_failed_copy(POLICY, FailedCopy(image, error, renewable))
     assert change.state is state
     assert (change.error_code == error.code) is (state is FAILED)
 
 
 def test_a_kept_answer_that_is_no_image_has_no_page_to_wait_out() -> None:
     change = next_step.image_after_failed_copy(
-        INPUTS, FailedCopy(SPENT, NotAnImage("a page"), renewable=False, kept=True)
+        POLICY, FailedCopy(SPENT, NotAnImage("a page"), renewable=False, kept=True)
     )
     assert change.state is FAILED
 
@@ -170,7 +157,7 @@ def test_a_short_body_is_remembered_by_its_hash() -> None:
     error = Truncated("10 of 20 bytes")
     error.sha256 = b"short"
     assert (
-        next_step.image_after_failed_copy(INPUTS, FailedCopy(READY_IMAGE, error, renewable=True)).short_sha256
+        next_step.image_after_failed_copy(POLICY, FailedCopy(READY_IMAGE, error, renewable=True)).short_sha256
         == b"short"
     )
 
@@ -204,15 +191,15 @@ def test_another_link_is_asked_for_where_the_old_one_is_over_and_there_may_be_on
 def test_what_a_provider_says_when_it_is_asked_for_another_link(
     look: next_step.NewLink, state: ImageState, link: str | None
 ) -> None:
-    before = next_step.image_after_failed_copy(INPUTS, FailedCopy(READY_IMAGE, dead(), renewable=True))
-    change = next_step.image_after_new_link(INPUTS, READY_IMAGE, before, look)
+    before = next_step.image_after_failed_copy(POLICY, FailedCopy(READY_IMAGE, dead(), renewable=True))
+    change = next_step.image_after_new_link(POLICY, READY_IMAGE, before, look)
     assert (change.state, change.link) == (state, link)
 
 
 def waited(image: ClaimedImage, error: TransferError, look: next_step.NewLink = None) -> float:
     failure = FailedCopy(image, error, renewable=True)
-    change = next_step.image_after_failed_copy(INPUTS, failure)
-    return next_step.wait_after_failed_copy(INPUTS, failure, change, look).seconds
+    change = next_step.image_after_failed_copy(POLICY, failure)
+    return next_step.wait_after_failed_copy(POLICY, failure, change, look).seconds
 
 
 def test_the_wait_follows_what_a_server_asks_and_never_outlasts_half_of_the_links_life() -> None:
@@ -230,7 +217,7 @@ def test_a_page_in_place_of_an_image_is_waited_out_longer_each_time() -> None:
 
 def test_an_image_that_a_look_missed_waits_for_that_reason() -> None:
     failure = FailedCopy(READY_IMAGE, dead(), renewable=True)
-    before = next_step.image_after_failed_copy(INPUTS, failure)
-    change = next_step.image_after_new_link(INPUTS, READY_IMAGE, before, MISSING)
-    wait = next_step.wait_after_failed_copy(INPUTS, failure, change, MISSING)
+    before = next_step.image_after_failed_copy(POLICY, failure)
+    change = next_step.image_after_new_link(POLICY, READY_IMAGE, before, MISSING)
+    wait = next_step.wait_after_failed_copy(POLICY, failure, change, MISSING)
     assert (wait.code, "1 time(s)" in wait.note) == (GONE, True)

@@ -17,7 +17,7 @@ from worker.next_step.failed_copy import (
 )
 from worker.next_step.image_look import ImageLook, image_after_look, is_there
 from worker.next_step.inputs import CopyWait, DecisionInputs, LookAgain
-from worker.next_step.look import MISSING_LOOKS, OPEN, after_look, after_refused_look, copied_here
+from worker.next_step.look import MISSING_LOOKS, after_look, after_refused_look, copied_here
 from worker.next_step.lost_call import (
     LONGEST_LOOK_WAIT,
     NOT_BOUGHT,
@@ -49,7 +49,6 @@ __all__ = [
     "MISSING_LOOKS",
     "NOT_BOUGHT",
     "NO_KEY_SECONDS",
-    "OPEN",
     "PATIENCE_SECONDS",
     "POISON",
     "UNAVAILABLE",

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from shared.images import ClaimedImage, ImageChange
-from shared.lifecycle import ImageState
+from shared.lifecycle import IMAGE_UNFINISHED, ImageState
 from worker.next_step import unfinished
 from worker.next_step.inputs import DecisionInputs
-from worker.next_step.look import MISSING_LOOKS, OPEN
+from worker.next_step.look import MISSING_LOOKS
 from worker.next_step.unfinished import NO_LINK
 from worker.providers.asking import GONE
 from worker.providers.contract import Refused, UpstreamImage
@@ -40,7 +40,7 @@ def is_there(found: UpstreamImage) -> bool:
 def image_after_look(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) -> ImageChange:
     """Decide after a look. After the last bound, an unfinished image has failed, unless a link may give it."""
     change = _after_answer(inputs, image, look)
-    if not (image.given_up and change.state in OPEN):
+    if not (image.given_up and change.state in IMAGE_UNFINISHED):
         return change
     if look.found is not None and look.found.early_link is not None:
         return replace(change, state=ImageState.READY, link=look.found.early_link, stated=look.found.stated)
@@ -49,7 +49,7 @@ def image_after_look(inputs: DecisionInputs, image: ClaimedImage, look: ImageLoo
 
 
 def _after_answer(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) -> ImageChange:
-    found = look.found if image.state in OPEN else None
+    found = look.found if image.state in IMAGE_UNFINISHED else None
     if found is not None and found.sure:
         state, ends = found.state, found.link_expires_at
         words = {"error_code": found.error_code, "error": found.error}

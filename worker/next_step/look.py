@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from shared.lifecycle import ImageState, JobState
+from shared.lifecycle import IMAGE_UNFINISHED, ImageState, JobState
 from shared.moves import Claim, Move
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LookedJob, LookedPicture
@@ -13,8 +13,6 @@ from worker.providers.contract import Refused, RetryRule
 
 MISSING_LOOKS: Final = 5
 """The least number of looks in a row that must find an image missing before that is believed."""
-OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
-"""The states in which an image is asked for."""
 _LOOK_FAILED: Final = "look_failed"
 _NOTE_CHARS: Final = 500
 
@@ -27,7 +25,7 @@ def after_look(
     `waited`: an image was ready at an earlier look. It does not wait for its neighbours again, which may never end.
     """
     claim, before = job.claim, job.job_state
-    open_ones = [picture for picture in pictures if picture.state in OPEN]
+    open_ones = [picture for picture in pictures if picture.state in IMAGE_UNFINISHED]
     ready = any(picture.state is ImageState.READY for picture in pictures)
     if not open_ones or (ready and (waited or _may_be_gone(open_ones))):
         return _copied_or_failed(claim, before, pictures)

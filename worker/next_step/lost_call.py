@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-from shared.lifecycle import ImageState, JobState, Outcome
+from shared.lifecycle import IMAGE_UNFINISHED, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from shared.settings import Settings
 from worker.next_step.inputs import DecisionInputs, LookAgain
@@ -23,7 +23,6 @@ _PROVED_UNBOUGHT: Final = "proved_unbought"
 _MOST_RESENDS: Final = 2  # of one job by itself, after a lost call or an error inside a success
 _SENDER_SECONDS: Final = 600.0
 _NOTE_CHARS: Final = 500
-_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 _SENT_AGAIN: Final = frozenset(
     {
         "rate_limited",
@@ -65,7 +64,7 @@ def after_evidence(
         return held(note="bought, but no image is recorded")
     if all(picture.state is ImageState.FAILED for picture in pictures):
         return Move(claim, before, JobState.FAILED, code=pictures[0].error_code, note=pictures[0].error)
-    if not any(picture.state in _OPEN for picture in pictures):
+    if not any(picture.state in IMAGE_UNFINISHED for picture in pictures):
         return Move(claim, before, JobState.TRANSFERRING, 0)
     return Move(claim, before, JobState.PENDING, settings.poll_first_seconds) if can_look else held(note="no links")
 

@@ -26,11 +26,11 @@ async def ask(
     params: Mapping[str, Any] | None = None,
     answer_at: Sequence[str] = (),
 ) -> PaidReply | Refused:
-    """GET `path` below the base URL; any answer but 200, and an error inside a 200, is classified by `table`.
+    """GET `path` below the base URL, and classify by `table` what is no answer.
 
-    A success with anything at one of the places `answer_at`, such as "data.status", is an answer, whatever error stands
-    beside it, and whatever its status: 202 may say that the picture is unfinished. A list that is to prove an absence
-    has no such place: nothing of it may be missing.
+    A 200 without an error inside is an answer. So is any success with something at one of the places `answer_at`, such
+    as "data.status": an error beside it is a warning, and 202 may say that the picture is unfinished. A list that is to
+    prove an absence has no such place: nothing of it may be missing.
     """
     reply = await settings.get.get(f"{settings.base_url}{path}", headers=headers, params=params or {})
     if not isinstance(reply, PaidReply):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 from uuid import UUID
 
-from shared.lifecycle import ImageState, Outcome
+from shared.lifecycle import IMAGE_UNFINISHED, ImageState, Outcome
 from shared.upstream_ids import folded
 from worker.providers.asking import GONE, ask, gone
 from worker.providers.contract import (
@@ -62,7 +62,6 @@ _STATES: Final = {
     "success": ImageState.READY,
     "failed": ImageState.FAILED,
 }
-_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 _REFUSED: Final = "content_refused_after_purchase"
 # Of servers, too, one may read that their load is moderate, that a call is blocked, or what a bucket's policy denies.
 _REFUSED_WORDS: Final = re.compile(
@@ -112,7 +111,7 @@ class Banatie:
         return {
             upstream_id: image
             for upstream_id, image in found.items()
-            if image.link is not None or (image.state in _OPEN and not image.is_vague)
+            if image.link is not None or (image.state in IMAGE_UNFINISHED and not image.is_vague)
         }
 
     async def page(self, following: str | None = None) -> Page | Refused:

@@ -36,9 +36,9 @@ class UnreadableError(Exception):
 def read_json(body: bytes) -> Any:
     """Return the JSON in `body`, numbers with a point as `Decimal`; raises `UnreadableError`.
 
-    An answer of more parts than any document's is not read: its objects would take gigabytes. A number that nothing can
-    hold is a `Decimal` NaN, a byte that is no text is `DAMAGED`, and a line break may stand in a string as it is: none
-    of them may lose what stands beside it. So may no remark behind the JSON, unless it could hold rows.
+    An answer of more parts than any document's is not read: its objects would take gigabytes. One odd part must not
+    lose what stands beside it. A number that nothing can hold is a `Decimal` NaN. A byte that is no text is `DAMAGED`.
+    A string may contain line breaks. A remark behind the JSON is skipped, unless it could hold rows.
     """
     if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS or body.count(b",") > _MOST_VALUES:
         raise UnreadableError("an answer of too many parts")

@@ -7,13 +7,12 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from shared.lifecycle import ImageState
+from shared.lifecycle import IMAGE_UNFINISHED, ImageState
 from worker.providers.wording import line_of
 
 ABSENT: Final = object()
 """In the place of a word: the answer has no such field."""
 _WORD_CHARS: Final = 60
-_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 # Words of no document of ours. A link beside one of these may lead to a preview, or to nothing yet.
 _NO_END: Final = re.compile(
     "[a-z_]*ing|(en)?queued|in_?(queue|progress)|created|submitted|accepted|started|scheduled|new|draft|partial|preview|"
@@ -32,7 +31,7 @@ class Told:
     @property
     def is_open(self) -> bool:
         """Whether the picture is not finished."""
-        return self.state in _OPEN
+        return self.state in IMAGE_UNFINISHED
 
 
 def told(word: Any, known: Mapping[str, ImageState], *, linked: bool, key: SecretStr) -> Told:

@@ -16,7 +16,7 @@ from shared.db.jobs import images
 from shared.db.jobs.transitions import give_back, move
 from shared.db.waking import wake
 from shared.images import ClaimedImage, ImageChange
-from shared.lifecycle import POLLED, ImageState, JobState, Outcome
+from shared.lifecycle import IMAGE_UNFINISHED, POLLED, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from worker import next_step
 from worker.next_step import ImageLook
@@ -100,7 +100,7 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
 
 
 def _is_asked_for(image: ClaimedImage) -> bool:
-    return image.state in next_step.OPEN
+    return image.state in IMAGE_UNFINISHED
 
 
 def _by_job(found: Iterable[ClaimedImage]) -> dict[Claim, list[ClaimedImage]]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.payments.answers import Answer, BoughtImage
-from shared.lifecycle import ImageState, Outcome
+from shared.lifecycle import IMAGE_UNFINISHED, ImageState, Outcome
 from shared.upstream_ids import folded
 
 _OWNERS = text("""
@@ -46,7 +46,6 @@ FROM submission s JOIN job ON job.id = s.job_id WHERE s.id = :submission
 """)
 _MOST_UNOWNED: Final = 100
 _NAMED: Final = 3
-_OPEN: Final = frozenset({ImageState.PENDING, ImageState.PROCESSING})
 
 
 class OwnedElsewhereError(Exception):
@@ -99,7 +98,7 @@ def _own_first(answer: Answer, theirs: dict[str, UUID]) -> Answer:
     for image in (*answer.images, *answer.unowned):
         name = image.upstream_id
         known = name is not None and (name in theirs or folded(name) in seen)
-        (lost if known and image.state in _OPEN else own).append(image)
+        (lost if known and image.state in IMAGE_UNFINISHED else own).append(image)
         seen |= set() if name is None else {folded(name)}
     if not lost:
         return answer
@@ -117,7 +116,7 @@ def _own(images: Sequence[BoughtImage], theirs: dict[str, UUID]) -> list[BoughtI
         same = None if name is None else folded(name)
         if name is None or (name not in theirs and same not in seen):
             found.append(image)
-        elif image.state in _OPEN:
+        elif image.state in IMAGE_UNFINISHED:
             note = f"its id {name} is that of {f'job {theirs[name]}' if name in theirs else 'another image'}"
             found.append(BoughtImage(image.index, ImageState.FAILED, error_code="not_delivered", error=note))
         else:
@@ -128,7 +127,7 @@ def _own(images: Sequence[BoughtImage], theirs: dict[str, UUID]) -> list[BoughtI
 
 def _check(named: Sequence[BoughtImage], kept: Sequence[BoughtImage], theirs: dict[str, UUID]) -> None:
     """Raise where the ids of others were all that an answer gave."""
-    lost = [image.upstream_id for image in named if image.upstream_id in theirs and image.state in _OPEN]
+    lost = [image.upstream_id for image in named if image.upstream_id in theirs and image.state in IMAGE_UNFINISHED]
     if lost and all(image.state is ImageState.FAILED for image in kept):
         whose = [f"{name}, which is job {theirs[name]}'s" for name in lost[:_NAMED] if name]
         raise OwnedElsewhereError(f"it names only {'; '.join(whose)}")
