@@ -10,13 +10,14 @@ from typing import Concatenate, Final, ParamSpec
 
 import structlog
 
-from shared.db import accounts, folding, purpose, troubles, workers
+from shared.db import accounts, folding, purpose, tick_question, troubles, workers
 from shared.db.engine import Connection, DatabaseUnavailableError, question, transaction
 from shared.db.jobs import claims, images, inbox, model_times
 from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import give_back, move
 from shared.db.listening import Listener
 from shared.db.payments import caps
+from shared.db.tick_question import ToDo
 from shared.lifecycle import Stage
 from shared.log import redact
 from worker import next_step
@@ -119,71 +120,71 @@ class Dispatcher:
         """
         began = time.monotonic()
         self._runtime.metrics.ticked()
-        with transaction(self._runtime.engine) as connection:
-            self._beat(connection)
-            if self._stopping.is_set():
-                return True
-            self._end_what_is_over(connection)
-            work = claims.work(connection, self._runtime.accounts)
-            live = workers.live_slots(connection) if work.waits else 0
-        self._fold()
-        arrived = self._take_in()
+        self._beat()
+        if self._stopping.is_set():
+            return True
+        with question(self._runtime.engine) as connection:
+            found = tick_question.to_do(connection, self._runtime.accounts, me=self._runtime.sender.name)
+        self._end_what_is_over(found)
+        if found.deltas:
+            self._fold()
+        if found.inbox:
+            self._take_in()
         prune = began - self._pruned_at > _PRUNE_SECONDS
         for account in self._runtime.accounts.values():
             # A stage without due jobs may get some: pruning and releasing return jobs from hold to the line.
             every_stage = prune or self._claiming.is_releasing(account.name)
-            stages = set(Stage) if every_stage else work.due.get(account.name, set())
+            stages = set(Stage) if every_stage else found.due.get(account.name, set())
             if stages:
-                self._send_all(self._claiming.of_account, account, stages, live, prune=prune)
+                self._send_all(self._claiming.of_account, account, stages, found.live_slots, prune=prune)
         if prune:
             self._send_all(self._look_after_others)
             self._pruned_at = began
-        return work.waits or arrived
+        return found.waits or found.inbox
 
-    def _beat(self, connection: Connection) -> None:
+    def _beat(self) -> None:
         """Say that this worker lives, and how many messages it takes at once."""
         runtime = self._runtime
-        workers.heartbeat(
-            connection,
-            name=runtime.sender.name,
-            lock_key=runtime.sender.lock_key,
-            slots=0 if self._stopping.is_set() else runtime.settings.worker_slots,
-            stuck_seconds=runtime.stuck_seconds,
-        )
+        with question(runtime.engine) as connection:
+            workers.heartbeat(
+                connection,
+                name=runtime.sender.name,
+                lock_key=runtime.sender.lock_key,
+                slots=0 if self._stopping.is_set() else runtime.settings.worker_slots,
+                stuck_seconds=runtime.stuck_seconds,
+            )
         if (said := runtime.troubles.news()) is not None:
-            troubles.record(connection, runtime.sender.name, said)
+            with transaction(runtime.engine) as connection:
+                troubles.record(connection, runtime.sender.name, said)
             runtime.troubles.written(said)
 
-    def _end_what_is_over(self, connection: Connection) -> None:
+    def _end_what_is_over(self, found: ToDo) -> None:
         """End queued jobs of any account past their deadline; free the jobs of workers that are proved gone."""
-        end_overdue(connection, self._runtime.sender.name)
+        if found.overdue:
+            with transaction(self._runtime.engine) as connection:
+                end_overdue(connection, self._runtime.sender.name)
         # After an outage of the database every tick is old. Only a worker that has ticked for a while may judge others.
-        if time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
-            for name, jobs in workers.free_claims_of_dead(connection, self._runtime.sender.name).items():
+        if found.silent and time.monotonic() - self._ticking_since > workers.ALIVE_SECONDS:
+            with transaction(self._runtime.engine) as connection:
+                gone = workers.free_claims_of_dead(connection, self._runtime.sender.name)
+            for name, jobs in gone.items():
                 _log.warning("worker_gone", gone=name, jobs=jobs)
 
     def _fold(self) -> None:
         """Add the triggers' deltas to the running sums, so that a reader reads few rows."""
         if time.monotonic() - self._folded_at > _FOLD_SECONDS:
-            with question(self._runtime.engine) as connection:
-                more = folding.any_deltas(connection)
-            if more:
-                with transaction(self._runtime.engine) as connection:
-                    more = folding.fold(connection)
+            with transaction(self._runtime.engine) as connection:
+                more = folding.fold(connection)
             self._folded_at = 0.0 if more else time.monotonic()
 
-    def _take_in(self) -> bool:
-        """Make jobs of the rows that came by SQL; a batch that somebody else enqueues into waits for the next tick.
-
-        Returns whether there were such rows.
-        """
+    def _take_in(self) -> None:
+        """Make jobs of the rows that came by SQL; a batch that somebody else enqueues into waits for the next tick."""
         with question(self._runtime.engine) as connection:
             waiting = inbox.batches(connection)
         settings = self._runtime.settings
         times = JobTimes(settings.deadline_seconds, settings.collect_seconds)
         for batch in waiting:
             self._take_batch(batch, times)
-        return bool(waiting)
 
     def _take_batch(self, batch: str, times: JobTimes) -> None:
         """Take waiting rows. If that fails, take the first one alone; if that fails too, set this row aside."""

@@ -22,7 +22,6 @@ _ADDED: Final = (
     "held_ever_amount",
     "elsewhere_amount",
 )
-_ANY: Final = text("SELECT EXISTS (SELECT FROM job_count_delta) OR EXISTS (SELECT FROM spending_delta)")
 # One process adds up at a time, because two would wait for each other's rows. The lock ends with the transaction.
 _TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('genqueue folding ' || current_schema(), 0))")
 _TAKE = """
@@ -56,11 +55,6 @@ SELECT count(*) AS deltas FROM taken
 """)
 MOST: Final = 5000
 """Deltas of each kind in one transaction."""
-
-
-def any_deltas(connection: Connection) -> bool:
-    """Tell whether there is anything to add up."""
-    return bool(connection.execute(_ANY).scalar_one())
 
 
 def fold(connection: Connection) -> bool:

@@ -17,9 +17,6 @@ ON CONFLICT (name) DO UPDATE SET lock_key = excluded.lock_key, slots = excluded.
   stuck_since = excluded.stuck_since
 """)
 _FORGET = text("DELETE FROM worker WHERE last_tick_at < now() - interval '1 day'")
-_SLOTS = text("""
-SELECT coalesce(sum(slots), 0) FROM worker WHERE last_tick_at > now() - :alive * interval '1 second'
-""")
 _STALE = text("""
 SELECT name, lock_key FROM worker WHERE last_tick_at < now() - :alive * interval '1 second' AND name <> :me
   AND pg_try_advisory_xact_lock_shared(lock_key)
@@ -49,11 +46,6 @@ def sign_off(connection: Connection, name: str) -> None:
     connection.execute(_BURY, {"name": name})
     connection.execute(_FORGET)
     troubles.record(connection, name, {})
-
-
-def live_slots(connection: Connection) -> int:
-    """Return how many batches all living workers together can run at once."""
-    return int(connection.execute(_SLOTS, {"alive": ALIVE_SECONDS}).scalar_one())
 
 
 def free_claims_of_dead(connection: Connection, me: str) -> dict[str, int]:

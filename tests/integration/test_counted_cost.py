@@ -22,7 +22,7 @@ MOST_REQUESTS = 1.6
 MOST_MESSAGES = 0.6
 MOST_TO_ENQUEUE = 1
 """Statements for one row into a batch and for an account that the client knows."""
-MOST_AT_REST = 4
+MOST_AT_REST = 2
 """Statements a tick of a worker with two accounts and nothing to do."""
 
 

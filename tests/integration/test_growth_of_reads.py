@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event, text
 from sqlmodel import SQLModel
 
 from ops.stack import Endpoints
-from shared.db import accounts, folding, workers
+from shared.db import accounts, folding, tick_question, workers
 from shared.db.engine import Engine, open_engine, transaction
 from shared.db.jobs import bulk, claims, retry, steering
 from shared.db.jobs.bulk import Which
@@ -146,7 +146,7 @@ def pay(connection: Connection) -> None:
 def tick(connection: Connection) -> None:
     accounts.lock(connection, "bloom", wait=True)
     workers.heartbeat(connection, name="w", lock_key=1, slots=4, stuck_seconds=0)
-    workers.live_slots(connection)
+    tick_question.to_do(connection, ["bloom"], me="w")
     workers.free_claims_of_dead(connection, "w")
     claims.in_hand(connection, "bloom")
     claims.paying(connection)

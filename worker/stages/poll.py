@@ -83,9 +83,9 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
     account = runtime.accounts.get(account_name)
     if account is None or account.wire.poll_batch == 0:
         wait = 2 * next_step.NO_KEY_SECONDS
-        await runtime.sql(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
+        await runtime.ask(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
         return
-    found = await runtime.sql(images.of_claims, account=account_name, claims=claims, states=POLLED)
+    found = await runtime.ask(images.of_claims, account=account_name, claims=claims, states=POLLED)
     looks = await _ask_all(runtime, account, [one.upstream_id for one in found if _is_asked_for(one)])
     jobs = list(_by_job(found).values())
     room = runtime.transfers.available

@@ -38,7 +38,7 @@ async def reconcile(runtime: Runtime, account_name: str, claims: Sequence[Claim]
     for claim in claims:
         with bound_contextvars(job=str(claim.job_id), account=account_name):
             try:
-                if await runtime.sql(renew, claim, lease_seconds=_LEASE_SECONDS, account=account_name):
+                if await runtime.ask(renew, claim, lease_seconds=_LEASE_SECONDS, account=account_name):
                     await _reconcile(runtime, account_name, claim)
             except Exception:  # noqa: BLE001 - this one is looked at again; the others must not wait for it
                 _log.exception("reconcile_defect")
@@ -49,7 +49,7 @@ async def _give_back(runtime: Runtime, account_name: str, claim: Claim) -> None:
     """Give back the claim of a failed look. If its lease ended first, it would seem that its worker died."""
     wait = runtime.settings.retry_max_seconds
     try:
-        await runtime.sql(give_back, [claim], states=MAYBE_BOUGHT, account=account_name, due_seconds=wait, done=True)
+        await runtime.ask(give_back, [claim], states=MAYBE_BOUGHT, account=account_name, due_seconds=wait, done=True)
     except Exception as error:  # noqa: BLE001 - the database is away; the lease ends by itself
         _log.warning("look_not_given_back", error=type(error).__name__)
 

@@ -41,7 +41,7 @@ async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -
     if account is None or (account.wire.poll_batch == 0 and runtime.bucket_is_refusing):
         # Without the key nothing can be sent. Without the bucket, a result with a dying link cannot be stored.
         unspent = [JobState.QUEUED]
-        await runtime.sql(give_back, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)
+        await runtime.ask(give_back, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)
         return
     send_before = boot_clock() + runtime.settings.send_within_seconds
     opened = await _open_intents(runtime, account, claims)

@@ -36,7 +36,7 @@ async def transfer(runtime: Runtime, account_name: str, claims: Sequence[Claim])
         return
     jobs: dict[Claim, list[ClaimedImage]] = {}
     states = [JobState.TRANSFERRING]
-    for image in await runtime.sql(images.of_claims, account=account_name, claims=claims, states=states):
+    for image in await runtime.ask(images.of_claims, account=account_name, claims=claims, states=states):
         jobs.setdefault(image.claim, []).append(image)
     async with anyio.create_task_group() as group:
         for pictures in jobs.values():

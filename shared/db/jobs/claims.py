@@ -81,22 +81,6 @@ _LONG_SECONDS: Final = 3600.0
 _OLDEST_PART: Final = 0.25
 _FAIR_POSITION = text("UPDATE account SET fair_position = greatest(fair_position, :position) WHERE name = :account")
 
-_WAITS = {
-    "submit": "state = 'queued' AND NOT on_hold",
-    "poll": f"state IN ('pending', 'processing') AND {NOT_A_LEFTOVER}",
-    "transfer": f"state = 'transferring' AND {NOT_A_LEFTOVER}",
-    "reconcile": f"state IN ('submitting', 'in_doubt') AND {NOT_A_LEFTOVER}",
-}
-# The first due time is the first entry of an index. An EXISTS would be answered from another index, over a long line of
-# jobs that are not due.
-_FIRST_DUE = "(SELECT min(due_at) FROM job WHERE account = name AND {waits})"
-_LOOKED = ",\n  ".join(f"('{stage}', {_FIRST_DUE.format(waits=waits)})" for stage, waits in _WAITS.items())
-_WORK = text(f"""
-SELECT name, stage, first_due <= now() AS due FROM unnest(CAST(:accounts AS text[])) AS served (name), LATERAL (VALUES
-  {_LOOKED}
-) AS looked (stage, first_due) WHERE first_due IS NOT NULL
-""")
-
 # A repeated or late message finds its jobs begun or gone.
 _BEGIN = text("""
 UPDATE job SET claimed_by = :worker, begun_together = :begun_together,
@@ -110,10 +94,12 @@ RETURNING job.id, job.epoch, job.state, job.crashes
 # Anyone with access to the broker can send a message. Its account must be the row's, or one would pay for another.
 _FOREIGN = text("SELECT count(*) FROM job WHERE id = ANY(CAST(:ids AS uuid[])) AND account <> :account")
 
-_EXPIRED = text(f"""
-SELECT id, epoch FROM job WHERE state = 'queued' AND deadline_at <= now() AND {NOT_A_LEFTOVER}
-  AND (claimed_by IS NULL OR due_at <= now()) ORDER BY deadline_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
-""")
+OVERDUE_SQL: Final = f"""
+FROM job WHERE state = 'queued' AND deadline_at <= now() AND {NOT_A_LEFTOVER}
+  AND (claimed_by IS NULL OR due_at <= now()) ORDER BY deadline_at
+"""
+"""SQL: queued jobs past their deadline that no worker holds, earliest deadline first."""
+_OVERDUE = text(f"SELECT id, epoch {OVERDUE_SQL} LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED")
 _ABANDONED = text(f"""
 SELECT id, epoch, state FROM job WHERE state IN ('pending', 'processing', 'transferring') AND {NOT_A_LEFTOVER}
   AND collect_until <= now() - :grace * interval '1 second' AND due_at <= now() ORDER BY collect_until
@@ -176,24 +162,6 @@ class Claimed:
         return cls(tuple(Claim(row.id, row.epoch) for row in rows if not row.crashes), tuple(suspects))
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What there is to do: by account the stages with due jobs, and whether any job waits, due or not."""
-
-    due: Mapping[str, set[Stage]]
-    waits: bool
-
-
-def work(connection: Connection, served: Iterable[str]) -> Work:
-    """Return what there is to do for these accounts, whether or not it may be claimed."""
-    rows = connection.execute(_WORK, {"accounts": list(served)}).all()
-    due: dict[str, set[Stage]] = {}
-    for name, stage, is_due in rows:
-        if is_due:
-            due.setdefault(name, set()).add(Stage(stage))
-    return Work(due, waits=bool(rows))
-
-
 def claim(
     connection: Connection, stage: Stage, account: str, *, count: int, worker: str, lease_seconds: float
 ) -> Claimed:
@@ -253,7 +221,7 @@ def foreign(connection: Connection, account: str, claims: Sequence[Claim]) -> in
 
 def past_deadline(connection: Connection) -> list[Claim]:
     """Lock and return queued jobs past their deadline, at most 500, of every account, served or not."""
-    return [Claim(row.id, row.epoch) for row in connection.execute(_EXPIRED)]
+    return [Claim(row.id, row.epoch) for row in connection.execute(_OVERDUE)]
 
 
 def abandoned(connection: Connection, *, grace_seconds: float) -> list[tuple[Claim, JobState]]:
