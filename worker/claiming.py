@@ -15,7 +15,9 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.poison import end_poison
 
-_POLL_JOBS: Final = 50
+_POLL_JOBS: Final = 200
+"""Jobs of one message to poll: the pages of one provider are asked for side by side. While thousands wait, the message
+costs more than its looks, so that fewer and larger ones do."""
 _TRANSFER_JOBS: Final = 8
 _TRANSFERS_PER_SLOT: Final = 4
 """Claimed transfers for each slot of the living workers. At most two copies for each slot run at once; others wait."""
