@@ -1,6 +1,7 @@
 """Fixtures of every tier: one real stack a run, a fresh database and a fresh simulator a test."""
 
 import functools
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ from shared.settings import Settings
 from tests.support.drain import remove_spools, runtime_for, settings_for
 from tests.support.servers import Databases
 from worker.runtime import Runtime
+
+# Every full collection of garbage would walk through thousands of collected tests.
+gc.disable()
 
 # The same examples in each run: what fails here fails for everybody. `--hypothesis-profile=explore` looks further.
 hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -56,6 +60,11 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {name: at for at, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: place.get("/".join(item.path.parts[-2:]), len(place)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
