@@ -102,12 +102,12 @@ class Runtime:
 
         return await anyio.to_thread.run_sync(run, limiter=self.threads)
 
-    async def ask(self, question_: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one statement without a transaction around it, in a thread, and return its result; see `question`."""
+    async def ask(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run one statement, which may write, like `sql` but without BEGIN and COMMIT around it; see `question`."""
 
         def run() -> T:
             with question(self.engine) as connection:
-                return question_(connection, *args, **kwargs)
+                return work(connection, *args, **kwargs)
 
         return await anyio.to_thread.run_sync(run, limiter=self.threads)
 
