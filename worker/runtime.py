@@ -41,7 +41,7 @@ from worker.served_accounts import API_SECONDS, ServedAccount, serve_accounts
 from worker.transport.address_guard import AddressGuard
 from worker.transport.download import Fetcher
 from worker.transport.storage import Storage
-from worker.transport.transfer_turns import TransferTurns
+from worker.transport.transfer_slots import TransferSlots
 from worker.troubles import BUCKET, Troubles
 
 P = ParamSpec("P")
@@ -77,7 +77,7 @@ class Runtime:
     parcels: int = 0
     """How many parcels of jobs this process has begun."""
     committer: Committer = field(init=False)
-    transfers: TransferTurns = field(init=False)
+    transfers: TransferSlots = field(init=False)
     threads: anyio.CapacityLimiter = field(init=False)
     transfers_threads: anyio.CapacityLimiter = field(init=False)
     books: dict[str, Book] = field(default_factory=dict, init=False)
@@ -87,7 +87,7 @@ class Runtime:
 
     def start(self, group: TaskGroup) -> None:
         """Begin committing on the loop of the caller."""
-        self.transfers = TransferTurns(self.settings.worker_slots * 2, self.accounts)
+        self.transfers = TransferSlots(self.settings.worker_slots * 2, self.accounts)
         self.threads = anyio.CapacityLimiter(_DB_THREADS)
         self.transfers_threads = anyio.CapacityLimiter(self.settings.worker_slots * 2)
         self.committer = Committer(partial(commit_all, self.engine), random=self.random)

@@ -45,7 +45,7 @@ async def copy_image(runtime: Runtime, account: ServedAccount, image: ClaimedIma
     try:
         if runtime.transfers.is_slow(host):
             return await _copy_slowly(runtime, account, image, host)
-        async with runtime.transfers.turn(account.name):
+        async with runtime.transfers.slot(account.name):
             if await _is_still_ours(runtime, image):
                 await _copy(runtime, account, image)
     except TooSlow as error:

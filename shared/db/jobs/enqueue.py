@@ -39,7 +39,7 @@ _NEW_BATCH = text("INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT 
 _BATCH = text("SELECT id FROM batch WHERE name = :name")
 _POLICY = text("UPDATE batch SET on_unknown = :on_unknown WHERE name = :batch AND on_unknown <> :on_unknown")
 _NAMED = 5
-_TURNS = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
+_ROTATION = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
 
 
 class EnqueueConflictError(Exception):
@@ -168,14 +168,14 @@ def open_batch(connection: Connection, name: str) -> UUID:
     return found
 
 
-def first_turn() -> int:
+def rotation_start() -> int:
     """Return the position in the rotation of accounts at which an enqueue begins: any."""
-    return randrange(_TURNS)  # noqa: S311 - any turn is as good
+    return randrange(_ROTATION)  # noqa: S311 - any start is as good
 
 
 def _dealt(jobs: Iterable[NewJob], dealt: Dealing) -> Iterator[tuple[NewJob, str]]:
     """Yield each row with the account that takes it.
 
-    The first row's turn is drawn: many who enqueue one row each would otherwise give them all to one account.
+    Where the rotation starts is drawn: many who enqueue one row each would otherwise give them all to one account.
     """
-    return ((job, dealt.account(job.provider, position)) for position, job in enumerate(jobs, first_turn()))
+    return ((job, dealt.account(job.provider, position)) for position, job in enumerate(jobs, rotation_start()))
