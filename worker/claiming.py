@@ -1,6 +1,7 @@
 """What a worker may take of an account now: due jobs, under the account's lock, within its windows and all slots."""
 
 import threading
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -10,7 +11,7 @@ from shared.db.engine import Connection
 from shared.db.jobs import claims, steering
 from shared.db.jobs.transitions import Claim
 from shared.db.payments import caps
-from shared.lifecycle import JobState, Stage
+from shared.lifecycle import POLLED, JobState, Stage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.poison import end_poison
@@ -23,9 +24,9 @@ _TRANSFERS_PER_SLOT: Final = 4
 """Claimed transfers for each slot of the living workers. At most two copies for each slot run at once; others wait."""
 _RECONCILE_JOBS: Final = 10
 _RECONCILE_CLAIMS: Final = 200
-RELEASABLE: Final = {
+RELEASABLE: Final[Mapping[Stage, Collection[JobState]]] = {
     Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: the paying worker ends that lease itself
-    Stage.POLL: (JobState.PENDING, JobState.PROCESSING),
+    Stage.POLL: POLLED,
     Stage.TRANSFER: (JobState.TRANSFERRING,),
     Stage.RECONCILE: (JobState.SUBMITTING, JobState.IN_DOUBT),
 }
@@ -152,7 +153,7 @@ class Claiming:
         live: int,
     ) -> int:
         """Return how many jobs of this account may be claimed for payment now."""
-        answers_at_once = account.wire.poll_batch == 0
+        answers_at_once = not account.can_look
         if not locked.may_pay or self._stopping.is_set() or (answers_at_once and self._runtime.bucket_is_refusing):
             return 0
         left = rate_windows.room(connection, account.name, locked.windows).free

@@ -148,7 +148,7 @@ class Runtime:
             title=account.provider.title,
             key_id=account.key_id,
             find_by=account.wire.find_by,
-            can_look=account.wire.poll_batch > 0,
+            can_look=account.can_look,
             inline=account.wire.inline,
             slack_seconds=account.slack_seconds,
             transfer_lease=self.transfer_lease,

@@ -37,6 +37,14 @@ class ServedAccount:
     wire_settings: WireSettings
 
     @property
+    def can_look(self) -> bool:
+        """Whether the provider can be asked for an image later. If not, the answer to the paid call is the result.
+
+        For those who have no key of the account, the catalog says the same (`Provider.is_polled`).
+        """
+        return self.wire.poll_batch > 0
+
+    @property
     def quiet_seconds(self) -> float:
         """From the end of a lost call until the provider shows what it made or charged."""
         given = self.settings.quiet_seconds

@@ -81,7 +81,7 @@ class Looks:
 async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Ask for every open image of the claimed jobs; jobs that could not be asked for go back with the reason."""
     account = runtime.accounts.get(account_name)
-    if account is None or account.wire.poll_batch == 0:
+    if account is None or not account.can_look:
         wait = 2 * next_step.NO_KEY_SECONDS
         await runtime.ask(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
         return

@@ -38,7 +38,7 @@ _MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
 async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Pay for as many of the claimed jobs as their account allows now. The others go back unspent."""
     account = runtime.accounts.get(account_name)
-    if account is None or (account.wire.poll_batch == 0 and runtime.bucket_is_refusing):
+    if account is None or (not account.can_look and runtime.bucket_is_refusing):
         # Without the key nothing can be sent. Without the bucket, a result with a dying link cannot be stored.
         unspent = [JobState.QUEUED]
         await runtime.ask(give_back, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)

@@ -38,7 +38,7 @@ async def show_candidates(runtime: Runtime) -> None:
 
 async def _due(runtime: Runtime) -> list[ServedAccount]:
     """Return the accounts that lack previews; one question for all: a worker asks it forever."""
-    listing = [account.name for account in runtime.accounts.values() if account.wire.poll_batch]
+    listing = [account.name for account in runtime.accounts.values() if account.can_look]
     try:
         due = await runtime.ask(candidates.due, listing)
     except Exception as error:  # noqa: BLE001 - a person decides without it; the work must go on
