@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from shared.late_log import LateLogger
 from shared.lifecycle import POLLED, JobState
+from shared.notes import short_note
 
 _log = LateLogger(__name__)
 BY_HAND: Final = "paused_by_hand"
@@ -208,7 +209,9 @@ def record_failed_download(connection: Connection, name: str, job: UUID, *, reas
     parameters = {"name": name, "job": job, "most": JOBS_BEFORE_UNREACHABLE}
     jobs = connection.execute(_UNFETCHED, parameters).scalar_one_or_none()
     if jobs is not None and jobs >= JOBS_BEFORE_UNREACHABLE:
-        said = f"images of {jobs} jobs could not be downloaded, and none could in between; the last: {reason}"[:500]
+        said = short_note(
+            f"images of {jobs} jobs could not be downloaded, and none could in between; the last: {reason}"
+        )
         pause(connection, name, code=UNREACHABLE, reason=said, action_url=None, probing=probing)
 
 

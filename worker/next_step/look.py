@@ -6,6 +6,7 @@ from typing import Final
 
 from shared.lifecycle import IMAGE_UNFINISHED, ImageState, JobState
 from shared.moves import Claim, Move
+from shared.notes import short_note
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LookedJob, LookedPicture
 from worker.next_step.payment import first_expiry
@@ -14,7 +15,6 @@ from worker.providers.contract import Refused, RetryRule
 MISSING_LOOKS: Final = 5
 """The least number of looks in a row that must find an image missing before that is believed."""
 _LOOK_FAILED: Final = "look_failed"
-_NOTE_CHARS: Final = 500
 
 
 def after_look(
@@ -67,7 +67,7 @@ def after_refused_look(
     inputs: DecisionInputs, claim: Claim, before: JobState, refused: Refused, *, tries: int, at_most: float
 ) -> Move:
     """Postpone a look that the provider refused, by at most `at_most` seconds if it names a time. No try is spent."""
-    note = f"{inputs.title} was asked for this image: {refused.code}: {refused.message}"[:_NOTE_CHARS]
+    note = short_note(f"{inputs.title} was asked for this image: {refused.code}: {refused.message}")
     wait = _refused_look_wait(inputs, refused, at_most)
     return Move(claim, before, before, wait, code=_LOOK_FAILED, note=note, tries=tries, needs_claim=True)
 

@@ -18,6 +18,7 @@ from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import renew
 from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import ImageState
+from shared.notes import short_note
 from worker import imagecheck, next_step
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
@@ -231,7 +232,13 @@ async def _keep(
         raise error
     tries = image.tries + 1
     final = ImageChange(
-        image.claim, image.index, image.upstream_id, ImageState.FAILED, tries=tries, error_code=code, error=note[:500]
+        image.claim,
+        image.index,
+        image.upstream_id,
+        ImageState.FAILED,
+        tries=tries,
+        error_code=code,
+        error=short_note(note),
     )
     await runtime.write(images.change, [final])
     _log.info("copy_refused", index=image.index, code=code, bytes=fetched.spool.length)

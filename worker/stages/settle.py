@@ -16,6 +16,7 @@ from shared.db.payments.offers import Book
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
 from shared.moves import Move
+from shared.notes import short_note
 from worker import next_step
 from worker.evidence import inline_answers
 from worker.providers.contract import CHARGE_STATED, Accepted, Refused, RetryRule
@@ -24,7 +25,6 @@ from worker.served_accounts import ServedAccount
 from worker.stages.cost_check import check_cost, cost_of
 from worker.stages.image_indexes import assign_indexes, surplus
 
-_NOTE_CHARS: Final = 500
 _SERVER_ERROR: Final = 500
 _FOR_A_PERSON: Final = {"account_address_wrong", CHARGE_STATED}
 """Pauses that no probe ends: a URL that leads nowhere, and a refusal that was charged, as the next call may be."""
@@ -188,7 +188,7 @@ def _count_failure(connection: Connection, one: Answered, refused: Refused) -> N
         connection,
         one.account.name,
         code="provider_failing",
-        reason=reason[:_NOTE_CHARS],
+        reason=short_note(reason),
         action_url=None,
         probing=one.runtime.probing,
     )

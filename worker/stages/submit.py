@@ -17,6 +17,7 @@ from shared.db.payments.ownership import OwnedElsewhereError
 from shared.ids import new_id
 from shared.lifecycle import JobState, Outcome
 from shared.moves import Claim
+from shared.notes import short_note
 from shared.requests import GenerationRequest
 from worker.evidence import inline_answers, unreadable
 from worker.evidence.committer import NotCommittedError
@@ -30,7 +31,6 @@ from worker.stages.transfer import transfer
 from worker.transport.paid_post import boot_clock
 
 _log = structlog.get_logger(__name__)
-_NOTE_CHARS: Final = 500
 _SERVER_ERROR: Final = 500
 _MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
 
@@ -114,7 +114,7 @@ async def _ask(runtime: Runtime, account: ServedAccount, intent: Intent, send_be
         body = account.body(intent.request, len(intent.missing))
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing was sent
         note = str(error) if isinstance(error, ValueError) else f"a defect in the catalog ({type(error).__name__})"
-        return Refused(Outcome.NOT_SENT, RetryRule.NEVER, "provider_rejected", note[:_NOTE_CHARS])
+        return Refused(Outcome.NOT_SENT, RetryRule.NEVER, "provider_rejected", short_note(note))
     call = PaidCall(body, send_before, str(intent.submission_id))
     try:
         if account.wire.inline:
@@ -145,5 +145,5 @@ async def _set_aside(
     if isinstance(answer, Accepted):
         ids = [answer.upstream_id, *(image.upstream_id for image in answer.images)]
         note += f"; it named {', '.join(dict.fromkeys(filter(None, ids))) or 'no id'}"
-    held = Refused(Outcome.UNKNOWN, RetryRule.NEVER, "answer_unreadable", note[:_NOTE_CHARS])
+    held = Refused(Outcome.UNKNOWN, RetryRule.NEVER, "answer_unreadable", short_note(note))
     await runtime.write_joined(settle_all, Answered(runtime, account, intent, held))
