@@ -2,7 +2,7 @@
 
 Each function is pure. It takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no
 database and no network. docs/road.md names the few transitions that are decided elsewhere. By stage: submit, `payment`;
-poll, `look` and `image_look`; transfer, `copying` and `failed_copy`; reconcile, `lost_call`.
+poll, `look`, `image_look` and `look_times`; transfer, `copying` and `failed_copy`; reconcile, `lost_call`.
 """
 
 from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key

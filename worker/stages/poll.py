@@ -24,8 +24,8 @@ from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
+from worker.stages.learn_times import learn_times
 from worker.stages.look_health import record_looks
-from worker.stages.look_times import learn_times
 from worker.stages.transfer import transfer
 
 _log = structlog.get_logger(__name__)
