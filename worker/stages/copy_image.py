@@ -16,14 +16,12 @@ from shared.backoff import delay
 from shared.db.jobs import images, stored_images
 from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import renew
-from shared.images import ClaimedImage, ImageChange
-from shared.lifecycle import ImageState
-from shared.notes import short_note
+from shared.images import ClaimedImage
 from worker import imagecheck, next_step
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
-from worker.imagecheck import ImageError, ImageFacts, TooManyPixels, TooSmall
-from worker.next_step import CopyWait
+from worker.imagecheck import ImageError, ImageFacts, TooSmall
+from worker.next_step import CopyWait, RefusedBytes
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.failed_copy import follow_failure, is_renewable
@@ -134,7 +132,8 @@ async def _copy(
         fetched, facts = await _judged(runtime, fetched, spools)
         facts = _sized(image, facts)
         if isinstance(facts, ImageError):
-            await _keep(runtime, image, fetched, facts, patience=patience, fixed=inside is not None)
+            refused = RefusedBytes(image, facts, fetched.spool.sha256, fetched.spool.length, fixed=inside is not None)
+            await _keep(runtime, fetched, refused, patience=patience)
             runtime.metrics.images_lost.labels(account.name, facts.code).inc()
             return
         stored = await _put(runtime, image, fetched, facts, patience=patience)
@@ -207,50 +206,28 @@ async def _keep_short(runtime: Runtime, image: ClaimedImage, fetched: Fetched, e
     await runtime.write(stored_images.keep, _arrived(image, stored), is_image=False)
 
 
-async def _keep(
-    runtime: Runtime, image: ClaimedImage, fetched: Fetched, error: ImageError, *, patience: float, fixed: bool
-) -> None:
-    """Keep refused bytes that begin as an image, or may hold one; raise `error` while a download may bring better ones.
+async def _keep(runtime: Runtime, fetched: Fetched, refused: RefusedBytes, *, patience: float) -> None:
+    """Keep refused bytes that begin as an image, or may hold one; raise their error while better ones may come.
 
-    They are kept at the first refusal, because the link may be dead at the next try. `fixed`: they come from a kept
-    answer, so they cannot change.
+    They are kept at the first refusal, because the link may be dead at the next try.
     """
-    begins_as, code, note = error.begins_as, error.code, str(error)
-    if isinstance(error, TooSmall):
-        begins_as = None  # the image that it stands for may still come
-    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image, error)
+    image, key = refused.image, None
+    kept_as = await runtime.in_thread(_kept_as, fetched, refused)
     if kept_as is not None:
         facts = replace(kept_as, attached=True)
         stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
-        await runtime.write(stored_images.keep, _arrived(image, stored), is_image=begins_as is not None)
-        code = error.code if isinstance(error, TooManyPixels) else "result_unverified"
-        note = f"{note}; kept as {stored.key}"
-    # A page that asks the client to wait is the same each time, and the image may follow it.
-    same = begins_as is not None and bytes.fromhex(fetched.spool.sha256) == image.refused_sha256
-    tried_out = begins_as is not None and image.tries + 1 >= runtime.settings.fetch_tries
-    if not (fixed or same or tried_out) and error.retryable:
-        raise error
-    tries = image.tries + 1
-    final = ImageChange(
-        image.claim,
-        image.index,
-        image.upstream_id,
-        ImageState.FAILED,
-        tries=tries,
-        error_code=code,
-        error=short_note(note),
-    )
+        await runtime.write(stored_images.keep, _arrived(image, stored), is_image=refused.begins_as is not None)
+        key = stored.key
+    final = next_step.image_after_refused_bytes(runtime.settings, refused, key)
+    if final is None:
+        raise refused.error
     await runtime.write(images.change, [final])
-    _log.info("copy_refused", index=image.index, code=code, bytes=fetched.spool.length)
+    _log.info("copy_refused", index=image.index, code=final.error_code, bytes=fetched.spool.length)
 
 
-def _maybe(fetched: Fetched, image: ClaimedImage, error: ImageError) -> ImageFacts | None:
-    """Return what doubtful bytes are kept as, or None: only the first doubtful bytes of an image are kept."""
-    if not fetched.spool.length or image.refused_sha256 is not None:
-        return None
-    if error.begins_as is not None:
-        return error.begins_as
-    return imagecheck.UNKNOWN if imagecheck.may_hold_image(fetched.spool.rewound().read(_HEAD_BYTES)) else None
+def _kept_as(fetched: Fetched, refused: RefusedBytes) -> ImageFacts | None:
+    held = refused.are_doubtful and imagecheck.may_hold_image(fetched.spool.rewound().read(_HEAD_BYTES))
+    return refused.kept_as(may_hold_image=held)
 
 
 async def _check_in_thread(runtime: Runtime, fetched: Fetched) -> ImageFacts:
