@@ -102,7 +102,7 @@ class Claiming:
         me = self._runtime.sender.name
         parcels = []
         for name in accounts.unserved(connection):
-            count, lease = _RECONCILE_JOBS, self._runtime.lease(Stage.RECONCILE)
+            count, lease = _RECONCILE_JOBS, self._runtime.leases[Stage.RECONCILE]
             found = claims.claim(connection, Stage.RECONCILE, name, count=count, worker=me, lease_seconds=lease)
             jobs = (*found.together, *end_poison(connection, self._runtime, found.suspects))
             parcels += [Parcel(Stage.RECONCILE, name, jobs)] if jobs else []
@@ -117,7 +117,7 @@ class Claiming:
         live: int,
         stage: Stage,
     ) -> _ClaimLimits:
-        lease = self._runtime.lease(stage)
+        lease = self._runtime.leases[stage]
         match stage:
             case Stage.RECONCILE:
                 return _ClaimLimits(_RECONCILE_CLAIMS, lease, _RECONCILE_JOBS)

@@ -17,6 +17,7 @@ from shared.db.jobs import images, stored_images
 from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import renew
 from shared.images import ClaimedImage
+from shared.lifecycle import Stage
 from worker import imagecheck, next_step
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
@@ -99,8 +100,8 @@ def _patience(runtime: Runtime, image: ClaimedImage) -> float:
 
 async def _keep_lease(runtime: Runtime, image: ClaimedImage) -> None:
     while True:
-        await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
-        await anyio.sleep(runtime.transfer_lease / 4)
+        await runtime.write(renew, image.claim, lease_seconds=runtime.leases[Stage.TRANSFER])
+        await anyio.sleep(runtime.leases[Stage.TRANSFER] / 4)
 
 
 def _host(image: ClaimedImage) -> str:
@@ -113,9 +114,9 @@ def _host(image: ClaimedImage) -> str:
 async def _is_still_ours(runtime: Runtime, image: ClaimedImage) -> bool:
     """Renew the lease of a job that has waited long for its turn; False where somebody else has it by now."""
     waited = time.monotonic() - image.read_at
-    if waited < runtime.transfer_lease / 4:
+    if waited < runtime.leases[Stage.TRANSFER] / 4:
         return True
-    return await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
+    return await runtime.write(renew, image.claim, lease_seconds=runtime.leases[Stage.TRANSFER])
 
 
 async def _copy(
@@ -285,7 +286,7 @@ async def _put(
 
 async def _wait_for_bucket(runtime: Runtime, image: ClaimedImage, tries: int) -> None:
     await anyio.sleep(delay(tries, first_seconds=0.5, max_seconds=15, random=runtime.random))
-    await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
+    await runtime.write(renew, image.claim, lease_seconds=runtime.leases[Stage.TRANSFER])
 
 
 def _stored(runtime: Runtime, fetched: Fetched, facts: ImageFacts, key: str) -> StoredObject:

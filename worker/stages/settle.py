@@ -11,8 +11,7 @@ from shared.db.engine import Connection
 from shared.db.jobs.transitions import move
 from shared.db.lost_calls import lost_calls
 from shared.db.payments import drift, submissions
-from shared.db.payments.intents import Intent, Request
-from shared.db.payments.offers import Book
+from shared.db.payments.intents import Intent
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
 from shared.moves import Move
@@ -24,6 +23,7 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.cost_check import check_cost, cost_of
 from worker.stages.image_indexes import assign_indexes, surplus
+from worker.stages.payment_terms import price_of
 
 _SERVER_ERROR: Final = 500
 _FOR_A_PERSON: Final = {"account_address_wrong", CHARGE_STATED}
@@ -53,14 +53,6 @@ class Answered:
     def submission_id(self) -> UUID:
         """The attempt to pay."""
         return self.intent.submission_id
-
-
-def price_of(account: ServedAccount, book: Book, request: Request, count: int) -> Decimal | None:
-    """Return the price; 0 for an unreadable row, which is never sent and fails."""
-    try:
-        return account.price(request, count, book.offers)
-    except (ValueError, LookupError):
-        return Decimal(0)
 
 
 def settle_all(connection: Connection, answered: Sequence[Answered]) -> list[JobState | None]:

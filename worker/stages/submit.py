@@ -1,7 +1,6 @@
 """Submit: intent, one paid POST, evidence. The same worker copies links in the answer at once."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 import anyio
@@ -11,14 +10,12 @@ from structlog.contextvars import bound_contextvars
 from shared.db.group_commit import WriteRefusedError
 from shared.db.jobs.transitions import give_back
 from shared.db.payments import intents
-from shared.db.payments.intents import Intent, PaymentTerms, Request
-from shared.db.payments.offers import Book
+from shared.db.payments.intents import Intent
 from shared.db.payments.ownership import OwnedElsewhereError
 from shared.ids import new_id
 from shared.lifecycle import JobState, Outcome
 from shared.moves import Claim
 from shared.notes import short_note
-from shared.requests import GenerationRequest
 from worker.evidence import inline_answers, unreadable
 from worker.evidence.committer import NotCommittedError
 from worker.evidence.evidence_files import KeptEvidence
@@ -26,7 +23,8 @@ from worker.next_step import NO_KEY_SECONDS
 from worker.providers.contract import Accepted, PaidCall, Refused, RetryRule
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages.settle import Answered, evidence_of, price_of, settle_all
+from worker.stages.payment_terms import payment_terms
+from worker.stages.settle import Answered, evidence_of, settle_all
 from worker.stages.transfer import transfer
 from worker.transport.paid_post import boot_clock
 
@@ -55,22 +53,13 @@ async def _open_intents(runtime: Runtime, account: ServedAccount, claims: Sequen
     wanted = {claim: new_id() for claim in claims}
     sender = runtime.sender
     try:
-        terms = _terms(runtime, account)
+        terms = payment_terms(runtime, account)
         return await runtime.sql(intents.open_intents, account.name, wanted, sender=sender, terms=terms)
     except Exception as error:  # noqa: BLE001 - the commit may have happened all the same: say that nothing was sent
         _log.warning("intent_failed", account=account.name, jobs=len(claims), error=type(error).__name__)
         note = "the database was lost while the intent was written"
         await runtime.write(intents.undo, account.name, wanted, note=note, actor=sender.name)
         return []
-
-
-def _terms(runtime: Runtime, account: ServedAccount) -> PaymentTerms:
-    book = runtime.book(account)
-    return runtime.terms(account, partial(price_of, account, book), partial(_unpriced, book))
-
-
-def _unpriced(book: Book, request: Request) -> str:
-    return book.offers.unpriced(GenerationRequest.model_validate(request))
 
 
 async def _pay(runtime: Runtime, account: ServedAccount, intent: Intent, send_before: float) -> None:
