@@ -5,7 +5,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -96,52 +96,58 @@ class Runtime:
         self.committer = Committer(partial(commit_all, self.engine), random=self.random)
         self.committer.start(group)
 
-    async def sql(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    # These are no coroutines themselves, and return that of what they call: it is not run through here again and again.
+
+    def sql(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
         """Run `work(connection, ...)` in one transaction in a thread and return its result, without retries."""
 
         def run() -> T:
             with transaction(self.engine) as connection:
                 return work(connection, *args, **kwargs)
 
-        return await anyio.to_thread.run_sync(run, limiter=self.threads)
+        return anyio.to_thread.run_sync(run, limiter=self.threads)
 
-    async def ask(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def ask(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
         """Run one statement, which may write, like `sql` but without BEGIN and COMMIT around it; see `question`."""
 
         def run() -> T:
             with question(self.engine) as connection:
                 return work(connection, *args, **kwargs)
 
-        return await anyio.to_thread.run_sync(run, limiter=self.threads)
+        return anyio.to_thread.run_sync(run, limiter=self.threads)
 
-    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         """Run `work`, which reads or writes files or objects, in a thread."""
-        return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.transfers_threads)
+        return anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.transfers_threads)
 
-    async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def write(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
         """Commit `work(connection, ...)`, however long the database is unavailable. `work` must be safe to repeat.
 
         Raises `NotCommittedError` and `WriteRefusedError` as `Committer.write` does.
         """
-        return await self.write_kept(None, work, *args, **kwargs)
+        return self.write_kept(None, work, *args, **kwargs)
 
-    async def write_kept(
+    def write_kept(
         self,
         keepsake: Keepsake | None,
         work: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Commit like `write`. Before this raises, the evidence in `keepsake` is in a safe place."""
-        result: T = await self.committer.write(lambda connection: work(connection, *args, **kwargs), keepsake)
-        return result
+        return self.committer.write(lambda connection: work(connection, *args, **kwargs), keepsake)
 
-    async def write_joined(
+    def write_joined(
         self, work: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item, keepsake: Keepsake | None = None
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Commit `item` like `write_kept`, in the same statements as other items of `work` that wait with it."""
-        result: T = await self.committer.write(JointWrite(work, item), keepsake)
-        return result
+        return self.committer.write(JointWrite(work, item), keepsake)
 
     def decision_inputs(self, account: ServedAccount) -> DecisionInputs:
         """Return the inputs of decisions about jobs of `account`."""

@@ -51,7 +51,7 @@ class RowPreparer:
         rules: RowRules = _NO_RULES,
     ) -> None:
         self._default = default_provider
-        self._providers = {name: catalog.get(name) for name in sorted(providers)}
+        self._providers = catalog.chosen(providers)
         self._faults = faults
         self._files = LocalFiles(folder)
         self._rules = rules
