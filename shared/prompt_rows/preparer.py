@@ -62,7 +62,7 @@ class RowPreparer:
 
         `values` come by column; an absent column is absent, not None.
         """
-        found = [RequestFault(*fault) for fault in unknown_faults(values, self._rules)]
+        found = [RequestFault(*fault) for fault in unknown_faults(self._rules.unknown(values), self._rules.ways)]
         columns = frozenset(values)
         if self._rules.columns:
             values = self._renamed(values, found)
