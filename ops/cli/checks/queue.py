@@ -7,7 +7,7 @@ from typing import Final
 from ops.cli.checks.running import Check, Finding
 from ops.cli.join import prove_database
 from producer import Client
-from producer.cli.listings import balance_verdict, unpriced_words
+from producer.cli.bill import balance_verdict, unpriced_words
 from producer.cli.tables import cell
 from shared import catalog
 from shared.db.engine import DatabaseUnavailableError
