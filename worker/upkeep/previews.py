@@ -10,7 +10,7 @@ import anyio
 import structlog
 
 from shared.db.lost_calls import candidates
-from worker.lost_calls.read_list import metered
+from worker.metered import metered
 from worker.providers.contract import Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
