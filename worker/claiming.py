@@ -127,7 +127,7 @@ class Claiming:
                 return _ClaimLimits(live * _POLL_JOBS - hand.polling, lease, _POLL_JOBS)
             case Stage.SUBMIT:
                 room = self._submit_room(connection, account, locked, hand, live)
-                return _ClaimLimits(room, lease, account.wire.submit_batch)
+                return _ClaimLimits(room, lease, account.wire.submit_parcel)
 
     def _claim(self, connection: Connection, account: str, stage: Stage, wanted: _ClaimLimits) -> list[Parcel]:
         """Claim the jobs that one stage may take. Jobs over which workers died get their own message, or end."""
@@ -174,8 +174,8 @@ class Claiming:
         """
         accounts_here = self._runtime.accounts
         slots_of_others = sum(
-            ceil(jobs / accounts_here[name].wire.submit_batch)
+            ceil(jobs / accounts_here[name].wire.submit_parcel)
             for name, jobs in claims.paying(connection).items()
             if name != account.name and name in accounts_here
         )
-        return max(live // 2 - slots_of_others, 1) * account.wire.submit_batch
+        return max(live // 2 - slots_of_others, 1) * account.wire.submit_parcel

@@ -44,7 +44,7 @@ class ServedAccount:
 
         For those who have no key of the account, the catalog says the same (`Provider.is_polled`).
         """
-        return self.wire.poll_batch > 0
+        return self.wire.poll_page > 0
 
     @property
     def quiet_seconds(self) -> float:

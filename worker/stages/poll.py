@@ -129,7 +129,7 @@ async def _write_each(
 async def _ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[str | None]) -> Looks:
     upstream_ids = [one for one in asked if one is not None]
     looks = Looks()
-    size = account.wire.poll_batch
+    size = account.wire.poll_page
     pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
     await _ask_pages(runtime, account, pages, looks)
     await _ask_unlisted(runtime, account, looks)
