@@ -42,7 +42,7 @@ _COMMANDS: Final = {
     "retry": "producer.cli.retry",
     "accept": "producer.cli.accept",
     "resolve": "producer.cli.resolve",
-    "look-again": "producer.cli.look",
+    "look-again": "producer.cli.look_again",
     "cancel": "producer.cli.cancel",
     "cap": "producer.cli.cap",
     "policy": "producer.cli.policy",
