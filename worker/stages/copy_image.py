@@ -1,18 +1,15 @@
-"""Copies one image: link, spool, check, bucket, row. The result is a value."""
+"""Copies one image: link, spool, check, bucket (`put_object`), row. The result is a value."""
 
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from io import BytesIO
 from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 import structlog
 
-from shared.backoff import delay
 from shared.db.jobs import images, stored_images
 from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import renew
@@ -26,10 +23,10 @@ from worker.next_step import CopyWait, RefusedBytes
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.failed_copy import follow_failure, is_renewable
+from worker.stages.put_object import put_object
 from worker.transport.download import Fetched
 from worker.transport.fetch_errors import TooSlow
 from worker.transport.spool import Spool, SpoolError, TooLarge, TransferError
-from worker.transport.storage import key_for
 from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)
@@ -137,7 +134,7 @@ async def _copy(
             await _keep(runtime, fetched, refused, patience=patience)
             runtime.metrics.images_lost.labels(account.name, facts.code).inc()
             return
-        stored = await _put(runtime, image, fetched, facts, patience=patience)
+        stored = await put_object(runtime, image, fetched, facts, patience=patience)
         await runtime.write_joined(stored_images.store, _arrived(image, stored))
         runtime.metrics.images_stored.labels(account.name).inc()
         seconds = round(time.monotonic() - began, 3)
@@ -203,7 +200,7 @@ async def _keep_short(runtime: Runtime, image: ClaimedImage, fetched: Fetched, e
     if error.begins_as is None or bytes.fromhex(fetched.spool.sha256) == image.refused_sha256:
         return
     facts = replace(error.begins_as, attached=True)
-    stored = await _put(runtime, image, fetched, facts, patience=0.0, verified=False)
+    stored = await put_object(runtime, image, fetched, facts, patience=0.0, verified=False)
     await runtime.write(stored_images.keep, _arrived(image, stored), is_image=False)
 
 
@@ -216,7 +213,7 @@ async def _keep(runtime: Runtime, fetched: Fetched, refused: RefusedBytes, *, pa
     kept_as = await runtime.in_thread(_kept_as, fetched, refused)
     if kept_as is not None:
         facts = replace(kept_as, attached=True)
-        stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
+        stored = await put_object(runtime, image, fetched, facts, patience=patience, verified=False)
         await runtime.write(stored_images.keep, _arrived(image, stored), is_image=refused.begins_as is not None)
         key = stored.key
     final = next_step.image_after_refused_bytes(runtime.settings, refused, key)
@@ -243,61 +240,6 @@ def _check(runtime: Runtime, fetched: Fetched) -> ImageFacts:
         declared_type=fetched.content_type,
         max_pixels=settings.max_image_pixels,
         decode=settings.verify_decode,
-    )
-
-
-async def _put(
-    runtime: Runtime,
-    image: ClaimedImage,
-    fetched: Fetched,
-    facts: ImageFacts,
-    *,
-    patience: float,
-    verified: bool = True,
-) -> StoredObject:
-    """Put the object. While the bucket refuses, hold an image whose link may die for `patience` seconds."""
-    spool = fetched.spool
-    key = key_for(str(image.claim.job_id), image.index, spool.sha256, facts.extension, verified=verified)
-    put = partial(
-        runtime.storage.put,
-        key,
-        spool,
-        content_type=facts.content_type,
-        metadata={"genqueue-job": str(image.claim.job_id)},
-        attached=facts.attached,
-    )
-    give_up = time.monotonic() + patience
-    tries = 0
-    while True:
-        try:
-            await anyio.to_thread.run_sync(put, limiter=runtime.transfers_threads)
-        except StorageError as error:
-            runtime.bucket_refused(f"{error.code}: {error}")
-            job, said = str(image.claim.job_id), str(error)
-            _log.warning("bucket_refuses", code=error.code, said=said, job=job, index=image.index, tries=tries)
-            if time.monotonic() >= give_up:
-                raise
-            tries += 1
-            await _wait_for_bucket(runtime, image, tries)
-        else:
-            runtime.bucket_took()
-            return _stored(runtime, fetched, facts, key)
-
-
-async def _wait_for_bucket(runtime: Runtime, image: ClaimedImage, tries: int) -> None:
-    await anyio.sleep(delay(tries, first_seconds=0.5, max_seconds=15, random=runtime.random))
-    await runtime.write(renew, image.claim, lease_seconds=runtime.leases[Stage.TRANSFER])
-
-
-def _stored(runtime: Runtime, fetched: Fetched, facts: ImageFacts, key: str) -> StoredObject:
-    return StoredObject(
-        bucket=runtime.settings.s3_bucket,
-        key=key,
-        sha256=bytes.fromhex(fetched.spool.sha256),
-        bytes=fetched.spool.length,
-        content_type=facts.content_type,
-        width=facts.width,
-        height=facts.height,
     )
 
 

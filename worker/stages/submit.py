@@ -1,7 +1,6 @@
 """Submit: intent, one paid POST, evidence. The same worker copies links in the answer at once."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import anyio
 import structlog
@@ -29,8 +28,6 @@ from worker.stages.transfer import transfer
 from worker.transport.paid_post import boot_clock
 
 _log = structlog.get_logger(__name__)
-_SERVER_ERROR: Final = 500
-_MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
 
 
 async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
