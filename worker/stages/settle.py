@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -30,7 +31,7 @@ _FOR_A_PERSON: Final = {"account_address_wrong", CHARGE_STATED}
 """Pauses that no probe ends: a URL that leads nowhere, and a refusal that was charged, as the next call may be."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answered:
     """One paid call and its result."""
 
@@ -38,6 +39,11 @@ class Answered:
     account: ServedAccount
     intent: Intent
     answer: Accepted | Refused
+
+    @cached_property
+    def evidence(self) -> Answer:
+        """What is recorded of the call."""
+        return _evidence_of(self.account, self.intent, self.answer)
 
     @property
     def job_id(self) -> UUID:
@@ -63,8 +69,7 @@ def settle_all(connection: Connection, answered: Sequence[Answered]) -> list[Job
     # The accounts' rows before the submissions', in the lock order of reconcile, and in the same order for all.
     for account in _accounts(answered):
         _judge_account(connection, [one for one in answered if one.account.name == account])
-    evidence = {one.submission_id: evidence_of(one.account, one.intent, one.answer) for one in answered}
-    submissions.record_all(connection, evidence)
+    submissions.record_all(connection, {one.submission_id: one.evidence for one in answered})
     steps = [_decide(connection, one) for one in answered]
     moved = move(connection, steps, actor=answered[0].runtime.sender.name)
     for one in answered:
@@ -106,8 +111,8 @@ def _follow(connection: Connection, one: Answered, *, won: bool) -> None:
 def _decide(connection: Connection, one: Answered) -> Move:
     inputs, intent, answer = one.runtime.decision_inputs(one.account), one.intent, one.answer
     if isinstance(answer, Accepted):
-        images = assign_indexes(intent.missing, intent.request, answer.images)
-        return next_step.after_purchase(inputs, intent.claim, images, model=str(intent.request.get("model", "")))
+        model = str(intent.request.get("model", ""))
+        return next_step.after_purchase(inputs, intent.claim, one.evidence.images, model=model)
     times = 0
     if answer.code == next_step.UNAVAILABLE:
         times = submissions.refusals(connection, one.job_id, answer.code)
@@ -186,8 +191,7 @@ def _count_failure(connection: Connection, one: Answered, refused: Refused) -> N
     )
 
 
-def evidence_of(account: ServedAccount, intent: Intent, answer: Accepted | Refused) -> Answer:
-    """Return what is recorded of one paid call."""
+def _evidence_of(account: ServedAccount, intent: Intent, answer: Accepted | Refused) -> Answer:
     if isinstance(answer, Refused):
         return Answer(
             answer.outcome,

@@ -23,7 +23,7 @@ from worker.providers.contract import Accepted, PaidCall, Refused, RetryRule
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.payment_terms import payment_terms
-from worker.stages.settle import Answered, evidence_of, settle_all
+from worker.stages.settle import Answered, settle_all
 from worker.stages.transfer import transfer
 from worker.transport.paid_post import boot_clock
 
@@ -72,9 +72,10 @@ async def _pay_and_follow(runtime: Runtime, account: ServedAccount, intent: Inte
     answer = await _ask(runtime, account, intent, send_before)
     outcome = answer.outcome if isinstance(answer, Refused) else Outcome.ACCEPTED
     runtime.metrics.paid_calls.labels(account.name, outcome.value).inc()
-    kept = runtime.evidence.of(intent.submission_id, evidence_of(account, intent, answer))
+    answered = Answered(runtime, account, intent, answer)
+    kept = runtime.evidence.of(intent.submission_id, answered.evidence)
     try:
-        after = await runtime.write_joined(settle_all, Answered(runtime, account, intent, answer), kept)
+        after = await runtime.write_joined(settle_all, answered, kept)
     except NotCommittedError:
         _log.error("evidence_waits", submission=str(intent.submission_id), place=kept.place)
         return
