@@ -9,8 +9,9 @@ from shared.db.engine import Connection
 from shared.db.lost_calls import lost_calls, usage
 from shared.db.lost_calls.lost_calls import LostCall, Purchase
 from shared.upstream_ids import folded
+from worker.lost_calls.absence import NEAR, hidden_purchases, newest_presence
+from worker.lost_calls.list_facts import ListFacts
 from worker.lost_calls.listing import Enough, ListReading, read
-from worker.lost_calls.lookup import NEAR, ListFacts
 from worker.lost_calls.provider_clock import clock_of
 from worker.metered import metered
 from worker.providers.asking import GONE
@@ -83,7 +84,7 @@ def _serves(
         slack_seconds=account.slack_seconds,
         quiet_seconds=account.quiet_seconds,
     )
-    shows = shown.presence(lost_call) is not None and not shown.hidden(lost_call)
+    shows = newest_presence(lost_call, shown) is not None and not hidden_purchases(lost_call, shown)
     return age < _SERVES_SECONDS and shows and _reaches(shown, lost_call)
 
 

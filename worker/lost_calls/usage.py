@@ -9,7 +9,7 @@ from shared.db.lost_calls.lost_calls import LostCall
 from shared.db.lost_calls.stated_costs import agreement
 from shared.db.lost_calls.usage import Growth, UsageFigure
 from shared.lifecycle import Outcome
-from worker.lost_calls.lookup import Judgement, Lacking, Later, NotBought, Unclear
+from worker.lost_calls.judgement import Judgement, Lacking, Later, NotBought, Unclear
 from worker.metered import take_look
 from worker.next_step import PATIENCE_SECONDS
 from worker.providers.contract import Refused, RetryRule, UsageWire
