@@ -114,6 +114,19 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         tests=("tests/unit/test_refusals_lookups.py::test_a_list_that_says_that_it_is_not_whole_proves_nothing",),
     ),
     Mutant(
+        removed="the doubt of an owner whose answer may have named another call's picture",
+        protects="a lost call's picture that another call's answer names is not taken for that call's own",
+        file="worker/lost_calls/lookup.py",
+        old="        return not is_doubtful(row, owner, lost_call, rows, self.purchases, slack_seconds=slack)\n",
+        new="        return True\n",
+        tests=(
+            (
+                "tests/unit/test_lookup_owners.py::"
+                "test_a_picture_that_was_there_before_its_owners_call_began_may_be_the_lost_calls"
+            ),
+        ),
+    ),
+    Mutant(
         removed="the doubt of a time that is a date or the beginning of a clock",
         protects="a row whose time is none is not taken for one that was made before the call",
         file="worker/providers/listed.py",

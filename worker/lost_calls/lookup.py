@@ -4,7 +4,6 @@ A reading proves that nothing was bought only if it also shows a presence: a pur
 lost call was over. `docs/safeguards.md` lists each condition with its test.
 """
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -15,13 +14,14 @@ from shared.catalog.parameter import is_uuid
 from shared.db.lost_calls.lost_calls import LostCall, OtherCall, Purchase
 from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading
+from worker.lost_calls.matching import contradicts, fits
+from worker.lost_calls.owners import is_doubtful
 from worker.lost_calls.provider_clock import ProviderClock, clock_of, placed
 from worker.lost_calls.rivals import of_rivals
 from worker.next_step import PATIENCE_SECONDS
 from worker.providers.contract import FindBy, Listed
 from worker.providers.reading import same_words, similar_words
 
-_SHAPE_TOLERANCE: Final = 0.05  # sizes are rounded to what a model can draw
 _SHAPELESS_SECONDS: Final = 3600.0
 _LOOK_AGAIN_SECONDS: Final = 60.0
 _BEING_OWNED_SECONDS: Final = 15.0  # another call's purchase will be recorded within moments
@@ -123,13 +123,26 @@ class ListFacts:
             if (bought := self.purchases.get(folded(row.upstream_id or ""))) is not None
         )
 
+    def has_owner(self, row: Listed) -> bool:
+        """Whether a row belongs to a call of ours, as far as is recorded."""
+        return row.upstream_id is not None and folded(row.upstream_id) in self.taken
+
+    def is_explained(self, row: Listed, lost_call: LostCall) -> bool:
+        """Whether a row is certainly not the lost call's, because it belongs to another call of ours."""
+        owner = self.purchases.get(folded(row.upstream_id or ""))
+        if owner is None or owner.submission_id == lost_call.submission_id:
+            return self.has_owner(row)
+        rows, slack = self.reading.rows, self.slack_seconds
+        return not is_doubtful(row, owner, lost_call, rows, self.purchases, slack_seconds=slack)
+
     def presence(self, lost_call: LostCall) -> Purchase | None:
         """Return the newest purchase in the list by the lost call's key that began after the call was over, or None.
 
         The list of another key may be another project's: it shows the later purchases of that key, and never what the
         lost call bought.
         """
-        later = (one for one in _same_account(self.purchases) if one.opened_at >= lost_call.over_at)
+        purchases = (one for one in _same_account(self.purchases) if not one.named_more)
+        later = (one for one in purchases if one.opened_at >= lost_call.over_at)
         shown = (one for one in later if lost_call.was_made_with(one.key_id) and folded(one.upstream_id) in self.listed)
         return max(shown, key=_opened_at, default=None)
 
@@ -158,6 +171,8 @@ def _opened_at(one: Purchase) -> datetime:
 
 def judge(lost_call: LostCall, facts: ListFacts, *, rivals: Sequence[OtherCall]) -> Judgement:
     """Judge to whom the unowned images in the list belong; never guess."""
+    if _is_anothers(lost_call, facts):
+        return Unclear("a picture that carries this call's reference is recorded as another call's")
     if referred := _referred(lost_call, facts):
         wanted = max(len(lost_call.missing), 1)
         return Adopt(tuple(referred[:wanted]), tuple(referred[wanted:]))
@@ -171,15 +186,26 @@ def judge(lost_call: LostCall, facts: ListFacts, *, rivals: Sequence[OtherCall])
     found = _adoption(lost_call, facts, suspects, rivals) or _unexplained(lost_call, facts, suspects, late)
     judgement = found or _absence(lost_call, facts)
     if isinstance(judgement, Unclear):
-        return replace(judgement, candidates=_likeliest_first(lost_call, [*suspects, *late]))
+        nobodys = [row for row in [*suspects, *late] if not facts.has_owner(row)]
+        return replace(judgement, candidates=_likeliest_first(lost_call, nobodys))
     return judgement
 
 
-def _referred(lost_call: LostCall, facts: ListFacts) -> list[str]:
+def _with_reference(lost_call: LostCall, facts: ListFacts) -> list[Listed]:
     """Return the rows that carry this call's reference. They count at any time and under any prompt."""
-    ours = str(lost_call.submission_id)
-    named = [row.upstream_id for row in facts.reading.rows if row.reference == ours and row.upstream_id]
-    return [one for one in named if folded(one) not in facts.taken]
+    return [row for row in facts.reading.rows if row.reference == str(lost_call.submission_id) and row.upstream_id]
+
+
+def _is_anothers(lost_call: LostCall, facts: ListFacts) -> bool:
+    """Tell whether what carries this call's reference is recorded for another call, whose answer named it."""
+    rows = _with_reference(lost_call, facts)
+    if any(not facts.has_owner(row) for row in rows):
+        return False
+    return any(folded(row.upstream_id or "") in facts.purchases for row in rows)
+
+
+def _referred(lost_call: LostCall, facts: ListFacts) -> list[str]:
+    return [str(row.upstream_id) for row in _with_reference(lost_call, facts) if not facts.has_owner(row)]
 
 
 def _unowned(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
@@ -203,7 +229,8 @@ def _unowned(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall])
 def _by_time(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
     """Return the rows that nothing of ours explains: those that may be of the call's time, and those made after it."""
     begin, end = facts.clock.earliest(lost_call.opened_at), facts.clock.latest(lost_call.until)
-    free = {place: row for place, row in enumerate(placed(facts.reading)) if _is_free(row[0], facts)}
+    every = enumerate(placed(facts.reading))
+    free = {place: row for place, row in every if _is_free(row[0], lost_call, facts)}
     of_others = of_rivals(free, facts.clock, rivals, _prompt(lost_call)) if facts.find_by == "prompt" else ()
     suspects: list[Listed] = []
     late: list[Listed] = []
@@ -229,9 +256,9 @@ def _prompt(lost_call: LostCall) -> Any:
     return lost_call.request.get("prompt")
 
 
-def _is_free(row: Listed, facts: ListFacts) -> bool:
-    """Tell whether neither the id nor the reference of a row belongs to a call of ours."""
-    if row.upstream_id is not None and folded(row.upstream_id) in facts.taken:
+def _is_free(row: Listed, lost_call: LostCall, facts: ListFacts) -> bool:
+    """Tell whether neither the id nor the reference of a row certainly belongs to another call of ours."""
+    if facts.is_explained(row, lost_call):
         return False
     return not is_uuid(row.reference)  # another call's: rows with our reference were handled before
 
@@ -255,22 +282,14 @@ def _adoption(
 ) -> Judgement | None:
     if facts.find_by == "prompt":
         named = [row for row in suspects if row.upstream_id and same_words(row.prompt, _prompt(lost_call))]
+        if any(facts.has_owner(row) for row in named):
+            return None
         # What says that it was asked for otherwise stays a suspect: it is not adopted, and proves no absence either.
-        same = [row for row in named if not _contradicts(row, facts.wanted)]
+        same = [row for row in named if not contradicts(row, facts.wanted)]
         return _dealt(lost_call, same, rivals) if same else None
-    if facts.find_by == "time" and suspects:
+    if facts.find_by == "time" and suspects and not any(facts.has_owner(row) for row in suspects):
         return _only_one(lost_call, suspects, rivals)
     return None
-
-
-def _contradicts(row: Listed, wanted: Mapping[str, Any]) -> bool:
-    """Tell whether a row says that its call asked for something else; what either does not say contradicts nothing."""
-    both = [(said, wanted[name]) for name, said in row.stated if wanted.get(name) is not None]
-    return any(_same_form(said) != _same_form(ours) for said, ours in both)
-
-
-def _same_form(value: Any) -> str:
-    return re.sub(r"[\s-]", "", str(value).casefold()).replace("x", ":")
 
 
 def _dealt(lost_call: LostCall, same: Sequence[Listed], rivals: Sequence[OtherCall]) -> Judgement:
@@ -301,20 +320,9 @@ def _only_one(lost_call: LostCall, suspects: Sequence[Listed], rivals: Sequence[
         )
     if not (one.width and one.height) and _quiet_for(lost_call) < _SHAPELESS_SECONDS:
         return Later(_LOOK_AGAIN_SECONDS)  # it is still being made
-    if not _fits(one, lost_call.request.get("aspect_ratio")):
+    if not fits(one, lost_call.request.get("aspect_ratio")):
         return Unclear("one picture was made at that time, but not known to be of the shape that was asked for")
     return Adopt((one.upstream_id,))
-
-
-def _fits(one: Listed, ratio: Any) -> bool:
-    if not one.width or not one.height:
-        return False
-    wide, _, high = str(ratio or "1:1").partition(":")
-    try:
-        asked = float(wide) / float(high)
-    except (ValueError, ZeroDivisionError):
-        return False
-    return abs(one.width / one.height / asked - 1) <= _SHAPE_TOLERANCE
 
 
 def _unexplained(
@@ -331,6 +339,8 @@ def _unexplained(
     patience = PATIENCE_SECONDS if may_be_owned else _BEING_OWNED_SECONDS
     if _quiet_for(lost_call) < patience and (may_be_owned or not suspects):
         return Later(_BEING_OWNED_SECONDS)
+    if named := sum(facts.has_owner(row) for row in [*suspects, *late]):
+        return Unclear(f"{named} pictures that another call's answer named may be this call's")
     if unread := sum(row.upstream_id is None or row.made_at is None for row in suspects):
         return Unclear(f"{unread} rows of the provider's list cannot be read, and may be this call's")
     if suspects:
