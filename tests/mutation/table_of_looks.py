@@ -56,7 +56,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="what a row says of its call besides the prompt",
         protects="a stranger's picture of the same words but another shape or brand is not taken for ours",
         file="worker/lost_calls/lookup.py",
-        old="        same = [row for row in named if not _contradicts(row, facts.wanted)]\n",
+        old="        same = [row for row in named if not contradicts(row, facts.wanted)]\n",
         new="        same = named\n",
         tests=(
             (
