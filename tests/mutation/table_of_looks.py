@@ -174,6 +174,14 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         tests=("tests/unit/test_refusals.py::test_the_wait_is_read_from_what_the_headers_say",),
     ),
     Mutant(
+        removed="the second reading of a look by the parser of paid calls",
+        protects="what was bought under an odd head is collected under it",
+        file="worker/transport/api_get.py",
+        old="                    return await self._ask_leniently(request)\n",
+        new="                    raise\n",
+        tests=("tests/unit/test_api_get.py::test_a_head_that_a_paid_call_is_read_under_is_read_by_a_look_too",),
+    ),
+    Mutant(
         removed="the doubt of a time that is a date or the beginning of a clock",
         protects="a row whose time is none is not taken for one that was made before the call",
         file="worker/providers/listed.py",

@@ -51,3 +51,18 @@ def test_a_receipt_inside_an_error_is_not_refused_and_its_answer_is_kept(provide
 def test_what_an_error_explains_is_no_receipt(provider: str, status: int) -> None:
     for body in shapes(HARMLESS[provider]):
         assert submitted(provider, reply(status, body)).outcome is Outcome.REJECTED
+
+
+@pytest.mark.parametrize("status", [400, 402, 409, 422, 429])
+@pytest.mark.parametrize("header", ["Location", "Operation-Location"])
+@PROVIDERS
+def test_a_refusal_that_says_where_something_is_may_have_made_it(provider: str, header: str, status: int) -> None:
+    told = submitted(provider, reply(status, {"error": ERROR}, {header: "/images/a1"}))
+    assert (told.outcome, "/images/a1" in told.message) == (Outcome.UNKNOWN, True)
+    page = submitted(provider, reply(status, {"error": ERROR}, {"Content-Location": "/429.html"}))
+    assert page.outcome is submitted(provider, reply(status, {"error": ERROR})).outcome
+
+
+@PROVIDERS
+def test_the_place_of_a_login_page_is_no_receipt(provider: str) -> None:
+    assert submitted(provider, reply(401, {"error": ERROR}, {"Location": "/login"})).outcome is Outcome.REJECTED

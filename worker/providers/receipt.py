@@ -17,6 +17,8 @@ from worker.transport.paid_post import Lost, NotSent, PaidReply
 
 _ERROR_BYTES: Final = 256 * 1024  # an answer that is longer is no error's envelope
 
+_PLACES: Final = ("location", "operation-location")
+_PLACELESS: Final = frozenset({400, 402, 409, 422, 429})
 _HANDLES: Final = ("location", "content-location", "operation-location", "x-request-id")
 
 
@@ -40,7 +42,9 @@ def receipt(
         found = replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
     except UnreadableError as error:
         told = _unbought(result, error, table, key) if success else _refusal(result, table, key)
-        return weighed(told, result.body, named=_is_in_error(result.status, result.body, read))
+        named = _is_in_error(result.status, result.body, read) or _is_in_header(result)
+        told = weighed(told, result.body, named=named)
+        return noted(told, *_handles(result, key)) if named and not success else told
     if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):
         return found
     return weighed(_refusal(result, table, key), result.body, named=True)
@@ -57,6 +61,18 @@ def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted])
     return False
 
 
+def _is_in_header(result: PaidReply | Lost) -> bool:
+    """Tell whether a refusal says where something is: what was never made has no place. A login page has one."""
+    if not isinstance(result, PaidReply) or result.status not in _PLACELESS:
+        return False
+    return any(result.headers.get(name, "").strip() for name in _PLACES)
+
+
+def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:
+    headers = result.headers if isinstance(result, PaidReply) else {}
+    return [f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))]
+
+
 def _unbought(
     result: PaidReply | Lost, error: UnreadableError, table: Sequence[RefusalRule], key: SecretStr
 ) -> Refused:
@@ -64,7 +80,7 @@ def _unbought(
     headers = result.headers if isinstance(result, PaidReply) else {}
     told = inside(result.status or 0, result.body, headers, table, key=key)
     told = told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
-    return noted(told, *(f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))))
+    return noted(told, *_handles(result, key))
 
 
 def _refusal(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> Refused:
