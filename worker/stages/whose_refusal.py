@@ -34,7 +34,16 @@ async def is_of_one_job(
     if failed != before:
         return False
     granted, _wait = await runtime.sql(rate_windows.grant, account.name, "poll", 1)
-    alone = granted > 0 and is_over(Probe(refused.code, None), await account.wire.account())
+    alone = granted > 0 and await _answers(account, refused.code)
     if alone:
         _log.info("look_refused_alone", account=account.name, code=refused.code, status=refused.http_status)
     return alone
+
+
+async def _answers(account: ServedAccount, code: str) -> bool:
+    """Tell whether the account's own question is answered, so that a probe would end a pause with this code."""
+    try:
+        return is_over(Probe(code, None), await account.wire.account())
+    except Exception:  # noqa: BLE001 - a defect there must keep no job from its bound
+        _log.exception("wire_defect", account=account.name)
+        return False
