@@ -29,7 +29,7 @@ async def is_of_one_job(
     """
     if refused.http_status not in _OF_WHAT_WAS_ASKED_FOR or len(set(jobs)) != 1:
         return False
-    failed = await runtime.sql(images.refused_jobs, account.name)
+    failed = await runtime.ask(images.refused_jobs, account.name)
     before = {jobs[0]} if refused.again is RetryRule.RESUME and not copying else failed & {jobs[0]}
     if failed != before:
         return False
