@@ -24,8 +24,8 @@ from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
+from worker.stages.learn_times import learn_times
 from worker.stages.look_health import record_looks
-from worker.stages.look_times import learn_times
 from worker.stages.transfer import transfer
 
 _log = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 _SINGLES: Final = 20
 """So many images of lists that failed are asked for by themselves in one poll: more would use up the windows."""
 _NOT_THE_LISTS_OWN: Final = frozenset({"account_unauthorized", "rate_limited"})
-Job = Sequence[ClaimedImage]
+ImagesOfJob = Sequence[ClaimedImage]
 """The images of one job that a look read; never empty."""
 
 
@@ -81,7 +81,7 @@ class Looks:
 async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Ask for every open image of the claimed jobs; jobs that could not be asked for go back with the reason."""
     account = runtime.accounts.get(account_name)
-    if account is None or account.wire.poll_batch == 0:
+    if account is None or not account.can_look:
         wait = 2 * next_step.NO_KEY_SECONDS
         await runtime.ask(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
         return
@@ -129,7 +129,7 @@ async def _write_each(
 async def _ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[str | None]) -> Looks:
     upstream_ids = [one for one in asked if one is not None]
     looks = Looks()
-    size = account.wire.poll_batch
+    size = account.wire.poll_page
     pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
     await _ask_pages(runtime, account, pages, looks)
     await _ask_unlisted(runtime, account, looks)
@@ -185,7 +185,7 @@ def write_looks(
     runtime: Runtime,
     account: ServedAccount,
     looks: Looks,
-    jobs: Sequence[Job],
+    jobs: Sequence[ImagesOfJob],
     *,
     room: int = 0,
 ) -> list[Claim]:
@@ -214,10 +214,10 @@ def write_looks(
     return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
 
 
-def _split_by_answer(looks: Looks, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+def _split_by_answer(looks: Looks, jobs: Sequence[ImagesOfJob]) -> tuple[list[ImagesOfJob], list[ImagesOfJob]]:
     """Return the jobs that must wait for another look, and those whose next step the looks decide."""
-    unknown: list[Job] = []
-    known: list[Job] = []
+    unknown: list[ImagesOfJob] = []
+    known: list[ImagesOfJob] = []
     for job in jobs:
         if _is_unknown(looks, job):
             unknown.append(job)
@@ -232,7 +232,7 @@ def _wake_other_workers(connection: Connection, shared: Sequence[Move]) -> None:
         wake(connection)
 
 
-def _has_ready(job: Sequence[ClaimedImage]) -> bool:
+def _has_ready(job: ImagesOfJob) -> bool:
     return any(image.state is ImageState.READY for image in job)
 
 
@@ -247,7 +247,7 @@ def _shared_out(inputs: next_step.DecisionInputs, moves: Sequence[Move], room: i
     return [next_step.copied_here(inputs, step) if step.claim in kept else step for step in moves]
 
 
-def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
+def _is_unknown(looks: Looks, job: ImagesOfJob) -> bool:
     """Tell whether a job must wait for another look; not after its last bound, nor if an image of it can be copied."""
     return (
         not job[0].given_up and not _has_ready(job) and any(looks.of(one) is None for one in job if _is_asked_for(one))
@@ -255,7 +255,7 @@ def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
 
 
 def _put_off(
-    inputs: next_step.DecisionInputs, refusal: Refused | None, jobs: Sequence[Sequence[ClaimedImage]], at_most: float
+    inputs: next_step.DecisionInputs, refusal: Refused | None, jobs: Sequence[ImagesOfJob], at_most: float
 ) -> list[Move]:
     if refusal is None:
         return []
@@ -263,7 +263,7 @@ def _put_off(
     return [put_off(claim=job[0].claim, before=job[0].job_state, tries=job[0].job_tries) for job in jobs]
 
 
-def _changes(job: Sequence[ClaimedImage], learned: Sequence[ImageChange]) -> Iterable[ImageChange]:
+def _changes(job: ImagesOfJob, learned: Sequence[ImageChange]) -> Iterable[ImageChange]:
     for change, row in zip(learned, job, strict=True):
         if change.state is not row.state or change.lacking_looks != row.lacking_looks:
             yield change
