@@ -17,8 +17,10 @@ from worker.served_accounts import ServedAccount
 from worker.stages.poison import end_poison
 
 _POLL_JOBS: Final = 200
-"""Jobs of one message to poll: the pages of one provider are asked for side by side. While thousands wait, the message
-costs more than its looks, so that fewer and larger ones do."""
+"""Jobs of one message to poll. The pages of one message are asked for side by side. While thousands of jobs wait, a
+message costs more than its looks."""
+_POLLS_PER_SLOT: Final = 50
+"""Claimed polls for each slot of the living workers. Where a rate window is tight, most of them are put off."""
 _TRANSFER_JOBS: Final = 8
 _TRANSFERS_PER_SLOT: Final = 4
 """Claimed transfers for each slot of the living workers. At most two copies for each slot run at once; others wait."""
@@ -124,7 +126,7 @@ class Claiming:
             case Stage.TRANSFER:
                 return _ClaimLimits(live * _TRANSFERS_PER_SLOT - hand.transferring, lease, _TRANSFER_JOBS)
             case Stage.POLL:
-                return _ClaimLimits(live * _POLL_JOBS - hand.polling, lease, _POLL_JOBS)
+                return _ClaimLimits(live * _POLLS_PER_SLOT - hand.polling, lease, _POLL_JOBS)
             case Stage.SUBMIT:
                 room = self._submit_room(connection, account, locked, hand, live)
                 return _ClaimLimits(room, lease, account.wire.submit_parcel)
