@@ -49,6 +49,21 @@ SHOWN: dict[str, dict[str, Any]] = {
 ASKED = pytest.mark.parametrize("provider", list(SHOWN))
 
 
+UUID = "550e8400-e29b-41d4-a716-446655440000"
+
+
+@ASKED
+@pytest.mark.parametrize("form", [UUID.upper(), UUID.replace("-", ""), f"{{{UUID}}}", f"urn:uuid:{UUID}"])
+def test_an_id_in_another_form_of_a_uuid_is_the_same_id(provider: str, form: str) -> None:
+    name = "media_id" if provider == "posteverywhere" else "id"
+
+    def read(given: str, asked: str) -> Any:
+        return polled(reply(200, {"data": {**SHOWN[provider], name: given}}), asked, provider=provider)
+
+    assert read(form, UUID)[UUID].link == read(UUID, form)[form].link == LINK
+    assert isinstance(read(UUID[:-1] + "1", form), Refused)
+
+
 @pytest.mark.parametrize("provider", ["banatie", "posteverywhere"])
 @pytest.mark.parametrize("status", [{}, {"status": None}, {"status": 7}, {"status": ["done"]}, {"status": ""}])
 def test_a_row_without_a_link_whose_state_is_no_word_settles_nothing(status: dict[str, Any], provider: str) -> None:
