@@ -1,14 +1,24 @@
-"""Ids that providers give: one in another case is the same id, because a provider may spell it in two ways.
+"""Ids that providers give: one in another case, or in another form of a UUID, is the same id.
+
+A provider may spell it in two ways: in its answer and in its list, or in two versions of its service.
 
 Ids are stored, shown and sent as they came, but for white space around them; only comparisons use what is here.
 """
 
+import re
 from collections.abc import Iterable
+from typing import Final
+
+_UUID: Final = re.compile(
+    r"(?:urn:uuid:)?\{?([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})\}?"
+)
 
 
 def folded(upstream_id: str) -> str:
     """Return the form in which ids are compared."""
-    return upstream_id.casefold()
+    plain = upstream_id.casefold()
+    uuid = _UUID.fullmatch(plain)
+    return "-".join(uuid.groups()) if uuid else plain
 
 
 def spellings(upstream_ids: Iterable[str]) -> list[str]:

@@ -48,6 +48,8 @@ class Shop:
     """How the list spells an id."""
     said: dict[str, Any] = field(default_factory=dict)
     """What each row says besides."""
+    others: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """The ids that the answer to a POST names besides its own."""
     posts: int = 0
 
     @property
@@ -63,7 +65,8 @@ class Shop:
         named = self.named.get(post, count)
         if named < 0:
             return (500, {})
-        return (202, {"data": {"ids": [one.name for one in made[:named]], "status": "pending"}})
+        ids = [*self.others.get(post, ()), *(one.name for one in made[:named])]
+        return (202, {"data": {"ids": ids, "status": "pending"}})
 
     def listing(self, _body: Any) -> Any:
         images = [self.row(one) for one in self.visible]
@@ -287,3 +290,17 @@ def test_a_search_of_a_list_whose_end_cannot_be_read_begins_at_the_same_place_th
         (account,) = rows.rows(engine, "SELECT swept_until FROM account")
         assert (account.swept_until is not None) is (said is AN_END)
         assert shop.posts == 1
+
+
+def test_a_picture_that_the_next_answer_names_beside_its_own_may_be_the_lost_calls(
+    database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """The next job collects it as an additional picture, and so it has an owner."""
+    with bloom(database_url, endpoints, named={1: -1}, others={2: ("I1",)}) as (shop, client, runtime):
+        buy(client, runtime, "a bridge")
+        lose(client, runtime)
+        buy(client, runtime, "a tram")
+        buy(client, runtime, "a lighthouse")
+        look_now(client, runtime, engine)
+        assert "another call's answer named" in reason(client)
+        assert (client.totals("b"), shop.posts) == ({"in_doubt": 1}, 4)

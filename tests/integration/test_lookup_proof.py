@@ -120,6 +120,21 @@ def test_what_was_not_bought_is_sent_again_once_however_odd_a_list_is_that_can_s
     assert paid(simulated) == 5 * len(FINDABLE)
 
 
+def test_what_a_lost_call_bought_is_not_bought_again_although_another_calls_answer_named_it(
+    client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
+) -> None:
+    """A provider mixes its answers up: the next call's answer names the picture of the lost one."""
+    buy(client, runtime, "before")
+    lose_one_each(client, runtime, simulated)
+    simulated.put_faults([{"match": {"route": "submit"}, "fault": "repeated_id", "times": len(FINDABLE)}])
+    buy(client, runtime, "named", count=1)
+    simulated.put_faults([])
+    buy(client, runtime, "later")
+    look_at_all(runtime, engine)
+    assert "queued" not in client.totals("b")
+    assert paid(simulated) == paid_posts(simulated) == 6 * len(FINDABLE)
+
+
 def test_rows_of_strangers_without_prompts_hold_the_call_and_are_said_to_stand_in_the_way(
     client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:

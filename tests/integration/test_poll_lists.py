@@ -14,7 +14,7 @@ from tests.support.drain import run_stage
 from worker.claiming import Parcel
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.runtime import Runtime
-from worker.stages.poll import _SINGLES
+from worker.stages.look_requests import SINGLES
 
 FAILED = {
     "HTTP 500": Refused(Outcome.UNKNOWN, RetryRule.AFTER, "provider_error", "HTTP 500", http_status=500),
@@ -83,14 +83,14 @@ def test_where_one_picture_cannot_be_asked_for_either_no_other_is(runtime: Runti
 def test_of_a_long_list_that_fails_a_bounded_part_is_asked_for_and_every_picture_in_time(
     runtime: Runtime, engine: Engine
 ) -> None:
-    names = {pending(engine)[0] for _ in range(_SINGLES + 5)}
+    names = {pending(engine)[0] for _ in range(SINGLES + 5)}
     seen: set[str] = set()
     for _ in range(200):
         if seen == names:
             break
         rows.rows(engine, "UPDATE job SET due_at = now() WHERE state IN ('pending', 'processing')")
         asked = polled(runtime, engine, FAILED["HTTP 500"], lambda one: UpstreamImage(ImageState.PROCESSING, one))
-        assert len(asked) == len(set(asked)) == _SINGLES
+        assert len(asked) == len(set(asked)) == SINGLES
         seen |= set(asked)
     assert seen == names
 

@@ -184,6 +184,19 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        removed="the look for a receipt inside an error",
+        protects="a refusal that holds what was bought is not taken for one that cost nothing",
+        file="worker/providers/receipt.py",
+        old="        named = _is_in_error(result.status, result.body, read) or _is_in_header(result)\n",
+        new="        named = _is_in_header(result)\n",
+        tests=(
+            (
+                "tests/unit/test_receipts_in_errors.py::"
+                "test_a_receipt_inside_an_error_is_not_refused_and_its_answer_is_kept"
+            ),
+        ),
+    ),
+    Mutant(
         removed="the looks that are answered beside a refused one",
         protects="one picture that its provider refuses to show pauses no account whose other pictures it shows",
         file="worker/stages/look_health.py",

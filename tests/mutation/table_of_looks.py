@@ -56,7 +56,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="what a row says of its call besides the prompt",
         protects="a stranger's picture of the same words but another shape or brand is not taken for ours",
         file="worker/lost_calls/adoption.py",
-        old="        same = [row for row in named if not _contradicts(row, facts.wanted)]\n",
+        old="        same = [row for row in named if not contradicts(row, facts.wanted)]\n",
         new="        same = named\n",
         tests=(
             (
@@ -68,7 +68,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the single requests where a list of many fails",
         protects="a list that is broken for good keeps no finished picture from being collected",
-        file="worker/stages/poll.py",
+        file="worker/stages/look_requests.py",
         old="    await _ask_unlisted(runtime, account, looks)\n",
         new="",
         tests=("tests/integration/test_poll_lists.py::test_pictures_whose_list_fails_are_asked_for_by_themselves",),
@@ -112,6 +112,74 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         old="            check_whole(answer := read_json(reply.body))\n",
         new="            answer = read_json(reply.body)\n",
         tests=("tests/unit/test_refusals_lookups.py::test_a_list_that_says_that_it_is_not_whole_proves_nothing",),
+    ),
+    Mutant(
+        removed="the doubt of an owner whose answer may have named another call's picture",
+        protects="a lost call's picture that another call's answer names is not taken for that call's own",
+        file="worker/lost_calls/list_facts.py",
+        old="        return not is_doubtful(row, owner, lost_call, rows, self.purchases, slack_seconds=slack)\n",
+        new="        return True\n",
+        tests=(
+            (
+                "tests/unit/test_lookup_owners.py::"
+                "test_a_picture_that_was_there_before_its_owners_call_began_may_be_the_lost_calls"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the question whose a refused look is",
+        protects="one image that its provider refuses to show does not stop its account by turns",
+        file="worker/stages/poll.py",
+        old="    refusal = None if looks.of_one_job else looks.refusal\n",
+        new="    refusal = looks.refusal\n",
+        tests=(
+            (
+                "tests/integration/test_refused_alone.py::"
+                "test_one_job_that_is_always_refused_does_not_pause_its_account_by_turns"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the other spellings of an id that is not there",
+        protects="an image whose id was answered in another case is not given up as gone",
+        file="worker/stages/look_requests.py",
+        old="        await _ask_in_other_case(runtime, account, looks)\n",
+        new="",
+        tests=(
+            (
+                "tests/integration/test_refused_alone.py::"
+                "test_an_image_that_its_provider_knows_in_another_case_is_found_there"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the image's own answer when its last bound passes",
+        protects="a link that a list leaves out is not lost with the last bound",
+        file="worker/stages/look_requests.py",
+        old="    await _ask_for_the_last_time(runtime, account, asked, looks)\n",
+        new="",
+        tests=(
+            (
+                "tests/integration/test_refused_alone.py::"
+                "test_a_picture_whose_list_row_has_no_link_is_asked_for_by_itself_when_the_last_bound_passes"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the doubt of a reset that is longer than any window",
+        protects="milliseconds that are taken for seconds do not stop an account for most of a day",
+        file="worker/providers/times.py",
+        old="        return left if number > EPOCH_FROM else credible_wait(left)\n",
+        new="        return left\n",
+        tests=("tests/unit/test_refusals.py::test_the_wait_is_read_from_what_the_headers_say",),
+    ),
+    Mutant(
+        removed="the second reading of a look by the parser of paid calls",
+        protects="what was bought under an odd head is collected under it",
+        file="worker/transport/api_get.py",
+        old="                    return await self._ask_leniently(request)\n",
+        new="                    raise\n",
+        tests=("tests/unit/test_api_get.py::test_a_head_that_a_paid_call_is_read_under_is_read_by_a_look_too",),
     ),
     Mutant(
         removed="the doubt of a time that is a date or the beginning of a clock",

@@ -27,6 +27,7 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages import poll, transfer
 from worker.stages.follow_evidence import follow_evidence
+from worker.stages.look_requests import Looks
 from worker.stages.poison import end_poison
 from worker.stages.settle import Answered, settle_all
 
@@ -108,7 +109,7 @@ class Road:
         """Have the provider say of each picture what `states` says at its index; None is missing from the page."""
         with transaction(self.engine) as connection:
             found = images.of_claims(connection, account=ACCOUNT, claims=[claim], states=POLLED)
-        looks = poll.Looks()
+        looks = Looks()
         for one, state in zip(found, cycle(states), strict=False):
             if one.upstream_id is not None and state is not None:
                 looks.add([one.upstream_id], {one.upstream_id: upstream(state, one.upstream_id)})

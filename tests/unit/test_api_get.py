@@ -2,14 +2,16 @@
 
 import contextlib
 import gzip
+import zlib
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from tests.support.raw_server import Peer, Script, Server, http, serving
 from worker.transport.api_get import ApiGet
-from worker.transport.paid_post import Lost, PaidReply
+from worker.transport.paid_post import Lost, PaidPost, PaidReply, boot_clock
 
 Outcome = PaidReply | Lost
 
@@ -63,6 +65,50 @@ def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(said: list[s
     outcome, _ = outcome_of(compressed)
     assert isinstance(outcome, PaidReply)
     assert outcome.body == b'{"data": 1}'
+
+
+BARE = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+PACKED = {
+    "gzip": gzip.compress(b'{"data": 1}'),
+    "gzip, identity": gzip.compress(b'{"data": 1}'),
+    "gzip, gzip": gzip.compress(gzip.compress(b'{"data": 1}')),
+    "deflate": BARE.compress(b'{"data": 1}') + BARE.flush(),
+    "deflate, gzip": gzip.compress(zlib.compress(b'{"data": 1}')),
+}
+
+
+@pytest.mark.parametrize("coding", PACKED)
+def test_any_usual_compression_is_undone(coding: str) -> None:
+    reply = PaidReply.of(httpx.Response(200, headers={"content-encoding": coding}), PACKED[coding], max_bytes=100)
+    assert reply.body == b'{"data": 1}'
+    bare = PaidReply.of(httpx.Response(200, headers={"content-encoding": coding}), b'{"data": 1}', max_bytes=100)
+    assert bare.body == b'{"data": 1}'
+
+
+HEADS = {
+    "a field of 20 KB": [f"content-security-policy: {'a' * 20_000}"],
+    "500 fields": [f"set-cookie: a{number}=b" for number in range(500)],
+    "its length twice": ["content-length: 11"],
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_head_that_a_paid_call_is_read_under_is_read_by_a_look_too(head: list[str]) -> None:
+    """What was bought under such a head would never be collected."""
+
+    async def odd(peer: Peer) -> None:
+        await peer.answer(http("200 OK", b'{"data": 1}', *head))
+
+    async def paid() -> Any:
+        async with serving(odd) as server:
+            post = PaidPost(timeout_seconds=5, connect_seconds=1)
+            return await post.send(server.url, headers={}, json={}, send_before=boot_clock() + 5)
+
+    outcome, _ = outcome_of(odd)
+    bought = anyio.run(paid)
+    assert isinstance(outcome, PaidReply)
+    assert isinstance(bought, PaidReply)
+    assert outcome.body == bought.body == b'{"data": 1}'
 
 
 def test_the_next_request_takes_the_same_connection() -> None:

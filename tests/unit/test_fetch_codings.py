@@ -1,6 +1,7 @@
 """What a server says of a body is believed only as far as the body shows it: no whole picture is lost to a header."""
 
 import asyncio
+import gzip
 import io
 import zlib
 from pathlib import Path
@@ -60,6 +61,15 @@ def test_its_first_bytes_may_come_one_by_one(tmp_path: Path, coding: str) -> Non
 @pytest.mark.parametrize("form", DEFLATED)
 def test_a_deflated_picture_is_unpacked_with_and_without_its_frame(tmp_path: Path, form: str) -> None:
     assert taken(reply(DEFLATED[form], headers="Content-Encoding: deflate\r\n"), tmp_path) == PNG
+
+
+@pytest.mark.parametrize("coding", ["gzip, identity", "identity,gzip", " GZIP ,"])
+def test_a_layer_that_is_none_hides_no_other(tmp_path: Path, coding: str) -> None:
+    assert taken(reply(gzip.compress(PNG), headers=f"Content-Encoding: {coding}\r\n"), tmp_path) == PNG
+
+
+def test_a_head_of_many_fields_loses_no_picture(tmp_path: Path) -> None:
+    assert taken(reply(PNG, headers="".join(f"Set-Cookie: a{n}=b\r\n" for n in range(500))), tmp_path) == PNG
 
 
 @pytest.mark.parametrize(

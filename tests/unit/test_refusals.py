@@ -9,7 +9,7 @@ import pytest
 from shared.lifecycle import Outcome
 from tests.support.canned_wire import KEY, reply, submitted, verdict
 from worker.providers.contract import RetryRule
-from worker.providers.refusals import retry_after
+from worker.providers.times import retry_after
 from worker.transport.paid_post import Lost, NotSent
 
 NO, MAYBE = Outcome.REJECTED, Outcome.UNKNOWN
@@ -217,6 +217,18 @@ EPOCH = str(int(NOW.timestamp()) + 30)
         ({"X-RateLimit-Reset": "²"}, None),
         ({"X-RateLimit-Reset": "1000000001"}, 0),
         ({"X-RateLimit-Reset": EPOCH + "000"}, 30),  # milliseconds
+        ({"X-RateLimit-Reset": "3600"}, 3600),
+        ({"X-RateLimit-Reset": "90000"}, 90),  # milliseconds left: no documented window is longer than an hour
+        ({"X-RateLimit-Reset": "7200"}, 60),  # seconds or milliseconds
+        ({"X-RateLimit-Reset": "2027-01-01T00:00:30Z"}, 30),
+        ({"X-RateLimit-Reset": "2026-01-01T00:00:30Z"}, 0),
+        ({"RateLimit-Reset": "9"}, 9),
+        ({"RateLimit-Remaining": "3", "RateLimit-Reset": "9"}, None),
+        ({"X-RateLimit-Reset-After": "1.5"}, 1.5),
+        ({"Retry-After": EPOCH}, 30),
+        ({"Retry-After": EPOCH + "000"}, 30),
+        ({"Retry-After-Ms": "1500"}, 1.5),
+        ({"Retry-After": "2", "Retry-After-Ms": "1500"}, 2),
     ],
 )
 def test_the_wait_is_read_from_what_the_headers_say(headers: dict[str, str], seconds: float | None) -> None:

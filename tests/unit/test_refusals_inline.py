@@ -314,6 +314,8 @@ def test_images_that_are_missing_from_the_list_do_not_move_the_others() -> None:
         f"DATA:image/png;base64,{encoded()}",
         "\r\n".join(encoded()[at : at + 76] for at in range(0, len(encoded()), 76)),
         base64.urlsafe_b64encode(PNG).decode(),
+        encoded() + "===",
+        encoded().rstrip("=") + "=\n=\n=",
         encoded().rstrip("="),
     ],
 )

@@ -131,6 +131,12 @@ def test_a_wait_in_the_body_counts_before_the_header(where: Any) -> None:
     assert submitted("posteverywhere", reply(429, body, {"retry-after": "30"})).after_seconds == 9
 
 
+@pytest.mark.parametrize(("given", "seconds"), [(3600, 3600), (90_000, 90), (5000, 60)])
+def test_a_wait_in_the_body_that_is_longer_than_any_window_is_in_milliseconds(given: int, seconds: int) -> None:
+    body = {"data": None, "error": {"message": "why", "code": "rate_limited", "retryAfter": given}}
+    assert submitted("posteverywhere", reply(429, body)).after_seconds == seconds
+
+
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [

@@ -49,6 +49,34 @@ SHOWN: dict[str, dict[str, Any]] = {
 ASKED = pytest.mark.parametrize("provider", list(SHOWN))
 
 
+UUID = "550e8400-e29b-41d4-a716-446655440000"
+
+
+@ASKED
+@pytest.mark.parametrize("form", [UUID.upper(), UUID.replace("-", ""), f"{{{UUID}}}", f"urn:uuid:{UUID}"])
+def test_an_id_in_another_form_of_a_uuid_is_the_same_id(provider: str, form: str) -> None:
+    name = "media_id" if provider == "posteverywhere" else "id"
+
+    def read(given: str, asked: str) -> Any:
+        return polled(reply(200, {"data": {**SHOWN[provider], name: given}}), asked, provider=provider)
+
+    assert read(form, UUID)[UUID].link == read(UUID, form)[form].link == LINK
+    assert isinstance(read(UUID[:-1] + "1", form), Refused)
+
+
+@pytest.mark.parametrize("provider", ["banatie", "posteverywhere"])
+@pytest.mark.parametrize("status", [{}, {"status": None}, {"status": 7}, {"status": ["done"]}, {"status": ""}])
+def test_a_row_without_a_link_whose_state_is_no_word_settles_nothing(status: dict[str, Any], provider: str) -> None:
+    """The picture's own answer has the link that the list leaves out."""
+    rows = [{"id": name, **status} for name in "ab"]
+    listed = {"banatie": rows, "posteverywhere": {"items": rows}}[provider]
+    assert polled(reply(200, {"data": listed}), "a", "b", provider=provider) == {}
+
+
+def test_a_row_of_blooms_list_whose_state_is_no_word_settles_nothing() -> None:
+    assert polled(page(bloom_image("a", 7, imageUrl=None), bloom_image("b", None, imageUrl=None)), "a", "b") == {}
+
+
 @ASKED
 def test_a_link_where_no_state_is_named_is_the_end(provider: str) -> None:
     found = polled(reply(200, {"data": SHOWN[provider]}), "a", provider=provider)["a"]

@@ -13,6 +13,13 @@ from worker.providers.contract import Accepted
 from worker.transport.paid_post import Lost
 
 
+@pytest.mark.parametrize("ids", [["a", "b", "c"], ["a"], ["a", "b"]])
+def test_an_answer_of_bloom_may_name_its_pictures_in_both_lists(ids: list[str]) -> None:
+    found = submitted("bloom", reply(202, {"data": {"ids": ids, "imageIds": ["b", "c"]}}))
+    assert [image.upstream_id for image in found.images] == ["a", "b", "c"]
+    assert found.charged_images == 3
+
+
 @pytest.mark.parametrize("status", [200, 201, 202])
 @pytest.mark.parametrize("name", ["ids", "imageIds"])
 def test_bloom_gives_one_picture_for_each_id(status: int, name: str) -> None:

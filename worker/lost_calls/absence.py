@@ -46,7 +46,8 @@ def newest_presence(lost_call: LostCall, facts: ListFacts) -> Purchase | None:
     The list of another key may be another project's: it shows the later purchases of that key, and never what the
     lost call bought.
     """
-    later = (one for one in _same_account(facts.purchases) if one.opened_at >= lost_call.over_at)
+    purchases = (one for one in _same_account(facts.purchases) if not one.named_more)
+    later = (one for one in purchases if one.opened_at >= lost_call.over_at)
     shown = (one for one in later if lost_call.was_made_with(one.key_id) and folded(one.upstream_id) in facts.listed)
     return max(shown, key=_opened_at, default=None)
 

@@ -1,16 +1,15 @@
 """Which unowned images of a list a lost call bought, by its prompt or by its time; never guessed."""
 
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from shared.db.lost_calls.lost_calls import LostCall, OtherCall
 from worker.lost_calls.judgement import Adopt, Judgement, Later, Unclear
 from worker.lost_calls.list_facts import ListFacts
+from worker.lost_calls.matching import contradicts, fits
 from worker.providers.contract import Listed
 from worker.providers.reading import same_words
 
-_SHAPE_TOLERANCE: Final = 0.05  # sizes are rounded to what a model can draw
 _SHAPELESS_SECONDS: Final = 3600.0
 _LOOK_AGAIN_SECONDS: Final = 60.0
 
@@ -21,22 +20,14 @@ def adoption(
     """Return what the lost call bought, or why nobody can tell; None if no suspect can be its own by this provider."""
     if facts.find_by == "prompt":
         named = [row for row in suspects if row.upstream_id and same_words(row.prompt, lost_call.prompt)]
+        if any(facts.has_owner(row) for row in named):
+            return None
         # What says that it was asked for otherwise stays a suspect: it is not adopted, and proves no absence either.
-        same = [row for row in named if not _contradicts(row, facts.wanted)]
+        same = [row for row in named if not contradicts(row, facts.wanted)]
         return _dealt(lost_call, same, rivals) if same else None
-    if facts.find_by == "time" and suspects:
+    if facts.find_by == "time" and suspects and not any(facts.has_owner(row) for row in suspects):
         return _only_one(lost_call, suspects, rivals)
     return None
-
-
-def _contradicts(row: Listed, wanted: Mapping[str, Any]) -> bool:
-    """Tell whether a row says that its call asked for something else; what either does not say contradicts nothing."""
-    both = [(said, wanted[name]) for name, said in row.stated if wanted.get(name) is not None]
-    return any(_same_form(said) != _same_form(ours) for said, ours in both)
-
-
-def _same_form(value: Any) -> str:
-    return re.sub(r"[\s-]", "", str(value).casefold()).replace("x", ":")
 
 
 def _dealt(lost_call: LostCall, same: Sequence[Listed], rivals: Sequence[OtherCall]) -> Judgement:
@@ -67,17 +58,6 @@ def _only_one(lost_call: LostCall, suspects: Sequence[Listed], rivals: Sequence[
         )
     if not (one.width and one.height) and -lost_call.quiet_in < _SHAPELESS_SECONDS:
         return Later(_LOOK_AGAIN_SECONDS)  # it is still being made
-    if not _fits(one, lost_call.request.get("aspect_ratio")):
+    if not fits(one, lost_call.request.get("aspect_ratio")):
         return Unclear("one picture was made at that time, but not known to be of the shape that was asked for")
     return Adopt((one.upstream_id,))
-
-
-def _fits(one: Listed, ratio: Any) -> bool:
-    if not one.width or not one.height:
-        return False
-    wide, _, high = str(ratio or "1:1").partition(":")
-    try:
-        asked = float(wide) / float(high)
-    except (ValueError, ZeroDivisionError):
-        return False
-    return abs(one.width / one.height / asked - 1) <= _SHAPE_TOLERANCE

@@ -6,11 +6,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from shared.db.lost_calls.lost_calls import Purchase
+from shared.db.lost_calls.lost_calls import LostCall, Purchase
 from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading
+from worker.lost_calls.owners import is_doubtful
 from worker.lost_calls.provider_clock import ProviderClock, clock_of
-from worker.providers.contract import FindBy
+from worker.providers.contract import FindBy, Listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,3 +57,15 @@ class ListFacts:
             for row in self.reading.rows
             if (bought := self.purchases.get(folded(row.upstream_id or ""))) is not None
         )
+
+    def has_owner(self, row: Listed) -> bool:
+        """Whether a row belongs to a call of ours, as far as is recorded."""
+        return row.upstream_id is not None and folded(row.upstream_id) in self.taken
+
+    def is_explained(self, row: Listed, lost_call: LostCall) -> bool:
+        """Whether a row is certainly not the lost call's, because it belongs to another call of ours."""
+        owner = self.purchases.get(folded(row.upstream_id or ""))
+        if owner is None or owner.submission_id == lost_call.submission_id:
+            return self.has_owner(row)
+        rows, slack = self.reading.rows, self.slack_seconds
+        return not is_doubtful(row, owner, lost_call, rows, self.purchases, slack_seconds=slack)

@@ -26,6 +26,8 @@ _BEING_OWNED_SECONDS: Final = 15.0  # another call's purchase will be recorded w
 
 def judge(lost_call: LostCall, facts: ListFacts, *, rivals: Sequence[OtherCall]) -> Judgement:
     """Judge to whom the unowned images in the list belong; never guess."""
+    if _is_anothers(lost_call, facts):
+        return Unclear("a picture that carries this call's reference is recorded as another call's")
     if referred := _referred(lost_call, facts):
         wanted = max(len(lost_call.missing), 1)
         return Adopt(tuple(referred[:wanted]), tuple(referred[wanted:]))
@@ -39,15 +41,26 @@ def judge(lost_call: LostCall, facts: ListFacts, *, rivals: Sequence[OtherCall])
     found = adoption(lost_call, facts, suspects, rivals) or _unexplained(lost_call, facts, suspects, late)
     judgement = found or absence(lost_call, facts)
     if isinstance(judgement, Unclear):
-        return replace(judgement, candidates=_likeliest_first(lost_call, [*suspects, *late]))
+        nobodys = [row for row in [*suspects, *late] if not facts.has_owner(row)]
+        return replace(judgement, candidates=_likeliest_first(lost_call, nobodys))
     return judgement
 
 
-def _referred(lost_call: LostCall, facts: ListFacts) -> list[str]:
+def _with_reference(lost_call: LostCall, facts: ListFacts) -> list[Listed]:
     """Return the rows that carry this call's reference. They count at any time and under any prompt."""
-    ours = str(lost_call.submission_id)
-    named = [row.upstream_id for row in facts.reading.rows if row.reference == ours and row.upstream_id]
-    return [one for one in named if folded(one) not in facts.taken]
+    return [row for row in facts.reading.rows if row.reference == str(lost_call.submission_id) and row.upstream_id]
+
+
+def _is_anothers(lost_call: LostCall, facts: ListFacts) -> bool:
+    """Tell whether what carries this call's reference is recorded for another call, whose answer named it."""
+    rows = _with_reference(lost_call, facts)
+    if any(not facts.has_owner(row) for row in rows):
+        return False
+    return any(folded(row.upstream_id or "") in facts.purchases for row in rows)
+
+
+def _referred(lost_call: LostCall, facts: ListFacts) -> list[str]:
+    return [str(row.upstream_id) for row in _with_reference(lost_call, facts) if not facts.has_owner(row)]
 
 
 def _unowned(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
@@ -71,7 +84,8 @@ def _unowned(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall])
 def _by_time(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:
     """Return the rows that nothing of ours explains: those that may be of the call's time, and those made after it."""
     begin, end = facts.clock.earliest(lost_call.opened_at), facts.clock.latest(lost_call.until)
-    free = {place: row for place, row in enumerate(placed(facts.reading)) if _is_free(row[0], facts)}
+    every = enumerate(placed(facts.reading))
+    free = {place: row for place, row in every if _is_free(row[0], lost_call, facts)}
     of_others = of_rivals(free, facts.clock, rivals, lost_call.prompt) if facts.find_by == "prompt" else ()
     suspects: list[Listed] = []
     late: list[Listed] = []
@@ -93,9 +107,9 @@ def _likeliest_first(lost_call: LostCall, rows: Sequence[Listed]) -> tuple[Liste
     return tuple(sorted(named, key=lambda row: not same_words(row.prompt, lost_call.prompt)))
 
 
-def _is_free(row: Listed, facts: ListFacts) -> bool:
-    """Tell whether neither the id nor the reference of a row belongs to a call of ours."""
-    if row.upstream_id is not None and folded(row.upstream_id) in facts.taken:
+def _is_free(row: Listed, lost_call: LostCall, facts: ListFacts) -> bool:
+    """Tell whether neither the id nor the reference of a row certainly belongs to another call of ours."""
+    if facts.is_explained(row, lost_call):
         return False
     return not is_uuid(row.reference)  # another call's: rows with our reference were handled before
 
@@ -128,6 +142,8 @@ def _unexplained(
     patience = PATIENCE_SECONDS if may_be_owned else _BEING_OWNED_SECONDS
     if -lost_call.quiet_in < patience and (may_be_owned or not suspects):
         return Later(_BEING_OWNED_SECONDS)
+    if named := sum(facts.has_owner(row) for row in [*suspects, *late]):
+        return Unclear(f"{named} pictures that another call's answer named may be this call's")
     if unread := sum(row.upstream_id is None or row.made_at is None for row in suspects):
         return Unclear(f"{unread} rows of the provider's list cannot be read, and may be this call's")
     if suspects:

@@ -20,7 +20,7 @@ def why(change: ImageChange, look: UpstreamImage | None, refusal: Refused | None
     if look is not None and look.lacks_link:
         return NO_LINK, _NO_LINK
     if look is not None and look.unknown_word is not None:
-        return _CODE, f"{_TOO_LATE}; its last word for the state is unknown here: {look.unknown_word}"
+        return _CODE, f"{_TOO_LATE}; its last word for the state is unknown here: {look.unknown_word or 'none'}"
     if change.error_code:
         return _CODE, f"{_TOO_LATE}; {change.error_code}: {change.error}"
     if look is None and refusal is not None:

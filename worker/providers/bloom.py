@@ -192,8 +192,10 @@ class Bloom:
 def _accepted(status: int, answer: Any) -> Accepted:
     data = member(answer, "data")
     listed = data.get("ids") if isinstance(data, dict) else None
-    # The vendor's own example reads `imageIds` where the document says `ids`.
+    # The vendor's own example reads `imageIds` where the document says `ids`; an answer may have both.
     given = list_of(listed or member(data, "imageIds"))
+    more = data.get("imageIds")
+    given = [*given, *(one for one in more if one not in given)] if isinstance(more, list) else given
     ids = dict.fromkeys(readable(given, text_of, most=MOST_READ))
     if not ids:
         raise UnreadableError("no ids in the answer")

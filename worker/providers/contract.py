@@ -81,7 +81,7 @@ class UpstreamImage:
     stated: tuple[int, int] | None = None
     """The width and height that its provider states, in pixels."""
     unknown_word: str | None = None
-    """Its provider's word for its state, where no document of ours has that word."""
+    """Its provider's word for its state, where no document of ours has that word; empty where it is no word."""
     early_link: str | None = None
     """The link that its provider gives while it calls it unfinished: taken when the job's last bound passes."""
 
@@ -89,7 +89,8 @@ class UpstreamImage:
     def is_vague(self) -> bool:
         """Whether a row of a list settles nothing here: the picture's own answer may say more."""
         word = self.unknown_word
-        return self.lacks_link or (word is not None and self.link is None and not sounds_open(word))
+        linked = self.link is not None or self.early_link is not None
+        return self.lacks_link or (word is not None and not linked and not sounds_open(word))
 
 
 @dataclass(frozen=True, slots=True)

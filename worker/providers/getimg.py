@@ -34,7 +34,8 @@ from worker.providers.reading import (
     text_of,
 )
 from worker.providers.receipt import receipt
-from worker.providers.refusals import NO_PAGE, RefusalRule, moment, unreadable
+from worker.providers.refusals import NO_PAGE, RefusalRule, unreadable
+from worker.providers.times import moment
 
 _MODELS: Final = "/v2/models"
 _NO = Outcome.REJECTED

@@ -141,13 +141,15 @@ def write_base64(pieces: Iterator[bytes], sink: Sink) -> None:
 
     Raises `UnreadableError` where it is not base64, and what `sink` raises.
     """
-    left = b""
+    left, ends = b"", b""
     for piece in _plain(pieces):
-        block = left + piece.translate(_ALPHABET, _BLANKS)
-        whole = len(block) - len(block) % 4
+        block = left + ends + piece.translate(_ALPHABET, _BLANKS)
+        text = block.rstrip(b"=")  # how many of these end an image says nothing
+        ends = block[len(text) :]
+        whole = len(text) - len(text) % 4
         for at in range(0, whole, _DECODE_BYTES):
-            sink.write(_decoded(block[at : min(at + _DECODE_BYTES, whole)]))
-        left = block[whole:]
+            sink.write(_decoded(text[at : min(at + _DECODE_BYTES, whole)]))
+        left = text[whole:]
     if left:
         sink.write(_decoded(left + b"=" * (-len(left) % 4)))
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from shared.upstream_ids import folded
 from worker.providers.contract import Listed, Page
 from worker.providers.reading import DAMAGED, UnreadableError, text_of
-from worker.providers.refusals import moment
+from worker.providers.times import moment
 
 T = TypeVar("T")
 _MORE: Final = ("hasMore", "has_more", "hasNext", "has_next", "hasNextPage", "has_next_page")

@@ -1,6 +1,7 @@
 """From what became of one paid POST to what was bought: the road that every wire's submit takes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
@@ -10,12 +11,14 @@ from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
-from worker.providers.tell_tales import is_purchase, is_success, noted, weighed
+from worker.providers.tell_tales import is_purchase, is_success, noted, parts_of_error, weighed
 from worker.providers.wording import line_of
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
 _ERROR_BYTES: Final = 256 * 1024  # an answer that is longer is no error's envelope
 
+_PLACES: Final = ("location", "operation-location")
+_PLACELESS: Final = frozenset({400, 402, 409, 422, 429})
 _HANDLES: Final = ("location", "content-location", "operation-location", "x-request-id")
 
 
@@ -29,7 +32,8 @@ def receipt(
     """Return what was bought, or why not. `read(status, answer)` raises `UnreadableError` where it finds no images.
 
     Any 2xx is read, and so is the body of a success that broke off: if its JSON is whole, it is a receipt all the same.
-    A receipt under the status of an error is one too: what was made is paid for, whatever the status says.
+    A receipt under the status of an error is one too: what was made is paid for, whatever the status says. One that
+    stands inside an error says that the call may have been bought.
     """
     if isinstance(result, NotSent) or result.status is None:
         return without_answer(result)
@@ -37,10 +41,36 @@ def receipt(
     try:
         found = replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
     except UnreadableError as error:
-        return weighed(_unbought(result, error, table, key) if success else _refusal(result, table, key), result.body)
+        told = _unbought(result, error, table, key) if success else _refusal(result, table, key)
+        named = _is_in_error(result.status, result.body, read) or _is_in_header(result)
+        told = weighed(told, result.body, named=named)
+        return noted(told, *_handles(result, key)) if named and not success else told
     if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):
         return found
     return weighed(_refusal(result, table, key), result.body, named=True)
+
+
+def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted]) -> bool:
+    """Tell whether an error holds a receipt: what it names was bought, or stands in the way of the call."""
+    for part in parts_of_error(body):
+        with suppress(UnreadableError):
+            found = read(status, part)
+            # A link alone may be that of the row's own reference, or of a page that explains the error.
+            if any(image.upstream_id or image.link_expires_at for image in found.images):
+                return True
+    return False
+
+
+def _is_in_header(result: PaidReply | Lost) -> bool:
+    """Tell whether a refusal says where something is: what was never made has no place. A login page has one."""
+    if not isinstance(result, PaidReply) or result.status not in _PLACELESS:
+        return False
+    return any(result.headers.get(name, "").strip() for name in _PLACES)
+
+
+def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:
+    headers = result.headers if isinstance(result, PaidReply) else {}
+    return [f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))]
 
 
 def _unbought(
@@ -50,7 +80,7 @@ def _unbought(
     headers = result.headers if isinstance(result, PaidReply) else {}
     told = inside(result.status or 0, result.body, headers, table, key=key)
     told = told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
-    return noted(told, *(f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))))
+    return noted(told, *_handles(result, key))
 
 
 def _refusal(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> Refused:

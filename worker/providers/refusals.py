@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -12,16 +11,13 @@ from pydantic import SecretStr
 from shared.lifecycle import Outcome
 from worker.providers.contract import LONGEST_WAIT_SECONDS, Refused, RetryRule
 from worker.providers.reading import UnreadableError, is_page, read_json
+from worker.providers.times import EPOCH_FROM, credible_wait, retry_after
 from worker.providers.wording import MESSAGE_CHARS, line_of, web_address
-from worker.transport.download import retry_after_seconds
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
 _CODE_CHARS: Final = 100
-_EPOCH_FROM: Final = 1_000_000_000  # a rate-limit reset beyond it is a moment, below it seconds left
-_MILLISECONDS_FROM: Final = 100_000_000_000  # beyond it, a moment in milliseconds
 _GATEWAY_SECONDS: Final = 300.0  # the longest wait that whoever is not named as the provider may ask for
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
-_SECONDS: Final = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _OWN_STATUS: Final = range(400, 600)
 # Words of the five documents that can mean nothing else than their status.
 _PLAIN_WORDS: Final = {
@@ -182,32 +178,6 @@ def unread(status: int, error: UnreadableError) -> Refused:
     return Refused(Outcome.UNKNOWN, RetryRule.AFTER, "answer_unreadable", message, http_status=status)
 
 
-def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
-    """Return the seconds a provider asks to wait: Retry-After as seconds or date (RFC 9110), else X-RateLimit-Reset.
-
-    At most a day. The reset is a Unix time in seconds or milliseconds, or the seconds left (documents disagree or are
-    silent), and counts unless requests remain.
-    """
-    now = now or datetime.now(UTC)
-    given = headers.get("retry-after", "").strip()
-    wait = float(given) if _SECONDS.fullmatch(given) else retry_after_seconds(given or None, now)
-    reset = headers.get("x-ratelimit-reset", "").strip()
-    if wait is None and headers.get("x-ratelimit-remaining", "0").strip() == "0" and _SECONDS.fullmatch(reset):
-        wait = float(reset)
-        wait = wait / 1000 if wait > _MILLISECONDS_FROM else wait
-        wait = max(0.0, wait - now.timestamp()) if wait > _EPOCH_FROM else wait
-    return None if wait is None else min(wait, LONGEST_WAIT_SECONDS)
-
-
-def moment(text: Any) -> datetime:
-    """Read an ISO 8601 time, in UTC where it names no zone; raises `UnreadableError`."""
-    try:
-        read = datetime.fromisoformat(text)
-        return (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        raise UnreadableError("a time that is not ISO 8601") from None
-
-
 def _unlisted(status: int) -> RefusalRule:
     """Return what an answer means that no document names: it may have been bought.
 
@@ -266,6 +236,6 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _seconds(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value < _EPOCH_FROM:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value < EPOCH_FROM:
         return None
-    return min(float(value), LONGEST_WAIT_SECONDS)
+    return min(credible_wait(float(value)), LONGEST_WAIT_SECONDS)

@@ -23,7 +23,7 @@ _NO_END: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The state that a word tells; `unknown` is the word itself where no document of ours has it."""
+    """The state that a word tells; `unknown` is the word itself where no document of ours has it, empty for none."""
 
     state: ImageState
     unknown: str | None = None
@@ -42,9 +42,9 @@ def told(word: Any, known: Mapping[str, ImageState], *, linked: bool, key: Secre
     the state is `ABSENT`. Anything else that is no word may say that it is unfinished.
     """
     if word is ABSENT:
-        return Told(ImageState.READY if linked else ImageState.PROCESSING)
+        return Told(ImageState.READY) if linked else Told(ImageState.PROCESSING, "")
     if not isinstance(word, str):
-        return Told(ImageState.PROCESSING)
+        return Told(ImageState.PROCESSING, "")
     said = _plain(word)
     if said in known:
         return Told(known[said])

@@ -17,6 +17,7 @@ from worker.providers.refusals import tells_error
 from worker.providers.wording import MESSAGE_CHARS
 
 _UNREADABLE: Final = "answer_unreadable"
+_PARTS: Final = ("data", "details", "metadata", "result")
 _NAMES: Final = ("id", "ids", "imageIds", "media_id", "media_ids")
 
 
@@ -60,6 +61,15 @@ def noted(told: Refused, *named: str) -> Refused:
 def stated_charge(answer: Any) -> Decimal:
     """Return the highest charge that an answer states in the field of any provider's document; 0 without one."""
     return max((cost for cost in map(cost_of, _figures(answer)) if cost is not None), default=Decimal(0))
+
+
+def parts_of_error(content: bytes) -> Iterator[Mapping[str, Any]]:
+    """Yield what an error carries, in the form of an answer: a provider may wrap a receipt in its error."""
+    body = _object(_parsed(content))
+    for place in (_object(body.get("error")), body):
+        for part in filter(None, (place.get(name) for name in _PARTS)):
+            yield {"data": part}
+            yield _object(part)
 
 
 def _figures(answer: Any) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 import structlog
 
-from shared.db import pauses, rate_windows
+from shared.db import pauses
 from shared.db.engine import Connection
 from shared.db.jobs import images
 from shared.images import ClaimedImage, ImageChange
@@ -15,6 +15,8 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
 from worker.stages.look_health import record_looks
+from worker.stages.look_requests import ask_all
+from worker.stages.whose_refusal import is_of_one_job
 from worker.transport.spool import TransferError
 
 _log = structlog.get_logger(__name__)
@@ -29,10 +31,14 @@ async def follow_failure(
     _log.info("copy_failed", index=image.index, code=error.code, tries=image.job_tries + 1)
     change = next_step.image_after_failed_copy(inputs, failure)
     look: NewLink = None
+    of_one_job = False
     if change.state not in IMAGE_FINAL and failure.needs_new_link:
         look = await _ask_again(runtime, account, image)
+        if isinstance(look, Refused):
+            of_one_job = await is_of_one_job(runtime, account, look, [image.claim.job_id], copying=True)
         change = next_step.image_after_new_link(inputs, image, change, look)
-    await runtime.write(_write_failure, runtime, account, failure, change, look)
+    heard = None if of_one_job else look
+    await runtime.write(_write_failure, runtime, account, failure, change, heard)
     if change.state in IMAGE_FINAL:
         runtime.metrics.images_lost.labels(account.name, change.error_code or error.code).inc()
         return None
@@ -46,11 +52,8 @@ def is_renewable(account: ServedAccount, image: ClaimedImage) -> bool:
 
 async def _ask_again(runtime: Runtime, account: ServedAccount, image: ClaimedImage) -> NewLink:
     """Ask the provider for the image's current link; None if its windows have no room or it gives no answer."""
-    granted, _wait = await runtime.sql(rate_windows.grant, account.name, "poll", 1)
-    if not granted or image.upstream_id is None:
-        return None
-    fresh = await account.wire.poll([image.upstream_id])
-    return fresh if isinstance(fresh, Refused) else fresh.get(image.upstream_id)
+    looks = await ask_all(runtime, account, [image])
+    return looks.of(image) or looks.refusal
 
 
 def _write_failure(

@@ -1,81 +1,36 @@
 """Poll: asks a provider for many images at once, writes only changes, and copies what is ready at once."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
-import anyio
 import structlog
 
-from shared.db import rate_windows
 from shared.db.engine import Connection
 from shared.db.group_commit import WriteRefusedError
 from shared.db.jobs import images
 from shared.db.jobs.transitions import give_back, move
 from shared.db.waking import wake
 from shared.images import ClaimedImage, ImageChange
-from shared.lifecycle import IMAGE_UNFINISHED, POLLED, ImageState, JobState, Outcome
+from shared.lifecycle import IMAGE_UNFINISHED, POLLED, ImageState, JobState
 from shared.moves import Claim, Move
 from worker import next_step
 from worker.next_step import ImageLook
-from worker.providers.contract import Refused, RetryRule, UpstreamImage
+from worker.providers.contract import Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
 from worker.stages.learn_times import learn_times
 from worker.stages.look_health import record_looks
+from worker.stages.look_requests import Looks, ask_all
 from worker.stages.transfer import transfer
+from worker.stages.whose_refusal import is_of_one_job
 
 _log = structlog.get_logger(__name__)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-_SINGLES: Final = 20
-"""So many images of lists that failed are asked for by themselves in one poll: more would use up the windows."""
-_NOT_THE_LISTS_OWN: Final = frozenset({"account_unauthorized", "rate_limited"})
 ImagesOfJob = Sequence[ClaimedImage]
 """The images of one job that a look read; never empty."""
-
-
-@dataclass(slots=True)
-class Looks:
-    """The results of the requests of one poll."""
-
-    known: dict[str, UpstreamImage] = field(default_factory=dict)
-    vouching: set[str] = field(default_factory=set)
-    """Images whose own request, or a link, shows that they exist."""
-    refusals: list[Refused] = field(default_factory=list)
-    unlisted: list[str] = field(default_factory=list)
-    """Images of lists that failed, although their own requests may not."""
-    no_room_seconds: float | None = None
-    """Seconds until a rate window has room for the remaining requests."""
-
-    @property
-    def refusal(self) -> Refused | None:
-        """Why some images could not be asked for, if the provider said so."""
-        return self.refusals[0] if self.refusals else None
-
-    @property
-    def stopped(self) -> bool:
-        """Whether some images could not be asked for."""
-        return bool(self.refusals) or self.no_room_seconds is not None
-
-    def add(self, page: Sequence[str], answer: Mapping[str, UpstreamImage]) -> None:
-        """Add the answer to the request for `page`."""
-        self.known.update(answer)
-        there = {one for one, found in answer.items() if next_step.is_there(found)}
-        # A list may show rows whose own requests lead nowhere, so a row without a link proves nothing.
-        self.vouching |= there if len(page) == 1 else {one for one in there if answer[one].link}
-
-    def add_refusal(self, page: Sequence[str], refused: Refused) -> None:
-        """Add why the request for `page` was in vain."""
-        self.refusals.append(refused)
-        if len(page) > 1 and refused.http_status is not None and refused.code not in _NOT_THE_LISTS_OWN:
-            self.unlisted += page
-
-    def of(self, image: ClaimedImage) -> UpstreamImage | None:
-        """Return the result for an image; None if it could not be asked for."""
-        return self.known.get(image.upstream_id or "")
 
 
 async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
@@ -86,8 +41,11 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
         await runtime.ask(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
         return
     found = await runtime.ask(images.of_claims, account=account_name, claims=claims, states=POLLED)
-    looks = await _ask_all(runtime, account, [one.upstream_id for one in found if _is_asked_for(one)])
+    looks = await ask_all(runtime, account, [one for one in found if _is_asked_for(one)])
     jobs = list(_by_job(found).values())
+    if looks.refusal is not None and not looks.known:
+        asked = [job[0].claim.job_id for job in jobs]
+        looks.of_one_job = await is_of_one_job(runtime, account, looks.refusal, asked)
     room = runtime.transfers.available
     try:
         ready = await runtime.write(write_looks, runtime, account, looks, jobs, room=room)
@@ -126,60 +84,6 @@ async def _write_each(
             await runtime.write(give_back, [job[0].claim], states=POLLED, due_seconds=wait, done=True)
 
 
-async def _ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[str | None]) -> Looks:
-    upstream_ids = [one for one in asked if one is not None]
-    looks = Looks()
-    size = account.wire.poll_page
-    pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
-    await _ask_pages(runtime, account, pages, looks)
-    await _ask_unlisted(runtime, account, looks)
-    if not looks.stopped:
-        # An image missing from a page is not lost until its own GET says so.
-        missing = [[upstream_id] for upstream_id in upstream_ids if upstream_id not in looks.known]
-        await _ask_pages(runtime, account, missing, looks)
-    return looks
-
-
-async def _ask_unlisted(runtime: Runtime, account: ServedAccount, looks: Looks) -> None:
-    """Ask for some images of lists that failed, each by itself: one first, in case nothing is answered at all.
-
-    The start is random, so that every image has its turn over several polls. Neighbours are taken together, so that the
-    images of one job are asked for in one poll.
-    """
-    if not looks.unlisted:
-        return
-    start = runtime.random.randrange(len(looks.unlisted))
-    chosen = (looks.unlisted[start:] + looks.unlisted[:start])[:_SINGLES]
-    failed = len(looks.refusals)
-    await _ask_pages(runtime, account, [chosen[:1]], looks)
-    if len(looks.refusals) == failed and looks.no_room_seconds is None:
-        await _ask_pages(runtime, account, [[one] for one in chosen[1:]], looks)
-
-
-async def _ask_pages(runtime: Runtime, account: ServedAccount, pages: Sequence[Sequence[str]], looks: Looks) -> None:
-    if not pages:
-        return
-    granted, wait = await runtime.sql(rate_windows.grant, account.name, "poll", len(pages))
-    async with anyio.create_task_group() as group:
-        for page in pages[:granted]:
-            group.start_soon(_ask_page, account, page, looks)
-    if granted < len(pages):
-        looks.no_room_seconds = wait
-
-
-async def _ask_page(account: ServedAccount, page: Sequence[str], looks: Looks) -> None:
-    try:
-        answer = await account.wire.poll(page)
-    except Exception as error:  # noqa: BLE001 - one page's defect must keep no job from its bound
-        _log.exception("wire_defect", account=account.name, images=len(page))
-        note = f"a defect in the wire ({type(error).__name__})"
-        answer = Refused(Outcome.REJECTED, RetryRule.NEVER, "provider_error", note)
-    if isinstance(answer, Refused):
-        looks.add_refusal(page, answer)
-    else:
-        looks.add(page, answer)
-
-
 def write_looks(
     connection: Connection,
     runtime: Runtime,
@@ -195,7 +99,8 @@ def write_looks(
     """
     # The account's row first, in the lock order of submit and dispatch. Then the images, then their jobs.
     answered, found = bool(looks.known), bool(looks.vouching)
-    at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=looks.refusal)
+    refusal = None if looks.of_one_job else looks.refusal
+    at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=refusal)
     unknown, known = _split_by_answer(looks, jobs)
     inputs = runtime.decision_inputs(account)
     learned = [(job, [_image_after_look(inputs, image, looks) for image in job]) for job in known]

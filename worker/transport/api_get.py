@@ -12,6 +12,8 @@ from httpx_aiohttp import AiohttpTransport
 from worker.transport.paid_post import Lost, PaidReply
 
 _REPLY_BYTES: Final = 16 * 1024 * 1024
+_HEADER_BYTES: Final = 100 * 1024  # as for paid calls: what was bought must be collected
+_MOST_HEADERS: Final = 1000
 
 
 class ApiGet:
@@ -47,15 +49,29 @@ class ApiGet:
                 extensions={"timeout": self._timeout},
             )
             with anyio.fail_after(self._timeout_seconds):
-                response = await self._open().handle_async_request(request)
                 try:
-                    return await self._read(response)
-                finally:
-                    await response.aclose()
+                    return await self._ask(self._open(), request)
+                except aiohttp.ClientResponseError:
+                    return await self._ask_leniently(request)
         except TimeoutError:
             return Lost(f"no whole answer within {self._timeout_seconds:g} s")
         except Exception as error:  # noqa: BLE001 - a read that failed is asked again, whatever its class
             return Lost(f"the connection failed ({type(error).__name__})")
+
+    async def _ask(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> PaidReply | Lost:
+        response = await transport.handle_async_request(request)
+        try:
+            return await self._read(response)
+        finally:
+            await response.aclose()
+
+    async def _ask_leniently(self, request: httpx.Request) -> PaidReply | Lost:
+        """Ask once more with the parser of paid calls: it takes heads that aiohttp's refuses, such as a length twice.
+
+        What was bought through it would never be collected.
+        """
+        async with httpx.AsyncHTTPTransport(verify=self._ssl_context, trust_env=False, http2=False) as transport:
+            return await self._ask(transport, request)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -82,4 +98,7 @@ class ApiGet:
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl_context),
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
+            max_headers=_MOST_HEADERS,
         )

@@ -42,6 +42,7 @@ _BODIES: Final = frozenset({200, 203})
 _CLOSE_SECONDS: Final = 1.0
 _WHOLE: Final = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 _HEADER_BYTES: Final = 64 * 1024  # signed redirect targets outgrow aiohttp's default of 8 KiB
+_MOST_HEADERS: Final = 1000
 _SECONDS: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -261,6 +262,7 @@ class _VerbatimSession:
             trust_env=False,
             max_line_size=_HEADER_BYTES,
             max_field_size=_HEADER_BYTES,
+            max_headers=_MOST_HEADERS,
         )
 
     def __call__(self) -> Self:

@@ -30,7 +30,7 @@ class EncodedBody:
     """
 
     def __init__(self, coding: str) -> None:
-        self._coding = coding.strip().lower()
+        self._coding = ",".join(one for one in coding.lower().replace(" ", "").split(",") if one not in _PLAIN)
         self._start = b""
         self._decode: Callable[[bytes], bytes] | None = bytes if self._coding in _PLAIN else None
 

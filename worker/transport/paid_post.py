@@ -23,6 +23,8 @@ _SUCCESS: Final = 2
 _STARTS_WRITING: Final = "http11.send_request_headers.started"
 _STARTS_BODY: Final = "http11.send_request_body.started"
 _ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
+_DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_MOST_LAYERS: Final = 2
 _GZIP: Final = b"\x1f\x8b"  # no JSON begins so
 _STALLED_SECONDS: Final = 0.05  # a timer that is later than this shows that the process was frozen
 _THAW_SECONDS: Final = 5.0  # the longest time for reading what arrived meanwhile
@@ -40,11 +42,26 @@ class PaidReply:
     @classmethod
     def of(cls, response: httpx.Response, body: bytes, *, max_bytes: int) -> Self:
         """Return the answer decompressed, up to `max_bytes`: some providers compress unasked, or without saying so."""
-        coding = response.headers.get("content-encoding", "").strip().lower()
-        if coding in {"gzip", "x-gzip", "deflate"} or body.startswith(_GZIP):
-            with suppress(zlib.error):
-                body = zlib.decompressobj(_ZLIB_OR_GZIP).decompress(body, max_bytes)
-        return cls(response.status_code, response.headers, body)
+        for coding in reversed(_codings(response.headers.get("content-encoding", ""))):
+            body = _inflated(body, coding, max_bytes)
+        return cls(response.status_code, response.headers, _inflated(body, "", max_bytes))
+
+
+def _codings(header: str) -> list[str]:
+    """Return the layers of compression that a header names, the outermost last; more than two are none."""
+    named = [one.strip().lower() for one in header.split(",")]
+    return [one for one in named if one in _DEFLATED][:_MOST_LAYERS]
+
+
+def _inflated(body: bytes, coding: str, max_bytes: int) -> bytes:
+    """Return a body without one layer of compression; as it is where it has none, whatever a header says."""
+    if coding or body.startswith(_GZIP):
+        with suppress(zlib.error):
+            return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(body, max_bytes)
+    if coding == "deflate" and not body.lstrip().startswith((b"{", b"[")):
+        with suppress(zlib.error):  # some servers leave out the frame
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, max_bytes)
+    return body
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,10 @@ WHERE image.account = :account AND image.lacking_looks > 0 AND image.error_code 
   AND coalesce(account.found_at < image.lacking_since, true)
   AND image.state NOT IN ('stored', 'upstream_only', 'failed')
 """)
+_LOOK_FAILED = text("""
+SELECT id FROM job WHERE account = :account AND state IN ('pending', 'processing') AND error_code = 'look_failed'
+LIMIT 2
+""")
 _CODE, _NOTE = _still_kept("'never_finished'", "CAST(:note AS text)")
 _GIVE_UP = text(f"""
 UPDATE image SET state = 'failed', error_code = {_CODE}, error = {_NOTE}
@@ -142,6 +146,11 @@ def lacking_jobs(connection: Connection, account: str, *, code: str, looks: int,
     """Count jobs with an image for which `looks` looks over `seconds` said `code` while no other image was found."""
     parameters = {"account": account, "code": code, "looks": looks, "seconds": seconds}
     return int(connection.execute(_LACKING, parameters).scalar_one())
+
+
+def refused_jobs(connection: Connection, account: str) -> set[UUID]:
+    """Return the jobs of an account whose last look failed; two of them if there are more."""
+    return set(connection.execute(_LOOK_FAILED, {"account": account}).scalars())
 
 
 def give_up(connection: Connection, jobs: Iterable[UUID], note: str) -> None:

@@ -60,8 +60,10 @@ UNION SELECT upstream_id FROM submission
 # were only inferred from the list show nothing.
 _PURCHASES = text(f"""
 SELECT i.upstream_id, s.id, s.opened_at, s.answered_at, s.account = :account AS same, s.key_id,
-  i.state = 'failed' AND coalesce(i.error_code = 'upstream_gone', false) AS gone
-FROM submission s JOIN image i ON i.submission_id = s.id
+  i.state = 'failed' AND coalesce(i.error_code = 'upstream_gone', false) AS gone, job.request ->> 'prompt' AS prompt,
+  EXISTS (SELECT 1 FROM image extra WHERE extra.submission_id = s.id AND extra.index >= job.images
+    AND extra.upstream_id IS NOT NULL) AS named_more
+FROM submission s JOIN job ON job.id = s.job_id JOIN image i ON i.submission_id = s.id
 WHERE s.account IN {_SAME_PROVIDER} AND s.outcome = 'accepted' AND NOT s.inferred AND i.upstream_id IS NOT NULL
   AND s.opened_at >= :since ORDER BY s.opened_at DESC LIMIT {_MOST_PURCHASES}
 """)
@@ -147,6 +149,10 @@ class Purchase:
     key_id: str | None = None
     gone: bool = False
     """Whether it was looked for in vain so often, and for so long, that its job has given it up."""
+    prompt: str | None = None
+    """What its call asked for."""
+    named_more: bool = False
+    """Whether the answer that named it named more than its call asked for: some of that may be another call's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +224,15 @@ def purchases(connection: Connection, account: str, since: datetime) -> dict[str
     rows = connection.execute(_PURCHASES, {"account": account, "since": since})
     return {
         folded(row.upstream_id): Purchase(
-            row.upstream_id, row.id, row.opened_at, row.answered_at, row.same, row.key_id, row.gone
+            row.upstream_id,
+            row.id,
+            row.opened_at,
+            row.answered_at,
+            row.same,
+            row.key_id,
+            row.gone,
+            row.prompt,
+            row.named_more,
         )
         for row in rows
     }
