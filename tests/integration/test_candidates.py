@@ -15,12 +15,11 @@ from ops.dashboard.sessions import Right
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
-from shared.db.engine import Engine, transaction
+from shared.db.engine import Engine
 from shared.db.jobs.choose import NotACandidateError
 from shared.db.jobs.resolve import NotHeldError
-from shared.db.leaving import doomed
 from shared.db.lost_calls import candidates
-from shared.db.lost_calls.candidates import MOST_TRIES, Candidate
+from shared.db.lost_calls.candidates import MOST_TRIES
 from shared.tokens import Scope
 from tests.integration.test_api import refused
 from tests.support import held, rows
@@ -307,19 +306,3 @@ def waiting(engine: Engine) -> set[str]:
     """Previews that a worker will delete."""
     found = rows.rows(engine, "SELECT key FROM doomed_object WHERE key LIKE 'submissions/preview-%'")
     return {each.key for each in found}
-
-
-def test_code_on_the_schema_before_shows_a_held_job_without_candidates(
-    engine: Engine, client: Client, tmp_path: Path
-) -> None:
-    (job,) = held.held(engine)
-    (call,) = rows.rows(engine, "SELECT id FROM submission")
-    rows.rows(engine, "DROP TABLE candidate")
-    with transaction(engine) as connection:
-        candidates.note(connection, "bloom", call.id, [Candidate("a", None)])
-        assert candidates.take(connection, "bloom", limit=4) == []
-        assert candidates.leave(connection, [job]) == ()
-        assert doomed.waiting(connection)[0] == 0
-    assert client.open_choice(job).candidates == []
-    with signed_in(engine, tmp_path) as browser:
-        assert browser.get("/held").status_code == browser.get(f"/job/{job}").status_code == 200

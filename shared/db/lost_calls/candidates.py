@@ -20,7 +20,6 @@ MOST: Final = 6
 MOST_TRIES: Final = 5
 """Tries to get a preview, over an hour and a half."""
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
-_HERE = text("SELECT to_regclass('candidate') IS NOT NULL")
 _NOTE = text("""
 INSERT INTO candidate (submission_id, upstream_id, account, made_at, key, due_at)
 SELECT CAST(:submission AS uuid), a.upstream_id, :account, a.made_at, known.key,
@@ -78,30 +77,21 @@ class Candidate(NamedTuple):
     made_at: datetime | None
 
 
-def is_here(connection: Connection) -> bool:
-    """Tell whether the database has the table; one of the schema before has none."""
-    return bool(connection.execute(_HERE).scalar_one())
-
-
 def note(connection: Connection, account: str, submission_id: UUID, found: Sequence[Candidate]) -> None:
     """Record up to `MOST` candidates of a lost call; repeating it does no harm."""
-    if not is_here(connection):
-        return
     ids, times = [one.upstream_id for one in found[:MOST]], [one.made_at for one in found[:MOST]]
     connection.execute(_NOTE, {"account": account, "submission": submission_id, "ids": ids, "times": times})
 
 
 def due(connection: Connection, accounts: Sequence[str]) -> list[str]:
     """Return those of the accounts that have a picture which lacks a preview."""
-    if not is_here(connection):
-        return []
     found: Any = connection.execute(_DUE, {"accounts": list(accounts)}).scalars()
     return list(found)
 
 
 def take(connection: Connection, account: str, *, limit: int) -> list[str]:
     """Return pictures that lack a preview, each once, postponed so that nobody else takes them now."""
-    if not is_here(connection) or not connection.execute(_TURN, {"account": account}).scalar_one():
+    if not connection.execute(_TURN, {"account": account}).scalar_one():
         return []
     found: Any = connection.execute(_TAKE, {"account": account, "limit": limit}).scalars()
     return list(dict.fromkeys(found))
@@ -118,16 +108,12 @@ def made(connection: Connection, account: str, upstream_id: str, key: str) -> No
 
 def choices(connection: Connection, submission_id: UUID) -> list[str]:
     """Return the pictures that a person may choose as what this call bought."""
-    if not is_here(connection):
-        return []
     found: Any = connection.execute(_CHOICES, {"submission": submission_id}).scalars()
     return list(found)
 
 
 def leave(connection: Connection, jobs: Sequence[UUID]) -> Sequence[str]:
     """Delete the candidates of these jobs, and return the keys of previews that nothing names any more."""
-    if not is_here(connection):
-        return ()
     gone = connection.execute(_LEAVE, {"jobs": list(jobs)})
     return [preview_key(row.account, row.upstream_id) for row in gone]
 

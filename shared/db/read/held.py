@@ -16,11 +16,12 @@ MOST_OF_ACCOUNT: Final = 50
 _NEAR_SECONDS: Final = 600
 # The index of jobs in doubt holds them by account and due time. A held job is due a day after it was put on hold, so
 # that this order is the order in which they began to wait.
-_LOST: Final = """
+_LOST: Final = text(f"""
 SELECT job.id, job.epoch, job.custom_id, batch.name AS batch, batch.on_unknown, job.account, job.provider,
   account.unit, job.error_code, job.error, job.request ->> 'prompt' AS prompt, job.request ->> 'model' AS model,
   job.images AS wanted, job.cancel_requested_at, held.since, now() AS now, lost.opened_at, lost.visible_by,
-  lost.http_status, lost.kept_as, lost.error AS lost_error, seen.unowned, {candidates} AS candidates
+  lost.http_status, lost.kept_as, lost.error AS lost_error, seen.unowned,
+  ({OF_CALL.format(submission="lost.id")}) AS candidates
 FROM account CROSS JOIN LATERAL (
   SELECT id FROM job WHERE account = account.name AND state = 'in_doubt' AND on_hold ORDER BY due_at LIMIT :limit
 ) AS page
@@ -42,18 +43,15 @@ CROSS JOIN LATERAL (
   ) AS near
 ) AS seen
 ORDER BY held.since
-"""
-_LOST_SHOWN = text(_LOST.format(candidates=f"({OF_CALL.format(submission='lost.id')})"))
-_LOST_ALONE = text(_LOST.format(candidates="CAST('[]' AS jsonb)"))
+""")
 _ON_HOLD = text("""
-SELECT here.shown, batch.name AS batch, part.provider, part.error_code, part.jobs
-FROM (SELECT to_regclass('candidate') IS NOT NULL AS shown) AS here LEFT JOIN (
+SELECT batch.name AS batch, part.provider, part.error_code, part.jobs FROM (
   SELECT batch_id, provider, error_code, CAST(sum(jobs) AS bigint) AS jobs FROM (
     SELECT batch_id, provider, error_code, jobs FROM job_count
     WHERE batch_id IS NOT NULL AND on_hold AND state <> 'in_doubt'
     UNION ALL SELECT batch_id, provider, error_code, jobs FROM job_count_delta WHERE on_hold AND state <> 'in_doubt'
   ) AS counted GROUP BY 1, 2, 3 HAVING sum(jobs) > 0
-) AS part ON true LEFT JOIN batch ON batch.id = part.batch_id
+) AS part JOIN batch ON batch.id = part.batch_id
 ORDER BY part.jobs DESC, batch.name, part.error_code LIMIT 100
 """)
 
@@ -80,12 +78,11 @@ class HeldJobs(NamedTuple):
 def held(connection: Connection, *, limit: int = MOST_OF_ACCOUNT) -> HeldJobs:
     """Return what waits for a person, up to `limit` lost calls of each account, in three statements."""
     on_hold = connection.execute(_ON_HOLD).all()
-    lost_calls = _LOST_SHOWN if on_hold[0].shown else _LOST_ALONE  # the schema before has no candidates
-    rows = [row._asdict() for row in connection.execute(lost_calls, {"limit": limit, "near": _NEAR_SECONDS})]
+    rows = [row._asdict() for row in connection.execute(_LOST, {"limit": limit, "near": _NEAR_SECONDS})]
     claims = [(Claim(row["id"], row["epoch"]), resolve.RESEND) for row in rows]
     targets = {target.job_id: target for target in bulk.describe(connection, claims)}
     lost = [_judged(row, targets.get(row["id"])) for row in rows]
-    return HeldJobs(lost, bulk.second_charge(targets.values()), [row._asdict() for row in on_hold if row.batch])
+    return HeldJobs(lost, bulk.second_charge(targets.values()), [row._asdict() for row in on_hold])
 
 
 def _judged(row: Row, target: Any) -> LostCallHeld:

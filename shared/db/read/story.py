@@ -28,7 +28,7 @@ from shared.lifecycle import JobState
 _JOB = text(f"""
 SELECT job.*, batch.name AS batch, batch.on_unknown, batch.caps, now() AS now, account.paused_code,
   account.paused_reason, account.action_url, account.probe_at, account.not_before, account.unit, account.daily_cap,
-  to_regclass('candidate') IS NOT NULL AS has_candidates, {SPENT_TODAY} AS spent_today,
+  {SPENT_TODAY} AS spent_today,
   coalesce(kept.metadata, '{{}}') AS metadata
 FROM job JOIN batch ON batch.id = job.batch_id JOIN account ON account.name = job.account
   LEFT JOIN job_metadata kept ON kept.job_id = job.id WHERE job.id = :id
@@ -37,8 +37,6 @@ _SUBMISSION: Final = metadata.tables["submission"]
 _IMAGE: Final = metadata.tables["image"]
 _EVENT: Final = metadata.tables["job_event"]
 _LEDGER: Final = metadata.tables["ledger"]
-_IMAGE_COLUMNS: Final = [column for column in _IMAGE.c if not column.name.startswith("stated_")]
-"""Without what a database that waits for its newest migration lacks."""
 _OF_IMAGE: Final = "image."
 """How the name of an image's column begins, in a row that has its attempt's columns too."""
 _PART: Final = "part"
@@ -50,7 +48,7 @@ def _attempts(candidates: str) -> Any:
     return (
         select(
             *_SUBMISSION.c,
-            *(column.label(_OF_IMAGE + column.name) for column in _IMAGE_COLUMNS),
+            *(column.label(_OF_IMAGE + column.name) for column in _IMAGE.c),
             literal_column(candidates, JSONB).label(_CANDIDATES),
         )
         .join_from(_SUBMISSION, _IMAGE, _IMAGE.c.submission_id == _SUBMISSION.c.id, isouter=True)
@@ -90,11 +88,11 @@ def story(connection: Connection, job_id: UUID) -> dict[str, Any]:
     if found is None:
         raise LookupError(f"there is no job {job_id}")
     job = dict(found)
-    shown = job.pop("has_candidates") and job["state"] == JobState.IN_DOUBT
+    shown = job["state"] == JobState.IN_DOUBT
     attempts = connection.execute(_ATTEMPTS_SHOWN if shown else _ATTEMPTS, by_id).mappings().all()
     timeline = connection.execute(_TIMELINE, by_id).mappings().all()
     submissions = {row["id"]: _only(row, _SUBMISSION.c) for row in attempts}
-    images = [_only(row, _IMAGE_COLUMNS, _OF_IMAGE) for row in attempts if row[f"{_OF_IMAGE}job_id"] is not None]
+    images = [_only(row, _IMAGE.c, _OF_IMAGE) for row in attempts if row[f"{_OF_IMAGE}job_id"] is not None]
     return {
         "job": job,
         "submissions": list(submissions.values()),
