@@ -15,7 +15,7 @@ from shared.db import accounts, tokens
 from shared.db.engine import Connection
 from shared.db.jobs import bulk
 from shared.db.jobs.bulk import Target
-from shared.db.jobs.enqueue_result import enqueue_result
+from shared.db.jobs.enqueue import enqueued_rows
 from shared.db.tokens import Token
 from shared.requests import GenerationRequest
 from shared.settings import Settings
@@ -93,7 +93,7 @@ def _new(
     connection: Connection, batch_id: UUID, chunk: Sequence[PreparedRow], costs: Costs
 ) -> Iterator[tuple[str, Decimal | None]]:
     """Yield the provider and the highest cost of each new row."""
-    found = {one.custom_id: one for one in enqueue_result(connection, batch_id, [row.custom_id for row in chunk])}
+    found = {one.custom_id: one for one in enqueued_rows(connection, batch_id, [row.custom_id for row in chunk])}
     for row in chunk:
         if found[row.custom_id].is_new:
             yield row.provider, costs.most(row, found[row.custom_id].account)

@@ -47,6 +47,9 @@ class Stage(StrEnum):
 
 FINAL: frozenset[JobState] = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 POLLED: frozenset[JobState] = frozenset({JobState.PENDING, JobState.PROCESSING})
+"""The states in which its provider is asked for a job's images."""
+COLLECTED: frozenset[JobState] = POLLED | {JobState.TRANSFERRING}
+"""The states in which workers collect what a job has bought."""
 
 _S = JobState
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
@@ -109,7 +112,7 @@ class ImageState(StrEnum):
 
 IMAGE_FINAL: frozenset[ImageState] = frozenset({ImageState.STORED, ImageState.UPSTREAM_ONLY, ImageState.FAILED})
 IMAGE_UNFINISHED: frozenset[ImageState] = frozenset({ImageState.PENDING, ImageState.PROCESSING})
-"""The states in which its provider is asked for an image."""
+"""The states in which its provider is still asked for an image."""
 
 
 class IllegalTransitionError(ValueError):

@@ -1,7 +1,8 @@
-"""Webhooks as pure data and functions: event types, the schedule of tries, secrets and signatures.
+"""What a webhook says and how it is signed, as pure data and functions: event types, secrets and signatures.
 
 The format is that of Standard Webhooks 1.0.0 (https://www.standardwebhooks.com): the header `webhook-signature` signs
-`id.timestamp.body` with HMAC-SHA256, once for each secret that is valid now.
+`id.timestamp.body` with HMAC-SHA256, once for each secret that is valid now. When it is sent again:
+`shared.db.webhooks.schedule`.
 """
 
 import base64
@@ -9,22 +10,13 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from random import Random
 from typing import Final
 from uuid import UUID
 
 from pydantic import SecretStr
 
-SCHEDULE: Final = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
-"""Seconds before each of the ten tries, from the try before: 75.6 hours in all. Source: the Standard Webhooks spec."""
-JITTER: Final = 0.2
-"""The share by which each wait is made longer or shorter by chance, so that failed deliveries do not come together."""
 OVERLAP: Final = timedelta(hours=24)
 """After a rotation, the old secret signs too for this long."""
-DISABLE_AFTER: Final = timedelta(days=5)
-"""An endpoint that failed for this long, with no success, is switched off."""
-FAILURES_BEFORE_PROBES: Final = 10
-"""After this many failures in a row, one delivery at a time probes the endpoint; the others wait, unspent."""
 
 JOB_ENDS: Final = ("job.succeeded", "job.failed", "job.cancelled")
 TYPES: Final = (
@@ -51,13 +43,6 @@ def parse_types(given: Iterable[str]) -> tuple[str, ...]:
             raise ValueError(f"no event is called {name[:40]!r}; known: {', '.join(TYPES)}")
         found += [one for one in some if one not in found]
     return tuple(found)
-
-
-def wait_before(tries: int, *, random: Random, schedule: tuple[float, ...] = SCHEDULE) -> float | None:
-    """Return the seconds until the next try after `tries` tries, with jitter; None if there is none."""
-    if tries >= len(schedule):
-        return None
-    return schedule[tries] * random.uniform(1 - JITTER, 1 + JITTER)
 
 
 def secret(master: SecretStr, endpoint: UUID, version: int) -> SecretStr:

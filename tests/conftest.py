@@ -53,6 +53,10 @@ LONGEST_FIRST = (
     "chaos/test_crash_points.py",
     "chaos/test_stops.py",
     "e2e/test_redis_lost.py",
+    "integration/test_growth_of_reads.py",
+    "integration/test_resume.py",
+    "integration/test_resend_rate.py",
+    "integration/test_lookup_proof.py",
 )
 """Files that run for minutes begin first: begun last, one of them runs alone while the other processes are done."""
 

@@ -2,6 +2,8 @@
 
 import itertools
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any, Final
 
@@ -79,34 +81,29 @@ class SafeChannel(redis.Channel):
         return self._kept
 
     def _brpop_read(self, **options: Any) -> Any:
-        try:
+        """Take one message; one that cannot be read counts as none."""
+        with self._dropping():
             return super()._brpop_read(**options)  # type: ignore[misc] # celery-types leaves it out
-        except ResponseError as error:
-            if isinstance(error, self.connection_errors):
-                raise
-            self._mend(error)
-            raise Empty from None
-        except Exception as error:
-            # No parse error may end the worker.
-            if isinstance(error, (Empty, *self.connection_errors)):
-                raise
-            tell_garbled(error)
-            raise Empty from None
+        raise Empty
 
     def _receive_one(self, client: Any) -> Any:
         """Take one broadcast; what cannot be read counts as nothing, and the next is read."""
-        try:
+        with self._dropping():
             return super()._receive_one(client)  # type: ignore[misc] # celery-types leaves it out
-        except ResponseError as error:
-            if isinstance(error, self.connection_errors):
-                raise
-            self._mend(error)
-            return False
+        return False
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        """Drop what cannot be read: no parse error may end the worker. A lost connection is kombu's to see."""
+        try:
+            yield
         except Exception as error:
             if isinstance(error, (Empty, *self.connection_errors)):
                 raise
-            tell_garbled(error)
-            return False
+            if isinstance(error, ResponseError):
+                self._mend(error)
+            else:
+                tell_garbled(error)
 
     def _mend(self, error: ResponseError) -> None:
         """Remove keys of ours that hold another type of value: no queue can be read while one exists."""

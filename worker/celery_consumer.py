@@ -1,36 +1,25 @@
 """Celery 5.7.0's consumer, changed to survive a Redis restart, malformed messages and a silent Redis.
 
-`celery_channels` has the Redis channels that it reads from.
+It reads from the Redis channels of `celery_channels`. `celery_events` sends its events, `celery_control` answers
+control commands, and `celery_log` cleans its lines.
 """
 
-import itertools
 import logging
 import time
 import warnings
-from functools import partial
 from typing import Any, Final
 
 import structlog
-from celery.events.dispatcher import EventDispatcher
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer
-from celery.worker.control import Panel
 from redis.exceptions import ReadOnlyError
 
 from worker.celery_channels import REFUSED_SECONDS, tell_garbled
+from worker.celery_control import refuse_control
+from worker.celery_log import quote_no_message
 
 _log = structlog.get_logger(__name__)
-_AWAY_SECONDS: Final = 10.0
 _EVENTS_SECONDS: Final = 0.5
-INSPECTION: Final = frozenset(
-    {
-        "active", "active_queues", "clock", "conf", "ping", "query_task", "registered", "report", "reserved", "revoked",
-        "scheduled", "stats",
-    }
-)  # fmt: skip
-"""What a worker answers; Flower asks no more. `hello` takes in revocations, and the memory dumps cost memory."""
-_QUOTING: Final = ("celery.worker.pidbox", "kombu.pidbox", "kombu.transport.redis")  # their lines quote messages
-_refused = itertools.count(1)
 
 
 class SafeConsumer(Consumer):
@@ -47,6 +36,7 @@ class SafeConsumer(Consumer):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         refuse_control()
+        quote_no_message()
         super().__init__(*args, **options)
         # Which server is the primary changes: a worker connects again, and does not end.
         self.connection_errors = (*self.connection_errors, ReadOnlyError)
@@ -104,57 +94,6 @@ class SafeConsumer(Consumer):
     def on_connection_error_before_connected(self, exc: Exception) -> Any:
         """Wait where a replica took the connection; otherwise report the error as Celery does."""
         return _wait_for_primary(exc) or super().on_connection_error_before_connected(exc)
-
-
-class PromptEvents(EventDispatcher):
-    """Tries once to send an event. If that fails, drops it and sends no event for a few seconds.
-
-    Celery repeats a heartbeat without end, and at the end sends every event it kept, on the thread that also handles
-    SIGTERM. With a Redis that accepts connections and answers nothing, such a worker could not be stopped. Events are
-    only for watching; the rows hold the facts.
-    """
-
-    # celery-types leaves the buffer and `_publish` out.
-    _outbound_buffer: Any
-    _away_until = float("-inf")
-
-    def _publish(self, event: Any, producer: Any, routing_key: str, **options: Any) -> None:
-        if time.monotonic() < self._away_until:
-            return
-        super()._publish(event, producer, routing_key, **{**options, "retry": False})  # type: ignore[misc]
-        if self._outbound_buffer:
-            self._outbound_buffer.clear()
-            self._away_until = time.monotonic() + _AWAY_SECONDS
-
-
-_OF_FLOWER: Final = "enable_events"
-"""Flower sends it every few seconds, to workers whose events are on anyway: refused without a word."""
-
-
-def refuse_control() -> None:
-    """Have this process answer inspection, and refuse every command that would change what it does.
-
-    Otherwise anyone who can write to the broker could stop all work with one broadcast, for good and without a trace.
-    """
-    for name in set(Panel.data) - INSPECTION:
-        Panel.data[name] = partial(_refuse, name)
-    for name in _QUOTING:
-        logger = logging.getLogger(name)
-        if _without_values not in logger.filters:
-            logger.addFilter(_without_values)
-
-
-def _refuse(command: str, _state: Any, **_arguments: Any) -> dict[str, str]:
-    if command != _OF_FLOWER:
-        _log.warning("control_refused", command=command, refused=next(_refused))
-    return {"error": "a genqueue worker answers inspection only"}
-
-
-def _without_values(record: logging.LogRecord) -> bool:
-    """Keep what a line says and the kind of its error, and nothing of the message that it quotes."""
-    error = f" ({record.exc_info[0].__name__})" if record.exc_info and record.exc_info[0] else ""
-    record.msg, record.args, record.exc_info = str(record.msg).partition("%")[0].rstrip(" :") + error, (), None
-    return True
 
 
 def _wait_for_primary(error: Exception) -> bool:

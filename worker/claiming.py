@@ -1,6 +1,7 @@
 """What a worker may take of an account now: due jobs, under the account's lock, within its windows and all slots."""
 
 import threading
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
@@ -10,22 +11,24 @@ from shared.db.engine import Connection
 from shared.db.jobs import claims, steering
 from shared.db.jobs.transitions import Claim
 from shared.db.payments import caps
-from shared.lifecycle import JobState, Stage
+from shared.lifecycle import POLLED, JobState, Stage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.poison import end_poison
 
 _POLL_JOBS: Final = 200
-"""Jobs of one message to poll: the pages of one provider are asked for side by side. While thousands wait, the message
-costs more than its looks, so that fewer and larger ones do."""
+"""Jobs of one message to poll. The pages of one message are asked for side by side. While thousands of jobs wait, a
+message costs more than its looks."""
+_POLLS_PER_SLOT: Final = 50
+"""Claimed polls for each slot of the living workers. Where a rate window is tight, most of them are put off."""
 _TRANSFER_JOBS: Final = 8
 _TRANSFERS_PER_SLOT: Final = 4
 """Claimed transfers for each slot of the living workers. At most two copies for each slot run at once; others wait."""
 _RECONCILE_JOBS: Final = 10
 _RECONCILE_CLAIMS: Final = 200
-RELEASABLE: Final = {
+RELEASABLE: Final[Mapping[Stage, Collection[JobState]]] = {
     Stage.SUBMIT: (JobState.QUEUED,),  # not `submitting`: the paying worker ends that lease itself
-    Stage.POLL: (JobState.PENDING, JobState.PROCESSING),
+    Stage.POLL: POLLED,
     Stage.TRANSFER: (JobState.TRANSFERRING,),
     Stage.RECONCILE: (JobState.SUBMITTING, JobState.IN_DOUBT),
 }
@@ -101,7 +104,7 @@ class Claiming:
         me = self._runtime.sender.name
         parcels = []
         for name in accounts.unserved(connection):
-            count, lease = _RECONCILE_JOBS, self._runtime.lease(Stage.RECONCILE)
+            count, lease = _RECONCILE_JOBS, self._runtime.leases[Stage.RECONCILE]
             found = claims.claim(connection, Stage.RECONCILE, name, count=count, worker=me, lease_seconds=lease)
             jobs = (*found.together, *end_poison(connection, self._runtime, found.suspects))
             parcels += [Parcel(Stage.RECONCILE, name, jobs)] if jobs else []
@@ -116,17 +119,17 @@ class Claiming:
         live: int,
         stage: Stage,
     ) -> _ClaimLimits:
-        lease = self._runtime.lease(stage)
+        lease = self._runtime.leases[stage]
         match stage:
             case Stage.RECONCILE:
                 return _ClaimLimits(_RECONCILE_CLAIMS, lease, _RECONCILE_JOBS)
             case Stage.TRANSFER:
                 return _ClaimLimits(live * _TRANSFERS_PER_SLOT - hand.transferring, lease, _TRANSFER_JOBS)
             case Stage.POLL:
-                return _ClaimLimits(live * _POLL_JOBS - hand.polling, lease, _POLL_JOBS)
+                return _ClaimLimits(live * _POLLS_PER_SLOT - hand.polling, lease, _POLL_JOBS)
             case Stage.SUBMIT:
                 room = self._submit_room(connection, account, locked, hand, live)
-                return _ClaimLimits(room, lease, account.wire.submit_batch)
+                return _ClaimLimits(room, lease, account.wire.submit_parcel)
 
     def _claim(self, connection: Connection, account: str, stage: Stage, wanted: _ClaimLimits) -> list[Parcel]:
         """Claim the jobs that one stage may take. Jobs over which workers died get their own message, or end."""
@@ -152,7 +155,7 @@ class Claiming:
         live: int,
     ) -> int:
         """Return how many jobs of this account may be claimed for payment now."""
-        answers_at_once = account.wire.poll_batch == 0
+        answers_at_once = not account.can_look
         if not locked.may_pay or self._stopping.is_set() or (answers_at_once and self._runtime.bucket_is_refusing):
             return 0
         left = rate_windows.room(connection, account.name, locked.windows).free
@@ -173,8 +176,8 @@ class Claiming:
         """
         accounts_here = self._runtime.accounts
         slots_of_others = sum(
-            ceil(jobs / accounts_here[name].wire.submit_batch)
+            ceil(jobs / accounts_here[name].wire.submit_parcel)
             for name, jobs in claims.paying(connection).items()
             if name != account.name and name in accounts_here
         )
-        return max(live // 2 - slots_of_others, 1) * account.wire.submit_batch
+        return max(live // 2 - slots_of_others, 1) * account.wire.submit_parcel

@@ -148,7 +148,7 @@ class WorkerProcess:
     async def _begin(self, parcel: Parcel) -> None:
         """Begin the parcel's jobs and run their stage. Jobs over which two workers died run one at a time."""
         states, me = RELEASABLE[parcel.stage], self.runtime.sender.name
-        lease = self.runtime.lease(parcel.stage)
+        lease = self.runtime.leases[parcel.stage]
         taken = await self.runtime.ask(
             claims.begin, parcel.account, parcel.claims, states=states, worker=me, lease_seconds=lease
         )

@@ -5,7 +5,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
@@ -23,7 +23,7 @@ from pydantic import SecretStr
 from shared.db.engine import Connection, Engine, open_engine, question, transaction
 from shared.db.group_commit import JointWrite, commit_all
 from shared.db.pauses import Probing
-from shared.db.payments.intents import PaymentTerms, Request, Sender
+from shared.db.payments.intents import Sender
 from shared.db.payments.offers import Book
 from shared.db.purpose import Purpose
 from shared.lifecycle import Stage
@@ -33,15 +33,15 @@ from worker.evidence.committer import Committer, Keepsake
 from worker.evidence.evidence_files import Evidence
 from worker.evidence.private_files import NotOursError
 from worker.evidence.replies import Replies
+from worker.leases import leases
 from worker.metrics import WorkerMetrics
 from worker.next_step import DecisionInputs
 from worker.next_step.learned import LearnedTime, Span
-from worker.providers.contract import OfferWire
-from worker.served_accounts import API_SECONDS, ServedAccount, serve_accounts
+from worker.served_accounts import ServedAccount, serve_accounts
 from worker.transport.address_guard import AddressGuard
 from worker.transport.download import Fetcher
 from worker.transport.storage import Storage
-from worker.transport.transfer_turns import TransferTurns
+from worker.transport.transfer_slots import TransferSlots
 from worker.troubles import BUCKET, Troubles
 
 P = ParamSpec("P")
@@ -50,8 +50,6 @@ Item = TypeVar("Item")
 USER_AGENT = "genqueue"
 _DB_THREADS = 8
 _BUCKET_GATE_SECONDS = 20.0
-RECONCILE_LEASE = 600.0
-"""One look-up after the other, each with several requests; renewed as each begins."""
 
 
 @dataclass(slots=True)
@@ -76,8 +74,10 @@ class Runtime:
     """By job, its age in seconds at the last look of this process, which found it open."""
     parcels: int = 0
     """How many parcels of jobs this process has begun."""
+    leases: Mapping[Stage, float] = field(init=False)
+    """By stage, the seconds that a claim lasts which it has begun."""
     committer: Committer = field(init=False)
-    transfers: TransferTurns = field(init=False)
+    transfers: TransferSlots = field(init=False)
     threads: anyio.CapacityLimiter = field(init=False)
     transfers_threads: anyio.CapacityLimiter = field(init=False)
     books: dict[str, Book] = field(default_factory=dict, init=False)
@@ -85,60 +85,69 @@ class Runtime:
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics, init=False)
     _refused_at: float = field(default=float("-inf"), init=False)
 
+    def __post_init__(self) -> None:
+        self.leases = leases(self.settings)
+
     def start(self, group: TaskGroup) -> None:
         """Begin committing on the loop of the caller."""
-        self.transfers = TransferTurns(self.settings.worker_slots * 2, self.accounts)
+        self.transfers = TransferSlots(self.settings.worker_slots * 2, self.accounts)
         self.threads = anyio.CapacityLimiter(_DB_THREADS)
         self.transfers_threads = anyio.CapacityLimiter(self.settings.worker_slots * 2)
         self.committer = Committer(partial(commit_all, self.engine), random=self.random)
         self.committer.start(group)
 
-    async def sql(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    # These are no coroutines themselves, and return that of what they call: it is not run through here again and again.
+
+    def sql(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
         """Run `work(connection, ...)` in one transaction in a thread and return its result, without retries."""
 
         def run() -> T:
             with transaction(self.engine) as connection:
                 return work(connection, *args, **kwargs)
 
-        return await anyio.to_thread.run_sync(run, limiter=self.threads)
+        return anyio.to_thread.run_sync(run, limiter=self.threads)
 
-    async def ask(self, question_: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run one statement without a transaction around it, in a thread, and return its result; see `question`."""
+    def ask(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
+        """Run one statement, which may write, like `sql` but without BEGIN and COMMIT around it; see `question`."""
 
         def run() -> T:
             with question(self.engine) as connection:
-                return question_(connection, *args, **kwargs)
+                return work(connection, *args, **kwargs)
 
-        return await anyio.to_thread.run_sync(run, limiter=self.threads)
+        return anyio.to_thread.run_sync(run, limiter=self.threads)
 
-    async def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         """Run `work`, which reads or writes files or objects, in a thread."""
-        return await anyio.to_thread.run_sync(lambda: work(*args, **kwargs), limiter=self.transfers_threads)
+        return anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.transfers_threads)
 
-    async def write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def write(
+        self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
         """Commit `work(connection, ...)`, however long the database is unavailable. `work` must be safe to repeat.
 
         Raises `NotCommittedError` and `WriteRefusedError` as `Committer.write` does.
         """
-        return await self.write_kept(None, work, *args, **kwargs)
+        return self.write_kept(None, work, *args, **kwargs)
 
-    async def write_kept(
+    def write_kept(
         self,
         keepsake: Keepsake | None,
         work: Callable[Concatenate[Connection, P], T],
         *args: P.args,
         **kwargs: P.kwargs,
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Commit like `write`. Before this raises, the evidence in `keepsake` is in a safe place."""
-        result: T = await self.committer.write(lambda connection: work(connection, *args, **kwargs), keepsake)
-        return result
+        return self.committer.write(lambda connection: work(connection, *args, **kwargs), keepsake)
 
-    async def write_joined(
+    def write_joined(
         self, work: Callable[[Connection, Sequence[Item]], Sequence[T]], item: Item, keepsake: Keepsake | None = None
-    ) -> T:
+    ) -> Coroutine[Any, Any, T]:
         """Commit `item` like `write_kept`, in the same statements as other items of `work` that wait with it."""
-        result: T = await self.committer.write(JointWrite(work, item), keepsake)
-        return result
+        return self.committer.write(JointWrite(work, item), keepsake)
 
     def decision_inputs(self, account: ServedAccount) -> DecisionInputs:
         """Return the inputs of decisions about jobs of `account`."""
@@ -148,10 +157,10 @@ class Runtime:
             title=account.provider.title,
             key_id=account.key_id,
             find_by=account.wire.find_by,
-            can_look=account.wire.poll_batch > 0,
+            can_look=account.can_look,
             inline=account.wire.inline,
             slack_seconds=account.slack_seconds,
-            transfer_lease=self.transfer_lease,
+            transfer_lease=self.leases[Stage.TRANSFER],
             times=self.times.get(account.name, {}),
         )
 
@@ -189,31 +198,9 @@ class Runtime:
             await account.get.close()
         self.engine.dispose()
 
-    def submit_lease(self, account: ServedAccount) -> float:
-        """Seconds after which an unanswered paid call is certainly over."""
-        return account.timeout_seconds + self.settings.send_within_seconds + self.settings.lease_slack_seconds
-
     def book(self, account: ServedAccount) -> Book:
         """Return the offers of `account` as of the last refresh of its book."""
         return self.books.setdefault(account.name, Book(account.name))
-
-    def terms(
-        self,
-        account: ServedAccount,
-        price: Callable[[Request, int], Decimal | None],
-        unpriced: Callable[[Request], str] = lambda _request: "",
-    ) -> PaymentTerms:
-        """Return the terms on which `account` pays."""
-        return PaymentTerms(
-            price=price,
-            unpriced=unpriced,
-            refresh=self.book(account).refresh if isinstance(account.wire, OfferWire) else _nothing_to_read,
-            allow_unknown_price=account.settings.allow_unknown_price,
-            send_within_seconds=self.settings.send_within_seconds,
-            lease_seconds=self.submit_lease(account),
-            quiet_seconds=self.quiet_after(account),
-            key_id=account.key_id,
-        )
 
     def quiet_after(self, account: ServedAccount) -> float:
         """Seconds from an intent until no purchase of its call can still appear at the provider."""
@@ -232,36 +219,6 @@ class Runtime:
     def probing(self) -> Probing:
         """How often a paused account is probed."""
         return Probing(self.settings.probe_first_seconds, self.settings.probe_max_seconds)
-
-    def lease(self, stage: Stage) -> float:
-        """Seconds that a claim lasts which `stage` has begun."""
-        match stage:
-            case Stage.SUBMIT:
-                return self.settings.lease_slack_seconds + self.settings.send_within_seconds
-            case Stage.POLL:
-                return self.poll_lease
-            case Stage.TRANSFER:
-                return self.transfer_lease
-            case Stage.RECONCILE:
-                return RECONCILE_LEASE
-
-    @property
-    def poll_lease(self) -> float:
-        """Seconds that asking about a batch of jobs may take: a page, then what the page lacks."""
-        return 2 * API_SECONDS + self.settings.lease_slack_seconds
-
-    @property
-    def transfer_lease(self) -> float:
-        """Seconds that copying one job's images may take."""
-        return (
-            self.settings.fetch_timeout_seconds
-            + 3 * self.settings.s3_timeout_seconds
-            + self.settings.lease_slack_seconds
-        )
-
-
-def _nothing_to_read(_connection: Connection) -> bool:
-    return True
 
 
 def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key: SecretStr | None) -> Runtime:

@@ -35,6 +35,16 @@ class ServedAccount:
     post: PaidPost
     get: ApiGet
     wire_settings: WireSettings
+    key_id: str
+    """Identifies the key and the server of this account; the key cannot be derived from it."""
+
+    @property
+    def can_look(self) -> bool:
+        """Whether the provider can be asked for an image later. If not, the answer to the paid call is the result.
+
+        For those who have no key of the account, the catalog says the same (`Provider.is_polled`).
+        """
+        return self.wire.poll_page > 0
 
     @property
     def quiet_seconds(self) -> float:
@@ -49,11 +59,6 @@ class ServedAccount:
         A provider may go on with a call, and bill it, for as long as any call takes.
         """
         return self.quiet_seconds + (self.timeout_seconds if self.wire.find_by == "usage" else 0.0)
-
-    @property
-    def key_id(self) -> str:
-        """Identifies the key and the server of this account; the key cannot be derived from it."""
-        return key_id(self.wire_settings.base_url, self.wire_settings.api_key.get_secret_value())
 
     @property
     def slack_seconds(self) -> float:
@@ -124,7 +129,9 @@ def serve_accounts(settings: Settings, certificates: ssl.SSLContext) -> dict[str
             timeout_seconds=API_SECONDS, connect_seconds=settings.fetch_connect_seconds, ssl_context=certificates
         )
         means = WireSettings(base_url, account.api_key, post, get, account.media_without_url)
-        found[name] = ServedAccount(name, provider, wire_for(provider.name, means), account, post, get, means)
+        id_of_key = key_id(base_url, account.api_key.get_secret_value())
+        wire = wire_for(provider.name, means)
+        found[name] = ServedAccount(name, provider, wire, account, post, get, means, id_of_key)
     return found
 
 

@@ -107,7 +107,7 @@ def worker_app(settings: Settings, *, access_key: SecretStr | None, secret_key: 
     """Return the Celery application with its tasks bound to a worker process of these settings."""
     app = create_app(settings.broker_url, settings.broker_ca_file)
     use_safe_channels()
-    app.events.dispatcher_cls = "worker.celery_consumer:PromptEvents"
+    app.events.dispatcher_cls = "worker.celery_events:PromptEvents"
     process = WorkerProcess(open_runtime(settings, access_key=access_key, secret_key=secret_key), publisher(app))
     for stage, name in _TASKS.items():
         app.task(name=name, ignore_result=True)(_run(process, stage))

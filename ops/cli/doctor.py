@@ -9,8 +9,9 @@ from typing import Annotated, Final
 
 import typer
 
-from ops.cli import checks
-from ops.cli.checks import Finding
+from ops.cli.checks.queue import of_queue
+from ops.cli.checks.running import SECONDS, Finding, side_by_side, within
+from ops.cli.checks.servers import of_servers
 from ops.cli.join import adopted, joined
 from producer import Client
 from producer.cli.session import ExitCode, told
@@ -39,8 +40,8 @@ def doctor(
     with told(), ExitStack() as stack:
         settings, client, fault = _entered(stack)
         listed = [_at_home(one) for one in origins(settings)] if settings_too else []
-        tried = {**checks.of_servers(settings), **(checks.of_queue(settings, client) if client else {})}
-        found = _with(fault, checks.side_by_side(tried))
+        tried = {**of_servers(settings), **(of_queue(settings, client) if client else {})}
+        found = _with(fault, side_by_side(tried))
         findings = _collected(found, listed) if as_json else _printed(found, listed)
     if any(not finding.ok for finding in findings):
         raise typer.Exit(ExitCode.BROKEN)
@@ -54,11 +55,11 @@ def _entered(stack: ExitStack) -> tuple[Settings, Client | None, Finding | None]
         return settings, stack.enter_context(Client(settings=settings))
 
     # A home's own database may have to be started first; that takes as long as it takes.
-    seconds = checks.SECONDS if load().database_url.get_secret_value() else None
+    seconds = SECONDS if load().database_url.get_secret_value() else None
     try:
-        settings, client = checks.within(seconds, enter)
+        settings, client = within(seconds, enter)
     except TimeoutError:
-        seen = f"no answer within {checks.SECONDS:.0f} s"
+        seen = f"no answer within {SECONDS:.0f} s"
         return (
             load(),
             None,

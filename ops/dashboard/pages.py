@@ -18,7 +18,7 @@ from ops.dashboard.page import Dashboard, needs, of, person_of, render
 from ops.dashboard.reading import ENDED, BatchSums
 from ops.dashboard.sessions import Person, Right
 from producer.cli import explain
-from producer.cli.listings import balance_verdict
+from producer.cli.bill import balance_verdict
 from producer.cli.tables import plain
 from shared.db.read.batch_page import Filter
 from shared.db.read.flow import StageFlow

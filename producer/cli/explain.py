@@ -15,14 +15,13 @@ from producer.story import story_document
 from shared import catalog
 from shared.db.jobs import leftovers
 from shared.errors import CODES, COLLECT, ErrorCode
-from shared.lifecycle import FINAL, ImageState, JobState
+from shared.lifecycle import COLLECTED, FINAL, ImageState, JobState
 from shared.wait_facts import BY_CODE, WaitReason
 
 _PROMPT_CHARS = 60
 _HELD = {WaitReason.PERSON, WaitReason.CAP}
 _HEAD_LINES = (0, 2)  # which job, and how it stands
 _AMOUNTS = ("reserved", "settled", "held", "elsewhere")
-_COLLECTED = {JobState.PENDING, JobState.PROCESSING, JobState.TRANSFERRING}
 
 
 def explain(
@@ -130,7 +129,7 @@ def _what_now(job: Mapping[str, Any], code: ErrorCode) -> list[str]:
         elif job["on_unknown"] == "resend":
             does = "sends it again if it is proved unbought, else holds it"
         return [f"  the queue looks for its purchase and collects it; else it {does}", "  you can: wait for that"]
-    if job["state"] in _COLLECTED and code.queue_does.startswith("ends"):
+    if job["state"] in COLLECTED and code.queue_does.startswith("ends"):
         # The job has not ended yet, although its code describes an end: the queue still tries to collect its purchase.
         return [
             f"  the queue tries again automatically until {_last_chance(job)}; nothing is paid again",

@@ -3,7 +3,7 @@
 import json
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, NamedTuple
@@ -61,6 +61,11 @@ def fitted(
         cut = min(max(over, 0), max(widths[at] - max(enough, cell_len(name)), 0))
         widths[at], over = widths[at] - cut, over - cut
     return [[clipped(text, widths[at]) if names[at] in least else text for at, text in enumerate(row)] for row in rows]
+
+
+def without_empty(names: Sequence[str], rows: Sequence[Mapping[str, Any]], rare: Collection[str]) -> list[str]:
+    """Return the columns that a table shows: those that are `rare` only where a row has something in them."""
+    return [name for name in names if name not in rare or any(row[name] for row in rows)]
 
 
 def show_sentence(text: str) -> None:

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.cli.advice import fill
+from producer.cli.bill import unpriced_words
 from producer.cli.ending import head, money, pictures, troubles
-from producer.cli.listings import unpriced_words
 from producer.cli.pace import Pace
 from producer.cli.patient import Patient
 from producer.cli.policy import show_hints

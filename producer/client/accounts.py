@@ -8,7 +8,7 @@ from producer.client.connection import Connected
 from shared.db import accounts, audit, pauses, purpose, restoration, schema, workers
 from shared.db.jobs.bulk import Which
 from shared.db.purpose import Purpose
-from shared.db.read.facts import DatabaseFacts, database_facts
+from shared.db.read.database_facts import DatabaseFacts, database_facts
 from shared.db.restoration import COMMAND, Restoration
 from shared.db.workers import ALIVE_SECONDS
 

@@ -26,7 +26,6 @@ from shared.policies import OnUnknown
 _POLL_SECONDS: Final = 0.5
 _BUSY_SECONDS: Final = 0.1
 _LOOK_SECONDS: Final = 5.0
-_UNDECIDED: Final = ("queued", "submitting", "pending", "processing", "transferring", "checking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,4 +224,4 @@ class Batches(Connected):
 
 def is_settled(totals: Mapping[str, int]) -> bool:
     """Tell whether nothing more happens without a person: every job has ended or is held."""
-    return not any(totals.get(state) for state in _UNDECIDED)
+    return not any(totals.get(state) for state in counts.UNDECIDED)

@@ -11,8 +11,8 @@ from shared import catalog
 from shared.db.jobs.enqueue import BatchTerms, Enqueued
 from shared.db.webhooks import deliveries, endpoints, notify
 from shared.db.webhooks.deliveries import ClaimedDelivery, Reply
+from shared.db.webhooks.schedule import wait_before
 from shared.policies import OnUnknown
-from shared.webhooks import wait_before
 
 _AT_ONCE: Final = 100
 _random: Final = Random()  # noqa: S311 - spreads retries

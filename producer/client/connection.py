@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from pydantic import SecretStr
 
-from producer.client.turnstile import Turnstile, TurnTimeoutError
+from producer.client.turnstile import PlaceTimeoutError, Turnstile
 from shared.db import schema
 from shared.db.audit import Actor, AuditEntry
 from shared.db.engine import Connection, DatabaseUnavailableError, open_engine, question, transaction
@@ -20,7 +20,7 @@ from shared.db.read import pages
 from shared.db.waking import wake
 from shared.settings import Settings, load
 
-_TURN_SECONDS: Final = 30.0
+_PLACE_SECONDS: Final = 30.0
 
 
 class NoSuchBatchError(LookupError):
@@ -47,7 +47,7 @@ class Connected:
         self.actor = actor or Actor.of_process("sdk")
         self._offers = RecentOffers(offers_seconds)
         self._places = RecentPlaces()
-        self._turns = Turnstile(connections)
+        self._turnstile = Turnstile(connections)
         url = SecretStr(database_url) if database_url else self.settings.database_url
         self._engine = open_engine(
             url,
@@ -88,11 +88,11 @@ class Connected:
         """
         try:
             with (
-                self._turns.place(_TURN_SECONDS),
+                self._turnstile.place(_PLACE_SECONDS),
                 (question if autocommit else transaction)(self._engine) as connection,
             ):
                 yield connection
-        except TurnTimeoutError as error:
+        except PlaceTimeoutError as error:
             raise DatabaseUnavailableError(f"each of this client's connections was in use: {error}") from error
 
     def _until_none_is_left(self, some: Callable[..., int]) -> int:

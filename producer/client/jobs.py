@@ -17,7 +17,7 @@ from shared.db.jobs.bulk import NIL, Which
 from shared.db.jobs.cancel import Cancelled, cancel
 from shared.db.jobs.choose import OpenChoice
 from shared.db.jobs.resolve import resolve, second_charge
-from shared.db.payments import kept
+from shared.db.payments import kept_answers
 from shared.db.read import batch_page, by_metadata, inbox_row, pages
 from shared.db.read import job as read_job
 from shared.db.read.batch_page import Filter
@@ -202,12 +202,12 @@ class Jobs(Connected):
     def look_again(self, job: UUID) -> JobState:
         """Make a job in doubt due for a look now, its kept answer included; return the job's state."""
         with self._connection() as connection:
-            return kept.look_again(connection, job)
+            return kept_answers.look_again(connection, job)
 
     def waiting_for_room(self) -> list[Row]:
         """Return how many jobs of each account wait because their answers cannot be kept, with the reason."""
         with self._connection() as connection:
-            return kept.waiting_for_room(connection)
+            return kept_answers.waiting_for_room(connection)
 
     def cancel(self, *, job: UUID | None = None, batch: str | None = None) -> Cancelled:
         """Cancel the jobs that match and have not ended: free if nothing is bought yet.

@@ -81,7 +81,7 @@ class Leaving(Bulk):
         for _ in range(_TRIES):
             try:
                 with self._connection() as connection:
-                    if pruning.turn(connection):
+                    if pruning.take_turn(connection):
                         return work(connection)
             except DatabaseUnavailableError as error:
                 if not bulk.locked_out(error):

@@ -131,15 +131,22 @@ class Singles(Enqueueing):
         check = OfferCheck(connection, self._offers, destinations.dealing)
         refused = [_refusal(order, destinations, check) for order in orders]
         fine = [order for order, why in zip(orders, refused, strict=True) if why is None]
-        done = iter(self._standing(connection, destinations, fine) if fine else ())
+        done = iter(self._add_and_charge(connection, destinations, fine) if fine else ())
         return [why or next(done) for why in refused]
 
-    def _standing(
+    def _add_and_charge(
         self, connection: Connection, destinations: Destinations, orders: Sequence[Order]
     ) -> Iterator[EnqueuedJob | Exception | None]:
+        """Add rows, and count those that are new against the caps of their tokens; raises `TokenCapError`."""
         times = JobTimes(self.settings.deadline_seconds, self.settings.collect_seconds)
         rows = [(order.batch, new_job(order.row)) for order in orders]
         standing = singles.add(connection, destinations, rows, times)
+        self._charge_new(connection, orders, standing)
+        return map(_said, orders, standing)
+
+    def _charge_new(
+        self, connection: Connection, orders: Sequence[Order], standing: Sequence[StandingJob | None]
+    ) -> None:
         new = [
             (order.token, order.row, one.facts.job["account"])
             for order, one in zip(orders, standing, strict=True)
@@ -147,7 +154,6 @@ class Singles(Enqueueing):
         ]
         if new:
             charge_orders(connection, new, self._costs(connection))
-        return map(_said, orders, standing)
 
 
 def _refusal(order: Order, destinations: Destinations, check: OfferCheck) -> Exception | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class TurnTimeoutError(Exception):
+class PlaceTimeoutError(Exception):
     """No place became free in time."""
 
 
@@ -25,13 +25,13 @@ class Turnstile:
 
     @contextmanager
     def place(self, seconds: float) -> Iterator[None]:
-        """Have a place; raises `TurnTimeoutError` where none becomes free within `seconds`."""
+        """Have a place; raises `PlaceTimeoutError` where none becomes free within `seconds`."""
         if getattr(self._own, "has_one", False):
             yield
             return
-        turn = self._join()
-        if turn is not None and not turn.wait(seconds) and self._withdraw(turn):
-            raise TurnTimeoutError(f"no place became free within {seconds:g} seconds")
+        mine = self._join()
+        if mine is not None and not mine.wait(seconds) and self._withdraw(mine):
+            raise PlaceTimeoutError(f"no place became free within {seconds:g} seconds")
         self._own.has_one = True
         try:
             yield
@@ -45,16 +45,16 @@ class Turnstile:
             if self._free:
                 self._free -= 1
                 return None
-            turn = threading.Event()
-            self._waiting.append(turn)
-            return turn
+            mine = threading.Event()
+            self._waiting.append(mine)
+            return mine
 
-    def _withdraw(self, turn: threading.Event) -> bool:
+    def _withdraw(self, mine: threading.Event) -> bool:
         """Leave the line; False if the place came at that very moment."""
         with self._guard:
-            if turn not in self._waiting:
+            if mine not in self._waiting:
                 return False
-            self._waiting.remove(turn)
+            self._waiting.remove(mine)
             return True
 
     def _leave(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from producer.client.connection import Connected
-from shared.db.read import details, pages, usual, waits
+from shared.db.read import job_details, pages, usual, waits
 from shared.db.read.pages import Row
 from shared.db.read.status import QueueStatus, status
 from shared.db.read.usual import Usual
@@ -33,7 +33,7 @@ class Waiting(Connected):
         found: dict[UUID, Row] = {}
         for start in range(0, len(job_ids), pages.SIZE):
             with self._connection() as connection:
-                found |= details.of_jobs(connection, job_ids[start : start + pages.SIZE])
+                found |= job_details.of_jobs(connection, job_ids[start : start + pages.SIZE])
         return found
 
     def waits(self, batch: str) -> list[BatchWait]:

@@ -12,7 +12,7 @@ from shared.catalog.offers import NO_OFFERS, price
 from shared.db.engine import Connection
 from shared.db.jobs.bulk import SecondCharge
 from shared.db.payments import offers
-from shared.db.read import details, planning
+from shared.db.read import job_details, planning
 from shared.requests import GenerationRequest
 from shared.settings import Settings
 
@@ -43,4 +43,4 @@ def most_cost(connection: Connection, jobs: Sequence[UUID], settings: Settings) 
 
 def _requests(connection: Connection, jobs: Sequence[UUID]) -> Iterator[Any]:
     for start in range(0, len(jobs), _CHUNK):
-        yield from details.requests(connection, jobs[start : start + _CHUNK])
+        yield from job_details.requests(connection, jobs[start : start + _CHUNK])

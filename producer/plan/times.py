@@ -9,7 +9,7 @@ from shared.account_settings import RateWindow
 from shared.catalog.estimates import estimate
 from shared.db.read.planning import Standing
 from shared.db.read.usual import Usual
-from shared.lifecycle import JobState
+from shared.lifecycle import COLLECTED, JobState
 
 
 class Bound(NamedTuple):
@@ -22,7 +22,7 @@ class Bound(NamedTuple):
 _NONE = Bound(0.0, "")
 _SOON_SECONDS: Final = 1.0
 _UNBOUGHT: Final = (JobState.QUEUED, JobState.SUBMITTING)
-_OPEN: Final = (*_UNBOUGHT, JobState.PENDING, JobState.PROCESSING, JobState.TRANSFERRING)
+_OPEN: Final = COLLECTED.union(_UNBOUGHT)
 
 
 def ahead_of(share: Share, line: Mapping[int, int]) -> int:

@@ -110,7 +110,7 @@ def _names(line: int, header: Sequence[str], rules: RowRules, faults: Faults) ->
     names = [name.strip() for name in header]
     named = list(filter(None, names))
     before = faults.count
-    for name, message in unknown_faults(named, rules):
+    for name, message in unknown_faults(rules.unknown(named), rules.ways):
         faults.add(line, name, message)
     for name in repeated(named):
         faults.add(line, name, "is a column twice")

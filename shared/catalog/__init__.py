@@ -3,6 +3,7 @@
 Every module of this package that has a `PROVIDER` is one; adding a provider is adding such a file.
 """
 
+from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -10,7 +11,17 @@ from pkgutil import iter_modules
 from shared.catalog.parameter import Parameter
 from shared.catalog.provider import DocumentedWindow, Price, Provider
 
-__all__ = ["DocumentedWindow", "Parameter", "Price", "Provider", "UnknownProviderError", "forget", "get", "names"]
+__all__ = [
+    "DocumentedWindow",
+    "Parameter",
+    "Price",
+    "Provider",
+    "UnknownProviderError",
+    "chosen",
+    "forget",
+    "get",
+    "names",
+]
 
 
 class UnknownProviderError(LookupError):
@@ -29,6 +40,11 @@ def get(name: str) -> Provider:
     except KeyError:
         known = ", ".join(names())
         raise UnknownProviderError(f"no provider is named {name[:40]!r}; known: {known}") from None
+
+
+def chosen(some: Iterable[str]) -> dict[str, Provider]:
+    """Return these providers by name, in the order of their names; raises as `get`."""
+    return {name: get(name) for name in sorted(some)}
 
 
 def forget() -> None:

@@ -4,7 +4,7 @@ A person ends any pause. A pause with a time for its next probe may also end by 
 went well, or by one paid call.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +13,8 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.late_log import LateLogger
+from shared.lifecycle import POLLED, JobState
+from shared.notes import short_note
 
 _log = LateLogger(__name__)
 BY_HAND: Final = "paused_by_hand"
@@ -86,10 +88,10 @@ RETURNING name, paused_code
 _WAITING = text("""
 SELECT EXISTS (SELECT 1 FROM job WHERE account = :name AND state = ANY(CAST(:states AS text[])))
 """)
-_TOLD_BY: Final = {
-    LOOKS_FAILING: ["pending", "processing"],
-    ADDRESS_WRONG: ["pending", "processing"],
-    UNREACHABLE: ["transferring"],
+_TOLD_BY: Final[Mapping[str, Iterable[JobState]]] = {
+    LOOKS_FAILING: POLLED,
+    ADDRESS_WRONG: POLLED,
+    UNREACHABLE: {JobState.TRANSFERRING},
 }
 
 
@@ -207,7 +209,9 @@ def record_failed_download(connection: Connection, name: str, job: UUID, *, reas
     parameters = {"name": name, "job": job, "most": JOBS_BEFORE_UNREACHABLE}
     jobs = connection.execute(_UNFETCHED, parameters).scalar_one_or_none()
     if jobs is not None and jobs >= JOBS_BEFORE_UNREACHABLE:
-        said = f"images of {jobs} jobs could not be downloaded, and none could in between; the last: {reason}"[:500]
+        said = short_note(
+            f"images of {jobs} jobs could not be downloaded, and none could in between; the last: {reason}"
+        )
         pause(connection, name, code=UNREACHABLE, reason=said, action_url=None, probing=probing)
 
 
@@ -221,5 +225,5 @@ def record_downloads(connection: Connection, images: Sequence[tuple[UUID, int]])
 
 def waiting_work_will_tell(connection: Connection, name: str, code: str) -> bool:
     """Tell whether waiting work will show that the pause `code` is over, so that no paid call is needed."""
-    states = _TOLD_BY.get(code)
+    states = [state.value for state in _TOLD_BY.get(code, ())]
     return bool(states and connection.execute(_WAITING, {"name": name, "states": states}).scalar_one())

@@ -11,7 +11,7 @@ from shared.db import accounts
 from shared.wait_facts import WindowUse
 
 MARGIN = 0.02
-"""Windows are kept this much longer, because a request reaches the provider later than its slot was taken."""
+"""Windows are kept this much longer, because a request reaches the provider later than its place was taken."""
 POLL_SHARE: Final = 0.25
 """The share of the smallest window of all requests that paid calls leave to polls."""
 
@@ -26,7 +26,7 @@ _TAKE = text("INSERT INTO request_slot (account, kind) SELECT :account, :kind FR
 _PRUNE = text("""
 DELETE FROM request_slot WHERE account = :account AND taken_at < clock_timestamp() - :seconds * interval '1 second'
 """)
-# `kept` as the dispatcher keeps it. The slot that must leave first is found among those in the window, oldest first.
+# `kept` as the dispatcher keeps it. The request that must leave first is found among those in the window, oldest first.
 _USAGE = text("""
 SELECT name, requests, seconds, scope, kept, used, CASE WHEN used >= requests - kept
   THEN taken[used - (requests - kept) + 1] + seconds * :margin * interval '1 second' END AS free_at
@@ -86,7 +86,7 @@ def take(connection: Connection, account: str, kind: str, count: int) -> None:
 
 
 def grant(connection: Connection, account: str, kind: str, wanted: int) -> tuple[int, float]:
-    """Take up to `wanted` slots under the account's lock: how many there were, and seconds until the next is free."""
+    """Take room for up to `wanted` requests under the account's lock: for how many, and seconds until there is more."""
     locked = accounts.lock(connection, account, wait=True)
     if locked is None:
         return 0, 30.0

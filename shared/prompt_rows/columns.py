@@ -1,10 +1,10 @@
 """The columns (or keys) a prompt file may have, and what to suggest for one it may not."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cache, lru_cache
-from typing import Final, Protocol
+from typing import Final
 
 from shared import catalog
 from shared.catalog import Parameter
@@ -28,17 +28,10 @@ class ColumnNameError(ValueError):
     """A pair of column names that means nothing; the message says why."""
 
 
-class _Rules(Protocol):
-    @property
-    def ways(self) -> Ways: ...
-
-    def is_known(self, name: str) -> bool: ...
-
-
-def unknown_faults(names: Iterable[str], rules: _Rules) -> Iterator[tuple[str, str]]:
+def unknown_faults(unknown: Sequence[str], ways: Ways) -> Iterator[tuple[str, str]]:
     """Yield (name, message) for each name that is near one of ours, at most ten, and one for all others together."""
-    unknown = [name for name in names if not rules.is_known(name)]
-    ways = rules.ways
+    if not unknown:
+        return
     remedy = ways.columns + _taken(ways, "OURS", "THEIRS")
     near = {name: advice for name in unknown[:_NAMED] if (advice := _advice(name[:80], ways)) != _UNKNOWN}
     yield from ((name or "(no name)", advice) for name, advice in near.items())

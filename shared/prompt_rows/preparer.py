@@ -51,7 +51,7 @@ class RowPreparer:
         rules: RowRules = _NO_RULES,
     ) -> None:
         self._default = default_provider
-        self._providers = {name: catalog.get(name) for name in sorted(providers)}
+        self._providers = catalog.chosen(providers)
         self._faults = faults
         self._files = LocalFiles(folder)
         self._rules = rules
@@ -62,7 +62,7 @@ class RowPreparer:
 
         `values` come by column; an absent column is absent, not None.
         """
-        found = [RequestFault(*fault) for fault in unknown_faults(values, self._rules)]
+        found = [RequestFault(*fault) for fault in unknown_faults(self._rules.unknown(values), self._rules.ways)]
         columns = frozenset(values)
         if self._rules.columns:
             values = self._renamed(values, found)

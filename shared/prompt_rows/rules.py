@@ -1,7 +1,7 @@
 """How the columns of people's own files become jobs: which are carried along, and how prompts are composed of them."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -121,9 +121,12 @@ class RowRules:
             return name
         return None
 
-    def is_known(self, name: str) -> bool:
-        """Tell whether a column has a use: ours or one of ours by another name, carried along, or in a template."""
-        return is_column(name) or name in self.columns.values() or name in self.used or self.key_of(name) is not None
+    def unknown(self, names: Iterable[str]) -> list[str]:
+        """Return the columns without a use: not ours by any name, not carried along, and in no template."""
+        return [name for name in names if not (is_column(name) or self._is_used(name))]
+
+    def _is_used(self, name: str) -> bool:
+        return name in self.columns.values() or name in self.used or self.key_of(name) is not None
 
     def twice_made(self, made: str, names: Collection[str]) -> str | None:
         """Say what is wrong if a file has the column that a template makes."""

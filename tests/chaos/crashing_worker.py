@@ -15,7 +15,7 @@ from typing import Any
 from ops.cli.worker import worker as run_worker
 from tests.chaos import skewed_clock
 from tests.chaos.points import Points
-from worker import runtime, served_accounts, tasks
+from worker import leases, runtime, served_accounts, tasks
 from worker.evidence import inline_answers
 from worker.next_step import lost_call
 from worker.stages import reconcile, submit, transfer
@@ -24,9 +24,9 @@ from worker.transport.download import Fetcher
 from worker.transport.paid_post import PaidPost, PaidReply
 
 WAITS = {
-    (runtime, "API_SECONDS"): 4.0,
+    (leases, "API_SECONDS"): 4.0,
     (served_accounts, "API_SECONDS"): 4.0,
-    (runtime, "RECONCILE_LEASE"): 8.0,
+    (leases, "RECONCILE_LEASE"): 8.0,
     (reconcile, "_LEASE_SECONDS"): 15.0,
     (lost_call, "_SENDER_SECONDS"): 20.0,
 }

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ops.cli.checks import Finding, of_servers, side_by_side
+from ops.cli.checks.running import Finding, side_by_side
+from ops.cli.checks.servers import of_servers
 from ops.cli.doctor import _printed
 from ops.stack import Endpoints, Home
 from ops.stack.lock import Owner
@@ -66,7 +67,7 @@ def test_a_broker_that_is_away_is_waited_for_while_up_lives_and_started_where_it
 ) -> None:
     monkeypatch.setenv("GENQUEUE_HOME", str(tmp_path))
     monkeypatch.setenv("GENQUEUE_BROKER_URL", f"redis+socket://{tmp_path}/nobody.sock")
-    monkeypatch.setattr("ops.cli.checks.adopted", lambda: frozenset({"GENQUEUE_BROKER_URL"}))
+    monkeypatch.setattr("ops.cli.checks.running.adopted", lambda: frozenset({"GENQUEUE_BROKER_URL"}))
     home = Home(tmp_path)
     if lives:
         home.lock.acquire(Owner(ready=True), 0)

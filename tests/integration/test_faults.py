@@ -15,7 +15,9 @@ import yaml
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from ops.cli import checks
+from ops.cli.checks.queue import of_queue
+from ops.cli.checks.running import side_by_side
+from ops.cli.checks.servers import of_servers
 from ops.cli.metrics import registry_of
 from ops.monitoring import collector
 from ops.simulator import Simulator
@@ -383,13 +385,13 @@ def _in_doctor(scene: Scene, cell: str) -> object:
     here = {**scene.endpoints.environment(), "GENQUEUE_DATABASE_URL": scene.settings.database_url.get_secret_value()}
     for name, value in {**here, **scene.servers}.items():
         scene.monkeypatch.setenv(name, value)
-    tried = checks.of_queue(scene.settings, scene.client)
+    tried = of_queue(scene.settings, scene.client)
     if scene.servers:
         broker = scene.servers.get("GENQUEUE_BROKER_URL")
         settings = scene.settings.model_copy(update={"broker_url": SecretStr(broker)} if broker else {})
-        servers = checks.of_servers(settings)
+        servers = of_servers(settings)
         tried |= {name: servers[name] for name in ("bucket" if broker is None else "broker",)}
-    found = {one.check for one in checks.side_by_side(tried, 10.0) if one.rank < 2}
+    found = {one.check for one in side_by_side(tried, 10.0) if one.rank < 2}
     return cell == "-" or _name(cell) in found or sorted(found)
 
 

@@ -24,7 +24,7 @@ from shared.db.jobs.transitions import Claim, Move, give_back, move
 from shared.db.payments import caps, drift, intents, spending, submissions
 from shared.db.payments.intents import PaymentTerms
 from shared.db.payments.submissions import Answer
-from shared.db.read import batch_page, by_metadata, counts, details, ending, held, pages, usual, waits
+from shared.db.read import batch_page, by_metadata, counts, ending, held, job_details, pages, usual, waits
 from shared.db.read.batch_page import Filter
 from shared.db.read.pages import FinishedCursor
 from shared.db.read.status import status
@@ -223,7 +223,7 @@ def one_claim(connection: Connection) -> Claim:
 def list_jobs(connection: Connection) -> None:
     """What `jobs`, `images` and the end of a batch read of a page of jobs."""
     ids = [row["id"] for row in pages.jobs(connection, "b", state="queued", limit=50)]
-    assert len(details.of_jobs(connection, ids)) == len(waits.of_jobs(connection, ids)) == 50
+    assert len(job_details.of_jobs(connection, ids)) == len(waits.of_jobs(connection, ids)) == 50
     assert ending.of_batch(connection, "b").reasons
     assert pages.metadata_keys(connection, "b", limit=50).after
     by_metadata.jobs(connection, {"sku": "7"}, batch="b", limit=50)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ops.cli.checks import _spool, _waiting_for_room
+from ops.cli.checks.queue import _waiting_for_room
+from ops.cli.checks.servers import _spool
 from ops.stack import Endpoints
 from producer import Client
 from producer.cli.explain import _lines

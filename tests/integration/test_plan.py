@@ -190,14 +190,14 @@ DAY_OLD = "UPDATE account SET seen_at = now() - interval '2 days'"
 PAUSED = "UPDATE account SET paused_at = now(), paused_code = 'x', paused_reason = 'by hand'"
 
 
-# The first turn is drawn; twelve rows go round evenly wherever it falls.
-BY_TURNS = {"bloom": 4, "bloom_eu": 4, "bloom_us": 4}
+# The start of the rotation is drawn; twelve rows go round evenly wherever it falls.
+EVENLY = {"bloom": 4, "bloom_eu": 4, "bloom_us": 4}
 DEALT = {
-    "three accounts take turns": ("SELECT 1", BY_TURNS),
+    "three accounts take turns": ("SELECT 1", EVENLY),
     "a paused account is left out": (f"{PAUSED} WHERE name = 'bloom_eu'", {"bloom": 6, "bloom_us": 6}),
     "one that is left takes all": (f"{PAUSED} WHERE name <> 'bloom_us'", {"bloom_us": 12}),
-    "all are paused and take turns": (PAUSED, BY_TURNS),
-    "a capped account takes its turn": ("UPDATE account SET daily_cap = 0 WHERE name = 'bloom_eu'", BY_TURNS),
+    "all are paused and take turns": (PAUSED, EVENLY),
+    "a capped account takes its turn": ("UPDATE account SET daily_cap = 0 WHERE name = 'bloom_eu'", EVENLY),
     "a key that no worker has is left out": (f"{DAY_OLD} WHERE name = 'bloom'", {"bloom_eu": 6, "bloom_us": 6}),
     "a paused one with a key goes before one without": (
         f"{PAUSED}, seen_at = CASE WHEN name = 'bloom' THEN seen_at END WHERE provider = 'bloom'",

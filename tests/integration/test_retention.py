@@ -41,7 +41,7 @@ def prune_all(engine: Engine, retention: Retention = EVERYTHING, *, limit: int =
         cursor = PruneCursor(state)
         while not cursor.done:
             with transaction(engine) as connection:
-                assert pruning.turn(connection)
+                assert pruning.take_turn(connection)
                 left += pruning.prune_jobs(connection, cursor, retention, limit=limit)
     with transaction(engine) as connection:
         pruning.prune_batches(connection, retention)
@@ -336,9 +336,9 @@ def test_two_who_prune_at_once_take_turns(engine: Engine, settings: Settings, mo
     aged.ended(engine)
     kept = settings.model_copy(update={"retention": "succeeded=90d"})
     with transaction(engine) as first, Client(settings=kept) as second:
-        assert pruning.turn(first)
+        assert pruning.take_turn(first)
         with transaction(engine) as other:
-            assert not pruning.turn(other)
+            assert not pruning.take_turn(other)
         with pytest.raises(BusyError):
             second.prune()
     assert counts(engine)["job"] == 1

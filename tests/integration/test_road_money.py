@@ -25,9 +25,15 @@ class Unlucky(Runtime):
     losing: "Losing"
 
     async def sql(self, work: Any, *given: Any, **options: Any) -> Any:
+        return await self._run(super().sql, work, *given, **options)
+
+    async def ask(self, work: Any, *given: Any, **options: Any) -> Any:
+        return await self._run(super().ask, work, *given, **options)
+
+    async def _run(self, run: Any, work: Any, *given: Any, **options: Any) -> Any:
         if self.losing.refuses(work):
             raise DatabaseUnavailableError("the connection was refused")
-        result = await super().sql(work, *given, **options)
+        result = await run(work, *given, **options)
         if self.losing.loses(work):
             raise DatabaseUnavailableError("the connection was lost")
         return result

@@ -16,8 +16,9 @@ from producer import Client
 from producer.client.webhooks import NewEndpoint
 from shared.db.engine import DatabaseUnavailableError, Engine, transaction
 from shared.db.webhooks import deliveries, settled
+from shared.db.webhooks.schedule import FAILURES_BEFORE_PROBES
 from shared.settings import Settings, SettingsError
-from shared.webhooks import FAILURES_BEFORE_PROBES, TYPES
+from shared.webhooks import TYPES
 from tests.support import held, rows, waiting
 from tests.support.command import genqueue
 from tests.support.drain import drain, on_loop, settings_for

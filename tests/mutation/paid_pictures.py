@@ -120,8 +120,8 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         removed="the keeping of bytes that may hold a picture",
         protects="a picture in an unknown wrapping is not thrown away",
         file="worker/stages/copy_image.py",
-        old="    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image, error)\n",
-        new="    kept_as = begins_as\n",
+        old="    kept_as = await runtime.in_thread(_kept_as, fetched, refused)\n",
+        new="    kept_as = refused.begins_as\n",
         tests=(
             (
                 "tests/integration/test_unverified.py::"

@@ -206,7 +206,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the ownership of what a list shows",
         protects="a picture is never adopted by two calls",
-        file="worker/lost_calls/lookup.py",
+        file="worker/lost_calls/list_facts.py",
         old="        return frozenset(folded(one) for one in (*self.owned, *self.purchases))\n",
         new="        return frozenset(folded(one) for one in self.purchases)\n",
         tests=("tests/unit/test_lookup.py::test_what_another_call_owns_is_not_ours",),
@@ -224,7 +224,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the presence that an absence needs",
         protects="a list that is frozen or lags is not taken for proof that nothing was bought",
-        file="worker/lost_calls/lookup.py",
+        file="worker/lost_calls/absence.py",
         old="    if presence is None:\n",
         new="    if presence is None and reading.fault:\n",
         tests=(

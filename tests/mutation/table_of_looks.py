@@ -8,7 +8,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the key that an absence is judged with",
         protects="the list of another key's project is not taken for proof that nothing was bought",
-        file="worker/lost_calls/lookup.py",
+        file="worker/lost_calls/absence.py",
         old="    if not lost_call.was_made_with(facts.key_id):\n",
         new="    if not lost_call:\n",
         tests=(
@@ -55,7 +55,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="what a row says of its call besides the prompt",
         protects="a stranger's picture of the same words but another shape or brand is not taken for ours",
-        file="worker/lost_calls/lookup.py",
+        file="worker/lost_calls/adoption.py",
         old="        same = [row for row in named if not contradicts(row, facts.wanted)]\n",
         new="        same = named\n",
         tests=(
@@ -116,7 +116,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the doubt of an owner whose answer may have named another call's picture",
         protects="a lost call's picture that another call's answer names is not taken for that call's own",
-        file="worker/lost_calls/lookup.py",
+        file="worker/lost_calls/list_facts.py",
         old="        return not is_doubtful(row, owner, lost_call, self._bounds, slack_seconds=self.slack_seconds)\n",
         new="        return True\n",
         tests=(

@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 
 from shared.db.lost_calls.lost_calls import LostCall, OtherCall, Purchase
 from shared.upstream_ids import folded
+from worker.lost_calls.judgement import Judgement
+from worker.lost_calls.list_facts import ListFacts
 from worker.lost_calls.listing import ListReading
-from worker.lost_calls.lookup import Judgement, ListFacts, judge
+from worker.lost_calls.lookup import judge
 from worker.providers.contract import FindBy, Listed
 
 SENT: Final = datetime(2027, 1, 1, tzinfo=UTC)

@@ -5,15 +5,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from shared import catalog
+from shared.lifecycle import Stage
 from shared.settings import Settings, load
-from worker.runtime import Runtime
+from worker.leases import leases
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -208,7 +208,7 @@ def test_every_setting_that_a_service_is_given_exists_and_is_understood(name: st
 
 def test_a_worker_may_finish_the_longest_paid_call_with_its_transfer_before_it_is_killed() -> None:
     settings = Settings()
-    transfer = Runtime.transfer_lease.fget(SimpleNamespace(settings=settings))  # type: ignore[attr-defined]
+    transfer = leases(settings)[Stage.TRANSFER]
     call = max(catalog.get(name).timeout_seconds for name in catalog.names())
     longest = settings.send_within_seconds + call + transfer + settings.store_wait_seconds
     assert seconds(SERVICES["worker"]["stop_grace_period"]) > longest

@@ -22,7 +22,7 @@ from tests.support.listings import (
     shown,
     square,
 )
-from worker.lost_calls.lookup import NOT_LISTED, Adopt, Later, Unclear
+from worker.lost_calls.judgement import NOT_LISTED, Adopt, Later, Unclear
 from worker.providers.contract import FindBy, Listed
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.listings import BOTH, LATER, OURS, PROMPT, judged, list_of, lost_call, made, purchase, row_of, square
-from worker.lost_calls.lookup import NOT_LISTED, Adopt, Unclear
+from worker.lost_calls.judgement import NOT_LISTED, Adopt, Unclear
 from worker.providers.contract import FindBy, Listed
 
 LISTS: Final = pytest.mark.parametrize("find_by", ["reference", "prompt", "time"])

@@ -25,7 +25,7 @@ from tests.support.listings import (
     shown,
     square,
 )
-from worker.lost_calls.lookup import NOT_LISTED, Adopt, Lacking, Later, Unclear
+from worker.lost_calls.judgement import NOT_LISTED, Adopt, Lacking, Later, Unclear
 from worker.providers.contract import FindBy, Listed
 
 LISTS: Final = pytest.mark.parametrize("find_by", ["reference", "prompt", "time"])

@@ -13,8 +13,8 @@ from shared.lifecycle import ImageState, JobState, Outcome
 from shared.moves import Claim
 from tests.support.decisions import POLICY, SETTINGS
 from worker import next_step
-from worker.imagecheck import NotAnImage
-from worker.next_step import MISSING_LOOKS, FailedCopy, ImageLook
+from worker.imagecheck import UNKNOWN, ImageError, ImageFacts, IncompleteImage, NotAnImage, TooManyPixels, TooSmall
+from worker.next_step import MISSING_LOOKS, FailedCopy, ImageLook, RefusedBytes
 from worker.providers.asking import GONE
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
@@ -221,3 +221,60 @@ def test_an_image_that_a_look_missed_waits_for_that_reason() -> None:
     change = next_step.image_after_new_link(POLICY, READY_IMAGE, before, MISSING)
     wait = next_step.wait_after_failed_copy(POLICY, failure, change, MISSING)
     assert (wait.code, "1 time(s)" in wait.note) == (GONE, True)
+
+
+PNG = ImageFacts("png", "image/png", "png", 8, 8)
+CAME = "ab" * 32
+
+
+def bytes_of(error: ImageError, begins_as: ImageFacts | None = None) -> RefusedBytes:
+    error.begins_as = begins_as
+    return RefusedBytes(replace(IMAGE, state=READY), error, sha256=CAME, length=9, fixed=False)
+
+
+CUT, PAGE = bytes_of(IncompleteImage("cut"), PNG), bytes_of(NotAnImage("a page"))
+SMALL, LARGE = bytes_of(TooSmall("1 x 1"), PNG), bytes_of(TooManyPixels("too many"), PNG)
+AGAIN = replace(IMAGE, state=READY, refused_sha256=bytes.fromhex(CAME))
+LAST = replace(IMAGE, state=READY, tries=SETTINGS.fetch_tries - 1)
+
+
+@pytest.mark.parametrize(
+    ("refused", "may_hold", "kept_as"),
+    [
+        (CUT, False, PNG),
+        (replace(CUT, image=AGAIN), False, PNG),  # in the bucket it is the same object
+        (PAGE, False, None),
+        (PAGE, True, UNKNOWN),
+        (replace(PAGE, image=AGAIN), True, None),  # only the first doubtful bytes
+        (replace(PAGE, length=0), True, None),
+        (SMALL, False, PNG),
+        (replace(SMALL, image=AGAIN), False, None),
+    ],
+)
+def test_refused_bytes_are_kept_where_they_begin_as_an_image_or_may_hold_one(
+    *, refused: RefusedBytes, may_hold: bool, kept_as: ImageFacts | None
+) -> None:
+    assert refused.kept_as(may_hold_image=may_hold) == kept_as
+
+
+@pytest.mark.parametrize(
+    ("refused", "key", "code"),
+    [
+        (CUT, "k", None),
+        (replace(CUT, image=AGAIN), "k", "result_unverified"),
+        (replace(CUT, image=LAST), "k", "result_unverified"),
+        (replace(CUT, fixed=True), "k", "result_unverified"),
+        (LARGE, "k", "result_too_large"),
+        (replace(PAGE, image=AGAIN), None, None),  # a page is the same each time, and the image may follow it
+        (replace(PAGE, image=LAST), None, None),
+        (replace(PAGE, fixed=True), None, "result_invalid"),
+        (replace(SMALL, image=LAST), "k", None),
+    ],
+)
+def test_refused_bytes_end_an_image_only_where_no_download_can_bring_better_ones(
+    refused: RefusedBytes, key: str | None, code: str | None
+) -> None:
+    change = next_step.image_after_refused_bytes(SETTINGS, refused, key)
+    assert (change and change.error_code) == code
+    assert change is None or (change.state, change.tries) == (FAILED, refused.image.tries + 1)
+    assert change is None or (change.error or "").endswith("kept as k") == (key is not None)

@@ -62,7 +62,7 @@ def test_nothing_is_certain_of_a_price_that_nobody_knows() -> None:
 def test_the_page_of_polls_that_a_plan_counts_on_is_that_of_the_wire(name: str) -> None:
     post, get = PaidPost(timeout_seconds=1, connect_seconds=1), ApiGet(timeout_seconds=1, connect_seconds=1)
     wire = wire_for(name, WireSettings(catalog.get(name).base_url, SecretStr("key"), post, get))
-    assert estimate(name).poll_page in {0, wire.poll_batch}
+    assert estimate(name).poll_page in {0, wire.poll_page}
 
 
 @pytest.mark.parametrize(

@@ -15,4 +15,4 @@ def test_a_provider_can_be_asked_again_exactly_if_its_wire_polls(name: str) -> N
     post = PaidPost(timeout_seconds=1, connect_seconds=1)
     get = ApiGet(timeout_seconds=1, connect_seconds=1)
     wire = wire_for(name, WireSettings(provider.base_url, SecretStr("key"), post, get))
-    assert provider.is_polled == (wire.poll_batch > 0)
+    assert provider.is_polled == (wire.poll_page > 0)

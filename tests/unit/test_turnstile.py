@@ -5,32 +5,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from producer.client.turnstile import Turnstile, TurnTimeoutError
+from producer.client.turnstile import PlaceTimeoutError, Turnstile
 from tests.support.waiting import until
 
 
 def test_who_waits_longest_is_next_and_whoever_comes_again_waits_behind() -> None:
-    turns, order = Turnstile(1), list[int]()
+    turnstile, order = Turnstile(1), list[int]()
 
     def come(number: int) -> None:
         for _ in range(2):
-            with turns.place(10):
+            with turnstile.place(10):
                 order.append(number)
 
-    with ThreadPoolExecutor(5) as threads, turns.place(10):
+    with ThreadPoolExecutor(5) as threads, turnstile.place(10):
         for number in range(5):
             threads.submit(come, number)
-            until(lambda: len(turns._waiting) == number + 1)  # noqa: B023 - asked at once
+            until(lambda: len(turnstile._waiting) == number + 1)  # noqa: B023 - asked at once
     assert order[:5] == list(range(5))
     assert sorted(order) == sorted([*range(5)] * 2)
 
 
 def test_no_more_threads_are_in_than_there_are_places() -> None:
-    turns, most, inside = Turnstile(3), [0], list[int]()
+    turnstile, most, inside = Turnstile(3), [0], list[int]()
 
     def come(number: int) -> None:
         for _ in range(50):
-            with turns.place(10):
+            with turnstile.place(10):
                 inside.append(number)
                 most[0] = max(most[0], len(inside))
                 inside.remove(number)
@@ -41,43 +41,43 @@ def test_no_more_threads_are_in_than_there_are_places() -> None:
 
 
 def test_who_waits_too_long_is_told_and_takes_no_place_afterwards() -> None:
-    turns, may_leave = Turnstile(1), threading.Event()
+    turnstile, may_leave = Turnstile(1), threading.Event()
 
     def hold() -> None:
-        with turns.place(10):
+        with turnstile.place(10):
             may_leave.wait(10)
 
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(hold)
-        until(lambda: turns._free == 0)
-        with pytest.raises(TurnTimeoutError, match=r"within 0\.05 seconds"), turns.place(0.05):
+        until(lambda: turnstile._free == 0)
+        with pytest.raises(PlaceTimeoutError, match=r"within 0\.05 seconds"), turnstile.place(0.05):
             pass
         may_leave.set()
         held.result()
-    with turns.place(0):
+    with turnstile.place(0):
         pass
 
 
 def test_a_place_that_comes_as_its_thread_gives_up_is_taken() -> None:
-    turns = Turnstile(1)
-    with turns.place(0):
-        turn = turns._join()
-    assert turn is not None
-    assert turn.is_set()
-    assert not turns._withdraw(turn)
+    turnstile = Turnstile(1)
+    with turnstile.place(0):
+        mine = turnstile._join()
+    assert mine is not None
+    assert mine.is_set()
+    assert not turnstile._withdraw(mine)
 
 
 def test_a_thread_that_has_a_place_needs_no_other() -> None:
-    turns = Turnstile(1)
-    with turns.place(0), turns.place(0):
+    turnstile = Turnstile(1)
+    with turnstile.place(0), turnstile.place(0):
         pass
-    with turns.place(0):
+    with turnstile.place(0):
         pass
 
 
 def test_an_error_inside_gives_the_place_back() -> None:
-    turns = Turnstile(1)
-    with pytest.raises(ValueError, match="of its own"), turns.place(0):
+    turnstile = Turnstile(1)
+    with pytest.raises(ValueError, match="of its own"), turnstile.place(0):
         raise ValueError("of its own")
-    with turns.place(0):
+    with turnstile.place(0):
         pass

@@ -10,7 +10,8 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from shared import webhooks
-from shared.webhooks import SCHEDULE, parse_types, secret, secrets_in_force, signature, wait_before
+from shared.db.webhooks.schedule import SCHEDULE, wait_before
+from shared.webhooks import parse_types, secret, secrets_in_force, signature
 
 MASTER = SecretStr("m" * 32)
 ENDPOINT = UUID(int=7)

@@ -12,7 +12,7 @@ import structlog
 
 from shared.backoff import delay
 from shared.db.engine import Connection
-from shared.db.payments import kept as db
+from shared.db.payments import kept_answers as db
 from shared.db.payments import submissions
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import Outcome

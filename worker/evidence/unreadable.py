@@ -12,9 +12,9 @@ from uuid import UUID
 import structlog
 
 from shared.db.engine import Connection
-from shared.db.payments import kept as db
+from shared.db.payments import kept_answers as db
 from shared.db.payments import submissions
-from shared.db.payments.kept import Unread
+from shared.db.payments.kept_answers import Unread
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import Outcome
 from worker.evidence.replies import key_of

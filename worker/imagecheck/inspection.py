@@ -101,7 +101,7 @@ def _judge(form: _Format, reader: Reader, file: BinaryIO, max_pixels: int, *, de
         raise
     except NotAnImage as refusal:
         said = str(refusal)
-    said = said or reader.lost_call
+    said = said or reader.doubt
     if said is None:
         if decode and form.decoder and size:
             decoding.decode(form.kind, form.decoder, file, size)

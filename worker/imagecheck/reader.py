@@ -25,7 +25,7 @@ class Reader:
         self.position = file.seek(0)
         self._steps = _FREE_STEPS + self.size // _BYTES_A_STEP
         self._questions = 0
-        self.lost_call: str | None = None
+        self.doubt: str | None = None
 
     @property
     def left(self) -> int:
@@ -60,7 +60,7 @@ class Reader:
 
     def question(self, what: str) -> None:
         """Leave `what` to a decoder; raises `Undecidable` after a thousand times in one file."""
-        self.lost_call = what
+        self.doubt = what
         self._questions += 1
         if self._questions > _MAX_QUESTIONS:
             raise Undecidable(f"{what}, in more than {_MAX_QUESTIONS} places")

@@ -30,7 +30,7 @@ def is_doubtful(
         return True
     if same_words(row.prompt, owner.prompt):
         return False
-    return owner.named_more or same_words(row.prompt, lost_call.request.get("prompt"))
+    return owner.named_more or same_words(row.prompt, lost_call.prompt)
 
 
 def _is_older(row: Listed, owner: Purchase, bounds: Sequence[ClockBound], *, slack_seconds: float) -> bool:

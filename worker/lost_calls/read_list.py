@@ -1,25 +1,23 @@
 """Look: reads a provider's own list for lost calls; one reading serves all doubts of an account."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final, cast
 
-from shared.db import rate_windows
 from shared.db.engine import Connection
 from shared.db.lost_calls import lost_calls, usage
 from shared.db.lost_calls.lost_calls import LostCall, Purchase
 from shared.upstream_ids import folded
+from worker.lost_calls.absence import NEAR, hidden_purchases, newest_presence
+from worker.lost_calls.list_facts import ListFacts
 from worker.lost_calls.listing import Enough, ListReading, read
-from worker.lost_calls.lookup import NEAR, ListFacts
 from worker.lost_calls.provider_clock import clock_of
+from worker.metered import metered
 from worker.providers.asking import GONE
 from worker.providers.contract import Listed, ListWire, ReferenceWire, Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.transport.api_get import ApiGet
-from worker.transport.paid_post import Lost, PaidReply
 
 _PURCHASES_BEFORE: Final = timedelta(days=1)
 _MOST_LOOKS: Final = 20  # single rows, in one reading
@@ -86,7 +84,7 @@ def _serves(
         slack_seconds=account.slack_seconds,
         quiet_seconds=account.quiet_seconds,
     )
-    shows = shown.presence(lost_call) is not None and not shown.hidden(lost_call)
+    shows = newest_presence(lost_call, shown) is not None and not hidden_purchases(lost_call, shown)
     return age < _SERVES_SECONDS and shows and _reaches(shown, lost_call)
 
 
@@ -145,28 +143,3 @@ async def refer(
                 return looked
             break
     return reading.with_references(references)
-
-
-def metered(runtime: Runtime, account: ServedAccount) -> ApiGet:
-    """Return a reader that takes a slot of the account's windows before each request."""
-    return cast("ApiGet", Metered(account.get, partial(take_slot, runtime, account.name)))
-
-
-async def take_slot(runtime: Runtime, account: str) -> bool:
-    """Take the slot of one look; False if the windows have no room."""
-    granted, _wait = await runtime.sql(rate_windows.grant, account=account, kind="poll", wanted=1)
-    return granted > 0
-
-
-class Metered:
-    """An `ApiGet` that takes a slot of the account's windows before each request, because a look-up may need many."""
-
-    def __init__(self, get: ApiGet, take_slot: Callable[[], Awaitable[bool]]) -> None:
-        self._get = get
-        self.take_slot = take_slot
-
-    async def get(self, url: str, *, headers: Mapping[str, str], params: Mapping[str, Any]) -> PaidReply | Lost:
-        """GET `url` within the windows; `Lost` if they have no room."""
-        if not await self.take_slot():
-            return Lost("the account's rate windows have no room")
-        return await self._get.get(url, headers=headers, params=params)

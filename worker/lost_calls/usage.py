@@ -9,8 +9,8 @@ from shared.db.lost_calls.lost_calls import LostCall
 from shared.db.lost_calls.stated_costs import agreement
 from shared.db.lost_calls.usage import Growth, UsageFigure
 from shared.lifecycle import Outcome
-from worker.lost_calls.lookup import Judgement, Lacking, Later, NotBought, Unclear
-from worker.lost_calls.read_list import take_slot
+from worker.lost_calls.judgement import Judgement, Lacking, Later, NotBought, Unclear
+from worker.metered import take_look
 from worker.next_step import PATIENCE_SECONDS
 from worker.providers.contract import Refused, RetryRule, UsageWire
 from worker.runtime import Runtime
@@ -34,7 +34,7 @@ _UNTRIED: Final = Lacking(
 
 async def read(runtime: Runtime, account: ServedAccount) -> UsageFigure | Refused:
     """Ask within the account's rate windows, and record the answer."""
-    if not await take_slot(runtime, account.name):
+    if not await take_look(runtime, account.name):
         return Refused(Outcome.NOT_SENT, RetryRule.AFTER, "rate_limited", "the account's rate windows have no room")
     asked_at = await runtime.sql(
         usage.now

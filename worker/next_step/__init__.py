@@ -2,7 +2,8 @@
 
 Each function is pure. It takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no
 database and no network. docs/road.md names the few transitions that are decided elsewhere. By stage: submit, `payment`;
-poll, `look` and `image_look`; transfer, `copying` and `failed_copy`; reconcile, `lost_call`.
+poll, `look`, `image_look` and `look_times`; transfer, `copying`, `failed_copy` and `refused_bytes`; reconcile,
+`lost_call`.
 """
 
 from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key
@@ -42,6 +43,7 @@ from worker.next_step.payment import (
     lost,
     refused_wait,
 )
+from worker.next_step.refused_bytes import RefusedBytes, image_after_refused_bytes
 
 __all__ = [
     "ABANDONED",
@@ -59,6 +61,7 @@ __all__ = [
     "ImageLook",
     "LookAgain",
     "NewLink",
+    "RefusedBytes",
     "abandoned",
     "adopted",
     "after_copying",
@@ -76,6 +79,7 @@ __all__ = [
     "image_after_failed_copy",
     "image_after_look",
     "image_after_new_link",
+    "image_after_refused_bytes",
     "is_open",
     "is_there",
     "lost",

@@ -5,6 +5,7 @@ from typing import Final
 
 from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import ImageState
+from shared.notes import short_note
 from shared.settings import Settings
 from worker.imagecheck import NotAnImage, TooSmall
 from worker.next_step.image_look import after_unsure_look
@@ -79,7 +80,7 @@ class FailedCopy:
         """Why the image ends."""
         said = str(self.error)
         over = self.link_is_over and not self.renewable and self.passing
-        return f"{said}; its link is over"[:500] if over else said[:500]
+        return short_note(f"{said}; its link is over" if over else said)
 
 
 def image_after_failed_copy(inputs: DecisionInputs, failure: FailedCopy) -> ImageChange:
@@ -150,4 +151,4 @@ def until_next_copy(
     else:
         most = left / 2 if left > 0 else _EXPIRY_MARGIN / 4
         wait = min(max(grown, at_least), max(most, _LEAST_WAIT))
-    return CopyWait(wait, code, note[:500], tries)
+    return CopyWait(wait, code, short_note(note), tries)

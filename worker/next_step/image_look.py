@@ -10,6 +10,7 @@ from typing import Final
 
 from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import IMAGE_UNFINISHED, ImageState
+from shared.notes import short_note
 from worker.next_step import unfinished
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.look import MISSING_LOOKS
@@ -45,7 +46,7 @@ def image_after_look(inputs: DecisionInputs, image: ClaimedImage, look: ImageLoo
     if look.found is not None and look.found.early_link is not None:
         return replace(change, state=ImageState.READY, link=look.found.early_link, stated=look.found.stated)
     code, why = unfinished.why(change, look.found, look.refusal)
-    return _changed(image, ImageState.FAILED, error_code=code, error=why[:500])
+    return _changed(image, ImageState.FAILED, error_code=code, error=short_note(why))
 
 
 def _after_answer(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) -> ImageChange:

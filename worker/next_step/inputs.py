@@ -45,22 +45,6 @@ class DecisionInputs:
         first, most = self.settings.retry_first_seconds, self.settings.retry_max_seconds
         return delay(tries, first_seconds=first, max_seconds=most, random=self.random)
 
-    def until_look(self, tries: int, *, at_most: float = 0.0) -> float:
-        """Return the seconds until an image is asked for again, after `tries` looks."""
-        first, most = self.settings.poll_first_seconds, max(self.settings.poll_max_seconds, at_most)
-        return delay(tries, first_seconds=first, max_seconds=most, random=self.random)
-
-    def until_likely(self, model: str, age: float, *, tries: int) -> float:
-        """Return the seconds until a look is likely to find the images of a job bought `age` seconds ago.
-
-        Without knowledge of the model, the waits grow with the number of looks, `tries`.
-        """
-        learned = self.times.get(model)
-        wait = learned.until_likely(age, at_most=self.settings.poll_max_seconds) if learned else None
-        if wait is not None:
-            return wait
-        return self.until_look(tries) if tries else self.settings.poll_first_seconds
-
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:

@@ -6,15 +6,16 @@ from typing import Final
 
 from shared.lifecycle import IMAGE_UNFINISHED, ImageState, JobState
 from shared.moves import Claim, Move
+from shared.notes import short_note
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LookedJob, LookedPicture
+from worker.next_step.look_times import until_look_after_refusal, until_next_look
 from worker.next_step.payment import first_expiry
-from worker.providers.contract import Refused, RetryRule
+from worker.providers.contract import Refused
 
 MISSING_LOOKS: Final = 5
 """The least number of looks in a row that must find an image missing before that is believed."""
 _LOOK_FAILED: Final = "look_failed"
-_NOTE_CHARS: Final = 500
 
 
 def after_look(
@@ -32,7 +33,7 @@ def after_look(
     tries = job.job_tries + 1
     drawing = any(picture.state is not ImageState.PENDING for picture in pictures)
     after = JobState.PROCESSING if drawing else before
-    step = Move(claim, before, after, _until_next_look(inputs, job, open_ones), tries=tries, needs_claim=True)
+    step = Move(claim, before, after, until_next_look(inputs, job, open_ones), tries=tries, needs_claim=True)
     lacking = next((picture for picture in open_ones if picture.lacking_looks), None)
     return replace(step, code=lacking.error_code, note=lacking.error) if lacking else step
 
@@ -55,26 +56,10 @@ def copied_here(inputs: DecisionInputs, step: Move) -> Move:
     return replace(step, due_seconds=inputs.transfer_lease, keep_claim=True)
 
 
-def _until_next_look(inputs: DecisionInputs, job: LookedJob, open_ones: Sequence[LookedPicture]) -> float:
-    """Return the seconds until the next look. While all open images are missing, they grow to `believe_seconds` / 5."""
-    looks = min((picture.lacking_looks for picture in open_ones), default=0)
-    if looks:
-        return inputs.until_look(2 * looks, at_most=inputs.settings.believe_seconds / 5)
-    return inputs.until_likely(job.model, job.age_seconds, tries=job.job_tries + 1)
-
-
 def after_refused_look(
     inputs: DecisionInputs, claim: Claim, before: JobState, refused: Refused, *, tries: int, at_most: float
 ) -> Move:
     """Postpone a look that the provider refused, by at most `at_most` seconds if it names a time. No try is spent."""
-    note = f"{inputs.title} was asked for this image: {refused.code}: {refused.message}"[:_NOTE_CHARS]
-    wait = _refused_look_wait(inputs, refused, at_most)
+    note = short_note(f"{inputs.title} was asked for this image: {refused.code}: {refused.message}")
+    wait = until_look_after_refusal(inputs, refused, at_most)
     return Move(claim, before, before, wait, code=_LOOK_FAILED, note=note, tries=tries, needs_claim=True)
-
-
-def _refused_look_wait(inputs: DecisionInputs, refused: Refused, at_most: float) -> float:
-    if refused.again is RetryRule.RESUME:
-        return inputs.settings.retry_max_seconds
-    if refused.again is RetryRule.AFTER and refused.after_seconds is not None:
-        return min(refused.after_seconds, at_most)
-    return inputs.until_look(1)

@@ -6,6 +6,7 @@ from typing import Final
 
 from shared.lifecycle import IMAGE_UNFINISHED, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
+from shared.notes import NOTE_CHARS, short_note
 from shared.settings import Settings
 from worker.next_step.inputs import DecisionInputs, LookAgain
 from worker.next_step.known import ClosedSubmission, HeldCall, LostSubmission, Picture
@@ -22,7 +23,6 @@ LONGEST_LOOK_WAIT: Final = 900.0
 _PROVED_UNBOUGHT: Final = "proved_unbought"
 _MOST_RESENDS: Final = 2  # of one job by itself, after a lost call or an error inside a success
 _SENDER_SECONDS: Final = 600.0
-_NOTE_CHARS: Final = 500
 _SENT_AGAIN: Final = frozenset(
     {
         "rate_limited",
@@ -138,7 +138,7 @@ def hold(
     code: str | None = None,
 ) -> Move | LookAgain:
     """Hold a job for a person, with what was found beside what was lost; the same is said only once."""
-    reason = f"{(submission.error or '')[: _NOTE_CHARS // 2]}; {note}"[:_NOTE_CHARS]
+    reason = short_note(f"{(submission.error or '')[: NOTE_CHARS // 2]}; {note}")
     code = code or submission.error_code
     if (call.held_code, call.held_note) == (code, reason):
         return LookAgain(claim, seconds)

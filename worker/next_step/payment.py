@@ -10,6 +10,7 @@ from shared.lifecycle import IMAGE_FINAL, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LinkedPicture
+from worker.next_step.look_times import until_first_look
 from worker.providers.contract import Refused, RetryRule
 
 UNAVAILABLE: Final = "provider_unavailable"
@@ -30,7 +31,7 @@ def after_purchase(inputs: DecisionInputs, claim: Claim, pictures: Sequence[Link
     if not inputs.can_look:
         wait = inputs.settings.held_recheck_seconds
         return Move(claim, before, JobState.IN_DOUBT, wait, code=UNREADABLE, note="no links", on_hold=True)
-    return Move(claim, before, JobState.PENDING, inputs.until_likely(model, 0.0, tries=0))
+    return Move(claim, before, JobState.PENDING, until_first_look(inputs, model))
 
 
 def after_refusal(

@@ -79,8 +79,8 @@ _PAGE: Final = 100
 class Banatie:
     """One Banatie project."""
 
-    poll_batch: ClassVar[int] = 100
-    submit_batch: ClassVar[int] = 2
+    poll_page: ClassVar[int] = 100
+    submit_parcel: ClassVar[int] = 2
     find_by: ClassVar[FindBy] = "reference"
     most_pages: ClassVar[int] = 5  # of the hundred requests an hour that everything shares
     inline: ClassVar[bool] = False

@@ -90,8 +90,8 @@ _FAILURES: Final = {
 class Bloom:
     """One Bloom account."""
 
-    poll_batch: ClassVar[int] = 50
-    submit_batch: ClassVar[int] = 10
+    poll_page: ClassVar[int] = 50
+    submit_parcel: ClassVar[int] = 10
     find_by: ClassVar[FindBy] = "prompt"
     most_pages: ClassVar[int] = 20  # of the 120 requests a minute
     inline: ClassVar[bool] = False

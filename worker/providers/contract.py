@@ -189,10 +189,10 @@ class WireSettings:
 class Wire(Protocol):
     """One provider's HTTP API, with its capabilities as data."""
 
-    poll_batch: ClassVar[int]
+    poll_page: ClassVar[int]
     """Pictures that one status request can ask for; 0 = cannot be polled, the answer to the POST is the result."""
-    submit_batch: ClassVar[int]
-    """Jobs per submit message: a batch holds its slot until its slowest member is done."""
+    submit_parcel: ClassVar[int]
+    """Jobs per submit message: such a parcel holds its slot until its slowest job is done."""
     find_by: ClassVar[FindBy]
     """How the purchase of a lost call is known again: all but `usage` and `nothing` make the wire a `ListWire`."""
     inline: ClassVar[bool]
@@ -205,7 +205,7 @@ class Wire(Protocol):
         ...
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
-        """Return what is known of up to `poll_batch` pictures; those left out are still to be asked for."""
+        """Return what is known of up to `poll_page` pictures; those left out are still to be asked for."""
         ...
 
     async def account(self) -> AccountFacts | Refused:

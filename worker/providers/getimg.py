@@ -53,8 +53,8 @@ _ERRORS: Final = (
 class Getimg:
     """One getimg.ai account."""
 
-    poll_batch: ClassVar[int] = 0
-    submit_batch: ClassVar[int] = 4
+    poll_page: ClassVar[int] = 0
+    submit_parcel: ClassVar[int] = 4
     find_by: ClassVar[FindBy] = "nothing"
     inline: ClassVar[bool] = False
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any, BinaryIO, Final
 
-from worker.providers.json_scan import OPENED, Scan, Text, anywhere, blocks
+from worker.providers.answer_blocks import blocks
+from worker.providers.json_scan import OPENED, Scan, Text, anywhere
 from worker.providers.reading import UnreadableError
 from worker.transport.paid_post import Sink
 

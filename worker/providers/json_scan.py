@@ -4,27 +4,21 @@ It holds one block at a time. A wrong token costs its own value and nothing else
 nesting, huge strings, a byte order mark, text before or behind the JSON, a missing end.
 """
 
-import codecs
 import json
 import re
-import zlib
 from collections.abc import Collection, Generator, Iterator
 from decimal import Decimal
-from functools import partial
-from itertools import accumulate, chain, islice
+from itertools import accumulate, islice
 from typing import Any, BinaryIO, Final
 
-_READ_BYTES: Final = 1024 * 1024
-_INFLATED_BYTES: Final = 512 * 1024 * 1024
+from worker.providers.answer_blocks import READ_BYTES, blocks
+
 _SHORT_BYTES: Final = 4096  # a longer key, number or text is passed over
 _DEEPEST: Final = 3  # a member of an item of a list, or of an object within an object
 _WINDOW_BYTES: Final = 256  # it doubles: most objects are small
 _STEPS: Final = {ord(b"{"): 1, ord(b"["): 1, ord(b"}"): -1, ord(b"]"): -1}
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(_STEPS))
 _MOST_VALUES: Final = 200_000  # behind so many, nothing more is taken apart: each costs microseconds
-_COMPRESSED: Final = (b"\x1f", b"\x78")  # gzip and zlib begin so; JSON never does
-_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
-_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BRACKET: Final = re.compile(rb"[{}\[\]]")
 _NOT_BLANK: Final = re.compile(rb"[^\s\xef\xbb\xbf]")
 _IN_STRING: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -121,7 +115,7 @@ class Source:
                 Text(self).pass_over()
             elif self._at < len(self._block):
                 depth = self._depth_behind(depth, window)
-                window = min(2 * window, _READ_BYTES)
+                window = min(2 * window, READ_BYTES)
                 if depth == 0:
                     return
 
@@ -283,45 +277,3 @@ def _end(pattern: re.Pattern[bytes], block: bytes, at: int) -> int:
     """Return where the match of `pattern` at `at` ends; it may be empty, and so always matches."""
     found = pattern.match(block, at)
     return found.end() if found else at
-
-
-def blocks(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the answer from its beginning, with its compression and UTF-16 undone: some send them unasked."""
-    file.seek(0)
-    blocks = iter(partial(file.read, _READ_BYTES), b"")
-    first = next(blocks, b"")
-    blocks = chain([first], blocks)
-    if first[:1] in _COMPRESSED and _inflates(first):
-        blocks = filter(None, _inflated(blocks))
-        first = next(blocks, b"")
-        blocks = chain([first], blocks)
-    yield from _recoded(blocks) if first[:2] in _UTF16 else blocks
-
-
-def _inflates(first: bytes) -> bool:
-    try:
-        zlib.decompressobj(_ZLIB_OR_GZIP).decompress(first, 1)
-    except zlib.error:
-        return False
-    return True
-
-
-def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """Inflate up to a bound; where it is damaged or ends, what came before counts."""
-    inflate, left = zlib.decompressobj(_ZLIB_OR_GZIP), _INFLATED_BYTES
-    try:
-        for block in blocks:
-            fresh = block
-            while fresh and not inflate.eof and left > 0:
-                plain = inflate.decompress(fresh, min(_READ_BYTES, left))
-                left -= len(plain)
-                fresh = inflate.unconsumed_tail
-                yield plain
-        yield inflate.flush()  # a few bytes that the last bound held back
-    except zlib.error:
-        return
-
-
-def _recoded(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    decoder = codecs.getincrementaldecoder("utf-16")(errors="replace")
-    return filter(None, (decoder.decode(block).encode() for block in blocks))

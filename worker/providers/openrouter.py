@@ -68,8 +68,8 @@ _ID_CHARS: Final = 200
 class OpenRouter:
     """One OpenRouter key."""
 
-    poll_batch: ClassVar[int] = 0
-    submit_batch: ClassVar[int] = 2
+    poll_page: ClassVar[int] = 0
+    submit_parcel: ClassVar[int] = 2
     find_by: ClassVar[FindBy] = "usage"
     inline: ClassVar[bool] = True
 

@@ -62,8 +62,8 @@ _STATES: Final = {"processing": ImageState.PROCESSING, "ready": ImageState.READY
 class PostEverywhere:
     """One PostEverywhere account."""
 
-    poll_batch: ClassVar[int] = 100
-    submit_batch: ClassVar[int] = 2
+    poll_page: ClassVar[int] = 100
+    submit_parcel: ClassVar[int] = 2
     find_by: ClassVar[FindBy] = "time"
     most_pages: ClassVar[int] = 10  # of the 60 requests a minute
     inline: ClassVar[bool] = False

@@ -1,35 +1,32 @@
-"""Copies one image: link, spool, check, bucket, row. The result is a value."""
+"""Copies one image: link, spool, check, bucket (`put_object`), row. The result is a value."""
 
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from functools import partial
 from io import BytesIO
 from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 import structlog
 
-from shared.backoff import delay
 from shared.db.jobs import images, stored_images
 from shared.db.jobs.stored_images import StoredImage, StoredObject
 from shared.db.jobs.transitions import renew
-from shared.images import ClaimedImage, ImageChange
-from shared.lifecycle import ImageState
+from shared.images import ClaimedImage
+from shared.lifecycle import Stage
 from worker import imagecheck, next_step
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
-from worker.imagecheck import ImageError, ImageFacts, TooManyPixels, TooSmall
-from worker.next_step import CopyWait
+from worker.imagecheck import ImageError, ImageFacts, TooSmall
+from worker.next_step import CopyWait, RefusedBytes
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.failed_copy import follow_failure, is_renewable
+from worker.stages.put_object import put_object
 from worker.transport.download import Fetched
 from worker.transport.fetch_errors import TooSlow
 from worker.transport.spool import Spool, SpoolError, TooLarge, TransferError
-from worker.transport.storage import key_for
 from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)
@@ -45,7 +42,7 @@ async def copy_image(runtime: Runtime, account: ServedAccount, image: ClaimedIma
     try:
         if runtime.transfers.is_slow(host):
             return await _copy_slowly(runtime, account, image, host)
-        async with runtime.transfers.turn(account.name):
+        async with runtime.transfers.slot(account.name):
             if await _is_still_ours(runtime, image):
                 await _copy(runtime, account, image)
     except TooSlow as error:
@@ -100,8 +97,8 @@ def _patience(runtime: Runtime, image: ClaimedImage) -> float:
 
 async def _keep_lease(runtime: Runtime, image: ClaimedImage) -> None:
     while True:
-        await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
-        await anyio.sleep(runtime.transfer_lease / 4)
+        await runtime.write(renew, image.claim, lease_seconds=runtime.leases[Stage.TRANSFER])
+        await anyio.sleep(runtime.leases[Stage.TRANSFER] / 4)
 
 
 def _host(image: ClaimedImage) -> str:
@@ -114,9 +111,9 @@ def _host(image: ClaimedImage) -> str:
 async def _is_still_ours(runtime: Runtime, image: ClaimedImage) -> bool:
     """Renew the lease of a job that has waited long for its turn; False where somebody else has it by now."""
     waited = time.monotonic() - image.read_at
-    if waited < runtime.transfer_lease / 4:
+    if waited < runtime.leases[Stage.TRANSFER] / 4:
         return True
-    return await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
+    return await runtime.write(renew, image.claim, lease_seconds=runtime.leases[Stage.TRANSFER])
 
 
 async def _copy(
@@ -133,10 +130,11 @@ async def _copy(
         fetched, facts = await _judged(runtime, fetched, spools)
         facts = _sized(image, facts)
         if isinstance(facts, ImageError):
-            await _keep(runtime, image, fetched, facts, patience=patience, fixed=inside is not None)
+            refused = RefusedBytes(image, facts, fetched.spool.sha256, fetched.spool.length, fixed=inside is not None)
+            await _keep(runtime, fetched, refused, patience=patience)
             runtime.metrics.images_lost.labels(account.name, facts.code).inc()
             return
-        stored = await _put(runtime, image, fetched, facts, patience=patience)
+        stored = await put_object(runtime, image, fetched, facts, patience=patience)
         await runtime.write_joined(stored_images.store, _arrived(image, stored))
         runtime.metrics.images_stored.labels(account.name).inc()
         seconds = round(time.monotonic() - began, 3)
@@ -202,48 +200,32 @@ async def _keep_short(runtime: Runtime, image: ClaimedImage, fetched: Fetched, e
     if error.begins_as is None or bytes.fromhex(fetched.spool.sha256) == image.refused_sha256:
         return
     facts = replace(error.begins_as, attached=True)
-    stored = await _put(runtime, image, fetched, facts, patience=0.0, verified=False)
+    stored = await put_object(runtime, image, fetched, facts, patience=0.0, verified=False)
     await runtime.write(stored_images.keep, _arrived(image, stored), is_image=False)
 
 
-async def _keep(
-    runtime: Runtime, image: ClaimedImage, fetched: Fetched, error: ImageError, *, patience: float, fixed: bool
-) -> None:
-    """Keep refused bytes that begin as an image, or may hold one; raise `error` while a download may bring better ones.
+async def _keep(runtime: Runtime, fetched: Fetched, refused: RefusedBytes, *, patience: float) -> None:
+    """Keep refused bytes that begin as an image, or may hold one; raise their error while better ones may come.
 
-    They are kept at the first refusal, because the link may be dead at the next try. `fixed`: they come from a kept
-    answer, so they cannot change.
+    They are kept at the first refusal, because the link may be dead at the next try.
     """
-    begins_as, code, note = error.begins_as, error.code, str(error)
-    if isinstance(error, TooSmall):
-        begins_as = None  # the image that it stands for may still come
-    kept_as = begins_as or await runtime.in_thread(_maybe, fetched, image, error)
+    image, key = refused.image, None
+    kept_as = await runtime.in_thread(_kept_as, fetched, refused)
     if kept_as is not None:
         facts = replace(kept_as, attached=True)
-        stored = await _put(runtime, image, fetched, facts, patience=patience, verified=False)
-        await runtime.write(stored_images.keep, _arrived(image, stored), is_image=begins_as is not None)
-        code = error.code if isinstance(error, TooManyPixels) else "result_unverified"
-        note = f"{note}; kept as {stored.key}"
-    # A page that asks the client to wait is the same each time, and the image may follow it.
-    same = begins_as is not None and bytes.fromhex(fetched.spool.sha256) == image.refused_sha256
-    tried_out = begins_as is not None and image.tries + 1 >= runtime.settings.fetch_tries
-    if not (fixed or same or tried_out) and error.retryable:
-        raise error
-    tries = image.tries + 1
-    final = ImageChange(
-        image.claim, image.index, image.upstream_id, ImageState.FAILED, tries=tries, error_code=code, error=note[:500]
-    )
+        stored = await put_object(runtime, image, fetched, facts, patience=patience, verified=False)
+        await runtime.write(stored_images.keep, _arrived(image, stored), is_image=refused.begins_as is not None)
+        key = stored.key
+    final = next_step.image_after_refused_bytes(runtime.settings, refused, key)
+    if final is None:
+        raise refused.error
     await runtime.write(images.change, [final])
-    _log.info("copy_refused", index=image.index, code=code, bytes=fetched.spool.length)
+    _log.info("copy_refused", index=image.index, code=final.error_code, bytes=fetched.spool.length)
 
 
-def _maybe(fetched: Fetched, image: ClaimedImage, error: ImageError) -> ImageFacts | None:
-    """Return what doubtful bytes are kept as, or None: only the first doubtful bytes of an image are kept."""
-    if not fetched.spool.length or image.refused_sha256 is not None:
-        return None
-    if error.begins_as is not None:
-        return error.begins_as
-    return imagecheck.UNKNOWN if imagecheck.may_hold_image(fetched.spool.rewound().read(_HEAD_BYTES)) else None
+def _kept_as(fetched: Fetched, refused: RefusedBytes) -> ImageFacts | None:
+    held = refused.are_doubtful and imagecheck.may_hold_image(fetched.spool.rewound().read(_HEAD_BYTES))
+    return refused.kept_as(may_hold_image=held)
 
 
 async def _check_in_thread(runtime: Runtime, fetched: Fetched) -> ImageFacts:
@@ -258,61 +240,6 @@ def _check(runtime: Runtime, fetched: Fetched) -> ImageFacts:
         declared_type=fetched.content_type,
         max_pixels=settings.max_image_pixels,
         decode=settings.verify_decode,
-    )
-
-
-async def _put(
-    runtime: Runtime,
-    image: ClaimedImage,
-    fetched: Fetched,
-    facts: ImageFacts,
-    *,
-    patience: float,
-    verified: bool = True,
-) -> StoredObject:
-    """Put the object. While the bucket refuses, hold an image whose link may die for `patience` seconds."""
-    spool = fetched.spool
-    key = key_for(str(image.claim.job_id), image.index, spool.sha256, facts.extension, verified=verified)
-    put = partial(
-        runtime.storage.put,
-        key,
-        spool,
-        content_type=facts.content_type,
-        metadata={"genqueue-job": str(image.claim.job_id)},
-        attached=facts.attached,
-    )
-    give_up = time.monotonic() + patience
-    tries = 0
-    while True:
-        try:
-            await anyio.to_thread.run_sync(put, limiter=runtime.transfers_threads)
-        except StorageError as error:
-            runtime.bucket_refused(f"{error.code}: {error}")
-            job, said = str(image.claim.job_id), str(error)
-            _log.warning("bucket_refuses", code=error.code, said=said, job=job, index=image.index, tries=tries)
-            if time.monotonic() >= give_up:
-                raise
-            tries += 1
-            await _wait_for_bucket(runtime, image, tries)
-        else:
-            runtime.bucket_took()
-            return _stored(runtime, fetched, facts, key)
-
-
-async def _wait_for_bucket(runtime: Runtime, image: ClaimedImage, tries: int) -> None:
-    await anyio.sleep(delay(tries, first_seconds=0.5, max_seconds=15, random=runtime.random))
-    await runtime.write(renew, image.claim, lease_seconds=runtime.transfer_lease)
-
-
-def _stored(runtime: Runtime, fetched: Fetched, facts: ImageFacts, key: str) -> StoredObject:
-    return StoredObject(
-        bucket=runtime.settings.s3_bucket,
-        key=key,
-        sha256=bytes.fromhex(fetched.spool.sha256),
-        bytes=fetched.spool.length,
-        content_type=facts.content_type,
-        width=facts.width,
-        height=facts.height,
     )
 
 

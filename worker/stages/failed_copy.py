@@ -47,7 +47,7 @@ async def follow_failure(
 
 def is_renewable(account: ServedAccount, image: ClaimedImage) -> bool:
     """Tell whether the provider can be asked for another link to the image."""
-    return account.wire.poll_batch > 0 and image.upstream_id is not None
+    return account.can_look and image.upstream_id is not None
 
 
 async def _ask_again(runtime: Runtime, account: ServedAccount, image: ClaimedImage) -> NewLink:

@@ -94,7 +94,7 @@ def _follow(connection: Connection, runtime: Runtime, claim: Claim, state: JobSt
     """Decide by a known answer."""
     pictures = images.results(connection, [claim.job_id])[claim.job_id]
     account = runtime.accounts.get(submission.account)
-    can_look = account is None or account.wire.poll_batch > 0
+    can_look = account is None or account.can_look
     step = next_step.after_evidence(runtime.settings, claim, state, submission, pictures, can_look=can_look)
     move(connection, [step], actor=runtime.sender.name)
     submissions.collect(connection, claim.job_id, actor=runtime.sender.name)

@@ -15,8 +15,9 @@ from shared.moves import Claim, Move
 from worker import next_step
 from worker.lost_calls import usage
 from worker.lost_calls.case import Case, lost_call, write
+from worker.lost_calls.judgement import Adopt, Judgement, Lacking, Later, NotBought, Unclear
 from worker.lost_calls.listing import ListReading
-from worker.lost_calls.lookup import Adopt, Judgement, Lacking, Later, NotBought, Unclear, judge
+from worker.lost_calls.lookup import judge
 from worker.lost_calls.read_list import list_facts
 from worker.next_step import LookAgain
 from worker.providers.contract import Refused, UpstreamImage

@@ -6,6 +6,7 @@ import structlog
 
 from shared.db import accounts, pauses
 from shared.db.engine import Connection
+from shared.notes import short_note
 from worker.next_step import LONGEST_LOOK_WAIT
 from worker.providers.contract import Refused, RetryRule
 from worker.runtime import Runtime
@@ -62,7 +63,7 @@ def _silence(connection: Connection, runtime: Runtime, account: ServedAccount, r
             connection,
             account.name,
             code=pauses.LOOKS_FAILING,
-            reason=reason[:500],
+            reason=short_note(reason),
             action_url=None,
             probing=runtime.probing,
         )

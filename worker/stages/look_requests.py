@@ -69,7 +69,7 @@ async def ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[Clai
     """Ask for these images: many at once, and by itself what a page does not settle."""
     upstream_ids = [one.upstream_id for one in asked if one.upstream_id is not None]
     looks = Looks()
-    size = account.wire.poll_batch
+    size = account.wire.poll_page
     pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
     await _ask_pages(runtime, account, pages, looks)
     await _ask_unlisted(runtime, account, looks)

@@ -21,22 +21,22 @@ from worker.providers.contract import Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
+from worker.stages.learn_times import learn_times
 from worker.stages.look_health import record_looks
 from worker.stages.look_requests import Looks, ask_all
-from worker.stages.look_times import learn_times
 from worker.stages.transfer import transfer
 from worker.stages.whose_refusal import is_of_one_job
 
 _log = structlog.get_logger(__name__)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
-Job = Sequence[ClaimedImage]
+ImagesOfJob = Sequence[ClaimedImage]
 """The images of one job that a look read; never empty."""
 
 
 async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Ask for every open image of the claimed jobs; jobs that could not be asked for go back with the reason."""
     account = runtime.accounts.get(account_name)
-    if account is None or account.wire.poll_batch == 0:
+    if account is None or not account.can_look:
         wait = 2 * next_step.NO_KEY_SECONDS
         await runtime.ask(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
         return
@@ -89,7 +89,7 @@ def write_looks(
     runtime: Runtime,
     account: ServedAccount,
     looks: Looks,
-    jobs: Sequence[Job],
+    jobs: Sequence[ImagesOfJob],
     *,
     room: int = 0,
 ) -> list[Claim]:
@@ -119,10 +119,10 @@ def write_looks(
     return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
 
 
-def _split_by_answer(looks: Looks, jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
+def _split_by_answer(looks: Looks, jobs: Sequence[ImagesOfJob]) -> tuple[list[ImagesOfJob], list[ImagesOfJob]]:
     """Return the jobs that must wait for another look, and those whose next step the looks decide."""
-    unknown: list[Job] = []
-    known: list[Job] = []
+    unknown: list[ImagesOfJob] = []
+    known: list[ImagesOfJob] = []
     for job in jobs:
         if _is_unknown(looks, job):
             unknown.append(job)
@@ -137,7 +137,7 @@ def _wake_other_workers(connection: Connection, shared: Sequence[Move]) -> None:
         wake(connection)
 
 
-def _has_ready(job: Sequence[ClaimedImage]) -> bool:
+def _has_ready(job: ImagesOfJob) -> bool:
     return any(image.state is ImageState.READY for image in job)
 
 
@@ -152,7 +152,7 @@ def _shared_out(inputs: next_step.DecisionInputs, moves: Sequence[Move], room: i
     return [next_step.copied_here(inputs, step) if step.claim in kept else step for step in moves]
 
 
-def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
+def _is_unknown(looks: Looks, job: ImagesOfJob) -> bool:
     """Tell whether a job must wait for another look; not after its last bound, nor if an image of it can be copied."""
     return (
         not job[0].given_up and not _has_ready(job) and any(looks.of(one) is None for one in job if _is_asked_for(one))
@@ -160,7 +160,7 @@ def _is_unknown(looks: Looks, job: Sequence[ClaimedImage]) -> bool:
 
 
 def _put_off(
-    inputs: next_step.DecisionInputs, refusal: Refused | None, jobs: Sequence[Sequence[ClaimedImage]], at_most: float
+    inputs: next_step.DecisionInputs, refusal: Refused | None, jobs: Sequence[ImagesOfJob], at_most: float
 ) -> list[Move]:
     if refusal is None:
         return []
@@ -168,7 +168,7 @@ def _put_off(
     return [put_off(claim=job[0].claim, before=job[0].job_state, tries=job[0].job_tries) for job in jobs]
 
 
-def _changes(job: Sequence[ClaimedImage], learned: Sequence[ImageChange]) -> Iterable[ImageChange]:
+def _changes(job: ImagesOfJob, learned: Sequence[ImageChange]) -> Iterable[ImageChange]:
     for change, row in zip(learned, job, strict=True):
         if change.state is not row.state or change.lacking_looks != row.lacking_looks:
             yield change

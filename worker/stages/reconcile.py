@@ -21,7 +21,7 @@ from worker.evidence import unreadable
 from worker.evidence.inline_answers import recover
 from worker.evidence.recommit import recommit_for
 from worker.lost_calls import usage
-from worker.lost_calls.lookup import Unclear
+from worker.lost_calls.judgement import Unclear
 from worker.lost_calls.read_list import look
 from worker.providers.contract import Listed
 from worker.runtime import Runtime

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -11,11 +12,11 @@ from shared.db.engine import Connection
 from shared.db.jobs.transitions import move
 from shared.db.lost_calls import lost_calls
 from shared.db.payments import drift, submissions
-from shared.db.payments.intents import Intent, Request
-from shared.db.payments.offers import Book
+from shared.db.payments.intents import Intent
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import JobState, Outcome
 from shared.moves import Move
+from shared.notes import short_note
 from worker import next_step
 from worker.evidence import inline_answers
 from worker.providers.contract import CHARGE_STATED, Accepted, Refused, RetryRule
@@ -23,14 +24,14 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.cost_check import check_cost, cost_of
 from worker.stages.image_indexes import assign_indexes, surplus
+from worker.stages.payment_terms import price_of
 
-_NOTE_CHARS: Final = 500
 _SERVER_ERROR: Final = 500
 _FOR_A_PERSON: Final = {"account_address_wrong", CHARGE_STATED}
 """Pauses that no probe ends: a URL that leads nowhere, and a refusal that was charged, as the next call may be."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answered:
     """One paid call and its result."""
 
@@ -38,6 +39,11 @@ class Answered:
     account: ServedAccount
     intent: Intent
     answer: Accepted | Refused
+
+    @cached_property
+    def evidence(self) -> Answer:
+        """What is recorded of the call."""
+        return _evidence_of(self.account, self.intent, self.answer)
 
     @property
     def job_id(self) -> UUID:
@@ -55,14 +61,6 @@ class Answered:
         return self.intent.submission_id
 
 
-def price_of(account: ServedAccount, book: Book, request: Request, count: int) -> Decimal | None:
-    """Return the price; 0 for an unreadable row, which is never sent and fails."""
-    try:
-        return account.price(request, count, book.offers)
-    except (ValueError, LookupError):
-        return Decimal(0)
-
-
 def settle_all(connection: Connection, answered: Sequence[Answered]) -> list[JobState | None]:
     """Write the evidence, even of jobs that have moved meanwhile, then try the transitions.
 
@@ -71,8 +69,7 @@ def settle_all(connection: Connection, answered: Sequence[Answered]) -> list[Job
     # The accounts' rows before the submissions', in the lock order of reconcile, and in the same order for all.
     for account in _accounts(answered):
         _judge_account(connection, [one for one in answered if one.account.name == account])
-    evidence = {one.submission_id: evidence_of(one.account, one.intent, one.answer) for one in answered}
-    submissions.record_all(connection, evidence)
+    submissions.record_all(connection, {one.submission_id: one.evidence for one in answered})
     steps = [_decide(connection, one) for one in answered]
     moved = move(connection, steps, actor=answered[0].runtime.sender.name)
     for one in answered:
@@ -114,8 +111,8 @@ def _follow(connection: Connection, one: Answered, *, won: bool) -> None:
 def _decide(connection: Connection, one: Answered) -> Move:
     inputs, intent, answer = one.runtime.decision_inputs(one.account), one.intent, one.answer
     if isinstance(answer, Accepted):
-        images = assign_indexes(intent.missing, intent.request, answer.images)
-        return next_step.after_purchase(inputs, intent.claim, images, model=str(intent.request.get("model", "")))
+        model = str(intent.request.get("model", ""))
+        return next_step.after_purchase(inputs, intent.claim, one.evidence.images, model=model)
     times = 0
     if answer.code == next_step.UNAVAILABLE:
         times = submissions.refusals(connection, one.job_id, answer.code)
@@ -188,14 +185,13 @@ def _count_failure(connection: Connection, one: Answered, refused: Refused) -> N
         connection,
         one.account.name,
         code="provider_failing",
-        reason=reason[:_NOTE_CHARS],
+        reason=short_note(reason),
         action_url=None,
         probing=one.runtime.probing,
     )
 
 
-def evidence_of(account: ServedAccount, intent: Intent, answer: Accepted | Refused) -> Answer:
-    """Return what is recorded of one paid call."""
+def _evidence_of(account: ServedAccount, intent: Intent, answer: Accepted | Refused) -> Answer:
     if isinstance(answer, Refused):
         return Answer(
             answer.outcome,

@@ -1,8 +1,6 @@
 """Submit: intent, one paid POST, evidence. The same worker copies links in the answer at once."""
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Final
 
 import anyio
 import structlog
@@ -11,13 +9,12 @@ from structlog.contextvars import bound_contextvars
 from shared.db.group_commit import WriteRefusedError
 from shared.db.jobs.transitions import give_back
 from shared.db.payments import intents
-from shared.db.payments.intents import Intent, PaymentTerms, Request
-from shared.db.payments.offers import Book
+from shared.db.payments.intents import Intent
 from shared.db.payments.ownership import OwnedElsewhereError
 from shared.ids import new_id
 from shared.lifecycle import JobState, Outcome
 from shared.moves import Claim
-from shared.requests import GenerationRequest
+from shared.notes import short_note
 from worker.evidence import inline_answers, unreadable
 from worker.evidence.committer import NotCommittedError
 from worker.evidence.evidence_files import KeptEvidence
@@ -25,20 +22,18 @@ from worker.next_step import NO_KEY_SECONDS
 from worker.providers.contract import Accepted, PaidCall, Refused, RetryRule
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages.settle import Answered, evidence_of, price_of, settle_all
+from worker.stages.payment_terms import payment_terms
+from worker.stages.settle import Answered, settle_all
 from worker.stages.transfer import transfer
 from worker.transport.paid_post import boot_clock
 
 _log = structlog.get_logger(__name__)
-_NOTE_CHARS: Final = 500
-_SERVER_ERROR: Final = 500
-_MISDIRECTED: Final = "account_address_wrong"  # only a person corrects a URL
 
 
 async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
     """Pay for as many of the claimed jobs as their account allows now. The others go back unspent."""
     account = runtime.accounts.get(account_name)
-    if account is None or (account.wire.poll_batch == 0 and runtime.bucket_is_refusing):
+    if account is None or (not account.can_look and runtime.bucket_is_refusing):
         # Without the key nothing can be sent. Without the bucket, a result with a dying link cannot be stored.
         unspent = [JobState.QUEUED]
         await runtime.ask(give_back, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)
@@ -55,22 +50,13 @@ async def _open_intents(runtime: Runtime, account: ServedAccount, claims: Sequen
     wanted = {claim: new_id() for claim in claims}
     sender = runtime.sender
     try:
-        terms = _terms(runtime, account)
+        terms = payment_terms(runtime, account)
         return await runtime.sql(intents.open_intents, account.name, wanted, sender=sender, terms=terms)
     except Exception as error:  # noqa: BLE001 - the commit may have happened all the same: say that nothing was sent
         _log.warning("intent_failed", account=account.name, jobs=len(claims), error=type(error).__name__)
         note = "the database was lost while the intent was written"
         await runtime.write(intents.undo, account.name, wanted, note=note, actor=sender.name)
         return []
-
-
-def _terms(runtime: Runtime, account: ServedAccount) -> PaymentTerms:
-    book = runtime.book(account)
-    return runtime.terms(account, partial(price_of, account, book), partial(_unpriced, book))
-
-
-def _unpriced(book: Book, request: Request) -> str:
-    return book.offers.unpriced(GenerationRequest.model_validate(request))
 
 
 async def _pay(runtime: Runtime, account: ServedAccount, intent: Intent, send_before: float) -> None:
@@ -86,9 +72,10 @@ async def _pay_and_follow(runtime: Runtime, account: ServedAccount, intent: Inte
     answer = await _ask(runtime, account, intent, send_before)
     outcome = answer.outcome if isinstance(answer, Refused) else Outcome.ACCEPTED
     runtime.metrics.paid_calls.labels(account.name, outcome.value).inc()
-    kept = runtime.evidence.of(intent.submission_id, evidence_of(account, intent, answer))
+    answered = Answered(runtime, account, intent, answer)
+    kept = runtime.evidence.of(intent.submission_id, answered.evidence)
     try:
-        after = await runtime.write_joined(settle_all, Answered(runtime, account, intent, answer), kept)
+        after = await runtime.write_joined(settle_all, answered, kept)
     except NotCommittedError:
         _log.error("evidence_waits", submission=str(intent.submission_id), place=kept.place)
         return
@@ -114,7 +101,7 @@ async def _ask(runtime: Runtime, account: ServedAccount, intent: Intent, send_be
         body = account.body(intent.request, len(intent.missing))
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing was sent
         note = str(error) if isinstance(error, ValueError) else f"a defect in the catalog ({type(error).__name__})"
-        return Refused(Outcome.NOT_SENT, RetryRule.NEVER, "provider_rejected", note[:_NOTE_CHARS])
+        return Refused(Outcome.NOT_SENT, RetryRule.NEVER, "provider_rejected", short_note(note))
     call = PaidCall(body, send_before, str(intent.submission_id))
     try:
         if account.wire.inline:
@@ -145,5 +132,5 @@ async def _set_aside(
     if isinstance(answer, Accepted):
         ids = [answer.upstream_id, *(image.upstream_id for image in answer.images)]
         note += f"; it named {', '.join(dict.fromkeys(filter(None, ids))) or 'no id'}"
-    held = Refused(Outcome.UNKNOWN, RetryRule.NEVER, "answer_unreadable", note[:_NOTE_CHARS])
+    held = Refused(Outcome.UNKNOWN, RetryRule.NEVER, "answer_unreadable", short_note(note))
     await runtime.write_joined(settle_all, Answered(runtime, account, intent, held))

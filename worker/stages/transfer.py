@@ -16,6 +16,7 @@ from shared.db.payments import submissions
 from shared.images import ClaimedImage
 from shared.lifecycle import ImageState, JobState
 from shared.moves import Claim, Move
+from shared.notes import short_note
 from worker import next_step
 from worker.evidence.committer import NotCommittedError
 from worker.evidence.inline_answers import forget
@@ -136,7 +137,7 @@ def _after_copying(connection: Connection, one: Copied, pictures: Sequence[Image
     still_copying = next_step.is_open(pictures) and not next_step.goes_back(inputs, pictures)
     if still_copying and images.past_bound(connection, claim.job_id):
         why = f"; {wait.code}: {wait.note}" if wait else ""
-        images.give_up(connection, [claim.job_id], f"not copied within the last bound{why}"[:500])
+        images.give_up(connection, [claim.job_id], short_note(f"not copied within the last bound{why}"))
         pictures = images.results(connection, [claim.job_id])[claim.job_id]
     return next_step.after_copying(inputs, claim, pictures, wait)
 

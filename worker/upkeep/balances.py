@@ -17,7 +17,7 @@ from shared.db.pauses import Probing
 from shared.db.payments import drift
 from shared.db.read import verifying
 from worker.lost_calls import usage
-from worker.lost_calls.read_list import take_slot
+from worker.metered import take_look
 from worker.providers.contract import AccountFacts, CostsWire, Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
@@ -46,7 +46,7 @@ async def survey(runtime: Runtime) -> None:
 
 async def ask(runtime: Runtime, account: ServedAccount) -> bool:
     """Ask one account and record the answer; False if it is not registered yet or its windows have no room."""
-    if not await take_slot(runtime, account.name):
+    if not await take_look(runtime, account.name):
         return False
     asked_at = boot_clock()
     answer = await account.wire.account()
@@ -60,7 +60,7 @@ async def ask(runtime: Runtime, account: ServedAccount) -> bool:
 
 async def _ask_costs(runtime: Runtime, account: ServedAccount, wire: CostsWire) -> None:
     """Ask what yesterday and today cost, because yesterday's figure may still have changed."""
-    if not await take_slot(runtime, account.name):
+    if not await take_look(runtime, account.name):
         return
     asked_at = await runtime.sql(now)
     costs = await wire.costs(asked_at.astimezone(UTC).date() - timedelta(days=1), asked_at)

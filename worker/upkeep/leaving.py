@@ -76,10 +76,10 @@ async def _deleted(runtime: Runtime, key: str) -> bool:
 
 def _prune_some(cursor: PruneCursor, retention: Retention, connection: Connection) -> int | None:
     """Prune the next jobs; None if another process prunes."""
-    if not pruning.turn(connection):
+    if not pruning.take_turn(connection):
         return None
     return pruning.prune_jobs(connection, cursor, retention)
 
 
 def _prune_batches(retention: Retention, connection: Connection) -> int:
-    return pruning.prune_batches(connection, retention) if pruning.turn(connection) else 0
+    return pruning.prune_batches(connection, retention) if pruning.take_turn(connection) else 0

@@ -3,7 +3,6 @@
 The offers bound prices and refuse rows before anything is paid. One worker asks for all.
 """
 
-from functools import partial
 from typing import Final, cast
 
 import anyio
@@ -12,12 +11,11 @@ import structlog
 from shared.db.engine import Connection
 from shared.db.payments import offers
 from shared.db.payments.caps import CHUNK, requeue_priced
-from worker.lost_calls.read_list import Metered, take_slot
+from worker.metered import metered
 from worker.providers.contract import LONGEST_WAIT_SECONDS, OfferWire, Refused
 from worker.providers.offering import Offered
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.transport.api_get import ApiGet
 
 _log = structlog.get_logger(__name__)
 _AGAIN_SECONDS: Final = 30.0  # after a list that could not be read: one request
@@ -52,8 +50,7 @@ async def look(runtime: Runtime, account: ServedAccount) -> bool | None:
 
 async def ask(runtime: Runtime, account: ServedAccount) -> None:
     """Ask within the account's rate windows and record the answer. The log gets a line for each changed price."""
-    get = cast("ApiGet", Metered(account.get, partial(take_slot, runtime, account.name)))
-    answer = await cast("OfferWire", account.searching(get)).offers()
+    answer = await cast("OfferWire", account.searching(metered(runtime, account))).offers()
     if isinstance(answer, Refused):
         again = min(runtime.settings.price_check_seconds, _AGAIN_SECONDS)
         note = f"{answer.code}: {answer.message}"

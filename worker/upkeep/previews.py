@@ -10,7 +10,7 @@ import anyio
 import structlog
 
 from shared.db.lost_calls import candidates
-from worker.lost_calls.read_list import metered
+from worker.metered import metered
 from worker.providers.contract import Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
@@ -38,7 +38,7 @@ async def show_candidates(runtime: Runtime) -> None:
 
 async def _due(runtime: Runtime) -> list[ServedAccount]:
     """Return the accounts that lack previews; one question for all: a worker asks it forever."""
-    listing = [account.name for account in runtime.accounts.values() if account.wire.poll_batch]
+    listing = [account.name for account in runtime.accounts.values() if account.can_look]
     try:
         due = await runtime.ask(candidates.due, listing)
     except Exception as error:  # noqa: BLE001 - a person decides without it; the work must go on

@@ -54,10 +54,10 @@ async def look(runtime: Runtime, account: ServedAccount) -> None:
 
 def take_turn(connection: Connection, name: str, probing: Probing) -> Probe | None:
     """Take the account's probe if it is due and its rate window has room for the question."""
-    with connection.begin_nested() as turn:
+    with connection.begin_nested() as savepoint:
         due = pauses.probe(connection, name, probing)
         if due is not None and not rate_windows.grant(connection, name, kind="poll", wanted=1)[0]:
-            turn.rollback()  # it stays due: without room in the window, no question was asked
+            savepoint.rollback()  # it stays due: without room in the window, no question was asked
             return None
         return due
 

@@ -25,7 +25,8 @@ from shared.lifecycle import ImageState, Outcome
 from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading, read
 from worker.lost_calls.provider_clock import ProviderClock, clock_of
-from worker.lost_calls.read_list import metered, refer
+from worker.lost_calls.read_list import refer
+from worker.metered import metered
 from worker.providers.contract import Listed, ListWire, ReferenceWire, Refused, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount

@@ -23,7 +23,8 @@ from pydantic import SecretStr
 from shared.db.engine import Connection
 from shared.db.webhooks import deliveries, endpoints, settled
 from shared.db.webhooks.deliveries import ClaimedDelivery, Reply
-from shared.webhooks import SCHEDULE, secrets_in_force, signature, wait_before
+from shared.db.webhooks.schedule import SCHEDULE, wait_before
+from shared.webhooks import secrets_in_force, signature
 from worker.runtime import USER_AGENT, Runtime
 from worker.transport.address_guard import AddressGuard, AddressRefused
 from worker.transport.download import retry_after_seconds

@@ -82,10 +82,11 @@ class AsyncClient:
         tries: int = 6,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        headers = {"authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
         self._tries = tries
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=url, headers=calls.authorization(token), timeout=timeout, transport=transport
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -208,14 +209,7 @@ class AsyncClient:
             seconds: float | None
             try:
                 response = await self._http.request(
-                    call.method,
-                    call.path,
-                    params=call.params,
-                    json=call.json,
-                    content=body() if body else None,
-                    headers=call.headers,
-                    follow_redirects=follow,
-                    timeout=self._timeout + call.wait,
+                    **calls.arguments(call, body() if body else None, self._timeout, follow=follow)
                 )
                 seconds = tries.answered(response)
                 if seconds is None:

@@ -46,6 +46,25 @@ class Call:
     """Seconds that the API may take besides the usual."""
 
 
+def authorization(token: str | None) -> dict[str, str]:
+    """Return the header that each request of a client carries."""
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def arguments(call: Call, content: Any, timeout: float, *, follow: bool) -> dict[str, Any]:
+    """Return what `httpx` is given to send a call; `content` is the body of an upload."""
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": call.params,
+        "json": call.json,
+        "content": content,
+        "headers": call.headers,
+        "follow_redirects": follow,
+        "timeout": timeout + call.wait,
+    }
+
+
 def submit(row: dict[str, Any], references: Sequence[Reference], wait: float) -> Call:
     """Return the order of one job. An order without a custom_id gets one, so that it can be sent again."""
     given = {name: value for name, value in row.items() if value is not None}

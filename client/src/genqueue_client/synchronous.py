@@ -82,10 +82,11 @@ class Client:
         tries: int = 6,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        headers = {"authorization": f"Bearer {token}"} if token else {}
         self._timeout = timeout
         self._tries = tries
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, transport=transport)
+        self._http = httpx.Client(
+            base_url=url, headers=calls.authorization(token), timeout=timeout, transport=transport
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -204,14 +205,7 @@ class Client:
             seconds: float | None
             try:
                 response = self._http.request(
-                    call.method,
-                    call.path,
-                    params=call.params,
-                    json=call.json,
-                    content=body() if body else None,
-                    headers=call.headers,
-                    follow_redirects=follow,
-                    timeout=self._timeout + call.wait,
+                    **calls.arguments(call, body() if body else None, self._timeout, follow=follow)
                 )
                 seconds = tries.answered(response)
                 if seconds is None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments.submissions import MISSING
 from shared.lifecycle import JobState
+from shared.notes import NOTE_CHARS
 
 _KEPT = text("""
 SELECT job.id, batch.name AS batch, job.custom_id, image.index, image.bucket, image.key, image.bytes, image.error
@@ -40,11 +41,11 @@ SELECT id, epoch FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND state = 'fai
     WHERE image.job_id = job.id AND image.state NOT IN ('stored', 'upstream_only'))
 """)
 # The remaining reason of a job that still lacks other images.
-_PARTIAL = text("""
+_PARTIAL = text(f"""
 UPDATE job SET error_code = 'partial_result', error = (
   SELECT left(count(*) FILTER (WHERE image.state IN ('stored', 'upstream_only')) || ' of ' || count(*)
     || ' images stored; '
-    || min(concat_ws(': ', image.error_code, image.error)) FILTER (WHERE image.state = 'failed'), 500)
+    || min(concat_ws(': ', image.error_code, image.error)) FILTER (WHERE image.state = 'failed'), {NOTE_CHARS})
   FROM image WHERE image.job_id = job.id)
 WHERE id = ANY(CAST(:jobs AS uuid[])) AND state = 'failed'
   AND EXISTS (SELECT 1 FROM image WHERE image.job_id = job.id AND image.state = 'failed')

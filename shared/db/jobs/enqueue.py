@@ -1,9 +1,10 @@
 """Enqueueing: all rows of a batch in one transaction, or none; the same rows again add nothing."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from random import randrange
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -21,8 +22,10 @@ __all__ = [
     "BatchTerms",
     "EnqueueConflictError",
     "Enqueued",
+    "EnqueuedRow",
     "NewJob",
     "enqueue",
+    "enqueued_rows",
 ]
 
 # If the same batch is enqueued twice at once, the second waits for the first, however many rows that has.
@@ -38,8 +41,16 @@ SELECT id FROM added UNION ALL SELECT id FROM batch WHERE name = :name
 _NEW_BATCH = text("INSERT INTO batch (id, name) VALUES (:id, :name) ON CONFLICT (name) DO NOTHING")
 _BATCH = text("SELECT id FROM batch WHERE name = :name")
 _POLICY = text("UPDATE batch SET on_unknown = :on_unknown WHERE name = :batch AND on_unknown <> :on_unknown")
+# LATERAL, so that each id is looked up by the unique index. A row's xmin is the transaction that wrote it.
+_ENQUEUED: Final = text("""
+SELECT a.custom_id, job.account, job.xmin = CAST(pg_current_xact_id() AS xid) AS is_new
+FROM unnest(CAST(:custom_ids AS text[])) AS a (custom_id)
+CROSS JOIN LATERAL (
+  SELECT account, xmin FROM job WHERE batch_id = :batch AND custom_id = a.custom_id LIMIT 1
+) AS job
+""")
 _NAMED = 5
-_TURNS = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
+_ROTATION = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
 
 
 class EnqueueConflictError(Exception):
@@ -99,6 +110,14 @@ class Enqueued:
     renewed: int = 0
 
 
+class EnqueuedRow(NamedTuple):
+    """The job that a row stands for; `is_new`: this transaction added it."""
+
+    custom_id: str
+    account: str
+    is_new: bool
+
+
 def enqueue(
     connection: Connection,
     batch: str,
@@ -127,6 +146,12 @@ def enqueue(
     if not insertion.given:  # rows wake the dispatchers themselves
         wake(connection)
     return Enqueued(batch_id, insertion.given, insertion.added, changed)
+
+
+def enqueued_rows(connection: Connection, batch_id: UUID, custom_ids: Sequence[str]) -> list[EnqueuedRow]:
+    """Return what these rows stand for; call it in the transaction that enqueued them."""
+    rows = connection.execute(_ENQUEUED, {"batch": batch_id, "custom_ids": list(custom_ids)})
+    return [EnqueuedRow(*row) for row in rows]
 
 
 def _set_terms(connection: Connection, batch: str, policy: BatchTerms) -> bool:
@@ -168,14 +193,14 @@ def open_batch(connection: Connection, name: str) -> UUID:
     return found
 
 
-def first_turn() -> int:
+def rotation_start() -> int:
     """Return the position in the rotation of accounts at which an enqueue begins: any."""
-    return randrange(_TURNS)  # noqa: S311 - any turn is as good
+    return randrange(_ROTATION)  # noqa: S311 - any start is as good
 
 
 def _dealt(jobs: Iterable[NewJob], dealt: Dealing) -> Iterator[tuple[NewJob, str]]:
     """Yield each row with the account that takes it.
 
-    The first row's turn is drawn: many who enqueue one row each would otherwise give them all to one account.
+    Where the rotation starts is drawn: many who enqueue one row each would otherwise give them all to one account.
     """
-    return ((job, dealt.account(job.provider, position)) for position, job in enumerate(jobs, first_turn()))
+    return ((job, dealt.account(job.provider, position)) for position, job in enumerate(jobs, rotation_start()))

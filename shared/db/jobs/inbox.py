@@ -21,6 +21,7 @@ from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments.offer_check import OfferCheck
 from shared.lifecycle import JobState
+from shared.notes import short_note
 from shared.policies import OnUnknown
 from shared.prompt_rows.faults import Faults
 from shared.prompt_rows.preparer import PreparedRow, RowPreparer
@@ -29,7 +30,6 @@ INVALID: Final = "row_invalid"
 """The code of a job whose row was wrong."""
 CHUNK: Final = 200
 """Rows that one transaction takes."""
-_NOTE_CHARS: Final = 500
 _NOT_REQUEST: Final = frozenset({"custom_id", "provider", "priority", "metadata"})
 _CHARS: Final = 16_000_000
 # Steps from name to name along the index, however many rows wait under each.
@@ -191,7 +191,7 @@ class _Taking:
                 faults.add(1, *fault)
         if prepared and not faults.count:
             return prepared
-        return "; ".join(f"{fault.field}: {fault.message}" for fault in faults.kept)[:_NOTE_CHARS]
+        return short_note("; ".join(f"{fault.field}: {fault.message}" for fault in faults.kept))
 
     def _conflicts(self, waiting: Sequence[Row[Any]], checked: dict[UUID, PreparedRow | str]) -> dict[UUID, str]:
         """Return the words for rows whose custom_id became a job through another door meanwhile."""

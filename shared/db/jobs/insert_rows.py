@@ -22,7 +22,7 @@ _COLUMNS: Final = (
     "providers",
     "fingerprints",
     "priorities",
-    "turns",
+    "steps",
     "starts",
 )
 # A batch joins the line at the position that jobs of its priority have reached, so that no batch waits for all of
@@ -33,10 +33,10 @@ WITH arriving AS MATERIALIZED (
   SELECT * FROM ROWS FROM (
     unnest(CAST(:ids AS uuid[]), CAST(:batches AS uuid[]), CAST(:custom_ids AS text[]), CAST(:accounts AS text[]),
       CAST(:providers AS text[]), CAST(:fingerprints AS bytea[]), CAST(:priorities AS smallint[]),
-      CAST(:turns AS bigint[]), CAST(:starts AS bigint[])),
+      CAST(:steps AS bigint[]), CAST(:starts AS bigint[])),
     jsonb_array_elements(CAST(:requests AS jsonb))
   ) WITH ORDINALITY
-    AS a (id, batch, custom_id, account, provider, fingerprint, priority, turn, start, request, position)
+    AS a (id, batch, custom_id, account, provider, fingerprint, priority, step, start, request, position)
 ), line AS MATERIALIZED (
   SELECT a.account, a.priority, coalesce((
     SELECT job.fair_position - 1 FROM job WHERE job.account = a.account AND job.state = 'queued' AND NOT job.on_hold
@@ -47,7 +47,7 @@ WITH arriving AS MATERIALIZED (
   INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images, priority, fair_position,
     state, due_at, deadline_at, collect_until)
   SELECT a.id, a.batch, a.custom_id, a.account, a.provider, a.request, a.fingerprint,
-    coalesce(CAST(a.request ->> 'n' AS integer), 1), a.priority, coalesce(a.start, line.start) + a.turn,
+    coalesce(CAST(a.request ->> 'n' AS integer), 1), a.priority, coalesce(a.start, line.start) + a.step,
     'queued', now(), now() + :deadline * interval '1 second', now() + :collect * interval '1 second'
   FROM arriving a LEFT JOIN line ON line.account = a.account AND line.priority = a.priority
   ORDER BY a.position
@@ -117,7 +117,8 @@ class LineEnd:
     times: JobTimes
     starts: dict[Place, int] = field(default_factory=dict)
     """Where the line begins for new rows, as far as that is known."""
-    _turns: Counter[Place] = field(default_factory=Counter)
+    _steps: Counter[Place] = field(default_factory=Counter)
+    """How far behind that start the last row of this transaction stands."""
 
     def add(self, connection: Connection, rows: Sequence[Placed]) -> int:
         """Add the new ones of these rows, in their order and behind those added before; return how many are new."""
@@ -140,10 +141,10 @@ class LineEnd:
         """Return the row in the order of `_COLUMNS`."""
         batch_id, job, account = row
         place = (account, job.priority)
-        self._turns[place] += 1
+        self._steps[place] += 1
         return (
             *(job.id, batch_id, job.custom_id, account, job.provider),
-            *(job.fingerprint, job.priority, self._turns[place], self.starts.get(place)),
+            *(job.fingerprint, job.priority, self._steps[place], self.starts.get(place)),
         )
 
 

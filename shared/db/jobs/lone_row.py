@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.jobs.dealing import Dealing, dealing
-from shared.db.jobs.enqueue import EnqueueConflictError, Enqueued, first_turn
+from shared.db.jobs.enqueue import EnqueueConflictError, Enqueued, rotation_start
 from shared.db.jobs.insert_rows import JobTimes, LineEnd, NewJob, Place, RowInsertion
 
 _BATCH: Final = text("SELECT id FROM batch WHERE name = :name")
@@ -81,7 +81,7 @@ def add(connection: Connection, places: RecentPlaces, batch: str, job: NewJob, t
         places.forget(batch)
         return None
     insertion = RowInsertion(batch_id, LineEnd(times, places.starts()))
-    insertion.add(connection, [(job, dealt.account(job.provider, first_turn()))])
+    insertion.add(connection, [(job, dealt.account(job.provider, rotation_start()))])
     places.found(insertion.line.starts)
     if insertion.conflicts:
         raise EnqueueConflictError(batch, insertion.conflicts)

@@ -17,6 +17,7 @@ from shared.db.leaving.erase import NOT_ERASED
 from shared.db.payments.placing import COPY_FAILED, GIVEN_UP, LINK_LIVES
 from shared.db.waking import wake
 from shared.lifecycle import JobState
+from shared.notes import NOTE_CHARS
 
 # The provider can be asked about an image, free: always if only its copy failed, once more if it said that the image
 # failed. A trial's image is unknown to the real provider, and may have been given up since.
@@ -59,7 +60,7 @@ FROM job WHERE job.id = image.job_id AND image.job_id = ANY(CAST(:jobs AS uuid[]
 """)
 # A person has them bought again: the later purchase may have their rows.
 _GIVE_UP = text(f"""
-UPDATE image SET error_code = '{GIVEN_UP}', error = left(concat_ws(': ', error_code, error), 500)
+UPDATE image SET error_code = '{GIVEN_UP}', error = left(concat_ws(': ', error_code, error), {NOTE_CHARS})
 WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state = 'failed' AND error_code <> '{GIVEN_UP}'
 """)
 _STAYS_CANCELLED = text("""

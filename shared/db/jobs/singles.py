@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from shared.db.accounts import ensure
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
-from shared.db.jobs.enqueue import first_turn, open_batch
+from shared.db.jobs.enqueue import open_batch, rotation_start
 from shared.db.jobs.insert_rows import JobTimes, LineEnd, NewJob, Placed
 from shared.db.read import job as read_job
 from shared.db.read.job import JobFacts
@@ -79,7 +79,7 @@ def add(
 
 
 def _account(on: Destinations, job: NewJob) -> str:
-    return on.dealing.account(job.provider, first_turn())
+    return on.dealing.account(job.provider, rotation_start())
 
 
 def _standing(row: Mapping[str, Any] | None, job: NewJob, known: Mapping[UUID, JobFacts]) -> StandingJob | None:

@@ -148,7 +148,7 @@ class PruneOutlook:
     young: list[Young] = field(default_factory=list)
 
 
-def turn(connection: Connection) -> bool:
+def take_turn(connection: Connection) -> bool:
     """Tell whether nobody else prunes. If so, nobody else can prune until this transaction ends."""
     connection.execute(_PATIENCE)
     return bool(connection.execute(_TURN).scalar_one())
@@ -157,7 +157,7 @@ def turn(connection: Connection) -> bool:
 def prune_jobs(connection: Connection, cursor: PruneCursor, retention: Retention, *, limit: int = CHUNK) -> int:
     """Delete the next jobs of a state that may leave, move the cursor, and return their number.
 
-    The caller has the `turn`.
+    The caller has taken the turn.
     """
     terms = {"state": cursor.state, "age": retention[cursor.state]}
     old = connection.execute(_OLD, {**terms, "at": cursor.at, "id": cursor.id, "limit": limit}).all()

@@ -127,6 +127,11 @@ class LostCall:
     key_id: str | None = None
     """The key that paid; None if it is not recorded."""
 
+    @property
+    def prompt(self) -> Any:
+        """The prompt that it asked for."""
+        return self.request.get("prompt")
+
     def was_made_with(self, key_id: str | None) -> bool:
         """Tell whether this key is known to have paid: only what its own project shows can prove an absence."""
         return self.key_id is not None and self.key_id == key_id

@@ -91,9 +91,9 @@ def open_intents(
 ) -> list[Intent]:
     """Write the intents for as many of `wanted` as the account allows now, and release the others unspent.
 
-    In one transaction under the account's lock: `queued` becomes `submitting`, the submission exists, the rate slot is
-    taken and the price reserved. `wanted` gives each claim the id of its new submission. A caller that lost this
-    commit's answer can then `undo` exactly its own.
+    In one transaction under the account's lock: `queued` becomes `submitting`, the submission exists, its place in
+    the rate windows is taken and the price reserved. `wanted` gives each claim the id of its new submission. A caller
+    that lost this commit's answer can then `undo` exactly its own.
     """
     locked = accounts.lock(connection, account, wait=True)
     if locked is None or not locked.may_pay:

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, text
 SHOWN: Final = """CASE WHEN state <> 'in_doubt' AND on_hold THEN 'on_hold'
   WHEN state = 'in_doubt' AND NOT on_hold THEN 'checking' ELSE state END"""
 """SQL: the state as it is shown. It distinguishes jobs that wait for a person from jobs that go on."""
+UNDECIDED: Final = ("queued", "submitting", "pending", "processing", "transferring", "checking")
+"""The shown states in which workers still act. A batch without such jobs is settled."""
 OF_BATCH: Final = """
 SELECT provider, state, on_hold, error_code, jobs FROM job_count WHERE batch_id = {batch}
 UNION ALL SELECT provider, state, on_hold, error_code, jobs FROM job_count_delta WHERE batch_id = {batch}

@@ -5,6 +5,7 @@ first jobs in line are read.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -19,16 +20,16 @@ from shared.db.payments.drift import BalanceSpan, FigureVerdict
 from shared.db.purpose import Purpose
 from shared.db.read import counts, waits
 from shared.db.webhooks.endpoints import EndpointOff, switched_off
-from shared.lifecycle import Stage
+from shared.lifecycle import POLLED, Stage
 from shared.wait_facts import STOPPED, AccountState, Around, Trouble, Wait, WaitingJob
 from shared.waiting import why
 
 IN_LINE: Final = 50
 """The first jobs of each account's stage that are looked at."""
 _HELD_LOOKED_AT: Final = 200
-_STATES: Final = {
+_STATES: Final[Mapping[Stage, AbstractSet[str]]] = {
     Stage.SUBMIT: {"queued", "submitting"},
-    Stage.POLL: {"pending", "processing"},
+    Stage.POLL: POLLED,
     Stage.TRANSFER: {"transferring"},
     Stage.RECONCILE: {"submitting", "in_doubt"},
 }

@@ -9,12 +9,11 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.webhooks import endpoints
-from shared.webhooks import DISABLE_AFTER, FAILURES_BEFORE_PROBES, TEST
+from shared.db.webhooks.schedule import DISABLE_AFTER, FAILURES_BEFORE_PROBES, PROBE_FIRST_SECONDS, PROBE_MAX_SECONDS
+from shared.webhooks import TEST
 
 LEASE_SECONDS: Final = 60.0
 """Longer than a sending takes: what a sender that died had in hand is sent again."""
-_PROBE_FIRST_SECONDS: Final = 30.0
-_PROBE_MAX_SECONDS: Final = 3600.0
 _KEPT: Final = "interval '30 days'"
 # The endpoint's row is locked, so that two processes never probe a failing endpoint at the same time. Free places are
 # dealt in turn, first to the endpoint with the fewest deliveries in hand. Otherwise a few slow endpoints with a backlog
@@ -173,8 +172,8 @@ def failed(connection: Connection, one: ClaimedDelivery, reply: Reply, wait_seco
             "error": reply.error,
             "milliseconds": reply.milliseconds,
             "probe": FAILURES_BEFORE_PROBES,
-            "first": _PROBE_FIRST_SECONDS,
-            "longest": _PROBE_MAX_SECONDS,
+            "first": PROBE_FIRST_SECONDS,
+            "longest": PROBE_MAX_SECONDS,
             "disable": DISABLE_AFTER,
         },
     ).one_or_none()

@@ -10,9 +10,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.read.counts import OF_BATCH, SHOWN
+from shared.db.read.counts import OF_BATCH, SHOWN, UNDECIDED
 
-_UNDECIDED: Final = ("queued", "submitting", "pending", "processing", "transferring", "checking")
 _MOST: Final = 5000
 _TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('genqueue settled ' || current_schema(), 0))")
 _TAKE = text("""
@@ -76,7 +75,7 @@ def tell(connection: Connection) -> int:
 def _look(connection: Connection, batch: UUID) -> None:
     event = connection.execute(_LAST).scalar_one()  # before the counts: what comes between is news of its own
     counts = {row.state: row.jobs for row in connection.execute(_COUNTS, {"batch": batch})}
-    if any(counts.get(state) for state in _UNDECIDED):
+    if any(counts.get(state) for state in UNDECIDED):
         connection.execute(_GOES_ON, {"batch": batch})
     elif connection.execute(_ARRIVING, {"batch": batch}).scalar_one():
         connection.execute(_LATER, {"batch": batch})

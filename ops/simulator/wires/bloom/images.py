@@ -8,8 +8,6 @@ from ops.simulator.clock import iso
 from ops.simulator.gallery import DrawnPicture
 from ops.simulator.wires.bloom.brands import READY_BRAND, WORKSPACE_NAME
 
-TERMINAL = {"completed", "failed"}
-
 
 @dataclass(slots=True)
 class BloomImage:

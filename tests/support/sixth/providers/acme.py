@@ -32,8 +32,8 @@ _STATES: Final = {"pending": ImageState.PENDING, "success": ImageState.READY, "f
 
 
 class Acme:
-    poll_batch: ClassVar[int] = 1
-    submit_batch: ClassVar[int] = 4
+    poll_page: ClassVar[int] = 1
+    submit_parcel: ClassVar[int] = 4
     find_by: ClassVar[FindBy] = "nothing"
     inline: ClassVar[bool] = False
 

@@ -1,4 +1,4 @@
-"""Whose turn it is to copy an image: every account keeps a share, and too slow hosts share one lane of one slot."""
+"""Who may copy an image now: every account keeps a share, and too slow hosts share one lane of one slot."""
 
 import time
 from collections import Counter
@@ -12,7 +12,7 @@ _SLOW_SECONDS: Final = 600.0
 """For how long a host counts as too slow after it was seen to be."""
 
 
-class TransferTurns:
+class TransferSlots:
     """At most `slots` copies at once. Half of the slots are set aside in equal shares, one for each account.
 
     So accounts whose hosts are slow never take the share of another. Use it in one event loop.
@@ -34,7 +34,7 @@ class TransferTurns:
         return self._slots - self._used.total()
 
     @asynccontextmanager
-    async def turn(self, account: str) -> AsyncIterator[None]:
+    async def slot(self, account: str) -> AsyncIterator[None]:
         """Wait for a free slot and hold it for a copy of `account`; first come, first served."""
         await self._admit(account)
         try:

@@ -1,22 +1,22 @@
-"""Whose turn it is to copy: no account takes the share of another, and a slow host has one lane."""
+"""Who may copy now: no account takes the share of another, and a slow host has one lane."""
 
 from collections.abc import Awaitable, Callable
 
 import anyio
 
-from worker.transport.transfer_turns import TransferTurns
+from worker.transport.transfer_slots import TransferSlots
 
 
 class Copies:
-    """Copies that begin when they get a turn, and end when a test says so."""
+    """Copies that begin when they get a slot, and end when a test says so."""
 
-    def __init__(self, turns: TransferTurns) -> None:
-        self.turns = turns
+    def __init__(self, slots: TransferSlots) -> None:
+        self.slots = slots
         self.running: list[str] = []
         self.ends: list[tuple[str, anyio.Event]] = []
 
     async def copy(self, account: str) -> None:
-        async with self.turns.turn(account):
+        async with self.slots.slot(account):
             self.running.append(account)
             over = anyio.Event()
             self.ends.append((account, over))
@@ -32,7 +32,7 @@ class Copies:
 
 def run(work: Callable[[Copies, Callable[[str, int], Awaitable[None]]], Awaitable[None]]) -> None:
     async def live() -> None:
-        copies = Copies(TransferTurns(8, {"slow", "other", "third", "fourth"}))
+        copies = Copies(TransferSlots(8, {"slow", "other", "third", "fourth"}))
         async with anyio.create_task_group() as group:
 
             async def begin(account: str, count: int) -> None:
@@ -55,7 +55,7 @@ def test_accounts_that_never_end_leave_each_other_one_its_share() -> None:
         await begin("third", 1)
         await begin("fourth", 1)
         assert copies.running.count("third") == copies.running.count("fourth") == 1
-        assert copies.turns.available == 0
+        assert copies.slots.available == 0
 
     run(work)
 
@@ -72,7 +72,7 @@ def test_a_slot_that_becomes_free_goes_to_the_first_that_may_have_it() -> None:
         await copies.end_one("other")
         for _ in range(4):
             await copies.end_one("slow")
-        assert copies.turns.available == 8
+        assert copies.slots.available == 8
 
     run(work)
 
@@ -84,29 +84,29 @@ def test_a_copy_that_is_cancelled_while_it_waits_keeps_no_slot() -> None:
             await copies.copy("slow")
         for _ in range(5):
             await copies.end_one("slow")
-        assert copies.turns.available == 8
+        assert copies.slots.available == 8
 
     run(work)
 
 
 def test_the_slow_lane_has_one_slot_and_a_host_leaves_it_by_being_quick_or_after_a_while() -> None:
     now = [0.0]
-    turns = TransferTurns(8, {"one"}, clock=lambda: now[0])
+    slots = TransferSlots(8, {"one"}, clock=lambda: now[0])
 
     async def work() -> None:
-        async with turns.slow_lane() as first, turns.slow_lane() as second:
+        async with slots.slow_lane() as first, slots.slow_lane() as second:
             assert (first, second) == (True, False)
-            async with turns.slow_lane() as third:
+            async with slots.slow_lane() as third:
                 assert not third
-        async with turns.slow_lane() as again:
+        async with slots.slow_lane() as again:
             assert again
 
     anyio.run(work)
-    turns.found_slow("images.example")
-    assert turns.is_slow("images.example")
-    assert not turns.is_slow("other.example")
+    slots.found_slow("images.example")
+    assert slots.is_slow("images.example")
+    assert not slots.is_slow("other.example")
     now[0] = 601.0
-    assert not turns.is_slow("images.example")
-    turns.found_slow("images.example")
-    turns.found_quick("images.example")
-    assert not turns.is_slow("images.example")
+    assert not slots.is_slow("images.example")
+    slots.found_slow("images.example")
+    slots.found_quick("images.example")
+    assert not slots.is_slow("images.example")

@@ -1,0 +1,76 @@
+"""Puts the bytes of one image into the bucket. While the bucket refuses, it holds an image whose link may die."""
+
+import time
+from functools import partial
+
+import anyio
+import anyio.to_thread
+import structlog
+
+from shared.backoff import delay
+from shared.db.jobs.stored_images import StoredObject
+from shared.db.jobs.transitions import renew
+from shared.images import ClaimedImage
+from shared.lifecycle import Stage
+from worker.imagecheck import ImageFacts
+from worker.runtime import Runtime
+from worker.transport.download import Fetched
+from worker.transport.storage import key_for
+from worker.transport.storage_errors import StorageError
+
+_log = structlog.get_logger(__name__)
+
+
+async def put_object(
+    runtime: Runtime,
+    image: ClaimedImage,
+    fetched: Fetched,
+    facts: ImageFacts,
+    *,
+    patience: float,
+    verified: bool = True,
+) -> StoredObject:
+    """Put the object. While the bucket refuses, hold an image whose link may die for `patience` seconds."""
+    spool = fetched.spool
+    key = key_for(str(image.claim.job_id), image.index, spool.sha256, facts.extension, verified=verified)
+    put = partial(
+        runtime.storage.put,
+        key,
+        spool,
+        content_type=facts.content_type,
+        metadata={"genqueue-job": str(image.claim.job_id)},
+        attached=facts.attached,
+    )
+    give_up = time.monotonic() + patience
+    tries = 0
+    while True:
+        try:
+            await anyio.to_thread.run_sync(put, limiter=runtime.transfers_threads)
+        except StorageError as error:
+            runtime.bucket_refused(f"{error.code}: {error}")
+            job, said = str(image.claim.job_id), str(error)
+            _log.warning("bucket_refuses", code=error.code, said=said, job=job, index=image.index, tries=tries)
+            if time.monotonic() >= give_up:
+                raise
+            tries += 1
+            await _wait_for_bucket(runtime, image, tries)
+        else:
+            runtime.bucket_took()
+            return _stored(runtime, fetched, facts, key)
+
+
+async def _wait_for_bucket(runtime: Runtime, image: ClaimedImage, tries: int) -> None:
+    await anyio.sleep(delay(tries, first_seconds=0.5, max_seconds=15, random=runtime.random))
+    await runtime.write(renew, image.claim, lease_seconds=runtime.leases[Stage.TRANSFER])
+
+
+def _stored(runtime: Runtime, fetched: Fetched, facts: ImageFacts, key: str) -> StoredObject:
+    return StoredObject(
+        bucket=runtime.settings.s3_bucket,
+        key=key,
+        sha256=bytes.fromhex(fetched.spool.sha256),
+        bytes=fetched.spool.length,
+        content_type=facts.content_type,
+        width=facts.width,
+        height=facts.height,
+    )
