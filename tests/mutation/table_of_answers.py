@@ -187,8 +187,8 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the look for a receipt inside an error",
         protects="a refusal that holds what was bought is not taken for one that cost nothing",
         file="worker/providers/receipt.py",
-        old="        named = _is_in_error(result.status, result.body, read) or _is_in_header(result)\n",
-        new="        named = _is_in_header(result)\n",
+        old="        named = _is_in_error(result.status, result.body, read) or says_where(result)\n",
+        new="        named = says_where(result)\n",
         tests=(
             (
                 "tests/unit/test_receipts_in_errors.py::"

@@ -117,7 +117,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the doubt of an owner whose answer may have named another call's picture",
         protects="a lost call's picture that another call's answer names is not taken for that call's own",
         file="worker/lost_calls/list_facts.py",
-        old="        return not is_doubtful(row, owner, lost_call, rows, self.purchases, slack_seconds=slack)\n",
+        old="        return not is_doubtful(row, owner, lost_call, self._bounds, slack_seconds=self.slack_seconds)\n",
         new="        return True\n",
         tests=(
             (

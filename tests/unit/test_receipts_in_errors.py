@@ -63,6 +63,11 @@ def test_a_refusal_that_says_where_something_is_may_have_made_it(provider: str, 
     assert page.outcome is submitted(provider, reply(status, {"error": ERROR})).outcome
 
 
+def test_an_inline_answer_that_says_where_something_is_may_have_made_it_too() -> None:
+    told = submitted("openrouter", reply(429, {"error": {"code": 429, "message": "no"}}, {"Location": "/images/a1"}))
+    assert told.outcome is Outcome.UNKNOWN
+
+
 @PROVIDERS
 def test_the_place_of_a_login_page_is_no_receipt(provider: str) -> None:
     assert submitted(provider, reply(401, {"error": ERROR}, {"Location": "/login"})).outcome is Outcome.REJECTED

@@ -13,6 +13,12 @@ from worker.providers.contract import Accepted
 from worker.transport.paid_post import Lost
 
 
+def test_a_picture_in_the_place_of_getimgs_link_is_kept_with_its_answer() -> None:
+    """Nothing downloads a data URL: as a link it would end the image, and the picture lies in the answer alone."""
+    told = submitted("getimg", reply(200, {"id": "r1", "data": [{"url": "data:image/png;base64,AAAA"}]}))
+    assert (told.outcome, told.code, bool(told.body)) == (Outcome.UNKNOWN, "answer_unreadable", True)
+
+
 @pytest.mark.parametrize("ids", [["a", "b", "c"], ["a"], ["a", "b"]])
 def test_an_answer_of_bloom_may_name_its_pictures_in_both_lists(ids: list[str]) -> None:
     found = submitted("bloom", reply(202, {"data": {"ids": ids, "imageIds": ["b", "c"]}}))

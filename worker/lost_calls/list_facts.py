@@ -1,6 +1,6 @@
 """A reading of a provider's list beside what the database knows of its images: what a judgement goes by."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +10,7 @@ from shared.db.lost_calls.lost_calls import LostCall, Purchase
 from shared.upstream_ids import folded
 from worker.lost_calls.listing import ListReading
 from worker.lost_calls.owners import is_doubtful
-from worker.lost_calls.provider_clock import ProviderClock, clock_of
+from worker.lost_calls.provider_clock import ClockBound, ProviderClock, bounds_of, clock_within
 from worker.providers.contract import FindBy, Listed
 
 
@@ -37,7 +37,11 @@ class ListFacts:
     @cached_property
     def clock(self) -> ProviderClock:
         """The provider's clock, derived from our own rows."""
-        return clock_of(self.reading.rows, self.purchases, slack_seconds=self.slack_seconds)
+        return clock_within(self._bounds, slack_seconds=self.slack_seconds)
+
+    @cached_property
+    def _bounds(self) -> Sequence[ClockBound]:
+        return bounds_of(self.reading.rows, self.purchases)
 
     @cached_property
     def listed(self) -> frozenset[str]:
@@ -67,5 +71,7 @@ class ListFacts:
         owner = self.purchases.get(folded(row.upstream_id or ""))
         if owner is None or owner.submission_id == lost_call.submission_id:
             return self.has_owner(row)
-        rows, slack = self.reading.rows, self.slack_seconds
-        return not is_doubtful(row, owner, lost_call, rows, self.purchases, slack_seconds=slack)
+        begin, end = self.clock.earliest(lost_call.opened_at), self.clock.latest(lost_call.until)
+        if row.made_at is not None and not begin <= row.made_at <= end:
+            return True
+        return not is_doubtful(row, owner, lost_call, self._bounds, slack_seconds=self.slack_seconds)

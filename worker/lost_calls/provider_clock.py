@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from shared.db.lost_calls.lost_calls import Purchase
 from shared.upstream_ids import folded
@@ -38,20 +39,38 @@ class ProviderClock:
         return moment + self.most + _MARGIN
 
 
-def clock_of(rows: Iterable[Listed], purchases: Mapping[str, Purchase], *, slack_seconds: float) -> ProviderClock:
-    """Derive the clock from our own rows: each row was made after its call began and before the call's answer."""
-    bounds = [
-        (row.made_at - bought.answered_at, row.made_at - bought.opened_at)
+@dataclass(frozen=True, slots=True)
+class ClockBound:
+    """How far the provider's times are ahead of ours at least and at most, by one row of ours."""
+
+    submission_id: UUID
+    least: timedelta
+    most: timedelta
+
+
+def bounds_of(rows: Iterable[Listed], purchases: Mapping[str, Purchase]) -> list[ClockBound]:
+    """Derive bounds from our own rows: each row was made after its call began and before the call's answer."""
+    return [
+        ClockBound(bought.submission_id, row.made_at - bought.answered_at, row.made_at - bought.opened_at)
         for row in rows
         if row.made_at is not None and (bought := purchases.get(folded(row.upstream_id or ""))) is not None
     ]
+
+
+def clock_within(bounds: Sequence[ClockBound], *, slack_seconds: float) -> ProviderClock:
+    """Return the clock within these bounds; without any, it is assumed to be right within `slack_seconds`."""
     if not bounds:
         slack = timedelta(seconds=slack_seconds)
         return ProviderClock(-slack, slack, known=False)
-    least, most = max(low for low, _ in bounds), min(high for _, high in bounds)
+    least, most = max(one.least for one in bounds), min(one.most for one in bounds)
     if least > most:  # the clock was changed, or there are several clocks
-        least, most = min(low for low, _ in bounds), max(high for _, high in bounds)
+        least, most = min(one.least for one in bounds), max(one.most for one in bounds)
     return ProviderClock(least, most)
+
+
+def clock_of(rows: Iterable[Listed], purchases: Mapping[str, Purchase], *, slack_seconds: float) -> ProviderClock:
+    """Derive the clock from our own rows."""
+    return clock_within(bounds_of(rows, purchases), slack_seconds=slack_seconds)
 
 
 def placed(reading: ListReading) -> Sequence[tuple[Listed, datetime | None, datetime | None]]:

@@ -27,7 +27,7 @@ from worker.providers.inline_answer import END, extract, values
 from worker.providers.offering import MOST_MODELS, Offered, name_of, openrouter_offer
 from worker.providers.reading import UnreadableError, list_of, member, read_json, readable
 from worker.providers.refusals import NAMED, RefusalRule, inside, refused, unreadable, without_answer
-from worker.providers.tell_tales import is_success, weighed
+from worker.providers.tell_tales import is_success, says_where, weighed
 from worker.transport.paid_post import NotSent, PaidReply, Sink
 
 _NO = Outcome.REJECTED
@@ -90,7 +90,8 @@ class OpenRouter:
             return weighed(without_answer(result), b"" if isinstance(result, NotSent) else result.body)
         if not is_success(result.status):
             if not self._has_images(result.body):
-                return weighed(refused(result, _ERRORS, key=self._settings.api_key), result.body)
+                told = refused(result, _ERRORS, key=self._settings.api_key)
+                return weighed(told, result.body, named=says_where(result))
             call.sink.write(result.body)  # images are bought, whatever the status says
         return Accepted(result.status, (), upstream_id=_generation_id(result.headers))
 

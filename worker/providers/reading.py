@@ -156,6 +156,8 @@ def link_of(value: Any, base_url: str) -> str:
         joined = value if scheme else urljoin(base_url, value)
     except ValueError:
         raise UnreadableError("a link that is no URL") from None
+    if scheme == "data":
+        raise UnreadableError("a picture in the place of a link")
     if scheme == OWN_SCHEME:
         raise UnreadableError("a link into our own answers")
     return joined

@@ -11,14 +11,12 @@ from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
-from worker.providers.tell_tales import is_purchase, is_success, noted, parts_of_error, weighed
+from worker.providers.tell_tales import is_purchase, is_success, noted, parts_of_error, says_where, weighed
 from worker.providers.wording import line_of
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
 _ERROR_BYTES: Final = 256 * 1024  # an answer that is longer is no error's envelope
 
-_PLACES: Final = ("location", "operation-location")
-_PLACELESS: Final = frozenset({400, 402, 409, 422, 429})
 _HANDLES: Final = ("location", "content-location", "operation-location", "x-request-id")
 
 
@@ -42,7 +40,7 @@ def receipt(
         found = replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
     except UnreadableError as error:
         told = _unbought(result, error, table, key) if success else _refusal(result, table, key)
-        named = _is_in_error(result.status, result.body, read) or _is_in_header(result)
+        named = _is_in_error(result.status, result.body, read) or says_where(result)
         told = weighed(told, result.body, named=named)
         return noted(told, *_handles(result, key)) if named and not success else told
     if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):
@@ -59,13 +57,6 @@ def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted])
             if any(image.upstream_id or image.link_expires_at for image in found.images):
                 return True
     return False
-
-
-def _is_in_header(result: PaidReply | Lost) -> bool:
-    """Tell whether a refusal says where something is: what was never made has no place. A login page has one."""
-    if not isinstance(result, PaidReply) or result.status not in _PLACELESS:
-        return False
-    return any(result.headers.get(name, "").strip() for name in _PLACES)
 
 
 def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:

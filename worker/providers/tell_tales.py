@@ -15,9 +15,12 @@ from worker.providers.contract import CHARGE_STATED, Accepted, Refused
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import tells_error
 from worker.providers.wording import MESSAGE_CHARS
+from worker.transport.paid_post import Lost, PaidReply
 
 _UNREADABLE: Final = "answer_unreadable"
 _PARTS: Final = ("data", "details", "metadata", "result")
+_PLACES: Final = ("location", "operation-location")
+_PLACELESS: Final = frozenset({400, 402, 409, 422, 429})
 _NAMES: Final = ("id", "ids", "imageIds", "media_id", "media_ids")
 
 
@@ -48,6 +51,13 @@ def weighed(told: Refused, body: bytes, *, named: bool = False) -> Refused:
     elif told.outcome is Outcome.REJECTED and (named or _names_purchase(answer)):
         told = _doubted(told, _UNREADABLE, "; it names a purchase")
     return replace(told, body=body) if told.outcome is Outcome.UNKNOWN else told
+
+
+def says_where(result: PaidReply | Lost) -> bool:
+    """Tell whether a refusal says where something is: what was never made has no place. A login page has one."""
+    if not isinstance(result, PaidReply) or result.status not in _PLACELESS:
+        return False
+    return any(result.headers.get(name, "").strip() for name in _PLACES)
 
 
 def noted(told: Refused, *named: str) -> Refused:
