@@ -392,3 +392,43 @@ def test_a_refusal_of_one_picture_among_others_that_are_shown_pauses_no_account(
     assert [job_of(engine, name).error_code for name in (one, two, three)] == ["look_failed", None, None]
     tell(patient, engine, said)
     assert paused(engine) == "account_forbidden"
+
+
+def finding(name: str, one: str) -> UpstreamImage:
+    """Return what a look finds of an image that may be lost: one of the findings that several looks must confirm."""
+    match name:
+        case "gone":
+            return gone(one, "Bloom")
+        case "no link":
+            return UpstreamImage(ImageState.PROCESSING, one, lacks_link=True, sure=False)
+        case _:
+            return UpstreamImage(ImageState.FAILED, one, error_code=name, error="it says why", sure=False)
+
+
+FINDINGS = ("gone", "no link", "generation_failed", "content_refused_after_purchase")
+
+
+@pytest.mark.parametrize("first", FINDINGS)
+@pytest.mark.parametrize("then", [name for name in FINDINGS if name not in {"gone", "no link"}])
+def test_another_finding_before_it_keeps_no_finding_from_being_believed(
+    patient: Runtime, engine: Engine, first: str, then: str
+) -> None:
+    one = pending(engine)
+    tell(patient, engine, {one: finding(first, one)})
+    for _ in range(MISSING_LOOKS):
+        tell(patient, engine, {one: finding(then, one)})
+        age(engine, 300)
+    tell(patient, engine, {one: finding(then, one)})
+    assert job_of(engine, one)[:2] == ("failed", then)
+
+
+@pytest.mark.parametrize("first", [name for name in FINDINGS if name != "gone"])
+def test_another_finding_before_it_keeps_no_image_from_being_gone(patient: Runtime, engine: Engine, first: str) -> None:
+    one, two = pending(engine), pending(engine)
+    tell(patient, engine, {one: finding(first, one)})
+    found = {two: UpstreamImage(ImageState.READY, two, link="https://example.com/2")}
+    for _ in range(MISSING_LOOKS):
+        tell(patient, engine, found)
+        age(engine, 300)
+    tell(patient, engine, found)
+    assert job_of(engine, one)[:2] == ("failed", "upstream_gone")

@@ -169,9 +169,13 @@ def _put_off(
 
 
 def _changes(job: ImagesOfJob, learned: Sequence[ImageChange]) -> Iterable[ImageChange]:
-    for change, row in zip(learned, job, strict=True):
-        if change.state is not row.state or change.lacking_looks != row.lacking_looks:
-            yield change
+    return (change for change, row in zip(learned, job, strict=True) if _is_news(change, row))
+
+
+def _is_news(change: ImageChange, row: ClaimedImage) -> bool:
+    """Tell whether a look must be written: one that found another lack than the look before begins to count anew."""
+    another_lack = change.lacking_looks > 0 and change.error_code != row.error_code
+    return another_lack or change.state is not row.state or change.lacking_looks != row.lacking_looks
 
 
 def _image_after_look(inputs: next_step.DecisionInputs, image: ClaimedImage, looks: Looks) -> ImageChange:
