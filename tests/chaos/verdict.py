@@ -136,7 +136,10 @@ def stored_as_served(found: Evidence) -> Iterator[str]:
 
 
 def every_object_owned(found: Evidence) -> Iterator[str]:
-    """Every object is a row's picture, a submission's kept answer, a candidate's preview, or the database's mark."""
+    """Every object is a row's picture, a submission's kept answer, a candidate's preview, or the database's mark.
+
+    Damaged bytes that others replaced are named by an event of their job, or marked for deletion.
+    """
     for key in found.objects:
         if key not in found.owned and not key.startswith(_MARK):
             yield f"nobody owns the object {key}"

@@ -294,3 +294,32 @@ def test_unverified_bytes_whose_row_was_taken_are_erased_with_their_job(engine: 
     assert rows.settle(engine, again, bought("B"), Move(again.claim, JobState.SUBMITTING, JobState.PENDING, 0))
     fails(engine, "generation_failed")
     assert erase(engine, job) == {"unverified/cut"}
+
+
+def doomed_keys(engine: Engine) -> list[str]:
+    return [row.key for row in rows.rows(engine, "SELECT key FROM doomed_object")]
+
+
+def passed_over(engine: Engine) -> list[str]:
+    return [row.note for row in rows.rows(engine, "SELECT note FROM job_event WHERE code = 'bought_again'")]
+
+
+def test_damaged_bytes_are_deleted_once_the_whole_picture_is_stored(engine: Engine) -> None:
+    job = rows.transferring(engine, READY).job_id
+    rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
+    rows.store(engine, rows.bytes_of(engine, job, 0, "images/whole"))
+    assert (doomed_keys(engine), passed_over(engine)) == (["unverified/cut"], [])
+
+
+def test_damaged_bytes_that_others_replace_are_named_by_their_job(engine: Engine) -> None:
+    job = rows.transferring(engine, READY).job_id
+    for name in ("unverified/long", "unverified/short", "unverified/short"):
+        rows.keep(engine, rows.bytes_of(engine, job, 0, name))
+    assert (doomed_keys(engine), passed_over(engine)) == ([], ["unverified/long"])
+
+
+def test_a_picture_that_is_told_of_twice_deletes_nothing(engine: Engine) -> None:
+    job = rows.transferring(engine, READY).job_id
+    rows.store(engine, rows.bytes_of(engine, job, 0, "images/whole"))
+    rows.store(engine, rows.bytes_of(engine, job, 0, "images/whole"))
+    assert (doomed_keys(engine), passed_over(engine)) == ([], [])

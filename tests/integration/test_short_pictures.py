@@ -1,15 +1,20 @@
 """Pictures of which a link always gives the same part: the part is in the bucket when the link is over."""
 
 import io
+from functools import partial
+
+import pytest
 
 from producer import Client
 from shared.db.engine import Engine
 from shared.lifecycle import ImageState
 from tests.support import rows
-from tests.support.drain import drain
+from tests.support.drain import drain, on_loop
 from tests.support.image_host import Answer, ImageHost, picture, serving_images
 from tests.support.outcome import ended, ends
 from worker.runtime import Runtime
+from worker.transport.storage_errors import ObjectMissing
+from worker.upkeep.leaving import delete_doomed
 
 PART = picture()[:-20]
 SHORT = Answer(body=PART, announced=len(picture()))
@@ -50,8 +55,12 @@ def test_a_whole_picture_takes_the_place_of_what_came_short(client: Client, runt
     with serving_images(SHORT) as host:
         job(engine, host)
         drain(runtime, lambda: bool(kept(engine)))
+        (part,) = kept(engine)
         host.answer = Answer()
         drain(runtime, ended(client))
     assert set(ends(client).values()) == {("succeeded", None)}
+    on_loop(runtime, partial(delete_doomed, runtime))
+    with pytest.raises(ObjectMissing):
+        in_bucket(runtime, part)
     (row,) = client.results("b")
     assert in_bucket(runtime, row["key"]) == picture()

@@ -28,14 +28,15 @@ UPDATE image SET state = 'stored', link = NULL, error_code = NULL, error = NULL,
   lacking_looks = 0, lacking_since = NULL, bucket = a.bucket, key = a.key,
   sha256 = a.sha256, bytes = a.bytes, content_type = a.content_type, width = a.width, height = a.height,
   stored_at = clock_timestamp()
-FROM unnest(
+FROM image AS before, unnest(
   CAST(:job_ids AS uuid[]), CAST(:indexes AS integer[]), CAST(:submission_ids AS uuid[]),
   CAST(:upstream_ids AS text[]), CAST(:bucket AS text[]), CAST(:key AS text[]),
   CAST(:sha256 AS bytea[]), CAST(:bytes AS bigint[]), CAST(:content_type AS text[]), CAST(:width AS integer[]),
   CAST(:height AS integer[])
 ) AS a (job_id, index, submission_id, upstream_id, bucket, key, sha256, bytes, content_type, width, height)
 WHERE {_OURS} AND image.state <> 'stored' AND NOT {_PRIVATE}
-RETURNING image.job_id, image.index
+  AND before.job_id = image.job_id AND before.index = image.index
+RETURNING image.job_id, image.index, image.key, before.key AS replaced
 """)
 _ERASED = text(f"SELECT NOT {NOT_ERASED} FROM job WHERE id = :job_id FOR NO KEY UPDATE")
 _BESIDE = text("""
@@ -58,8 +59,10 @@ FROM (SELECT CAST(:job_id AS uuid) AS job_id, CAST(:index AS integer) AS index,
   CAST(:submission_id AS uuid) AS submission_id, CAST(:upstream_id AS text) AS upstream_id,
   CAST(:bucket AS text) AS bucket, CAST(:key AS text) AS key, CAST(:sha256 AS bytea) AS sha256,
   CAST(:bytes AS bigint) AS bytes, CAST(:content_type AS text) AS content_type, CAST(:width AS integer) AS width,
-  CAST(:height AS integer) AS height) AS a
+  CAST(:height AS integer) AS height) AS a, image AS before
 WHERE {_OURS} AND image.state NOT IN ('stored', 'upstream_only') AND NOT {_PRIVATE}
+  AND before.job_id = image.job_id AND before.index = image.index
+RETURNING before.key AS replaced
 """)
 _NAMED = text("SELECT EXISTS (SELECT 1 FROM image WHERE job_id = :job_id AND key = :key AND bucket IS NOT NULL)")
 
@@ -102,9 +105,13 @@ def store(connection: Connection, stored: Sequence[StoredImage]) -> Sequence[Non
         "submission_ids": [one.submission_id for one in stored],
         "upstream_ids": [one.upstream_id for one in stored],
     }
-    written = {tuple(row) for row in connection.execute(_STORE, {**parameters, **columns})}
+    written = connection.execute(_STORE, {**parameters, **columns}).all()
+    # What came of this picture before was damaged, and nothing names it any more.
+    if replaced := [before for _job, _index, key, before in written if before not in {None, key}]:
+        doomed.doom(connection, replaced)
+    rows = {(job_id, index) for job_id, index, *_keys in written}
     for one in stored:
-        if (one.job_id, one.index) not in written:
+        if (one.job_id, one.index) not in rows:
             _store_beside(connection, one)
     return [None] * len(stored)
 
@@ -117,12 +124,17 @@ def _store_beside(connection: Connection, one: StoredImage) -> None:
 def keep(connection: Connection, kept: StoredImage, *, is_image: bool = True) -> None:
     """Record that an image's bytes lie unverified in the bucket.
 
-    If another purchase has the row, the object's key is recorded in the job's events instead. `is_image`: the bytes
-    begin as an image, so downloads of this account succeed.
+    If another purchase has the row, the object's key is recorded in the job's events instead; so is that of other bytes
+    that were kept before. `is_image`: the bytes begin as an image, so downloads of this account succeed.
     """
     if is_image:
         pauses.record_downloads(connection, [(kept.job_id, kept.index)])
-    if not connection.execute(_KEEP, _parameters(kept)).rowcount and _may_stay(connection, kept):
+    written = connection.execute(_KEEP, _parameters(kept)).one_or_none()
+    if written is not None:
+        doomed.gone(connection, [kept.place.key])  # the same bytes came again
+        if written.replaced not in {None, kept.place.key}:
+            pass_over(connection, [(kept.job_id, written.replaced)])
+    elif _may_stay(connection, kept):
         pass_over(connection, [(kept.job_id, kept.place.key)])
 
 
