@@ -13,6 +13,7 @@ from shared.db.jobs.bulk import Which
 from shared.db.jobs.choose import choose
 from shared.db.jobs.stored_images import StoredImage
 from shared.db.jobs.transitions import Claim, Move, move
+from shared.db.leaving import doomed as marks
 from shared.db.leaving import erase as erasing
 from shared.db.lost_calls import candidates, unowned
 from shared.db.lost_calls.candidates import Candidate
@@ -323,3 +324,20 @@ def test_a_picture_that_is_told_of_twice_deletes_nothing(engine: Engine) -> None
     rows.store(engine, rows.bytes_of(engine, job, 0, "images/whole"))
     rows.store(engine, rows.bytes_of(engine, job, 0, "images/whole"))
     assert (doomed_keys(engine), passed_over(engine)) == ([], [])
+
+
+def test_damaged_bytes_that_nobody_recorded_are_deleted_after_a_day(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        marks.doom_unless_recorded(connection, "unverified/cut")
+        assert marks.take(connection, 10) == []
+    rows.rows(engine, "UPDATE doomed_object SET due_at = due_at - interval '1 day'")
+    with transaction(engine) as connection:
+        assert marks.take(connection, 10) == ["unverified/cut"]
+
+
+def test_damaged_bytes_that_are_recorded_stay(engine: Engine) -> None:
+    job = rows.transferring(engine, READY).job_id
+    with transaction(engine) as connection:
+        marks.doom_unless_recorded(connection, "unverified/cut")
+    rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
+    assert doomed_keys(engine) == []

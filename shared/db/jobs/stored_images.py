@@ -129,9 +129,9 @@ def keep(connection: Connection, kept: StoredImage, *, is_image: bool = True) ->
     """
     if is_image:
         pauses.record_downloads(connection, [(kept.job_id, kept.index)])
+    doomed.gone(connection, [kept.place.key])
     written = connection.execute(_KEEP, _parameters(kept)).one_or_none()
     if written is not None:
-        doomed.gone(connection, [kept.place.key])  # the same bytes came again
         if written.replaced not in {None, kept.place.key}:
             pass_over(connection, [(kept.job_id, written.replaced)])
     elif _may_stay(connection, kept):

@@ -57,7 +57,7 @@ class PastBatch(SQLModel, table=True):
 
 
 class DoomedObject(SQLModel, table=True):
-    """An object that a person erased; a worker deletes it, with retries."""
+    """An object that nothing names; a worker deletes it, with retries."""
 
     __tablename__ = "doomed_object"
     __table_args__ = (Index("doomed_object_due", "due_at"),)
