@@ -326,18 +326,9 @@ def test_a_picture_that_is_told_of_twice_deletes_nothing(engine: Engine) -> None
     assert (doomed_keys(engine), passed_over(engine)) == ([], [])
 
 
-def test_damaged_bytes_that_nobody_recorded_are_deleted_after_a_day(engine: Engine) -> None:
-    with transaction(engine) as connection:
-        marks.doom_unless_recorded(connection, "unverified/cut")
-        assert marks.take(connection, 10) == []
-    rows.rows(engine, "UPDATE doomed_object SET due_at = due_at - interval '1 day'")
-    with transaction(engine) as connection:
-        assert marks.take(connection, 10) == ["unverified/cut"]
-
-
-def test_damaged_bytes_that_are_recorded_stay(engine: Engine) -> None:
+def test_damaged_bytes_that_come_again_are_deleted_no_more(engine: Engine) -> None:
     job = rows.transferring(engine, READY).job_id
     with transaction(engine) as connection:
-        marks.doom_unless_recorded(connection, "unverified/cut")
+        marks.doom(connection, ["unverified/cut"])
     rows.keep(engine, rows.bytes_of(engine, job, 0, "unverified/cut"))
     assert doomed_keys(engine) == []

@@ -2,7 +2,6 @@
 
 import io
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -14,7 +13,6 @@ from tests.support.drain import drain, on_loop
 from tests.support.image_host import Answer, ImageHost, picture, serving_images
 from tests.support.outcome import ended, ends
 from worker.runtime import Runtime
-from worker.transport.storage import Storage
 from worker.transport.storage_errors import ObjectMissing
 from worker.upkeep.leaving import delete_doomed
 
@@ -66,23 +64,3 @@ def test_a_whole_picture_takes_the_place_of_what_came_short(client: Client, runt
         in_bucket(runtime, part)
     (row,) = client.results("b")
     assert in_bucket(runtime, row["key"]) == picture()
-
-
-def test_damaged_bytes_are_marked_before_they_are_in_the_bucket(
-    client: Client, runtime: Runtime, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A worker that dies between the bucket and the row leaves nothing that no row and no mark names."""
-    marked: list[list[str]] = []
-    put = Storage.put
-
-    def told(storage: Storage, key: str, *given: Any, **options: Any) -> Any:
-        marked.append([row.key for row in rows.rows(engine, "SELECT key FROM doomed_object")])
-        return put(storage, key, *given, **options)
-
-    monkeypatch.setattr(Storage, "put", told)
-    with serving_images(Answer(body=PART)) as host:
-        job(engine, host)
-        drain(runtime, lambda: bool(kept(engine)))
-        host.answer = Answer()
-        drain(runtime, ended(client))
-    assert [len(keys) for keys in marked[:2]] == [1, 0]

@@ -10,7 +10,6 @@ import structlog
 from shared.backoff import delay
 from shared.db.jobs.stored_images import StoredObject
 from shared.db.jobs.transitions import renew
-from shared.db.leaving import doomed
 from shared.images import ClaimedImage
 from shared.lifecycle import Stage
 from worker.imagecheck import ImageFacts
@@ -42,9 +41,6 @@ async def put_object(
         metadata={"genqueue-job": str(image.claim.job_id)},
         attached=facts.attached,
     )
-    if not verified:
-        # If this worker dies before it records them, the whole picture may come next, and nothing would name them.
-        await runtime.write(doomed.doom_unless_recorded, key)
     give_up = time.monotonic() + patience
     tries = 0
     while True:

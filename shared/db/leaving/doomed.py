@@ -1,4 +1,4 @@
-"""Objects that nothing in the database names, or soon may not: recorded here, and deleted by a worker with retries."""
+"""Objects that nothing names any more, as after an erasure: recorded here, and deleted by a worker with retries."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -9,10 +9,6 @@ MOST_DAYS: Final = 1
 """Days: the longest wait between two tries."""
 _DOOM = text("""
 INSERT INTO doomed_object (key) SELECT DISTINCT unnest(CAST(:keys AS text[])) ON CONFLICT (key) DO NOTHING
-""")
-# A worker that puts bytes into the bucket records them within minutes, if it lives.
-_DOOM_UNLESS_RECORDED = text("""
-INSERT INTO doomed_object (key, due_at) VALUES (:key, now() + interval '1 day') ON CONFLICT (key) DO NOTHING
 """)
 # Taking keys postpones them. If the worker dies, its keys become due again.
 _TAKE = text(f"""
@@ -29,11 +25,6 @@ _WAITING = text("SELECT count(*), max(error_code) FROM doomed_object")
 def doom(connection: Connection, keys: Sequence[str]) -> None:
     """Mark these objects for deletion; repeating it does no harm."""
     connection.execute(_DOOM, {"keys": list(keys)})
-
-
-def doom_unless_recorded(connection: Connection, key: str) -> None:
-    """Mark an object that is about to be stored for deletion after a day; who records it takes the mark away."""
-    connection.execute(_DOOM_UNLESS_RECORDED, {"key": key})
 
 
 def take(connection: Connection, limit: int) -> Sequence[str]:
