@@ -5,15 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from PIL.AvifImagePlugin import AvifImageFile
-from PIL.BmpImagePlugin import BmpImageFile
-from PIL.GifImagePlugin import GifImageFile
-from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
-
 from worker.imagecheck import bmp, decoding, gif, heif, jpeg, lookalike, png, svg, tiff, webp
 from worker.imagecheck.reader import Reader
 from worker.imagecheck.verdict import ImageError, ImageFacts, NotAnImage, Size, TooManyPixels, Undecidable
@@ -27,14 +18,13 @@ _JPEG_2000: Final = (b"\x00\x00\x00\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51\x00")
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """One kind of image. Without `decoder` its structure alone decides."""
+    """One kind of image. Where nothing decodes it, its structure alone decides."""
 
     kind: str
     content_type: str
     extension: str
     recognises: Callable[[bytes], bool]
     measure: Callable[[Reader, int], Size | None]
-    decoder: type[ImageFile] | None = None
     attached: bool = False
 
 
@@ -48,13 +38,13 @@ def _unknown_inside(what: str) -> Callable[[Reader, int], Size | None]:
 
 
 _FORMATS: Final = (
-    _Format("png", "image/png", "png", lambda h: h.startswith(png.SIGNATURE), png.measure, PngImageFile),
-    _Format("jpeg", "image/jpeg", "jpg", lambda h: h.startswith(jpeg.SIGNATURE), jpeg.measure, JpegImageFile),
-    _Format("webp", "image/webp", "webp", webp.is_webp, webp.measure, WebPImageFile),
-    _Format("gif", "image/gif", "gif", lambda h: h.startswith(gif.SIGNATURES), gif.measure, GifImageFile),
-    _Format("avif", "image/avif", "avif", heif.is_avif, heif.measure_avif, AvifImageFile),
-    _Format("bmp", "image/bmp", "bmp", bmp.is_bmp, bmp.measure, BmpImageFile),
-    _Format("tiff", "image/tiff", "tiff", lambda h: h.startswith(tiff.SIGNATURES), tiff.measure, TiffImageFile),
+    _Format("png", "image/png", "png", lambda h: h.startswith(png.SIGNATURE), png.measure),
+    _Format("jpeg", "image/jpeg", "jpg", lambda h: h.startswith(jpeg.SIGNATURE), jpeg.measure),
+    _Format("webp", "image/webp", "webp", webp.is_webp, webp.measure),
+    _Format("gif", "image/gif", "gif", lambda h: h.startswith(gif.SIGNATURES), gif.measure),
+    _Format("avif", "image/avif", "avif", heif.is_avif, heif.measure_avif),
+    _Format("bmp", "image/bmp", "bmp", bmp.is_bmp, bmp.measure),
+    _Format("tiff", "image/tiff", "tiff", lambda h: h.startswith(tiff.SIGNATURES), tiff.measure),
     _Format("heic", "image/heic", "heic", heif.is_heic, heif.measure_heic),
     _Format("jxl", "image/jxl", "jxl", lambda h: h.startswith(_JPEG_XL), _unknown_inside("a JPEG XL image")),
     _Format("jp2", "image/jp2", "jp2", lambda h: h.startswith(_JPEG_2000), _unknown_inside("a JPEG 2000 image")),
@@ -103,18 +93,18 @@ def _judge(form: _Format, reader: Reader, file: BinaryIO, max_pixels: int, *, de
         said = str(refusal)
     said = said or reader.doubt
     if said is None:
-        if decode and form.decoder and size:
-            decoding.decode(form.kind, form.decoder, file, size)
+        if decode and size and decoding.can_decode(form.kind):
+            decoding.decode(form.kind, file, size)
         return size
-    if form.decoder is None:
+    if not decoding.can_decode(form.kind):
         raise NotAnImage(said)
-    return _second_opinion(form.decoder, file, max_pixels, said)
+    return _second_opinion(form.kind, file, max_pixels, said)
 
 
-def _second_opinion(decoder: type[ImageFile], file: BinaryIO, max_pixels: int, said: str) -> Size:
+def _second_opinion(kind: str, file: BinaryIO, max_pixels: int, said: str) -> Size:
     """Return the size of an image that decodes in full; raises `NotAnImage` with what the structure check `said`."""
     try:
-        size = decoding.decode_all(decoder, file, max_pixels)
+        size = decoding.decode_all(kind, file, max_pixels)
     except TooManyPixels:
         raise
     except Undecidable as error:
