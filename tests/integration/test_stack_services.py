@@ -92,6 +92,14 @@ def test_no_command_line_shows_a_secret(stack: Stack) -> None:
     assert not [secret for secret in secrets if any(secret in line for line in lines)]
 
 
+def test_no_connection_pays_for_repeated_hashing_of_a_random_password(stack: Stack) -> None:
+    with psycopg.connect(stack.endpoints.admin_url) as connection:
+        rows = connection.execute("SELECT split_part(rolpassword, ':', 1) FROM pg_authid WHERE rolcanlogin").fetchall()
+        # PostgreSQL 15 cannot be told.
+        repetitions = 1 if connection.info.server_version >= 160_000 else 4096
+    assert [stored for (stored,) in rows] == [f"SCRAM-SHA-256${repetitions}"] * 3
+
+
 def test_what_holds_secrets_or_data_is_readable_by_the_owner_alone(stack: Stack) -> None:
     assert stack.home.path.stat().st_mode & 0o777 == 0o700
     open_to_others = [path.name for path in stack.home.path.iterdir() if path.stat().st_mode & 0o077]
