@@ -39,7 +39,8 @@ SELECT key FROM image WHERE key IS NOT NULL UNION SELECT 'submissions/' || id ||
 UNION SELECT 'submissions/preview-' || encode(sha256(convert_to(account || chr(10) || upstream_id, 'UTF8')), 'hex')
   || '.webp' FROM candidate
 UNION SELECT 'submissions/' || id || '/answer' FROM submission WHERE outcome <> 'not_sent'
-UNION SELECT key FROM doomed_object UNION SELECT note FROM job_event WHERE code = 'bought_again'
+UNION SELECT key FROM doomed_object
+UNION SELECT note FROM job_event WHERE code IN ('bought_again', 'result_unverified')
 """
 
 

@@ -2,6 +2,7 @@
 
 import io
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.drain import drain, on_loop
 from tests.support.image_host import Answer, ImageHost, picture, serving_images
 from tests.support.outcome import ended, ends
 from worker.runtime import Runtime
+from worker.transport.storage import Storage
 from worker.transport.storage_errors import ObjectMissing
 from worker.upkeep.leaving import delete_doomed
 
@@ -64,3 +66,31 @@ def test_a_whole_picture_takes_the_place_of_what_came_short(client: Client, runt
         in_bucket(runtime, part)
     (row,) = client.results("b")
     assert in_bucket(runtime, row["key"]) == picture()
+
+
+def test_damaged_bytes_are_named_by_their_job_before_they_are_in_the_bucket(
+    client: Client, runtime: Runtime, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that dies between the bucket and the row leaves nothing that no job names, and an erasure finds it."""
+    named: dict[str, list[str]] = {}
+    put = Storage.put
+
+    def told(storage: Storage, key: str, *given: Any, **options: Any) -> Any:
+        named[key] = announced(engine)
+        return put(storage, key, *given, **options)
+
+    monkeypatch.setattr(Storage, "put", told)
+    with serving_images(Answer(body=PART)) as host:
+        job(engine, host)
+        drain(runtime, lambda: bool(kept(engine)))
+        host.answer = Answer()
+        drain(runtime, ended(client))
+    unverified, whole = named
+    assert unverified.startswith("unverified/")
+    assert named[unverified] == named[whole] == announced(engine) == [unverified]
+    client.carry_out_erase(client.plan_erase(batch="b"))
+    assert unverified in {row.key for row in rows.rows(engine, "SELECT key FROM doomed_object")}
+
+
+def announced(engine: Engine) -> list[str]:
+    return [row.note for row in rows.rows(engine, "SELECT note FROM job_event WHERE code = 'result_unverified'")]

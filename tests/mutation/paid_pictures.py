@@ -139,4 +139,17 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             "tests/integration/test_stated_sizes.py::test_a_placeholder_is_kept_and_the_picture_that_follows_it_stored",
         ),
     ),
+    Mutant(
+        removed="the name that damaged bytes have before they are stored",
+        protects="what a dying worker leaves of a paid picture is found, and erased with its job",
+        file="worker/stages/put_object.py",
+        old="    if not verified:\n        await runtime.write(stored_images.announce, image.claim.job_id, key)\n",
+        new="",
+        tests=(
+            (
+                "tests/integration/test_short_pictures.py::"
+                "test_damaged_bytes_are_named_by_their_job_before_they_are_in_the_bucket"
+            ),
+        ),
+    ),
 )

@@ -8,6 +8,7 @@ import anyio.to_thread
 import structlog
 
 from shared.backoff import delay
+from shared.db.jobs import stored_images
 from shared.db.jobs.stored_images import StoredObject
 from shared.db.jobs.transitions import renew
 from shared.images import ClaimedImage
@@ -41,6 +42,8 @@ async def put_object(
         metadata={"genqueue-job": str(image.claim.job_id)},
         attached=facts.attached,
     )
+    if not verified:
+        await runtime.write(stored_images.announce, image.claim.job_id, key)
     give_up = time.monotonic() + patience
     tries = 0
     while True:

@@ -64,6 +64,12 @@ WHERE {_OURS} AND image.state NOT IN ('stored', 'upstream_only') AND NOT {_PRIVA
   AND before.job_id = image.job_id AND before.index = image.index
 RETURNING before.key AS replaced
 """)
+# A worker may die between the bucket and the image's row, and other bytes may come next.
+_ANNOUNCE = text("""
+INSERT INTO job_event (job_id, epoch, from_state, to_state, actor, code, note)
+SELECT id, epoch, state, state, 'evidence', 'result_unverified', :key FROM job WHERE id = :job_id
+  AND NOT EXISTS (SELECT 1 FROM job_event WHERE job_id = :job_id AND code = 'result_unverified' AND note = :key)
+""")
 _NAMED = text("SELECT EXISTS (SELECT 1 FROM image WHERE job_id = :job_id AND key = :key AND bucket IS NOT NULL)")
 
 
@@ -119,6 +125,14 @@ def store(connection: Connection, stored: Sequence[StoredImage]) -> Sequence[Non
 def _store_beside(connection: Connection, one: StoredImage) -> None:
     if _may_stay(connection, one):
         connection.execute(_BESIDE, _parameters(one))
+
+
+def announce(connection: Connection, job_id: UUID, key: str) -> None:
+    """Name on their job the bytes that are about to be stored unverified: whatever happens next, a person finds them.
+
+    So does an erasure. Repeating it changes nothing.
+    """
+    connection.execute(_ANNOUNCE, {"job_id": job_id, "key": key})
 
 
 def keep(connection: Connection, kept: StoredImage, *, is_image: bool = True) -> None:

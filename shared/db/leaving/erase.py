@@ -51,7 +51,7 @@ SELECT 'submissions/' || s.id || '/' || name AS key
 FROM submission s CROSS JOIN (VALUES ('reply'), ('answer'), ('evidence')) AS names (name)
 WHERE s.job_id = ANY(CAST(:ids AS uuid[]))
 UNION SELECT note FROM job_event
-WHERE job_id = ANY(CAST(:ids AS uuid[])) AND code = 'bought_again' AND note LIKE 'unverified/%'
+WHERE job_id = ANY(CAST(:ids AS uuid[])) AND code IN ('bought_again', 'result_unverified') AND note LIKE 'unverified/%'
 UNION SELECT key FROM image
 WHERE job_id = ANY(CAST(:ids AS uuid[])) AND key IS NOT NULL AND (state <> 'stored' OR :results)
 """)
