@@ -13,7 +13,7 @@ _FIRST: Final = {
     "cost_unbelievable": "compare the cost with the provider's history",
     "looks_failing": "look at the provider's status page",
     "provider_failing": "look at the provider's status page",
-    "results_unreachable": "look whether the host of its images answers",
+    "results_unreachable": "look at the reason, and whether the host of its images answers",
 }
 """Reason -> what a person does first."""
 

@@ -22,7 +22,7 @@ LOOKS_FAILING: Final = "looks_failing"
 ADDRESS_WRONG: Final = "account_address_wrong"
 UNREACHABLE: Final = "results_unreachable"
 JOBS_BEFORE_UNREACHABLE: Final = 5
-"""The number of different jobs whose downloads failed in a row that stops an account's purchases."""
+"""The number of different jobs in a row that were paid and brought no image, which stops an account's purchases."""
 
 _NEXT_PROBE = "clock_timestamp() + least(:first * 2 ^ least(probes, 20), :most) * interval '1 second'"
 _PAUSE = text(f"""
@@ -48,8 +48,8 @@ UPDATE account SET doubts = 0, failing = 0, probes = 0,
   slow_start_limit = CASE WHEN slow_start_limit * 2 < concurrency THEN slow_start_limit * 2 END
 WHERE name = :name AND (doubts > 0 OR failing > 0 OR probes > 0 OR slow_start_limit IS NOT NULL)
 """)
-# A pause that ended automatically is not fully trusted: one paid call at first. One more doubt, or one more job whose
-# images cannot be downloaded, pauses the account again.
+# A pause that ended automatically is not fully trusted: one paid call at first. One more doubt, or one more job that
+# brings no image, pauses the account again.
 _RESUME = text("""
 UPDATE account SET doubts = CASE WHEN :by_hand THEN 0 ELSE greatest(doubts - 1, 0) END,
   failing = CASE WHEN :by_hand THEN 0 ELSE greatest(failing - 1, 0) END,
@@ -204,14 +204,12 @@ def record_failed_look(connection: Connection, name: str) -> tuple[float, str]:
     return float(seconds), str(since)
 
 
-def record_failed_download(connection: Connection, name: str, job: UUID, *, reason: str, probing: Probing) -> None:
-    """Record that a download of `job` failed; after five jobs without a success in between, purchases stop."""
+def record_undelivered(connection: Connection, name: str, job: UUID, *, reason: str, probing: Probing) -> None:
+    """Record that `job` was paid and brings no image; after five jobs without a download in between, purchases stop."""
     parameters = {"name": name, "job": job, "most": JOBS_BEFORE_UNREACHABLE}
     jobs = connection.execute(_UNFETCHED, parameters).scalar_one_or_none()
     if jobs is not None and jobs >= JOBS_BEFORE_UNREACHABLE:
-        said = short_note(
-            f"images of {jobs} jobs could not be downloaded, and none could in between; the last: {reason}"
-        )
+        said = short_note(f"{jobs} jobs in a row were paid and brought no image; the last: {reason}")
         pause(connection, name, code=UNREACHABLE, reason=said, action_url=None, probing=probing)
 
 

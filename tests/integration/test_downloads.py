@@ -271,7 +271,7 @@ def stop_buying(engine: Engine) -> None:
     with transaction(engine) as connection:
         for number in range(5):
             job = UUID(int=number)
-            pauses.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
+            pauses.record_undelivered(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
 
 
 def test_while_downloads_wait_no_probe_buys_and_without_any_one_does(
@@ -294,7 +294,7 @@ def test_while_downloads_wait_no_probe_buys_and_without_any_one_does(
     assert len(rows.open_intents(engine, claims, account="getimg")) == 1
     # One more job that fails, and buying stops again.
     with transaction(engine) as connection:
-        pauses.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
+        pauses.record_undelivered(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
     assert account(client, "getimg")["paused_code"] == "results_unreachable"
 
 
@@ -303,7 +303,7 @@ def test_a_resume_by_hand_forgets_the_failures(client: Client, engine: Engine, h
     stop_buying(engine)
     client.resume("getimg")
     with transaction(engine) as connection:
-        pauses.record_failed_download(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
+        pauses.record_undelivered(connection, "getimg", job, reason="HTTP 503", probing=OFTEN)
     assert account(client, "getimg")["paused_code"] is None
 
 

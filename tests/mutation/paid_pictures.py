@@ -152,4 +152,17 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the count of paid jobs that bring no image",
+        protects="an account that takes money and gives nothing does not take it for every job of a batch",
+        file="worker/stages/poll.py",
+        old="        if (why := next_step.nothing_found(job)) is not None:\n",
+        new="        if (why := next_step.nothing_found(job[:0])) is not None:\n",
+        tests=(
+            (
+                "tests/integration/test_nothing_delivered.py::"
+                "test_an_account_whose_images_all_fail_stops_buying_long_before_its_batch_is_bought"
+            ),
+        ),
+    ),
 )

@@ -2,8 +2,8 @@
 
 Each function is pure. It takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no
 database and no network. docs/road.md names the few transitions that are decided elsewhere. By stage: submit, `payment`;
-poll, `look`, `image_look` and `look_times`; transfer, `copying`, `failed_copy` and `refused_bytes`; reconcile,
-`lost_call`.
+poll, `look`, `image_look`, `look_times` and `undelivered`; transfer, `copying`, `failed_copy` and `refused_bytes`;
+reconcile, `lost_call`.
 """
 
 from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key
@@ -44,6 +44,7 @@ from worker.next_step.payment import (
     refused_wait,
 )
 from worker.next_step.refused_bytes import RefusedBytes, image_after_refused_bytes
+from worker.next_step.undelivered import nothing_bought, nothing_found
 
 __all__ = [
     "ABANDONED",
@@ -83,6 +84,8 @@ __all__ = [
     "is_open",
     "is_there",
     "lost",
+    "nothing_bought",
+    "nothing_found",
     "overdue",
     "poisoned",
     "refused_wait",

@@ -72,6 +72,6 @@ def _write_failure(
         record_looks(runtime, account, connection, answered=False, found=False, refusal=look)
     reason = f"{failure.error.code}: {failure.error}"
     job = failure.image.claim.job_id
-    pauses.record_failed_download(connection, account.name, job, reason=reason, probing=runtime.probing)
+    pauses.record_undelivered(connection, account.name, job, reason=reason, probing=runtime.probing)
     images.change(connection, [change])
     blame_account(connection, runtime, account, [change])

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from shared.db import pauses
 from shared.db.engine import Connection
 from shared.db.group_commit import WriteRefusedError
 from shared.db.jobs import images
@@ -105,6 +106,7 @@ def write_looks(
     inputs = runtime.decision_inputs(account)
     learned = [(job, [_image_after_look(inputs, image, looks) for image in job]) for job in known]
     changes = [change for job, now in learned for change in _changes(job, now)]
+    _stop_buying_nothing(connection, runtime, account, [now for _, now in learned])
     images.change(connection, changes)
     moves = [next_step.after_look(inputs, job[0], now, waited=_has_ready(job)) for job, now in learned]
     learn_times(connection, runtime, account, [job[0] for job, _ in learned], moves)
@@ -117,6 +119,16 @@ def write_looks(
         give_back(connection, [job[0].claim for job in unknown], states=POLLED, due_seconds=seconds)
     blame_account(connection, runtime, account, changes)
     return [step.claim for step in shared if step.keep_claim and step.claim.job_id in moved]
+
+
+def _stop_buying_nothing(
+    connection: Connection, runtime: Runtime, account: ServedAccount, found: Sequence[Sequence[ImageChange]]
+) -> None:
+    """Count the jobs that were paid and bring no image; after some in a row, the account buys nothing more."""
+    for job in found:
+        if (why := next_step.nothing_found(job)) is not None:
+            job_id = job[0].claim.job_id
+            pauses.record_undelivered(connection, account.name, job_id, reason=why, probing=runtime.probing)
 
 
 def _split_by_answer(looks: Looks, jobs: Sequence[ImagesOfJob]) -> tuple[list[ImagesOfJob], list[ImagesOfJob]]:

@@ -1,0 +1,64 @@
+"""An account that takes money and brings no image stops buying, whatever keeps its images away."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from ops.simulator import Simulator
+from ops.stack import Endpoints
+from producer import Client
+from tests.support.drain import drain, runtime_for, settings_for
+from tests.support.five import five_accounts
+from tests.support.outcome import ended, paid
+from worker.runtime import Runtime
+
+POLLED = ("banatie", "bloom", "posteverywhere")
+MODEL = {"posteverywhere": "flux-schnell"}
+MANY = 100
+
+
+@pytest.fixture
+def paced(database_url: str, endpoints: Endpoints, simulated: Simulator) -> Iterator[tuple[Client, Runtime]]:
+    """A worker whose accounts buy twenty images a second."""
+    accounts = {name: {**terms, "limits": "20/second"} for name, terms in five_accounts(simulated.url).items()}
+    settings = settings_for(database_url, endpoints, simulated.url, accounts=accounts, probe_first_seconds=60)
+    with ExitStack() as stack:
+        runtime = stack.enter_context(runtime_for(settings, endpoints))
+        yield stack.enter_context(Client(settings=settings)), runtime
+
+
+def enqueue(client: Client, provider: str, rows: int, prompt: str = "a harbour") -> None:
+    row = {"provider": provider, "prompt": prompt, **({"model": MODEL[provider]} if provider in MODEL else {})}
+    client.enqueue([row] * rows, batch="b")
+
+
+def account(client: Client, name: str) -> Any:
+    return next(row for row in client.accounts() if row["name"] == name)
+
+
+@pytest.mark.parametrize("provider", POLLED)
+def test_an_account_whose_images_all_fail_stops_buying_long_before_its_batch_is_bought(
+    paced: tuple[Client, Runtime], simulated: Simulator, provider: str
+) -> None:
+    client, runtime = paced
+    match = {"route": "submit", "provider": provider}
+    simulated.put_faults([{"match": match, "fault": "failed_generation", "times": None}])
+    enqueue(client, provider, MANY)
+    drain(runtime, lambda: account(client, provider)["paused_code"] is not None)
+    stopped = account(client, provider)
+    assert stopped["paused_code"] == "results_unreachable"
+    assert "5 jobs in a row" in stopped["paused_reason"]
+    assert paid(simulated) < MANY / 2
+
+
+@pytest.mark.parametrize("provider", POLLED)
+def test_prompts_that_a_safety_check_refuses_stop_no_account(
+    paced: tuple[Client, Runtime], simulated: Simulator, provider: str
+) -> None:
+    client, runtime = paced
+    enqueue(client, provider, 8, prompt="[sim:moderated] a harbour")
+    drain(runtime, ended(client))
+    assert account(client, provider)["paused_code"] is None
+    assert set(client.totals("b")) == {"failed"}

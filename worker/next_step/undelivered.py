@@ -1,0 +1,35 @@
+"""Decides whether a paid job brings no image by its provider's fault: then the next job may bring none either."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from shared.lifecycle import ImageState
+from worker.next_step.known import LookedPicture, Picture
+from worker.next_step.look import MISSING_LOOKS
+from worker.providers.asking import GONE
+
+REFUSED_AFTER_PURCHASE: Final = "content_refused_after_purchase"
+_OF_ONE_JOB: Final = frozenset({REFUSED_AFTER_PURCHASE, GONE})
+"""A safety check says nothing of other prompts. What is gone is judged by all that is gone."""
+
+
+def nothing_bought(pictures: Sequence[Picture]) -> str | None:
+    """Return why a purchase brings no image, if its answer calls each of them failed."""
+    return _why(pictures) if all(picture.state is ImageState.FAILED for picture in pictures) else None
+
+
+def nothing_found(pictures: Sequence[LookedPicture]) -> str | None:
+    """Return why a job brings no image, once: at the look that ends it, or that ends the last doubt about its images.
+
+    An image is lacking if look after look calls it failed, or gives no link to it.
+    """
+    failed = [picture.state is ImageState.FAILED for picture in pictures]
+    looks = [picture.lacking_looks for picture in pictures]
+    lacking = [over or count >= MISSING_LOOKS for over, count in zip(failed, looks, strict=True)]
+    return _why(pictures) if all(lacking) and (all(failed) or MISSING_LOOKS in looks) else None
+
+
+def _why(pictures: Sequence[Picture]) -> str | None:
+    if not pictures or any(picture.error_code in _OF_ONE_JOB for picture in pictures):
+        return None
+    return f"{pictures[0].error_code}: {pictures[0].error}"
