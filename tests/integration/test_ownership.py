@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ops.simulator import Simulator
 from producer import Client
+from shared.db.accounts import AccountRow
 from shared.db.engine import Engine, transaction
 from shared.db.lost_calls import unowned
 from shared.db.payments import submissions
@@ -98,6 +99,38 @@ def test_an_answer_that_names_only_what_is_anothers_is_nothing_to_go_by(engine: 
     with pytest.raises(OwnedElsewhereError, match=str(first.claim.job_id)):
         record(engine, second, OPEN)
     assert rows.rows(engine, "SELECT outcome FROM submission ORDER BY opened_at") == [("accepted",), (None,)]
+
+
+def of_account(engine: Engine, intent: Intent, account: str, key: str, provider: str = "bloom") -> None:
+    """Make an attempt, and what it bought, that of another account with a key."""
+    rows.register(engine, AccountRow(account, provider, "credit", 8, ()))
+    terms = {"id": intent.submission_id, "account": account, "key": key}
+    rows.rows(engine, "UPDATE submission SET account = :account, key_id = :key WHERE id = :id", **terms)
+    rows.rows(engine, "UPDATE image SET account = :account WHERE submission_id = :id", id=terms["id"], account=account)
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_another_account_bought_with_the_same_key_is_anothers_too(engine: Engine, *, linked: bool) -> None:
+    first, second = rows.one_intent(engine), rows.one_intent(engine)
+    bought = LINKED if linked else OPEN
+    record(engine, first, bought)
+    of_account(engine, first, "bloom_eu", "k1")
+    of_account(engine, second, "bloom", "k1")
+    again = replace(bought, images=(replace(bought.images[0], upstream_id=None),)) if linked else bought
+    with pytest.raises(OwnedElsewhereError, match=str(first.claim.job_id)):
+        record(engine, second, again)
+
+
+@pytest.mark.parametrize(("account", "key", "provider"), [("bloom_eu", "k2", "bloom"), ("other", "k1", "getimg")])
+def test_an_id_that_another_customer_or_another_provider_gave_is_no_ones_here(
+    engine: Engine, account: str, key: str, provider: str
+) -> None:
+    first, second = rows.one_intent(engine), rows.one_intent(engine)
+    record(engine, first, OPEN)
+    of_account(engine, first, account, key, provider)
+    of_account(engine, second, "bloom", "k1")
+    record(engine, second, OPEN)
+    assert [state for _, state, _ in pictures(engine, second)] == ["pending"]
 
 
 def test_what_is_its_own_is_followed_beside_what_is_anothers(engine: Engine) -> None:

@@ -15,21 +15,28 @@ from shared.db.payments.answers import Answer, BoughtImage
 from shared.lifecycle import IMAGE_UNFINISHED, ImageState, Outcome
 from shared.upstream_ids import folded
 
-_OWNERS = text("""
+# Accounts of one key are one customer to the provider: what it sold to one of them is not another's.
+_ONE_KEY: Final = "(s.account = me.account OR s.key_id = me.key_id)"
+_NEIGHBOURS: Final = (
+    "ARRAY(SELECT other.name FROM account mine JOIN account other USING (provider) WHERE mine.name = me.account)"
+)
+_OWNERS = text(f"""
 WITH named AS MATERIALIZED (
-  SELECT me.id AS submission, me.account, a.name, ARRAY[a.name, lower(a.name), upper(a.name)] AS spellings
+  SELECT me.id AS submission, me.account, me.key_id, a.name, ARRAY[a.name, lower(a.name), upper(a.name)] AS spellings,
+    {_NEIGHBOURS} AS accounts
   FROM unnest(CAST(:submissions AS uuid[]), CAST(:names AS text[])) AS a (id, name) JOIN submission me ON me.id = a.id
 )
-SELECT named.submission, named.name, i.job_id FROM named
-  JOIN image i ON i.account = named.account AND i.upstream_id = ANY(named.spellings)
-    AND i.submission_id <> named.submission
+SELECT me.submission, me.name, i.job_id FROM named me
+  JOIN image i ON i.account = ANY(me.accounts) AND i.upstream_id = ANY(me.spellings)
+    AND i.submission_id <> me.submission
+  JOIN submission s ON s.id = i.submission_id AND {_ONE_KEY}
 UNION ALL
-SELECT named.submission, named.name, s.job_id FROM named
-  JOIN submission s ON s.account = named.account AND s.upstream_id = ANY(named.spellings)
-    AND s.id <> named.submission
+SELECT me.submission, me.name, s.job_id FROM named me
+  JOIN submission s ON s.account = ANY(me.accounts) AND s.upstream_id = ANY(me.spellings) AND {_ONE_KEY}
+    AND s.id <> me.submission
 """)
-_REPEATED = text("""
-SELECT 1 FROM submission me JOIN submission s ON s.account = me.account
+_REPEATED = text(f"""
+SELECT 1 FROM submission me JOIN submission s ON s.account = ANY({_NEIGHBOURS}) AND {_ONE_KEY}
   AND s.upstream_id = ANY(ARRAY[:name, lower(:name), upper(:name)]) AND s.reply_sha256 = :links AND s.id <> me.id
 WHERE me.id = :id
 """)
