@@ -161,6 +161,8 @@ class Endpoint:
         return reply
 
     def _record(self, exchange: Exchange, status: int, outcome: str, *, whole: bool = True) -> None:
+        if self._world.has_forgotten(exchange):
+            return
         account, line, operation = exchange.account, exchange.line, self._operation
         leaked = operation.public and any(name in exchange.headers for name in _CREDENTIALS)
         entry = JournalEntry(

@@ -90,6 +90,10 @@ class World:
         """Return the Unix time at which a setting got its present value."""
         return self._changed.get((provider, name), self._started)
 
+    def has_forgotten(self, exchange: Exchange) -> bool:
+        """Tell whether this request came before the last reset: it may end long after it, and nothing of it is kept."""
+        return exchange.time < self._started
+
     def skew(self, provider: str) -> float:
         """Return how many real seconds the provider's clock is ahead of true time."""
         return self.settings_of(provider).clock_seconds
@@ -160,7 +164,8 @@ class World:
             body_sha256=exchange.body_sha256,
             byok=charge.byok,
         )
-        self.bill.add(exchange.line)
+        if not self.has_forgotten(exchange):
+            self.bill.add(exchange.line)
 
     def reset(self) -> None:
         """Forget everything that happened; the fault plan and the settings go back to their start."""

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import pytest
 from openrouter.errors import NotFoundResponseError
 
 from ops.simulator import AccountConfig, OpenRouterSettings, Simulator
+from tests.support.waiting import until
 
 _WANTED = {"model": "sim/photo", "prompt": "p"}
 _AUTHORIZED = {"authorization": "Bearer sim-a"}
@@ -162,3 +164,20 @@ def test_a_generation_that_was_not_delivered_is_cancelled_and_free(start: Any, w
     told = web.get(url, params=query, headers=_AUTHORIZED).json()["data"]
     assert (told["cancelled"], told["total_cost"]) == (True, 0)
     assert web.get(url, params=query, headers={"authorization": "Bearer sim-b"}).status_code == 404
+
+
+def test_a_request_that_outlasts_a_reset_leaves_no_trace(start: Any, web: httpx.Client) -> None:
+    """A test whose caller went away must not add to what the next one counts."""
+    sim = start(openrouter=OpenRouterSettings(latency=(0, 0)))
+    slow = {"kind": "slow", "seconds": 0.3 * sim.world.config.time_scale}
+    sim.put_faults([{"match": {"route": "submit"}, "fault": slow, "times": 1}])
+    with ThreadPoolExecutor(1) as pool:
+        reply = pool.submit(post, web, sim)
+        until(lambda: sim.world.journal._last_id)
+        sim.reset()
+        assert reply.result().is_success
+    assert post(web, sim, prompt="q").is_success
+    (entry,) = settled(sim, 1)
+    assert entry["hint"] == "q"
+    assert sim.counters()["paid_posts"] == {"openrouter": 1}
+    assert len(sim.bill("openrouter")["lines"]) == 1
