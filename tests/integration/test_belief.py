@@ -1,22 +1,21 @@
 """Looks: one 404 ends nothing that is paid for, several over some time do, and none of it may stop what is bought."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from ops.simulator import PostEverywhereSettings, Simulator, SimulatorConfig
 from producer import Client
 from shared.db.engine import Engine
-from shared.lifecycle import ImageState, Outcome, Stage
+from shared.lifecycle import ImageState, Outcome
 from shared.settings import Settings
 from tests.support import rows
-from tests.support.drain import drain, run_stage, runtime_for, settings_for
+from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.image_host import Answer, serving_images
+from tests.support.looking import pending, tell
 from tests.support.outcome import BLOOM, ended, ends, paid
-from worker.claiming import Parcel
 from worker.next_step import MISSING_LOOKS
 from worker.providers.asking import gone
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
@@ -24,40 +23,6 @@ from worker.runtime import Runtime
 
 GONE = {"kind": "error_5xx", "status": 404, "code": "IMAGE_NOT_FOUND"}
 ABSURD = [1.0, 60.0, 86_400.0, 1e12]
-
-
-def tell(runtime: Runtime, engine: Engine, answers: Any, *, alone: Any = None) -> list[Sequence[str]]:
-    """Let everything be due and run one poll against a provider that answers `answers`, a map or a refusal.
-
-    `alone` has refusals of single images, by id.
-    """
-    asked: list[Sequence[str]] = []
-    account = runtime.accounts["bloom"]
-
-    class Told(type(account.wire)):  # type: ignore[misc]
-        async def poll(self, upstream_ids: Sequence[str]) -> Any:
-            asked.append(upstream_ids)
-            if isinstance(answers, Refused):
-                return answers
-            if len(upstream_ids) == 1 and upstream_ids[0] in (alone or {}):
-                return alone[upstream_ids[0]]
-            if len(upstream_ids) == 1:
-                return {one: answers.get(one, gone(one, "Bloom")) for one in upstream_ids}
-            return {one: answers[one] for one in upstream_ids if one in answers}
-
-    runtime.accounts["bloom"] = replace(account, wire=Told(cast("Any", account.wire)._settings))
-    rows.rows(engine, "UPDATE job SET due_at = now() WHERE state IN ('pending', 'processing')")
-    claims = rows.claim(engine, "poll", count=100)
-    run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(claims)))
-    runtime.accounts["bloom"] = account
-    return asked
-
-
-def pending(engine: Engine) -> str:
-    claim = rows.transferring(engine, ImageState.PENDING)
-    rows.rows(engine, "UPDATE job SET state = 'pending' WHERE id = :id", id=claim.job_id)
-    (row,) = rows.rows(engine, "SELECT upstream_id FROM image WHERE job_id = :id", id=claim.job_id)
-    return str(row.upstream_id)
 
 
 def age(engine: Engine, seconds: float) -> None:

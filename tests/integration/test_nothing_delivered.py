@@ -5,13 +5,20 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
+from shared.db.engine import Engine
+from shared.lifecycle import ImageState
+from tests.support import rows
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
+from tests.support.image_host import Answer, serving_images
+from tests.support.looking import pending, tell
 from tests.support.outcome import ended, paid
+from worker.providers.contract import UpstreamImage
 from worker.runtime import Runtime
 
 POLLED = ("banatie", "bloom", "posteverywhere")
@@ -62,3 +69,32 @@ def test_prompts_that_a_safety_check_refuses_stop_no_account(
     drain(runtime, ended(client))
     assert account(client, provider)["paused_code"] is None
     assert set(client.totals("b")) == {"failed"}
+
+
+def test_an_account_that_calls_images_finished_and_gives_no_links_stops_buying(
+    client: Client, runtime: Runtime, engine: Engine
+) -> None:
+    unlinked = UpstreamImage(ImageState.PROCESSING, lacks_link=True)
+    bought = [pending(engine) for _ in range(5)]
+    for look in range(5):
+        assert account(client, "bloom")["paused_code"] is None, look
+        tell(runtime, engine, dict.fromkeys(bought, unlinked))
+    stopped = account(client, "bloom")
+    assert stopped["paused_code"] == "results_unreachable"
+    assert "gives no link" in stopped["paused_reason"]
+
+
+def test_a_link_that_two_jobs_are_given_is_stored_for_one_and_the_other_is_asked_about_again(
+    client: Client, runtime: Runtime, engine: Engine
+) -> None:
+    first, second = pending(engine), pending(engine)
+    with serving_images(Answer()) as host, capture_logs() as logs:
+        shared = UpstreamImage(ImageState.READY, link=f"{host.url}/1")
+        tell(runtime, engine, {first: shared, second: shared})
+        states = "SELECT upstream_id, state FROM image ORDER BY state"
+        assert {row.state for row in rows.rows(engine, states)} == {"stored", "processing"}
+        own = UpstreamImage(ImageState.READY, link=f"{host.url}/2")
+        tell(runtime, engine, {first: own, second: own})
+        assert {row.state for row in rows.rows(engine, states)} == {"stored"}
+    assert [line["images"] for line in logs if line["event"] == "link_of_another_image"] == [1]
+    assert client.totals("b") == {"succeeded": 2}

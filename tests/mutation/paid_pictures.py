@@ -165,4 +165,27 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the other accounts of a key in the look for an id's owner",
+        protects="two accounts of one key do not show the same purchase as two",
+        file="shared/db/payments/ownership.py",
+        old='_ONE_KEY: Final = "(s.account = me.account OR s.key_id = me.key_id)"\n',
+        new='_ONE_KEY: Final = "s.account = me.account"\n',
+        tests=(
+            "tests/integration/test_ownership.py::test_what_another_account_bought_with_the_same_key_is_anothers_too",
+        ),
+    ),
+    Mutant(
+        removed="the look for a link that another image has",
+        protects="one picture is not stored as two that were paid for",
+        file="worker/stages/poll.py",
+        old="    if others := next_step.links_of_others(looks.known, found):\n",
+        new="    if others := next_step.links_of_others(looks.known, found[:0]):\n",
+        tests=(
+            (
+                "tests/integration/test_nothing_delivered.py::"
+                "test_a_link_that_two_jobs_are_given_is_stored_for_one_and_the_other_is_asked_about_again"
+            ),
+        ),
+    ),
 )

@@ -7,6 +7,7 @@ import pytest
 from shared.lifecycle import ImageState
 from worker import next_step
 from worker.next_step import MISSING_LOOKS
+from worker.providers.contract import UpstreamImage
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ def test_a_look_that_ends_the_last_doubt_says_that_a_job_brings_nothing(images: 
 )
 def test_a_job_that_may_bring_an_image_or_is_refused_for_its_prompt_is_not_counted(images: list[Image]) -> None:
     assert next_step.nothing_found(images) is None
+
+
+NO_LINK = UpstreamImage(ImageState.PROCESSING, lacks_link=True)
+DRAWN = UpstreamImage(ImageState.PROCESSING)
+
+
+def test_a_job_whose_images_are_finished_without_links_is_counted_at_the_fifth_look_and_then_more_rarely() -> None:
+    told = [look for look in range(1, 50) if next_step.nothing_linked(look, [NO_LINK])]
+    assert told == [5, 10, 20, 40]
+
+
+@pytest.mark.parametrize("found", [[DRAWN], [None], [NO_LINK, DRAWN], [NO_LINK, None]])
+def test_a_job_with_an_image_that_is_still_drawn_or_was_not_seen_is_not_counted(
+    found: list[UpstreamImage | None],
+) -> None:
+    assert next_step.nothing_linked(5, found) is None
 
 
 def test_a_purchase_brings_nothing_if_its_answer_calls_every_image_failed() -> None:

@@ -2,8 +2,8 @@
 
 Each function is pure. It takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no
 database and no network. docs/road.md names the few transitions that are decided elsewhere. By stage: submit, `payment`;
-poll, `look`, `image_look`, `look_times` and `undelivered`; transfer, `copying`, `failed_copy` and `refused_bytes`;
-reconcile, `lost_call`.
+poll, `look`, `image_look`, `look_times`, `one_link` and `undelivered`; transfer, `copying`, `failed_copy` and
+`refused_bytes`; reconcile, `lost_call`.
 """
 
 from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key
@@ -33,6 +33,7 @@ from worker.next_step.lost_call import (
     unserved,
     without_presence,
 )
+from worker.next_step.one_link import links_of_others
 from worker.next_step.payment import (
     NO_KEY_SECONDS,
     UNAVAILABLE,
@@ -44,7 +45,7 @@ from worker.next_step.payment import (
     refused_wait,
 )
 from worker.next_step.refused_bytes import RefusedBytes, image_after_refused_bytes
-from worker.next_step.undelivered import nothing_bought, nothing_found
+from worker.next_step.undelivered import nothing_bought, nothing_found, nothing_linked
 
 __all__ = [
     "ABANDONED",
@@ -83,9 +84,11 @@ __all__ = [
     "image_after_refused_bytes",
     "is_open",
     "is_there",
+    "links_of_others",
     "lost",
     "nothing_bought",
     "nothing_found",
+    "nothing_linked",
     "overdue",
     "poisoned",
     "refused_wait",

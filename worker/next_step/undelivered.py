@@ -7,8 +7,10 @@ from shared.lifecycle import ImageState
 from worker.next_step.known import LookedPicture, Picture
 from worker.next_step.look import MISSING_LOOKS
 from worker.providers.asking import GONE
+from worker.providers.contract import UpstreamImage
 
 REFUSED_AFTER_PURCHASE: Final = "content_refused_after_purchase"
+_NO_LINK: Final = "the provider calls its images finished, and gives no link to them"
 _OF_ONE_JOB: Final = frozenset({REFUSED_AFTER_PURCHASE, GONE})
 """A safety check says nothing of other prompts. What is gone is judged by all that is gone."""
 
@@ -27,6 +29,17 @@ def nothing_found(pictures: Sequence[LookedPicture]) -> str | None:
     looks = [picture.lacking_looks for picture in pictures]
     lacking = [over or count >= MISSING_LOOKS for over, count in zip(failed, looks, strict=True)]
     return _why(pictures) if all(lacking) and (all(failed) or MISSING_LOOKS in looks) else None
+
+
+def nothing_linked(looks: int, found: Sequence[UpstreamImage | None]) -> str | None:
+    """Return why a job brings no image, if its provider calls each of them finished and gives no link to any.
+
+    That is said at the fifth look, and at ever fewer of the later ones, because a link may come late.
+    """
+    rounds = looks // MISSING_LOOKS
+    if looks % MISSING_LOOKS or rounds & (rounds - 1) or not rounds:
+        return None
+    return _NO_LINK if all(look is not None and look.lacks_link for look in found) else None
 
 
 def _why(pictures: Sequence[Picture]) -> str | None:

@@ -1,6 +1,7 @@
 """Gives the images of an answer their indexes in the job."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from shared.db.payments.intents import Request
@@ -17,7 +18,7 @@ def assign_indexes(
 ) -> tuple[BoughtImage, ...]:
     """Give each image its index: those asked for, a few additional ones, and a failed one for each missing image."""
     asked = list(missing)
-    images = images[: len(asked) + UNASKED]
+    images = _with_links_of_their_own(images)[: len(asked) + UNASKED]
     # After every index of the job: an additional image must not collide with a stored one.
     first = max([request.get("n", 1), *(index + 1 for index in asked)])
     extra = range(first, first + max(len(images) - len(asked), 0))
@@ -31,8 +32,24 @@ def assign_indexes(
 
 def surplus(missing: Sequence[int], images: Sequence[UpstreamImage]) -> tuple[BoughtImage, ...]:
     """Return the images of an answer that `assign_indexes` leaves out because they are too many for the job."""
-    rest = images[len(missing) + UNASKED :]
+    rest = _with_links_of_their_own(images)[len(missing) + UNASKED :]
     return tuple(_as_bought(index, image) for index, image in enumerate(rest))
+
+
+def _with_links_of_their_own(images: Sequence[UpstreamImage]) -> list[UpstreamImage]:
+    """Return the images of an answer without a link that an earlier one has: that would store one image as two.
+
+    What has an id may show its own link later. What has no id is not there.
+    """
+    seen, found = set[str](), list[UpstreamImage]()
+    for image in images:
+        if image.link is None or image.link not in seen:
+            found.append(image)
+        elif image.upstream_id is not None:
+            found.append(replace(image, state=ImageState.PENDING, link=None, link_expires_at=None, stated=None))
+        if image.link is not None:
+            seen.add(image.link)
+    return found
 
 
 def _as_bought(index: int, image: UpstreamImage) -> BoughtImage:

@@ -32,6 +32,7 @@ _log = structlog.get_logger(__name__)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 ImagesOfJob = Sequence[ClaimedImage]
 """The images of one job that a look read; never empty."""
+_Learned = tuple[ImagesOfJob, Sequence[ImageChange]]
 
 
 async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> None:
@@ -43,6 +44,7 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
         return
     found = await runtime.ask(images.of_claims, account=account_name, claims=claims, states=POLLED)
     looks = await ask_all(runtime, account, [one for one in found if _is_asked_for(one)])
+    _keep_links_apart(account, looks, found)
     jobs = list(_by_job(found).values())
     if looks.refusal is not None and not looks.known:
         asked = [job[0].claim.job_id for job in jobs]
@@ -56,6 +58,13 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
         return
     if ready:
         await transfer(runtime, account_name, ready)
+
+
+def _keep_links_apart(account: ServedAccount, looks: Looks, found: Sequence[ClaimedImage]) -> None:
+    """Leave a link that several images have to one of them: the others have none yet."""
+    if others := next_step.links_of_others(looks.known, found):
+        looks.known.update(others)
+        _log.warning("link_of_another_image", account=account.name, images=len(others))
 
 
 def _is_asked_for(image: ClaimedImage) -> bool:
@@ -106,7 +115,7 @@ def write_looks(
     inputs = runtime.decision_inputs(account)
     learned = [(job, [_image_after_look(inputs, image, looks) for image in job]) for job in known]
     changes = [change for job, now in learned for change in _changes(job, now)]
-    _stop_buying_nothing(connection, runtime, account, [now for _, now in learned])
+    _stop_buying_nothing(connection, runtime, account, looks, learned)
     images.change(connection, changes)
     moves = [next_step.after_look(inputs, job[0], now, waited=_has_ready(job)) for job, now in learned]
     learn_times(connection, runtime, account, [job[0] for job, _ in learned], moves)
@@ -122,13 +131,18 @@ def write_looks(
 
 
 def _stop_buying_nothing(
-    connection: Connection, runtime: Runtime, account: ServedAccount, found: Sequence[Sequence[ImageChange]]
+    connection: Connection, runtime: Runtime, account: ServedAccount, looks: Looks, learned: Sequence[_Learned]
 ) -> None:
     """Count the jobs that were paid and bring no image; after some in a row, the account buys nothing more."""
-    for job in found:
-        if (why := next_step.nothing_found(job)) is not None:
+    for job, now in learned:
+        why = next_step.nothing_found(now) or _not_linked(job, looks)
+        if why is not None:
             job_id = job[0].claim.job_id
             pauses.record_undelivered(connection, account.name, job_id, reason=why, probing=runtime.probing)
+
+
+def _not_linked(job: ImagesOfJob, looks: Looks) -> str | None:
+    return next_step.nothing_linked(job[0].job_tries + 1, [looks.of(image) for image in job])
 
 
 def _split_by_answer(looks: Looks, jobs: Sequence[ImagesOfJob]) -> tuple[list[ImagesOfJob], list[ImagesOfJob]]:
