@@ -38,6 +38,7 @@ HASTE: dict[str, Any] = {
     "store_wait_seconds": 5.0,
 }
 _BETWEEN_TICKS = 0.02
+_AT_REST_SECONDS = 0.1
 _LAST_WORDS_SECONDS = 20.0
 _SPOOLS: list[Path] = []
 
@@ -157,20 +158,46 @@ async def _drain(runtime: Runtime, until: Callable[[], bool], seconds: float, se
     dispatcher = Dispatcher(runtime, parcels.append, parcels.append)
     await anyio.to_thread.run_sync(dispatcher._register)
     end = time.monotonic() + seconds
+    pace = _Pace()
     async with _living(runtime), anyio.create_task_group() as group:
         while not await anyio.to_thread.run_sync(until):
             assert time.monotonic() < end, f"not reached within {seconds} s"
             await anyio.to_thread.run_sync(dispatcher.tick)
             taken, parcels[:] = list(parcels), []
             for parcel in taken:
-                _begin(group, runtime, parcel, seen)
-            await anyio.sleep(_BETWEEN_TICKS)
+                _begin(group, runtime, parcel, seen, pace)
+            await pace.rest(busy=bool(taken))
         group.cancel_scope.deadline = anyio.current_time() + _LAST_WORDS_SECONDS
 
 
-def _begin(group: Any, runtime: Runtime, parcel: Parcel, seen: Callable[[Parcel], None]) -> None:
+class _Pace:
+    """How long to rest between two ticks: longer each time that nothing was due, and never beyond a stage's end."""
+
+    def __init__(self) -> None:
+        self._seconds = _BETWEEN_TICKS
+        self._ended = anyio.Event()
+
+    def stage_ended(self) -> None:
+        self._ended.set()
+
+    async def rest(self, *, busy: bool) -> None:
+        self._seconds = _BETWEEN_TICKS if busy else min(self._seconds * 1.5, _AT_REST_SECONDS)
+        with anyio.move_on_after(self._seconds):
+            await self._ended.wait()
+            self._seconds = _BETWEEN_TICKS
+        self._ended = anyio.Event()
+
+
+def _begin(group: Any, runtime: Runtime, parcel: Parcel, seen: Callable[[Parcel], None], pace: _Pace) -> None:
     try:
         seen(parcel)
     except LookupError:
         return
-    group.start_soon(cast("Any", STAGES[parcel.stage]), runtime, parcel.account, parcel.claims)
+
+    async def run() -> None:
+        try:
+            await cast("Any", STAGES[parcel.stage])(runtime, parcel.account, parcel.claims)
+        finally:
+            pace.stage_ended()
+
+    group.start_soon(run)
