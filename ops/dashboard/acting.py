@@ -8,12 +8,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from ops.dashboard.acts import ACTS, Act
+from ops.dashboard.judging import has_one_of
 from ops.dashboard.page import Dashboard, of, refuse_unless, render
 from ops.dashboard.proposals import Proposal, Wish, WrongFormError
 from ops.dashboard.sessions import Person, Right
 from ops.dashboard.signing_in import fields, own_path
 from producer import Client
 from producer.client import AfterRestoreError, NoSuchBatchError
+from producer.client.purchases import BUYERS
 from producer.money import CapError
 from shared.db.audit import Actor
 from shared.db.jobs import bulk
@@ -44,11 +46,11 @@ async def carry_out(request: Request) -> Response:
 
 
 def _done(request: Request, person: Person, given: dict[str, str]) -> Response:
-    dashboard, wish = of(request), Wish(given)
+    dashboard, wish = of(request), _wish(person, given)
     act = _allowed(person, wish)
     with client_of(dashboard, person) as client:
         try:
-            proposal = act.propose(client, wish)
+            proposal = _proposed(client, person, act, wish)
             if (wrong := _not_yet(proposal, wish)) is not None:
                 return _shown(request, proposal, given, 409, wrong)
             said = proposal.do()
@@ -60,13 +62,26 @@ def _done(request: Request, person: Person, given: dict[str, str]) -> Response:
 
 
 def _page(request: Request, person: Person, given: dict[str, str]) -> Response:
-    wish = Wish(given)
+    wish = _wish(person, given)
     act = _allowed(person, wish)
     with client_of(of(request), person) as client:
         try:
-            return _shown(request, act.propose(client, wish), given)
+            return _shown(request, _proposed(client, person, act, wish), given)
         except _WRONG as error:
             raise HTTPException(400, str(error)) from None
+
+
+def _wish(person: Person, given: dict[str, str]) -> Wish:
+    return Wish(given, may_buy=has_one_of(person, BUYERS))
+
+
+def _proposed(client: Client, person: Person, act: Act, wish: Wish) -> Proposal:
+    """Return a proposal that the person may carry out: a form does not say whether its jobs would be bought."""
+    proposal = act.propose(client, wish)
+    needed = proposal.purchases.scopes
+    if needed and not has_one_of(person, needed):
+        raise HTTPException(403, f"{person.name} may not do this: {proposal.purchases.lacking}")
+    return proposal
 
 
 def _allowed(person: Person, wish: Wish) -> Act:

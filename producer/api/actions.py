@@ -18,10 +18,10 @@ from producer.api.jobs import batch_name
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import Amount, Shown, answer
+from producer.client.purchases import of_resolve, of_retry
 from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
 from producer.money import amount_in, parse_caps
 from shared import catalog
-from shared.db.jobs.retry import BUY, BUY_AGAIN
 from shared.policies import OnUnknown
 from shared.tokens import Scope
 
@@ -210,9 +210,7 @@ def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: HowAsked
     plan = caller.client.plan_retry(**which)
     targets = plan.of(buy_again=body.buy_again)
     left = len(plan.targets) - len(targets)
-    paying = [one for one in targets if one.act == BUY_AGAIN]
-    buying = [one for one in targets if one.act == BUY]
-    planned = DryRun("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], paying, buying)
+    planned = DryRun("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], of_retry(targets))
     if how.dry_run:
         return answer(planned.shown())
     planned.require(caller, how.confirm)
@@ -227,7 +225,7 @@ def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: HowA
     except ValueError as error:
         raise ProblemError("request_invalid", str(error)) from None
     plan = wanted.plan
-    planned = DryRun(plan.act, plan.targets, plan.at, plan.left, plan.targets if resend else ())
+    planned = DryRun(plan.act, plan.targets, plan.at, plan.left, of_resolve(wanted))
     if how.dry_run:
         return answer(planned.shown())
     if not plan.targets:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from producer.client.batches import Batches
+from producer.client.purchases import Purchases
 from producer.money import parse_caps
 from producer.ordering import Costs, charge, charge_targets
 from producer.plan import BatchPlan
@@ -15,7 +16,6 @@ from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRu
 from shared import catalog
 from shared.db.engine import Connection, is_kept_waiting, is_violation
 from shared.db.jobs import lone_row
-from shared.db.jobs.bulk import Target
 from shared.db.jobs.dealing import waiting_account
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
 from shared.db.jobs.insert_rows import CHUNK_ROWS
@@ -158,10 +158,10 @@ class Enqueueing(Batches):
         with self._connection() as connection:
             open_batch(connection, batch)
 
-    def count_spending(self, token: Token, *, first: Sequence[Target], again: Sequence[Target]) -> None:
+    def count_spending(self, token: Token, purchases: Purchases) -> None:
         """Count jobs that are paid for, for the first time or again, against a token's cap; raises `TokenCapError`."""
         with self._connection() as connection:
-            charge_targets(connection, token, first, again, self._costs(connection))
+            charge_targets(connection, token, purchases.first, purchases.again, self._costs(connection))
 
     def _costs(self, connection: Connection) -> Costs:
         return Costs(self.settings, self._offers.load(connection))

@@ -1,0 +1,86 @@
+"""Money on the dashboard: an act that buys needs the same rights as over HTTP, whatever its form says."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.dashboard.judging import judge
+from producer import Client
+from shared.db.engine import Engine
+from shared.db.jobs.transitions import Move
+from shared.db.tokens import TokenTerms
+from shared.lifecycle import ImageState, JobState
+from shared.settings import load
+from shared.tokens import Scope
+from tests.support import held, rows
+from tests.support.browsing import Browser, browsing
+
+OPERATOR = (Scope.JOBS_READ, Scope.OPS)
+SignedIn = Callable[..., Any]
+
+
+@pytest.fixture
+def signed_in(engine: Engine, client: Client, database_url: str, tmp_path: Path) -> SignedIn:
+    """Open the pages for whoever has a new token of some scopes."""
+
+    @contextmanager
+    def opened(*scopes: Scope, caps: Any = None) -> Iterator[Browser]:
+        terms = TokenTerms("person", frozenset(scopes), caps)
+        token = client.create_token(terms)[1].get_secret_value()
+        judged = judge(engine, "the-dashboards-own-token")
+        with browsing(engine, tmp_path, settings=load(database_url=database_url), judge=judged) as browser:
+            assert browser.sign_in(token).status_code == 303
+            yield browser
+
+    return opened
+
+
+def collectable(engine: Engine) -> Any:
+    """One failed job whose picture its provider can still be asked about, free."""
+    intent = held.sent(engine, "bloom", "b")
+    step = Move(intent.claim, JobState.SUBMITTING, JobState.FAILED, code="collection_expired", note="late")
+    assert rows.settle(engine, intent, rows.accepted(ImageState.PENDING), step)
+    return intent.claim.job_id
+
+
+def test_the_right_to_operate_alone_has_no_job_bought(engine: Engine, signed_in: SignedIn) -> None:
+    job = held.refused(engine)
+    with signed_in(*OPERATOR, Scope.MONEY_SPEND) as browser:
+        page = browser.get("/act", what="retry", job=str(job)).text
+        token = re.search(r'name="token" value="([^"]+)"', page)
+        assert token
+    wish = {"what": "retry", "job": str(job), "sure": "yes"}
+    with signed_in(*OPERATOR) as browser:
+        page = browser.get("/act", **wish).text
+        assert "1 were never bought" in page
+        assert "needs `jobs:write` or `money:spend`" in page
+        assert 'name="token"' not in page
+        for given in ({}, {"token": token[1]}, {"how": "retry"}):
+            assert browser.post("/act", None, **wish, **given).status_code == 409
+    assert rows.job(engine, job).state == "failed"
+
+
+def test_what_is_free_is_tried_again_beside_what_would_be_bought(engine: Engine, signed_in: SignedIn) -> None:
+    unbought, bought = held.refused(engine), collectable(engine)
+    with signed_in(*OPERATOR) as browser:
+        assert browser.act(what="retry", batch="b").status_code == 303
+    assert (rows.job(engine, unbought).state, rows.job(engine, bought).state) == ("failed", "pending")
+
+
+@pytest.mark.parametrize("scope", [Scope.JOBS_WRITE, Scope.MONEY_SPEND])
+def test_whoever_may_order_or_spend_has_a_job_bought_that_never_was(
+    engine: Engine, signed_in: SignedIn, scope: Scope
+) -> None:
+    job = held.refused(engine)
+    with signed_in(*OPERATOR, scope) as browser:
+        page = browser.get("/act", what="retry", job=str(job)).text
+        token = re.search(r'name="token" value="([^"]+)"', page)
+        assert token
+        wish = {"what": "retry", "job": str(job), "token": token[1]}
+        assert browser.post("/act", **wish).status_code == 409, "nobody has said yes"
+        assert browser.post("/act", **wish, sure="yes").status_code == 303
+    assert rows.job(engine, job).state == "queued"
