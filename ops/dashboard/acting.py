@@ -21,6 +21,7 @@ from shared.db.audit import Actor
 from shared.db.jobs import bulk
 from shared.db.jobs.choose import NotACandidateError
 from shared.db.jobs.resolve import NotHeldError
+from shared.db.tokens import TokenCapError
 
 DOOR: Final = "dashboard"
 """The name of this interface in the audit."""
@@ -52,6 +53,8 @@ def _done(request: Request, person: Person, given: dict[str, str]) -> Response:
         try:
             proposal = _proposed(client, person, act, wish)
             if (wrong := _not_yet(proposal, wish)) is not None:
+                return _shown(request, proposal, given, 409, wrong)
+            if (wrong := _over_the_cap(client, person, proposal)) is not None:
                 return _shown(request, proposal, given, 409, wrong)
             said = proposal.do()
         except _WRONG as error:
@@ -105,6 +108,17 @@ def _not_yet(proposal: Proposal, wish: Wish) -> str | None:
         return f"Nothing was done, because the jobs have changed: {how}."
     if proposal.may_cost and wish.text("sure") != "yes":
         return "Nothing was done: say yes to what it may cost."
+    return None
+
+
+def _over_the_cap(client: Client, person: Person, proposal: Proposal) -> str | None:
+    """Count what is bought against the cap of the person's token; return why it does not fit, None if it does."""
+    if person.token is None or not proposal.purchases.are_any:
+        return None
+    try:
+        client.count_spending(person.token, proposal.purchases)
+    except TokenCapError as error:
+        return f"Nothing was done: {error}."
     return None
 
 

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -84,3 +86,49 @@ def test_whoever_may_order_or_spend_has_a_job_bought_that_never_was(
         assert browser.post("/act", **wish).status_code == 409, "nobody has said yes"
         assert browser.post("/act", **wish, sure="yes").status_code == 303
     assert rows.job(engine, job).state == "queued"
+
+
+def purchase(engine: Engine, how: str) -> dict[str, str]:
+    """Return an act that buys for two credits at most, on a job of its own."""
+    if how == "resend":
+        return {"what": "resolve", "how": how, "job": str(held.held(engine)[0])}
+    if how == "buy-again":
+        return {"what": "retry", "how": how, "job": str(held.failed(engine)[0])}
+    return {"what": "retry", "job": str(held.refused(engine))}
+
+
+@pytest.mark.parametrize("how", ["retry", "buy-again", "resend"])
+def test_whatever_an_act_buys_counts_against_the_cap_of_the_token(
+    engine: Engine, client: Client, signed_in: SignedIn, how: str
+) -> None:
+    few, many = Decimal("0.5"), Decimal(3)
+    wish, spender = purchase(engine, how), (*OPERATOR, Scope.MONEY_SPEND)
+    with signed_in(*spender, caps={"bloom": few}) as browser:
+        refused = browser.act(**wish)
+        assert (refused.status_code, "the token has a cap at bloom" in refused.text) == (409, True)
+        assert rows.job(engine, UUID(wish["job"])).state != "queued"
+    assert [spent for _, spent in client.tokens()] == [{}]
+    with signed_in(*spender, caps={"bloom": many}) as browser:
+        assert browser.act(**wish).status_code == 303
+        assert rows.job(engine, UUID(wish["job"])).state == "queued"
+        counted = [spent for token, spent in client.tokens() if token.caps == {"bloom": many}]
+        assert counted == [{"bloom": Decimal(1 if how == "retry" else 2)}]
+        assert browser.act(**purchase(engine, how)).status_code == (303 if how == "retry" else 409)
+
+
+def test_a_held_job_that_is_proved_unbought_counts_at_its_price(
+    engine: Engine, client: Client, signed_in: SignedIn
+) -> None:
+    (job,) = held.held(engine)
+    rows.rows(engine, "UPDATE submission SET outcome = 'rejected'")
+    with signed_in(*OPERATOR, Scope.MONEY_SPEND, caps={"bloom": Decimal(3)}) as browser:
+        assert browser.act(what="resolve", how="resend", job=str(job)).status_code == 303
+    assert rows.job(engine, job).state == "queued"
+    assert [spent for _, spent in client.tokens()] == [{"bloom": Decimal(1)}]
+
+
+def test_an_act_that_is_free_needs_no_room_under_a_cap(engine: Engine, signed_in: SignedIn) -> None:
+    job = collectable(engine)
+    with signed_in(*OPERATOR, caps={"bloom": Decimal(0)}) as browser:
+        assert browser.act(what="retry", job=str(job)).status_code == 303
+    assert rows.job(engine, job).state == "pending"
