@@ -132,17 +132,20 @@ class Draft:
     terms: DraftTerms
     ends: float
 
-    def plan(self, client: Enqueueing) -> BatchPlan:
-        """Return what it would add and cost; raises as `Client.plan`, and `DraftError`."""
-        return client.plan(self.file, **self.terms.arguments())
+    def plan(self, client: Enqueueing, *, bounded: bool) -> BatchPlan:
+        """Return what it would add and cost; raises as `Client.plan`, and `DraftError`.
 
-    def send(self, client: Enqueueing, token: Token | None, *, sample: bool) -> int:
+        `bounded`: somebody sends it who may not spend more than a batch that is there allows.
+        """
+        return client.plan(self.file, bounded=bounded, **self.terms.arguments())
+
+    def send(self, client: Enqueueing, token: Token | None, *, sample: bool, bounded: bool) -> int:
         """Enqueue it, or only the first rows, and return the number of new jobs; raises as `Client.enqueue_file`."""
         given = self.terms.arguments()
         if sample:
             given["rules"] = replace(given["rules"], sample=SAMPLE)
         policy = cast("OnUnknown", self.terms.on_unknown) if self.terms.on_unknown else None
-        return client.enqueue_file(self.file, on_unknown=policy, token=token, **given).added
+        return client.enqueue_file(self.file, on_unknown=policy, token=token, bounded=bounded, **given).added
 
 
 @dataclass(slots=True)

@@ -83,10 +83,10 @@ async def _store(request: Request, file: Any) -> None:
 @needs(Right.ENQUEUE)
 def plan(request: Request) -> Response:
     """Show what a file would add and cost, or each fault with its line."""
-    draft = _draft(request)
+    draft, bounded = _draft(request), _is_bounded(person_of(request))
     with client_of(of(request), person_of(request)) as client:
         try:
-            planned = draft.plan(client)
+            planned = draft.plan(client, bounded=bounded)
         except InvalidRowsError as error:
             faults = error.faults[:_FAULTS]
             return render(request, "faults.html", draft=draft, wrong="", faults=faults, count=error.count)
@@ -97,6 +97,7 @@ def plan(request: Request) -> Response:
         "plan.html",
         draft=draft,
         plan=planned,
+        lowers=bounded and bool(draft.terms.caps),
         sample=SAMPLE,
         costs=[money_range(total) for total in planned.totals if total.unit != "unbilled"],
         money_range=money_range,
@@ -119,7 +120,7 @@ def _send(request: Request, person: Person, *, sample: bool) -> Response:
     dashboard, draft = of(request), _draft(request)
     with client_of(dashboard, person) as client:
         try:
-            added = draft.send(client, person.token, sample=sample)
+            added = draft.send(client, person.token, sample=sample, bounded=_is_bounded(person))
         except InvalidRowsError as error:
             raise HTTPException(409, str(error)) from None
         except _WRONG as error:
@@ -131,6 +132,11 @@ def _send(request: Request, person: Person, *, sample: bool) -> Response:
         dashboard.drafts.drop(draft)
     dashboard.sessions.say(dashboard.owner(request), f"{added:,} new jobs in {draft.terms.batch}", command, rest)
     return RedirectResponse(dashboard.url("/batch", name=draft.terms.batch), 303)
+
+
+def _is_bounded(person: Person) -> bool:
+    """Tell whether the terms that this person gives to a batch that is there can only lower what it may spend."""
+    return not person.may(Right.SPEND)
 
 
 def _words(error: Exception) -> str:

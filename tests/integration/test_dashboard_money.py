@@ -132,3 +132,38 @@ def test_an_act_that_is_free_needs_no_room_under_a_cap(engine: Engine, signed_in
     with signed_in(*OPERATOR, caps={"bloom": Decimal(0)}) as browser:
         assert browser.act(what="retry", job=str(job)).status_code == 303
     assert rows.job(engine, job).state == "pending"
+
+
+def rows_of(count: int) -> str:
+    return "custom_id,provider,model,prompt\n" + "".join(f"r{n},bloom,,a harbour {n}\n" for n in range(count))
+
+
+@pytest.mark.parametrize(
+    ("scopes", "asked", "now"),
+    [
+        ((), "bloom=1000", {"bloom": Decimal(5)}),
+        ((), "bloom=2", {"bloom": Decimal(2)}),
+        ((), "bloom=1000 getimg=3", {"bloom": Decimal(5), "getimg": Decimal(3)}),
+        ((Scope.MONEY_SPEND,), "bloom=1000", {"bloom": Decimal(1000)}),
+    ],
+)
+def test_a_file_raises_the_cap_of_a_batch_only_for_whoever_may_spend(
+    client: Client, signed_in: SignedIn, scopes: tuple[Scope, ...], asked: str, now: dict[str, Decimal]
+) -> None:
+    client.enqueue([{"provider": "bloom", "prompt": "x", "custom_id": "x"}], batch="shop", max_cost=["bloom=5"])
+    text = rows_of(9) + ("g,getimg,seedream-5-lite,a tram\n" if "getimg" in asked else "")
+    with signed_in(Scope.JOBS_READ, Scope.JOBS_WRITE, *scopes) as browser:
+        sent = browser.post("/new", None, batch="shop", format="csv", text=text, provider="bloom", caps=asked)
+        page = browser.get(sent.headers["location"]).text
+        assert ("without <code>money:spend</code>" in page) == (not scopes)
+        assert ("left of the batch&#39;s 5 for bloom" in page) == (now["bloom"] == 5), "the plan goes by the same cap"
+        assert browser.post(sent.headers["location"], None, how="all").status_code == 303
+    assert client.caps("shop") == now
+
+
+def test_the_same_file_again_changes_no_cap_of_its_batch(client: Client, signed_in: SignedIn) -> None:
+    with signed_in(Scope.JOBS_READ, Scope.JOBS_WRITE) as browser:
+        for cap in ("bloom=5", "bloom=1000", "bloom=1"):
+            sent = browser.post("/new", None, batch="shop", format="csv", text=rows_of(2), caps=cap)
+            assert browser.post(sent.headers["location"], None, how="all").status_code == 303
+    assert client.caps("shop") == {"bloom": Decimal(5)}
