@@ -1,7 +1,7 @@
 """What a person decides about jobs: cancel, retry, resolve; each shown first by a dry run, which prints a confirmation.
 
 Whatever may pay a second time needs the scope `money:spend`, and the confirmation of a dry run: then exactly the jobs
-that were shown are acted on.
+that were shown are acted on. To say that a lost call was charged nothing needs that scope too.
 """
 
 from decimal import Decimal
@@ -139,7 +139,10 @@ def resolve_job(
     body: Annotated[ResolveBody, Body()],
     how: How,
 ) -> Response:
-    """End a held job whose answer was lost, after a look at the provider's own history."""
+    """End a held job whose answer was lost, after a look at the provider's own history.
+
+    `resend` may pay a second time, and `"charged": "0"` lets a later retry do so: both need `money:spend` too.
+    """
     caller.job(job_id)
     return _resolve(caller, {"job": job_id}, body, how)
 
@@ -151,7 +154,10 @@ def resolve_batch(
     body: Annotated[ResolveBody, Body()],
     how: How,
 ) -> Response:
-    """End every held job of a batch whose answer was lost, or those with one error code."""
+    """End every held job of a batch whose answer was lost, or those with one error code.
+
+    `resend` and `"charged": "0"` need `money:spend` too.
+    """
     which = {"batch": batch_name(caller, name), "code": body.error_code}
     return _resolve(caller, which, body, how)
 

@@ -174,3 +174,33 @@ def test_nothing_counts_of_a_retry_that_does_not_fit_under_the_cap(http: Http, a
     done = http.post("/v1/batches/b:retry", params={"confirm": shown["confirm"]}, json=body, headers=one)
     refused(done, 402, "token_cap_reached")
     assert {token.name: spent for token, spent in alice.tokens()}["one"] == {}
+
+
+@pytest.mark.parametrize("charged", ["0", "0.000", "-0"])
+def test_only_whoever_may_spend_says_that_a_lost_call_bought_nothing(
+    alice: Client, engine: Engine, charged: str
+) -> None:
+    (job,), body = held.held(engine), {"decision": "fail", "charged": charged}
+    writer = (Scope.OPS, Scope.JOBS_WRITE, Scope.JOBS_READ)
+    with serving(alice) as http:
+        operator, spender = bearer(alice, *writer, name="o"), bearer(alice, *writer, Scope.MONEY_SPEND, name="s")
+        for path in (f"jobs/{job}", "batches/b"):
+            told = http.post(f"/v1/{path}:resolve", json=body, headers=operator)
+            assert "a retry buys the job as if for the first time" in refused(told, 403, "scope_missing")["detail"]
+        given_up = http.post(f"/v1/jobs/{job}:resolve", json={"decision": "fail"}, headers=operator)
+        assert given_up.json()["done"] == {"failed": 1}
+        refused(http.post(f"/v1/jobs/{job}:resolve", json=body, headers=operator), 403, "scope_missing")
+        assert http.post(f"/v1/jobs/{job}:retry", headers=operator).json()["done"] == {}
+        assert http.post(f"/v1/jobs/{job}:resolve", json=body, headers=spender).is_success
+        assert http.post(f"/v1/jobs/{job}:retry", headers=operator).json()["done"] == {"queued": 1}
+
+
+def test_an_operator_says_what_a_lost_call_was_charged_and_it_is_not_bought_again(
+    alice: Client, engine: Engine
+) -> None:
+    (job,), body = held.held(engine), {"decision": "fail", "charged": "0.5"}
+    with serving(alice) as http:
+        operator = bearer(alice, Scope.OPS, Scope.JOBS_WRITE, name="operator")
+        assert http.post(f"/v1/jobs/{job}:resolve", json=body, headers=operator).json()["done"] == {"failed": 1}
+        assert http.post(f"/v1/jobs/{job}:retry", headers=operator).json()["done"] == {}
+    assert alice.totals("b") == {"failed": 1}

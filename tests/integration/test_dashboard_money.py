@@ -167,3 +167,22 @@ def test_the_same_file_again_changes_no_cap_of_its_batch(client: Client, signed_
             sent = browser.post("/new", None, batch="shop", format="csv", text=rows_of(2), caps=cap)
             assert browser.post(sent.headers["location"], None, how="all").status_code == 303
     assert client.caps("shop") == {"bloom": Decimal(5)}
+
+
+def test_only_whoever_may_spend_says_on_a_page_that_a_lost_call_bought_nothing(
+    engine: Engine, signed_in: SignedIn
+) -> None:
+    (job,) = held.held(engine)
+    wish = {"what": "resolve", "how": "fail", "job": str(job)}
+    with signed_in(*OPERATOR, Scope.JOBS_WRITE) as browser:
+        token = re.search(r'name="token" value="([^"]+)"', browser.get("/act", **wish).text)
+        assert token
+        answers = [browser.get("/act", **wish, charged="0"), browser.post("/act", **wish, charged="0", token=token[1])]
+        assert [answer.status_code for answer in answers] == [403, 403]
+        assert "leave out what was charged" in answers[1].text
+        assert rows.job(engine, job).state == "in_doubt"
+        assert browser.act(**wish, charged="0.5").status_code == 303
+    (other,) = held.held(engine)
+    with signed_in(*OPERATOR, Scope.MONEY_SPEND) as browser:
+        assert browser.act(**{**wish, "job": str(other)}, charged="0").status_code == 303
+    assert (rows.job(engine, job).state, rows.job(engine, other).state) == ("failed", "failed")
