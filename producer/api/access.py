@@ -95,6 +95,14 @@ class SeenTokens:
         _take_room(known)
         return known.caller
 
+    async def is_trusted(self, request: Request) -> bool:
+        """Tell whether the caller of an answer that takes long may still have it."""
+        presented = _presented(request)
+        if presented is None:
+            return self._doors.open_to_all
+        known = await self._looked_up(presented)
+        return known is not None and _lives(known.caller.token)
+
     def _caller(self, token: Token) -> Caller:
         name = f"{token.name} {token.id}".strip()
         return Caller(token, self._doors.client.acting_as(Actor(name, "api")), self._doors)
