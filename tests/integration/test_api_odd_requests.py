@@ -1,0 +1,33 @@
+"""Odd requests to the HTTP API: each is refused by name, none is a defect in the log, none is taken for another."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from httpx import Client as Http
+
+from tests.integration.test_api import refused
+from tests.support.api import HARBOUR
+
+MOMENT = "2026-05-04T12:00:00+00:00"
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+def cursor(filters: dict[str, Any], *parts: Any) -> str:
+    """Return a cursor of a list, as somebody makes it who has read the source."""
+    digest = hashlib.sha256(json.dumps(filters, sort_keys=True).encode()).hexdigest()[:12]
+    return base64.urlsafe_b64encode(json.dumps([digest, *parts]).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("parts", [("x",), ("",), (NOBODY, NOBODY), (), (7,), ("\x00",)])
+def test_an_altered_cursor_of_jobs_is_refused(http: Http, parts: tuple[Any, ...]) -> None:
+    http.post("/v1/jobs", json=HARBOUR)
+    query = {"batch": "shop", "cursor": cursor({"batch": "shop", "state": None}, *parts)}
+    refused(http.get("/v1/jobs", params=query), 400, "cursor_invalid")
+
+
+@pytest.mark.parametrize("parts", [("x", NOBODY), (MOMENT, "x"), (MOMENT,), (MOMENT, None), ("24:00", NOBODY)])
+def test_an_altered_cursor_of_batches_is_refused(http: Http, parts: tuple[Any, ...]) -> None:
+    refused(http.get("/v1/batches", params={"cursor": cursor({"prefix": ""}, *parts)}), 400, "cursor_invalid")
