@@ -16,6 +16,7 @@ from ops.dashboard.signing_in import fields
 from producer.cli.plan import money_range
 from producer.client import InvalidRowsError
 from producer.money import CapError
+from producer.plan.document import without_sums
 from producer.plan.times import duration
 from producer.prompts import PromptFileError
 from shared import catalog
@@ -84,6 +85,7 @@ async def _store(request: Request, file: Any) -> None:
 def plan(request: Request) -> Response:
     """Show what a file would add and cost, or each fault with its line."""
     draft, bounded = _draft(request), _is_bounded(person_of(request))
+    sees_money = person_of(request).may(Right.MONEY)
     with client_of(of(request), person_of(request)) as client:
         try:
             planned = draft.plan(client, bounded=bounded)
@@ -97,6 +99,7 @@ def plan(request: Request) -> Response:
         "plan.html",
         draft=draft,
         plan=planned,
+        remarks=[one if sees_money else without_sums(one) for one in planned.all_remarks()],
         lowers=bounded and bool(draft.terms.caps),
         sample=SAMPLE,
         costs=[money_range(total) for total in planned.totals if total.unit != "unbilled"],

@@ -116,6 +116,8 @@ def job(request: Request) -> Response:
     story = of(request).reads.job(asked) if asked else None
     if story is None:
         raise HTTPException(_NOT_FOUND, "there is no such job")
+    if not person_of(request).may(Right.MONEY):
+        story = _without_money(story)
     return render(
         request,
         "job.html",
@@ -128,6 +130,10 @@ def job(request: Request) -> Response:
         picture_of=pictures.link,
         sees=person_of(request).may(Right.PICTURES),
     )
+
+
+def _without_money(story: Mapping[str, Any]) -> dict[str, Any]:
+    return {**story, "job": {**story["job"], "caps": {}, "daily_cap": None}, "ledger": []}
 
 
 @needs(Right.SEE)

@@ -23,11 +23,12 @@ def plan_document(planned: BatchPlan, *, sums: bool = True) -> dict[str, Any]:
         "conflicts": planned.conflict_count,
         "accounts": [_account_facts(one) | ({} if sums else {"balance": None}) for one in planned.accounts],
         "totals": [{name: as_json(value) for name, value in total._asdict().items()} for total in planned.totals],
-        "remarks": [(one if sums else _without_sums(one))._asdict() for one in planned.all_remarks()],
+        "remarks": [(one if sums else without_sums(one))._asdict() for one in planned.all_remarks()],
     }
 
 
-def _without_sums(remark: Remark) -> Remark:
+def without_sums(remark: Remark) -> Remark:
+    """Return a remark that does not say what an account has or spends."""
     if remark.code not in _WITHOUT_SUMS:
         return remark
     seen, do = _WITHOUT_SUMS[remark.code]
