@@ -187,14 +187,14 @@ def change_batch(
     batch = batch_name(caller, name)
     if (body.uncap or (body.max_cost, body.on_unknown) != (None, None)) and not caller.token.allows(Scope.MONEY_SPEND):
         raise ProblemError("scope_missing", f"max_cost, uncap and on_unknown need the scope {Scope.MONEY_SPEND}")
+    caps = [f"{provider}={amount}" for provider, amount in (body.max_cost or {}).items()]
+    parse_caps(caps, providers=catalog.names())  # before the first change: what is refused changes nothing
     if body.priority is not None:
         caller.client.set_priority(batch, body.priority)
     if body.deadline_seconds is not None:
         caller.client.set_deadline(batch, body.deadline_seconds)
-    if body.max_cost is not None:
-        texts = [f"{provider}={amount}" for provider, amount in body.max_cost.items()]
-        parse_caps(texts, providers=catalog.names())
-        caller.client.cap(batch, texts)
+    if caps:
+        caller.client.cap(batch, caps)
     if body.uncap:
         caller.client.uncap(batch)
     if body.on_unknown is not None:

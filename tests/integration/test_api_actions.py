@@ -108,6 +108,16 @@ def test_the_terms_of_a_batch_are_changed_by_whoever_may_spend(http: Http, alice
     assert http.patch("/v1/batches/shop", json={"priority": 5, "deadline_seconds": 60}, headers=backend).is_success
 
 
+@pytest.mark.parametrize("caps", [{"bloom": "zz"}, {"nobody": "1"}, {"bloom": "1", "getimg": "-1"}])
+def test_new_terms_that_are_refused_change_nothing(http: Http, engine: Engine, caps: dict[str, str]) -> None:
+    http.post("/v1/jobs", json=HARBOUR)
+    columns = "SELECT job.priority, job.deadline_at, batch.caps, batch.on_unknown FROM job JOIN batch ON true"
+    before = rows.rows(engine, columns)
+    body = {"priority": 9, "deadline_seconds": 5, "on_unknown": "resend", "max_cost": caps}
+    refused(http.patch("/v1/batches/shop", json=body), 422, "cap_invalid")
+    assert rows.rows(engine, columns) == before
+
+
 def test_caps_leave_a_batch_only_if_that_is_said(http: Http) -> None:
     http.post("/v1/jobs", json=HARBOUR)
     http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "5"}})
