@@ -45,7 +45,8 @@ async def add_job(
     `Prefer: wait=20` answers once the job has ended or is held, or after 20 seconds, with the job as it is then.
     """
     row = dict(body)
-    batch = batch_name(caller, row.pop("batch", None) or caller.own_batch)
+    named = row.pop("batch", None)
+    batch = batch_name(caller, caller.own_batch if named is None else named)
     row["custom_id"] = _key(row.get("custom_id"), idempotency_key)
     orders: Orders = request.app.state.orders
     done = await orders.add(Order(await off_loop(request, partial(checked, row)), batch, caller.token))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from httpx import Client as Http
 
+from producer import Client
 from tests.integration.test_api import refused
 from tests.support.api import HARBOUR
 
@@ -31,3 +32,17 @@ def test_an_altered_cursor_of_jobs_is_refused(http: Http, parts: tuple[Any, ...]
 @pytest.mark.parametrize("parts", [("x", NOBODY), (MOMENT, "x"), (MOMENT,), (MOMENT, None), ("24:00", NOBODY)])
 def test_an_altered_cursor_of_batches_is_refused(http: Http, parts: tuple[Any, ...]) -> None:
     refused(http.get("/v1/batches", params={"cursor": cursor({"prefix": ""}, *parts)}), 400, "cursor_invalid")
+
+
+@pytest.mark.parametrize("batch", [[], {}, 0, False, "", 0.0, ["shop"]])
+def test_a_batch_that_is_no_name_is_refused_and_no_job_goes_to_the_tokens_own(
+    http: Http, alice: Client, batch: Any
+) -> None:
+    told = refused(http.post("/v1/jobs", json={**HARBOUR, "batch": batch}), 422, "request_invalid")
+    assert [fault["field"] for fault in told["errors"]] == ["batch"]
+    assert alice.batches() == []
+
+
+@pytest.mark.parametrize("custom_id", [[], {}, 0, False, ""])
+def test_a_custom_id_of_another_type_is_refused_and_none_of_it_is_made_up(http: Http, custom_id: Any) -> None:
+    assert http.post("/v1/jobs", json={**HARBOUR, "custom_id": custom_id}).status_code in {400, 422}
