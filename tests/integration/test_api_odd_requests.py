@@ -46,3 +46,18 @@ def test_a_batch_that_is_no_name_is_refused_and_no_job_goes_to_the_tokens_own(
 @pytest.mark.parametrize("custom_id", [[], {}, 0, False, ""])
 def test_a_custom_id_of_another_type_is_refused_and_none_of_it_is_made_up(http: Http, custom_id: Any) -> None:
     assert http.post("/v1/jobs", json={**HARBOUR, "custom_id": custom_id}).status_code in {400, 422}
+
+
+@pytest.mark.parametrize("keys", [["ké".encode()], ["ké".encode("latin-1")], [b"one", b"two"], [b"a" * 256]])
+def test_a_key_that_can_be_read_in_two_ways_is_refused(http: Http, alice: Client, keys: list[bytes]) -> None:
+    row = {name: value for name, value in HARBOUR.items() if name != "custom_id"}
+    told = refused(http.post("/v1/jobs", json=row, headers=[(b"Idempotency-Key", key) for key in keys]), 422,
+                   "request_invalid")  # fmt: skip
+    assert [fault["field"] for fault in told["errors"]] == ["header.idempotency-key"]
+    assert alice.batches() == []
+
+
+def test_a_custom_id_of_any_script_is_the_same_from_every_body(http: Http) -> None:
+    first, again = (http.post("/v1/jobs", json={**HARBOUR, "custom_id": "kélé-港"}) for _ in range(2))
+    assert first.json()["custom_id"] == "kélé-港"
+    assert first.json()["id"] == again.json()["id"]
