@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
+from producer.api.bodies import StrictRoute
 from producer.api.dry_run import DoneShown, DryRun, How, HowAsked, Planned, told
 from producer.api.jobs import batch_name
 from producer.api.paths import NAME
@@ -25,7 +26,7 @@ from shared import catalog
 from shared.policies import OnUnknown
 from shared.tokens import Scope
 
-router = APIRouter(tags=["deciding"])
+router = APIRouter(tags=["deciding"], route_class=StrictRoute)
 _MOST_DEADLINE: Final = 10 * 365 * 86_400.0
 _PAID_BEFORE: Final = "bought before; `buy_again` pays a second time"
 

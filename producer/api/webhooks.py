@@ -10,6 +10,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
+from producer.api.bodies import StrictRoute
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import Shown, answer
@@ -17,7 +18,7 @@ from shared.settings import SettingsError
 from shared.tokens import Scope
 from shared.webhooks import FEW, parse_types
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(tags=["webhooks"], route_class=StrictRoute)
 Hooks = Annotated[Caller, needs(Scope.HOOKS)]
 T = TypeVar("T")
 _MOST_URL: Final = 2000

@@ -9,8 +9,13 @@ import pytest
 from httpx import Client as Http
 
 from producer import Client
+from producer.api import bodies
+from producer.api.app import endpoints
+from producer.api.bodies import StrictRoute
+from producer.api.direct import DirectRoute
+from shared.tokens import Scope
 from tests.integration.test_api import refused
-from tests.support.api import HARBOUR
+from tests.support.api import HARBOUR, bearer
 
 MOMENT = "2026-05-04T12:00:00+00:00"
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -61,3 +66,56 @@ def test_a_custom_id_of_any_script_is_the_same_from_every_body(http: Http) -> No
     first, again = (http.post("/v1/jobs", json={**HARBOUR, "custom_id": "kélé-港"}) for _ in range(2))
     assert first.json()["custom_id"] == "kélé-港"
     assert first.json()["id"] == again.json()["id"]
+
+
+WITH_BODY = [
+    ("POST", "/v1/batches/shop:cancel", '"error_code": "answer_lost"'),
+    ("POST", "/v1/batches/shop:retry", '"buy_again": false'),
+    ("POST", "/v1/batches/shop:resolve", '"decision": "fail"'),
+    ("POST", f"/v1/jobs/{NOBODY}:choose", '"pictures": ["a"]'),
+    ("PATCH", "/v1/batches/shop", '"priority": 1'),
+    ("POST", "/v1/accounts/bloom:pause", '"reason": "a"'),
+    ("POST", "/v1/webhooks", '"url": "https://shop.example/hook"'),
+    ("POST", "/v1/jobs", '"provider": "bloom"'),
+]
+
+
+@pytest.fixture
+def chief(http: Http, alice: Client) -> Http:
+    """The API to a token with every scope, with one job in the batch `shop`."""
+    http.post("/v1/jobs", json=HARBOUR).raise_for_status()
+    http.headers.update(bearer(alice, Scope.ADMIN, name="chief"))
+    http.headers["content-type"] = "application/json"
+    return http
+
+
+@pytest.mark.parametrize(("method", "path", "member"), WITH_BODY)
+def test_a_body_is_read_strictly_wherever_one_is_taken(chief: Http, method: str, path: str, member: str) -> None:
+    name, _, _ = member.partition(": ")
+    for body, said in (
+        (f"{{{member}, {member}}}", "a key twice"),
+        (f"{{{member}, {name}: null}}", "a key twice"),
+        (f"{{{name}: NaN}}", "NaN"),
+        (f"{{{member}", "not valid JSON"),
+        (f"{{{name}: {'[' * 5000}", "nested too deeply"),
+        (f"{{{name}: {'9' * 5000}}}", "too many digits"),
+    ):
+        told = refused(chief.request(method, path, content=body), 400, "bad_request")
+        assert said in told["detail"], body[:80]
+    broken = chief.request(method, path, content=b'{"\xff')
+    assert "UTF-8" in refused(broken, 400, "bad_request")["detail"]
+
+
+def test_every_request_with_a_body_reads_it_strictly() -> None:
+    loose = [
+        route.path
+        for route, _, _ in endpoints()
+        if route.body_field is not None and not isinstance(route, (StrictRoute, DirectRoute))
+    ]
+    assert loose == []
+
+
+def test_a_body_beyond_the_bound_is_refused_wherever_one_is_taken(chief: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST_JSON_BYTES", 1000)
+    for method, path, member in WITH_BODY:
+        refused(chief.request(method, path, content=f"{{{member}{' ' * 1000}}}"), 413, "body_too_large")
