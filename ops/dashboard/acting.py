@@ -14,7 +14,7 @@ from ops.dashboard.proposals import Proposal, Wish, WrongFormError
 from ops.dashboard.sessions import Person, Right
 from ops.dashboard.signing_in import fields, own_path
 from producer import Client
-from producer.client import AfterRestoreError, NoSuchBatchError
+from producer.client import AfterRestoreError, NoSuchBatchError, NoSuchJobError
 from producer.client.purchases import BUYERS
 from producer.money import CapError
 from shared.db.audit import Actor
@@ -27,7 +27,8 @@ DOOR: Final = "dashboard"
 """The name of this interface in the audit."""
 _PASSED_ON: Final = ("what", "job", "batch", "account", "code", "how", "charged", "provider", "amount", "policy",
                      "reason", "picture", "back")  # fmt: skip
-_WRONG: Final = (WrongFormError, CapError, NoSuchBatchError, NotHeldError, NotACandidateError, AfterRestoreError)
+_WRONG: Final = (WrongFormError, CapError, NoSuchBatchError, NoSuchJobError, NotHeldError, NotACandidateError,
+                 AfterRestoreError)  # fmt: skip
 
 
 def propose(request: Request) -> Response:
@@ -75,6 +76,8 @@ def _page(request: Request, person: Person, given: dict[str, str]) -> Response:
 
 
 def _wish(person: Person, given: dict[str, str]) -> Wish:
+    if wrong := [name for name, value in given.items() if "\0" in name + value]:
+        raise HTTPException(400, f"{wrong[0][:40]!r} contains a character that no text has")
     return Wish(given, may_buy=has_one_of(person, BUYERS))
 
 

@@ -16,6 +16,7 @@ from shared.db.jobs import bulk
 from shared.db.jobs.retry import BUY
 from shared.policies import OnUnknown
 
+_PRIORITY_CHARS: Final = 6
 _MAY_NOT_BUY: Final = "To buy them needs `jobs:write` or `money:spend`."
 
 
@@ -249,13 +250,14 @@ def _release(client: Client, wish: Wish) -> Proposal:
 
 def _priority(client: Client, wish: Wish) -> Proposal:
     batch, asked = wish.need("batch"), wish.text("amount") or "0"
-    if not asked.removeprefix("-").isdecimal() or not PRIORITY_MIN <= int(asked) <= PRIORITY_MAX:
+    number = int(asked) if len(asked) <= _PRIORITY_CHARS and asked.removeprefix("-").isdecimal() else None
+    if number is None or not PRIORITY_MIN <= number <= PRIORITY_MAX:
         raise WrongFormError(f"a priority is a whole number from {PRIORITY_MIN} to {PRIORITY_MAX}")
     return Proposal(
         title=f"Priority {asked} for {batch}",
         button="Set the priority",
         command=("priority", batch, asked),
-        do=lambda: f"{client.set_priority(batch, int(asked)):,} jobs have it",
+        do=lambda: f"{client.set_priority(batch, number):,} jobs have it",
         says=["Its jobs are bought before those of lower priorities. Jobs have 0 unless their row says otherwise."],
         asks=("amount",),
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from producer.client.enqueueing import Enqueueing
 from producer.plan import BatchPlan
@@ -56,6 +56,10 @@ class DraftTerms:
         if not size:
             raise DraftError("choose a file, or paste some prompts")
         given = {name: fields.get(name, "").strip() for name in cls.__dataclass_fields__}
+        if wrong := [name for name, value in given.items() if "\0" in value]:
+            raise DraftError(f"{wrong[0]} contains a character that no text has")
+        if given["on_unknown"] not in {"", *get_args(OnUnknown)}:
+            raise DraftError(f"lost calls are hold or resend, not {given['on_unknown'][:40]!r}")
         batch = given["batch"] or Path(file_name).stem
         if not batch:
             raise DraftError("name the batch")

@@ -139,7 +139,7 @@ def _without_money(story: Mapping[str, Any]) -> dict[str, Any]:
 @needs(Right.SEE)
 def find(request: Request) -> Response:
     """Go to the job with an id, its beginning, a custom_id or BATCH/custom_id; list them if there are several."""
-    dashboard, wanted = of(request), request.query_params.get("job", "").strip()
+    dashboard, wanted = of(request), request.query_params.get("job", "").replace("\0", "").strip()
     found = dashboard.reads.find(wanted) if wanted else []
     if len(found) == 1:
         return RedirectResponse(dashboard.url(f"/job/{found[0]}"), 303)
