@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.problems import ProblemError, problem_response
@@ -51,6 +52,8 @@ class Gate:
             await self._app(scope, receive, sending)
         except ProblemError as problem:
             await problem_response(problem, request_id)(scope, receive, sending)
+        except ClientDisconnect:
+            return  # the caller went while it sent: nothing was done, and nobody is there to be told
         except Exception as error:
             if started:
                 raise
