@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
@@ -16,6 +16,7 @@ from producer.api.problems import ProblemError
 from producer.api.shown import Shown, answer
 from shared.settings import SettingsError
 from shared.tokens import Scope
+from shared.webhook_urls import check_url
 from shared.webhooks import FEW, parse_types
 
 router = APIRouter(tags=["webhooks"], route_class=StrictRoute)
@@ -36,7 +37,16 @@ class WebhookBody(BaseModel):
     events: list[str] | None = Field(
         None, min_length=1, max_length=20, description="names or patterns such as `job.*`; default: all but job ends"
     )
-    batch_prefix: str | None = Field(None, max_length=255, description="default: the token's own")
+    batch_prefix: str | None = Field(
+        None, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$", description="default: the token's own"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_posted_to(cls, url: str) -> str:
+        """Refuse what no worker could ever post to."""
+        check_url(url)
+        return url
 
 
 class ReplayBody(BaseModel):
