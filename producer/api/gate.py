@@ -19,6 +19,7 @@ _SAFE_HEADERS: Final = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_NO_SOCKETS: Final = "there are no websockets here: a batch is followed at /v1/batches/NAME/events"
 
 
 class Gate:
@@ -33,10 +34,13 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever happens."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         request_id = secrets.token_hex(8)
+        if scope["type"] == "websocket":
+            await problem_response(ProblemError("bad_request", _NO_SOCKETS), request_id)(scope, receive, send)
+            return
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 

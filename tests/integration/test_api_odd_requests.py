@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import socket
+from functools import partial
 from typing import Any
 
 import pytest
@@ -119,3 +121,63 @@ def test_a_body_beyond_the_bound_is_refused_wherever_one_is_taken(chief: Http, m
     monkeypatch.setattr(bodies, "MOST_JSON_BYTES", 1000)
     for method, path, member in WITH_BODY:
         refused(chief.request(method, path, content=f"{{{member}{' ' * 1000}}}"), 413, "body_too_large")
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/jobs/"), ("GET", "/v1/batches/"), ("GET", "/v1/bill/")])
+def test_a_slash_at_the_end_of_a_path_is_another_path(http: Http, method: str, path: str) -> None:
+    refused(http.request(method, path, headers={"x-forwarded-proto": "https"}), 404, "no_such_path")
+
+
+def raw(http: Http, request: bytes) -> tuple[int, dict[str, Any]]:
+    """Send bytes as they are; return the status and the document of the answer, after which the server hangs up."""
+    with socket.create_connection(("127.0.0.1", http.base_url.port or 0), timeout=10) as connection:
+        connection.sendall(request)
+        answer = b"".join(iter(partial(connection.recv, 65_536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    return int(head.split(b" ")[1]), json.loads(body)
+
+
+UNREADABLE = [
+    b"BREW /v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /v1/jobs HTTP/9.9\r\nHost: localhost\r\n\r\n",
+    b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+    b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+]
+
+
+@pytest.mark.parametrize("request_", UNREADABLE)
+def test_what_is_no_request_is_answered_with_a_problem_document(http: Http, request_: bytes) -> None:
+    status, document = raw(http, request_)
+    assert (status, document["status"], document["code"]) == (400, 400, "bad_request")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000,
+        b"GET /healthz?" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: localhost",
+        b"GET /healthz?" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: localhost",
+        b"GET /healthz HTTP/1.1\r\nHost: localhost" + b"\r\nX: a" * 8_000,
+    ],
+)
+def test_a_head_beyond_the_bound_is_refused_also_if_it_arrives_in_one_piece(http: Http, head: bytes) -> None:
+    status, document = raw(http, head + b"\r\n\r\n")
+    assert (status, document["code"]) == (431, "head_too_large")
+
+
+def test_a_head_below_the_bound_is_answered_however_large_its_body(http: Http) -> None:
+    assert http.get("/healthz", headers={"X": "a" * 30_000}).status_code == 200
+    body = json.dumps({**HARBOUR, "metadata": {"note": "a" * 3000}}) + " " * 200_000
+    added = http.post("/v1/jobs", content=body, headers={"content-type": "application/json", "X": "a" * 20_000})
+    assert added.status_code == 202
+
+
+def test_a_websocket_is_refused_with_a_problem_document(http: Http) -> None:
+    status, document = raw(
+        http,
+        b"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade, close\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    assert (status, document["code"]) in {(400, "bad_request"), (401, "token_missing")}
