@@ -214,3 +214,25 @@ def test_an_operator_says_what_a_lost_call_was_charged_and_it_is_not_bought_agai
         assert http.post(f"/v1/jobs/{job}:resolve", json=body, headers=operator).json()["done"] == {"failed": 1}
         assert http.post(f"/v1/jobs/{job}:retry", headers=operator).json()["done"] == {}
     assert alice.totals("b") == {"failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [(":resolve", {"decision": "resend"}), (":retry", {"buy_again": True})], ids=["resend", "again"]
+)
+def test_no_scopes_but_that_for_spending_pay_twice(
+    alice: Client, engine: Engine, path: str, body: dict[str, object]
+) -> None:
+    held.held(engine)
+    held.failed(engine)
+    before = alice.totals("b")
+    with serving(alice) as http:
+        all_others = bearer(alice, *(set(Scope) - {Scope.MONEY_SPEND, Scope.ADMIN}), name="others")
+        shown = http.post(f"/v1/batches/b{path}", params=DRY, json=body, headers=all_others).json()
+        assert shown["jobs"] == 1
+        confirmed = {"confirm": shown["confirm"]}
+        told = http.post(f"/v1/batches/b{path}", params=confirmed, json=body, headers=all_others)
+        assert "money:spend" in refused(told, 403, "scope_missing")["detail"]
+        assert alice.totals("b") == before
+        spender = bearer(alice, *SPENDER, name="payer")
+        done = http.post(f"/v1/batches/b{path}", params=confirmed, json=body, headers=spender)
+        assert done.json()["done"] == {"queued": 1}
