@@ -1,36 +1,32 @@
-"""Whether a webhook's URL is one that a worker could ever post to; what a worker's settings allow is judged there."""
+"""Which URLs a webhook may have: those that a worker can post to, as far as their text shows."""
 
-import ipaddress
 import re
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
-_NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
+MOST_CHARS: Final = 2000
 _LAST_PORT: Final = 65_535
+_NAME: Final = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+", re.IGNORECASE)
 
 
-def check_url(url: str) -> None:
-    """Raise `ValueError`, which quotes nothing of the URL, unless it is http or https to a host that can exist."""
+def url_complaint(url: str) -> str | None:
+    """Say why nothing can ever be posted to a URL; None if something may be. The answer does not quote it."""
+    if not url.startswith(("https://", "http://")) or any(char.isspace() or not char.isprintable() for char in url):
+        return "begins with https:// and has no spaces"
+    if len(url) > MOST_CHARS:
+        return f"has at most {MOST_CHARS} characters"
+    import httpx  # noqa: PLC0415 - the parser with which workers read it; most commands need none
+
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise ValueError("the URL cannot be read: its host or port is none") from None
-    if parts.scheme not in {"http", "https"} or not host:
-        raise ValueError("the URL must be http or https, and name a host")
-    if port is not None and not 0 < port <= _LAST_PORT:
-        raise ValueError(f"the URL's port is not between 1 and {_LAST_PORT}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("the URL holds credentials, which are never sent")
-    if not _is_host(host):
-        raise ValueError("the URL's host is neither a name nor an address")
+        return _complaint(httpx.URL(url))
+    except (httpx.InvalidURL, ValueError):
+        return "must be a URL that can be read"
 
 
-def _is_host(host: str) -> bool:
-    if not host.isascii():
-        return True  # a name in another script, which is encoded where it is looked up
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return _NAME.fullmatch(host) is not None
-    return True
+def _complaint(parsed: Any) -> str | None:
+    if not _NAME.fullmatch(parsed.raw_host.decode("ascii")):
+        return "names a host"
+    if parsed.userinfo:
+        return "holds no user name and no password"
+    if parsed.port is not None and not 0 < parsed.port <= _LAST_PORT:
+        return f"has a port from 1 to {_LAST_PORT}"
+    return None

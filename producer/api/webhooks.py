@@ -16,7 +16,7 @@ from producer.api.problems import ProblemError
 from producer.api.shown import Shown, answer
 from shared.settings import SettingsError
 from shared.tokens import Scope
-from shared.webhook_urls import check_url
+from shared.webhook_urls import url_complaint
 from shared.webhooks import FEW, parse_types
 
 router = APIRouter(tags=["webhooks"], route_class=StrictRoute)
@@ -45,7 +45,8 @@ class WebhookBody(BaseModel):
     @classmethod
     def _can_be_posted_to(cls, url: str) -> str:
         """Refuse what no worker could ever post to."""
-        check_url(url)
+        if complaint := url_complaint(url):
+            raise ValueError(f"a webhook's URL {complaint}")
         return url
 
 
