@@ -1,4 +1,7 @@
-"""HTTP/1.1 whose request heads are bounded: uvicorn's fast parser keeps a header of any size in memory."""
+"""HTTP/1.1 whose request heads are bounded, and whose own refusals are problem documents as all others.
+
+uvicorn's fast parser keeps a header of any size in memory, and words what it cannot read as plain text.
+"""
 
 import json
 from http import HTTPStatus
@@ -7,34 +10,51 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES: Final = 32 * 1024
-"""Bytes of a request's line and headers; what arrives in one read, up to 256 KiB, is not counted apart."""
-_BODY: Final = json.dumps(
-    {
-        "type": "/v1/problems/head_too_large",
-        "title": "The request's headers are too large.",
-        "status": HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "code": "head_too_large",
-        "detail": f"at most {HEAD_BYTES:,} bytes",
-        "request_id": "",
-    }
-).encode()
-_REFUSAL: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\n"
-    b"connection: close\r\ncontent-length: %d\r\n\r\n%s" % (len(_BODY), _BODY)
+"""Bytes of a request's line and headers."""
+_SEPARATORS: Final = len(": \r\n")
+
+
+def _refusal(status: HTTPStatus, code: str, title: str, detail: str) -> bytes:
+    document = {"type": f"/v1/problems/{code}", "title": title, "status": status, "code": code, "detail": detail,
+                "request_id": ""}  # fmt: skip
+    body = json.dumps(document).encode()
+    return (
+        b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s"
+        % (status, status.phrase.encode(), len(body), body)
+    )
+
+
+_TOO_LARGE: Final = _refusal(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head_too_large",
+    "The request's headers are too large.",
+    f"at most {HEAD_BYTES:,} bytes",
+)
+_UNREADABLE: Final = _refusal(
+    HTTPStatus.BAD_REQUEST, "bad_request", "The request cannot be read.", "this is no request of HTTP/1.1"
 )
 
 
+class _HeadTooLargeError(Exception):
+    """A head that arrived whole is larger than the bound."""
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """Ends a connection whose request head grows beyond the bound."""
+    """Ends a connection whose request head grows beyond the bound, or cannot be read."""
 
     _in_head: bool = True
     _head_bytes: int = 0
     _body_ended: bool = False
     """Whether the body of a request ended in this read: most of what was read may be body."""
+    _is_too_large: bool = False
 
     def on_headers_complete(self) -> None:
-        """Count no more: what follows is the body."""
+        """Begin with a request whose head fits, and count no more: what follows is the body."""
         self._in_head = False
+        size = len(self.url) + sum(len(name) + len(value) + _SEPARATORS for name, value in self.headers)
+        if size > HEAD_BYTES:
+            self._is_too_large = True
+            raise _HeadTooLargeError  # the parser stops, and its caller says so to the client
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -50,5 +70,12 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES:
-            self.transport.write(_REFUSAL)
-            self.transport.close()
+            self._refuse(_TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the library's words, which are plain text
+        """Say that a request cannot be read, or that its head is too large."""
+        self._refuse(_TOO_LARGE if self._is_too_large else _UNREADABLE)
+
+    def _refuse(self, answer: bytes) -> None:
+        self.transport.write(answer)
+        self.transport.close()

@@ -75,15 +75,17 @@ def charge_targets(
     """Count jobs that are bought after all, and those that may be bought `again`; raises `TokenCapError`.
 
     Both count at once, so that nothing is counted of what is refused. The order of the first may be older than the
-    cap's day, or another token's.
+    cap's day, or another token's. Of the others, those that are proved unbought count as the first.
     """
     if token.caps is None:
         return
     amounts: dict[str, Decimal | None] = {}
-    for provider, account, request in bulk.requests(connection, [target.job_id for target in first]):
+    unbought = [target.job_id for target in (*first, *(one for one in again if not one.may_be_bought))]
+    for provider, account, request in bulk.requests(connection, unbought):
         amounts[provider] = _sum(amounts.get(provider, Decimal(0)), costs.most_of(provider, account, request))
-    providers = {str(row["name"]): str(row["provider"]) for row in accounts.listing(connection)} if again else {}
-    for target in again:
+    bought = [target for target in again if target.may_be_bought]
+    providers = {str(row["name"]): str(row["provider"]) for row in accounts.listing(connection)} if bought else {}
+    for target in bought:
         provider = providers[target.account]
         amounts[provider] = _sum(amounts.get(provider, Decimal(0)), target.second_charge)
     tokens.spend(connection, token, amounts)

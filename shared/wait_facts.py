@@ -1,7 +1,7 @@
 """What a job waits for, in one word and in many, and the facts that decide it: its row, its account, the servers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -86,6 +86,12 @@ class Wait:
     """What a person can do; its commands are complete but for JOB, BATCH, ACCOUNT and PROVIDER."""
     at: datetime | None = None
     """When this was found, by the database's clock."""
+    sums: str = ""
+    """The part of the words that says what the account spends: all batches together, so not everybody may see it."""
+
+    def without_sums(self) -> "Wait":
+        """Return the wait without what the account spends."""
+        return replace(self, words=self.words.replace(f" ({self.sums})", ""), sums="") if self.sums else self
 
     def __str__(self) -> str:
         """Return the words with the time at which the wait ends, in UTC."""

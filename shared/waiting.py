@@ -106,9 +106,9 @@ def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | N
         return Wait(WaitReason.SLOWED, begin + pace, account.not_before, then)
     spent = _spent_of_cap(account, account.daily_cap)
     if account.spent_today >= account.daily_cap or account.unpriced_today:
-        return Wait(WaitReason.SLOWED, f"{begin}its daily cap is reached ({spent})", _midnight(around.now))
+        return Wait(WaitReason.SLOWED, f"{begin}its daily cap is reached ({spent})", _midnight(around.now), sums=spent)
     words = f"{begin}its daily cap had too little room ({spent}), or {pace}; the database does not show which"
-    return Wait(WaitReason.SLOWED, words, account.not_before)
+    return Wait(WaitReason.SLOWED, words, account.not_before, sums=spent)
 
 
 def _spent_of_cap(account: AccountState, cap: Decimal) -> str:

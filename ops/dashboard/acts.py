@@ -9,11 +9,15 @@ from ops.dashboard.proposals import Proposal, Wish, WrongFormError, command, cou
 from ops.dashboard.sessions import Right
 from producer import Client
 from producer.client.bulk import terms_of_resolve
+from producer.client.purchases import of_resolve, of_retry
 from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
 from producer.money import amount_in
 from shared.db.jobs import bulk
-from shared.db.jobs.retry import BUY, BUY_AGAIN
+from shared.db.jobs.retry import BUY
 from shared.policies import OnUnknown
+
+_PRIORITY_CHARS: Final = 6
+_MAY_NOT_BUY: Final = "To buy them needs `jobs:write` or `money:spend`."
 
 
 def _resolve(client: Client, wish: Wish) -> Proposal:
@@ -42,6 +46,7 @@ def _resolve(client: Client, wish: Wish) -> Proposal:
         act=wanted.plan.act,
         at=wanted.plan.at,
         worst=wanted.second_charge if resend else None,
+        purchases=of_resolve(wanted),
         may_cost=resend,
         asks=("charged",),
         nothing="" if jobs else "No held job matches any more.",
@@ -51,20 +56,28 @@ def _resolve(client: Client, wish: Wish) -> Proposal:
 def _retry(client: Client, wish: Wish) -> Proposal:
     buys_again = wish.text("how") == "buy-again"
     plan = client.plan_retry(job=wish.job, **wish.jobs)
+    unbought = len(plan.buy)
+    if not wish.may_buy:
+        plan = plan.only({target.job_id for target in plan.targets if target.act != BUY})
     targets = plan.of(buy_again=buys_again)
-    may_cost = any(target.act in {BUY, BUY_AGAIN} for target in targets)
+    purchases = of_retry(targets)
 
     def do() -> str:
         done = client.carry_out_retry(plan, buy_again=buys_again)
         return counted(done.jobs, done.moved_on)
 
     left = len(plan.targets) - len(targets)
-    says = ["What is bought is collected again, free. What was never bought is bought for the first time."]
+    says = ["What is bought is collected again, free."]
+    says += ["What was never bought is bought for the first time."] if wish.may_buy else []
     says += [f"{left:,} were bought and cannot be collected any more: they are left alone."] if left else []
+    says += (
+        [f"{unbought:,} were never bought: they are left alone. {_MAY_NOT_BUY}"]
+        if unbought and not wish.may_buy
+        else []
+    )
     says += (
         [f"{len(plan.kept):,} have an image that is kept unverified; it can be accepted, free."] if plan.kept else []
     )
-    again = [target for target in targets if target.act == BUY_AGAIN]
     return Proposal(
         title=f"Try {len(targets):,} job{'s' * (len(targets) != 1)} again",
         button="Buy again" if buys_again else "Try again",
@@ -74,8 +87,9 @@ def _retry(client: Client, wish: Wish) -> Proposal:
         targets=targets,
         act=f"retry {buys_again}",
         at=plan.at,
-        worst=bulk.second_charge(again) if again else None,
-        may_cost=may_cost,
+        worst=bulk.second_charge(purchases.again) if purchases.again else None,
+        purchases=purchases,
+        may_cost=purchases.are_any,
         nothing="" if targets else "No failed job here can be collected again, free.",
     )
 
@@ -236,13 +250,14 @@ def _release(client: Client, wish: Wish) -> Proposal:
 
 def _priority(client: Client, wish: Wish) -> Proposal:
     batch, asked = wish.need("batch"), wish.text("amount") or "0"
-    if not asked.removeprefix("-").isdecimal() or not PRIORITY_MIN <= int(asked) <= PRIORITY_MAX:
+    number = int(asked) if len(asked) <= _PRIORITY_CHARS and asked.removeprefix("-").isdecimal() else None
+    if number is None or not PRIORITY_MIN <= number <= PRIORITY_MAX:
         raise WrongFormError(f"a priority is a whole number from {PRIORITY_MIN} to {PRIORITY_MAX}")
     return Proposal(
         title=f"Priority {asked} for {batch}",
         button="Set the priority",
         command=("priority", batch, asked),
-        do=lambda: f"{client.set_priority(batch, int(asked)):,} jobs have it",
+        do=lambda: f"{client.set_priority(batch, number):,} jobs have it",
         says=["Its jobs are bought before those of lower priorities. Jobs have 0 unless their row says otherwise."],
         asks=("amount",),
     )

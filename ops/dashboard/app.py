@@ -9,7 +9,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -83,6 +83,7 @@ def create_app(
             HTTPException: _refused,
             DatabaseUnavailableError: _unavailable,
             StorageError: _no_bucket,
+            ClientDisconnect: _gone,
         },
     )
     app.state.dashboard = dashboard
@@ -149,6 +150,10 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _unavailable(request: Request, error: Exception) -> Response:
     return problem(request, 503, str(error))
+
+
+def _gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=400)  # to nobody: the browser went while it sent
 
 
 def _no_bucket(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from producer.client.enqueueing import Enqueueing
 from producer.plan import BatchPlan
@@ -56,6 +56,10 @@ class DraftTerms:
         if not size:
             raise DraftError("choose a file, or paste some prompts")
         given = {name: fields.get(name, "").strip() for name in cls.__dataclass_fields__}
+        if wrong := [name for name, value in given.items() if "\0" in value]:
+            raise DraftError(f"{wrong[0]} contains a character that no text has")
+        if given["on_unknown"] not in {"", *get_args(OnUnknown)}:
+            raise DraftError(f"lost calls are hold or resend, not {given['on_unknown'][:40]!r}")
         batch = given["batch"] or Path(file_name).stem
         if not batch:
             raise DraftError("name the batch")
@@ -132,17 +136,20 @@ class Draft:
     terms: DraftTerms
     ends: float
 
-    def plan(self, client: Enqueueing) -> BatchPlan:
-        """Return what it would add and cost; raises as `Client.plan`, and `DraftError`."""
-        return client.plan(self.file, **self.terms.arguments())
+    def plan(self, client: Enqueueing, *, bounded: bool) -> BatchPlan:
+        """Return what it would add and cost; raises as `Client.plan`, and `DraftError`.
 
-    def send(self, client: Enqueueing, token: Token | None, *, sample: bool) -> int:
+        `bounded`: somebody sends it who may not spend more than a batch that is there allows.
+        """
+        return client.plan(self.file, bounded=bounded, **self.terms.arguments())
+
+    def send(self, client: Enqueueing, token: Token | None, *, sample: bool, bounded: bool) -> int:
         """Enqueue it, or only the first rows, and return the number of new jobs; raises as `Client.enqueue_file`."""
         given = self.terms.arguments()
         if sample:
             given["rules"] = replace(given["rules"], sample=SAMPLE)
         policy = cast("OnUnknown", self.terms.on_unknown) if self.terms.on_unknown else None
-        return client.enqueue_file(self.file, on_unknown=policy, token=token, **given).added
+        return client.enqueue_file(self.file, on_unknown=policy, token=token, bounded=bounded, **given).added
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 import contextlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from ops.dashboard.sessions import EVERYTHING, Person, Right
@@ -21,6 +21,11 @@ RIGHTS: Final[Mapping[Scope, frozenset[Right]]] = {
     Scope.ADMIN: EVERYTHING,
 }
 """What each scope of a token allows on the pages."""
+
+
+def has_one_of(person: Person, scopes: Collection[Scope]) -> bool:
+    """Tell whether a person may do what one of these scopes allows."""
+    return any(person.rights >= RIGHTS[scope] for scope in scopes)
 
 
 def judge(engine: Engine, own_token: str) -> Callable[[str], Person | None]:

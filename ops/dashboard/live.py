@@ -21,6 +21,7 @@ EVERY_SECONDS: Final = 1.0
 _MOST_STREAMS: Final = 200
 _SILENCE_SECONDS: Final = 15.0
 """A proxy may end a stream that is silent for longer than its own limit, often a minute."""
+_AWAY: Final = "event: away\ndata: the database does not answer\n\n"
 
 
 class Topic(NamedTuple):
@@ -83,7 +84,7 @@ class Feed:
         try:
             return f"event: part\ndata: {json.dumps(self.render(topic))}\n\n"
         except DatabaseUnavailableError:
-            return "event: away\ndata: the database does not answer\n\n"
+            return _AWAY
         except HTTPException as error:
             return f"event: away\ndata: {json.dumps(str(error.detail))}\n\n"
 
@@ -132,10 +133,20 @@ async def stream(request: Request) -> Response:
 
 
 async def _events(dashboard: Dashboard, request: Request, feed: Feed, topic: Topic) -> AsyncIterator[str]:
+    """Yield the events of a topic for as long as their reader may see it: a busy stream is no reason not to look."""
     async for event in feed.follow(topic):
-        if event is None and await run_in_threadpool(dashboard.person, request) is None:
-            return
-        yield event or ": still here\n\n"
+        try:
+            if not await run_in_threadpool(_may_see, dashboard, request, topic):
+                return
+        except DatabaseUnavailableError:
+            yield _AWAY
+        else:
+            yield event or ": still here\n\n"
+
+
+def _may_see(dashboard: Dashboard, request: Request, topic: Topic) -> bool:
+    person = dashboard.person(request)
+    return person is not None and person.rights == topic.rights
 
 
 def _topic(request: Request, person: Person) -> Topic:

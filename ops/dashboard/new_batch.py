@@ -16,6 +16,7 @@ from ops.dashboard.signing_in import fields
 from producer.cli.plan import money_range
 from producer.client import InvalidRowsError
 from producer.money import CapError
+from producer.plan.document import without_sums
 from producer.plan.times import duration
 from producer.prompts import PromptFileError
 from shared import catalog
@@ -83,10 +84,11 @@ async def _store(request: Request, file: Any) -> None:
 @needs(Right.ENQUEUE)
 def plan(request: Request) -> Response:
     """Show what a file would add and cost, or each fault with its line."""
-    draft = _draft(request)
+    draft, bounded = _draft(request), _is_bounded(person_of(request))
+    sees_money = person_of(request).may(Right.MONEY)
     with client_of(of(request), person_of(request)) as client:
         try:
-            planned = draft.plan(client)
+            planned = draft.plan(client, bounded=bounded)
         except InvalidRowsError as error:
             faults = error.faults[:_FAULTS]
             return render(request, "faults.html", draft=draft, wrong="", faults=faults, count=error.count)
@@ -97,6 +99,8 @@ def plan(request: Request) -> Response:
         "plan.html",
         draft=draft,
         plan=planned,
+        remarks=[one if sees_money else without_sums(one) for one in planned.all_remarks()],
+        lowers=bounded and bool(draft.terms.caps),
         sample=SAMPLE,
         costs=[money_range(total) for total in planned.totals if total.unit != "unbilled"],
         money_range=money_range,
@@ -119,7 +123,7 @@ def _send(request: Request, person: Person, *, sample: bool) -> Response:
     dashboard, draft = of(request), _draft(request)
     with client_of(dashboard, person) as client:
         try:
-            added = draft.send(client, person.token, sample=sample)
+            added = draft.send(client, person.token, sample=sample, bounded=_is_bounded(person))
         except InvalidRowsError as error:
             raise HTTPException(409, str(error)) from None
         except _WRONG as error:
@@ -131,6 +135,11 @@ def _send(request: Request, person: Person, *, sample: bool) -> Response:
         dashboard.drafts.drop(draft)
     dashboard.sessions.say(dashboard.owner(request), f"{added:,} new jobs in {draft.terms.batch}", command, rest)
     return RedirectResponse(dashboard.url("/batch", name=draft.terms.batch), 303)
+
+
+def _is_bounded(person: Person) -> bool:
+    """Tell whether the terms that this person gives to a batch that is there can only lower what it may spend."""
+    return not person.may(Right.SPEND)
 
 
 def _words(error: Exception) -> str:

@@ -116,6 +116,8 @@ def job(request: Request) -> Response:
     story = of(request).reads.job(asked) if asked else None
     if story is None:
         raise HTTPException(_NOT_FOUND, "there is no such job")
+    if not person_of(request).may(Right.MONEY):
+        story = _without_money(story)
     return render(
         request,
         "job.html",
@@ -130,10 +132,14 @@ def job(request: Request) -> Response:
     )
 
 
+def _without_money(story: Mapping[str, Any]) -> dict[str, Any]:
+    return {**story, "job": {**story["job"], "caps": {}, "daily_cap": None}, "ledger": []}
+
+
 @needs(Right.SEE)
 def find(request: Request) -> Response:
     """Go to the job with an id, its beginning, a custom_id or BATCH/custom_id; list them if there are several."""
-    dashboard, wanted = of(request), request.query_params.get("job", "").strip()
+    dashboard, wanted = of(request), request.query_params.get("job", "").replace("\0", "").strip()
     found = dashboard.reads.find(wanted) if wanted else []
     if len(found) == 1:
         return RedirectResponse(dashboard.url(f"/job/{found[0]}"), 303)

@@ -10,6 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from producer.cli.preview import money as worst_words
+from producer.client.purchases import NOTHING, Purchases
 from producer.money import amount_in
 from shared.db.jobs import bulk
 from shared.db.jobs.bulk import SecondCharge, Target
@@ -35,9 +36,10 @@ class WrongFormError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The fields of a form: an act, and what it is about."""
+    """The fields of a form: an act, and what it is about. `may_buy`: whether the person may have jobs bought."""
 
     fields: Mapping[str, str]
+    may_buy: bool = True
 
     def text(self, name: str) -> str | None:
         """Return a field, None if it is missing or empty."""
@@ -87,6 +89,8 @@ class Proposal:
     at: datetime | None = None
     worst: SecondCharge | None = None
     """The most that it can pay a second time; None if it cannot."""
+    purchases: Purchases = NOTHING
+    """What of it is bought: it decides which right it needs, and counts against the cap of the person's token."""
     may_cost: bool = False
     """Whether it can cause a payment; the person must say yes a second time."""
     asks: Sequence[str] = ()

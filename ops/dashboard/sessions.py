@@ -51,7 +51,7 @@ class Person:
     name: str
     rights: frozenset[Right]
     token: Token | None = None
-    """The queue's token with which the person signed in; new jobs count against its cap."""
+    """The queue's token with which the person signed in; what is bought counts against its cap."""
 
     def may(self, right: str) -> bool:
         """Tell whether this person has a right."""

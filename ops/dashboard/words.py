@@ -1,5 +1,6 @@
 """How the pages write values: amounts, times, durations, states. Templates use these as filters."""
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,11 +9,17 @@ from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup, escape
 
+from ops.dashboard.sessions import Person, Right
 from shared.errors import CODES
 
 _COMMANDS: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _HARMLESS: Final = "\n\t\u200d"
 """Line ends, and the joiner inside of an emoji."""
+_NUMBER: Final = r"[0-9](?:[0-9.,]*[0-9])?"
+# The sentences of caps, waits, balances and decisions: a number with a unit, or in a place of its own.
+_SUM: Final = re.compile(
+    rf"(?:{_NUMBER} of )?{_NUMBER}(?= (?:USD|credits?)\b)|(?<=this needs ){_NUMBER}|(?<=by hand: ){_NUMBER}|\${_NUMBER}"
+)
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -144,6 +151,11 @@ def short(text: str | None, most: int = 140) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
+def told(text: str | None, person: Person) -> str:
+    """Return a sentence as a person may read it: without its amounts for somebody who does not see money."""
+    return str(text or "") if person.may(Right.MONEY) else _SUM.sub("…", str(text or ""))
+
+
 def visible(value: Any) -> Any:
     """Return a text with every control character and direction mark written out; a template does this to each value."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
@@ -176,6 +188,7 @@ FILTERS: Final = {
         meaning,
         remedy,
         short,
+        told,
         exact,
     )
 }

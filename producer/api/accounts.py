@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
+from producer.api.bodies import StrictRoute
 from producer.api.jobs import MOST_NAME, batch_name
 from producer.api.problems import ProblemError
 from producer.api.shown import Amount, Shown, answer
@@ -15,7 +16,7 @@ from shared import catalog
 from shared.catalog import Parameter
 from shared.tokens import Scope
 
-router = APIRouter(tags=["operating"])
+router = APIRouter(tags=["operating"], route_class=StrictRoute)
 _MOST_REASON: Final = 200
 
 

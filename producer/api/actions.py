@@ -1,7 +1,7 @@
 """What a person decides about jobs: cancel, retry, resolve; each shown first by a dry run, which prints a confirmation.
 
 Whatever may pay a second time needs the scope `money:spend`, and the confirmation of a dry run: then exactly the jobs
-that were shown are acted on.
+that were shown are acted on. To say that a lost call was charged nothing needs that scope too.
 """
 
 from decimal import Decimal
@@ -13,19 +13,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
+from producer.api.bodies import StrictRoute
 from producer.api.dry_run import DoneShown, DryRun, How, HowAsked, Planned, told
 from producer.api.jobs import batch_name
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import Amount, Shown, answer
+from producer.client.purchases import of_resolve, of_retry
 from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
 from producer.money import amount_in, parse_caps
 from shared import catalog
-from shared.db.jobs.retry import BUY, BUY_AGAIN
 from shared.policies import OnUnknown
 from shared.tokens import Scope
 
-router = APIRouter(tags=["deciding"])
+router = APIRouter(tags=["deciding"], route_class=StrictRoute)
 _MOST_DEADLINE: Final = 10 * 365 * 86_400.0
 _PAID_BEFORE: Final = "bought before; `buy_again` pays a second time"
 
@@ -139,7 +140,10 @@ def resolve_job(
     body: Annotated[ResolveBody, Body()],
     how: How,
 ) -> Response:
-    """End a held job whose answer was lost, after a look at the provider's own history."""
+    """End a held job whose answer was lost, after a look at the provider's own history.
+
+    `resend` may pay a second time, and `"charged": "0"` lets a later retry do so: both need `money:spend` too.
+    """
     caller.job(job_id)
     return _resolve(caller, {"job": job_id}, body, how)
 
@@ -151,7 +155,10 @@ def resolve_batch(
     body: Annotated[ResolveBody, Body()],
     how: How,
 ) -> Response:
-    """End every held job of a batch whose answer was lost, or those with one error code."""
+    """End every held job of a batch whose answer was lost, or those with one error code.
+
+    `resend` and `"charged": "0"` need `money:spend` too.
+    """
     which = {"batch": batch_name(caller, name), "code": body.error_code}
     return _resolve(caller, which, body, how)
 
@@ -181,14 +188,14 @@ def change_batch(
     batch = batch_name(caller, name)
     if (body.uncap or (body.max_cost, body.on_unknown) != (None, None)) and not caller.token.allows(Scope.MONEY_SPEND):
         raise ProblemError("scope_missing", f"max_cost, uncap and on_unknown need the scope {Scope.MONEY_SPEND}")
+    caps = [f"{provider}={amount}" for provider, amount in (body.max_cost or {}).items()]
+    parse_caps(caps, providers=catalog.names())  # before the first change: what is refused changes nothing
     if body.priority is not None:
         caller.client.set_priority(batch, body.priority)
     if body.deadline_seconds is not None:
         caller.client.set_deadline(batch, body.deadline_seconds)
-    if body.max_cost is not None:
-        texts = [f"{provider}={amount}" for provider, amount in body.max_cost.items()]
-        parse_caps(texts, providers=catalog.names())
-        caller.client.cap(batch, texts)
+    if caps:
+        caller.client.cap(batch, caps)
     if body.uncap:
         caller.client.uncap(batch)
     if body.on_unknown is not None:
@@ -210,9 +217,7 @@ def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: HowAsked
     plan = caller.client.plan_retry(**which)
     targets = plan.of(buy_again=body.buy_again)
     left = len(plan.targets) - len(targets)
-    paying = [one for one in targets if one.act == BUY_AGAIN]
-    buying = [one for one in targets if one.act == BUY]
-    planned = DryRun("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], paying, buying)
+    planned = DryRun("retry", targets, plan.at, [(_PAID_BEFORE, left)] if left else [], of_retry(targets))
     if how.dry_run:
         return answer(planned.shown())
     planned.require(caller, how.confirm)
@@ -227,7 +232,7 @@ def _resolve(caller: Caller, which: dict[str, Any], body: ResolveBody, how: HowA
     except ValueError as error:
         raise ProblemError("request_invalid", str(error)) from None
     plan = wanted.plan
-    planned = DryRun(plan.act, plan.targets, plan.at, plan.left, plan.targets if resend else ())
+    planned = DryRun(plan.act, plan.targets, plan.at, plan.left, of_resolve(wanted))
     if how.dry_run:
         return answer(planned.shown())
     if not plan.targets:

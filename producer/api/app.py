@@ -87,6 +87,7 @@ def _routed() -> FastAPI:
         description="Jobs, batches and results of an image generation queue.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect has no problem document, and a POST may lose its body on the way
         openapi_url="/v1/openapi.json",
         responses={"4XX": _described("Refused"), "5XX": _described("Failed; nothing is lost by sending it again")},
     )

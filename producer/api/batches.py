@@ -89,18 +89,14 @@ def list_batches(
     after: Annotated[str | None, Query(alias="cursor", max_length=500, description="`next_cursor` of a page")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Response:
-    """List the batches that the token may touch, oldest first. A page may be short, or empty, before the last one."""
-    prefix = {"prefix": caller.token.batch_prefix}
-    at = position(after, prefix, 2) if after else None
-    behind = BatchCursor(datetime.fromisoformat(at[0]), UUID(at[1])) if at else None
-    rows = caller.client.batch_page(after=behind, limit=limit)
+    """List the batches that the token may touch, oldest first."""
+    prefix = caller.token.batch_prefix
+    behind = BatchCursor(*position(after, {"prefix": prefix}, datetime.fromisoformat, UUID)) if after else None
+    # A cursor names the last of these rows: it must be one that the token may see.
+    rows = caller.client.batch_page(prefix=prefix, after=behind, limit=limit)
     last = rows[-1] if len(rows) == limit else None
-    items = [
-        BatchLine(**{field: row[field] for field in BatchLine.model_fields})
-        for row in rows
-        if caller.token.covers(row["name"])
-    ]
-    following = cursor(prefix, last["created_at"].isoformat(), str(last["id"])) if last else None
+    items = [BatchLine(**{field: row[field] for field in BatchLine.model_fields}) for row in rows]
+    following = cursor({"prefix": prefix}, last["created_at"].isoformat(), str(last["id"])) if last else None
     return answer(BatchesShown(items=items, next_cursor=following))
 
 

@@ -1,14 +1,16 @@
 """Request bodies: one JSON object, read strictly; or a prompt file, streamed to the disk."""
 
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from fastapi import Depends, Request
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from producer.api.problems import ProblemError
 from producer.prompts import Format
@@ -35,23 +37,63 @@ async def json_object(request: Request) -> dict[str, Any]:
     """Return the body as one JSON object; raises `ProblemError`."""
     if _media_type(request) not in {"application/json", ""}:
         raise ProblemError("media_type_unsupported", "send application/json")
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > MOST_JSON_BYTES:
-            raise ProblemError("body_too_large", f"at most {MOST_JSON_BYTES:,} bytes")
-    try:
-        found = await off_loop(request, partial(_parsed, body))
-    except UnicodeDecodeError:
-        raise ProblemError("bad_request", "the body is not UTF-8") from None
-    except RowJsonError as error:
-        raise ProblemError("bad_request", f"the body {error}") from None
+    found = await _json(request, await _whole(request))
     if not isinstance(found, dict):
         raise ProblemError("bad_request", "the body is not a JSON object")
     return found
 
 
-def _parsed(body: bytearray) -> Any:
+async def _whole(request: Request) -> bytearray:
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_JSON_BYTES:
+            raise ProblemError("body_too_large", f"at most {MOST_JSON_BYTES:,} bytes")
+    return body
+
+
+async def _json(request: Request, body: bytes | bytearray) -> Any:
+    try:
+        return await off_loop(request, partial(_parsed, body))
+    except UnicodeDecodeError:
+        raise ProblemError("bad_request", "the body is not UTF-8") from None
+    except RowJsonError as error:
+        raise ProblemError("bad_request", f"the body {error}") from None
+
+
+class _StrictRequest(Request):
+    """A request whose JSON is bounded and read as strictly as that of a job: no key twice, no NaN."""
+
+    async def body(self) -> bytes:
+        """Return the body; raises `ProblemError` if it is too large."""
+        if not hasattr(self, "_body"):
+            self._body = bytes(await _whole(self))
+        return self._body
+
+    async def json(self) -> Any:
+        """Return the body as JSON; raises `ProblemError`."""
+        if not hasattr(self, "_json"):
+            self._json = await _json(self, await self.body())
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route whose body is read strictly before the framework has a look at it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return what answers a request."""
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            strict = _StrictRequest(request.scope, request.receive)
+            if _media_type(request).endswith("json") and await strict.body():
+                await strict.json()  # the framework words every error alike, and says no reason
+            return await answer(strict)
+
+        return handle
+
+
+def _parsed(body: bytes | bytearray) -> Any:
     return parse(body.decode("utf-8")) if body.strip() else {}
 
 

@@ -9,11 +9,12 @@ from starlette.responses import Response
 
 from producer.api.access import Caller, needs
 from producer.api.actions import charged_of
+from producer.api.bodies import StrictRoute
 from producer.api.dry_run import DoneShown
 from producer.api.shown import answer
 from shared.tokens import Scope
 
-router = APIRouter(tags=["deciding"])
+router = APIRouter(tags=["deciding"], route_class=StrictRoute)
 _MOST_PICTURES = 100
 
 

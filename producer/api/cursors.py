@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from producer.api.problems import ProblemError
@@ -15,17 +15,20 @@ def cursor(filters: Mapping[str, Any], *position: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def position(given: str, filters: Mapping[str, Any], parts: int) -> list[str]:
-    """Return where a cursor points; raises `ProblemError` if it was made for another list."""
+def position(given: str, filters: Mapping[str, Any], *parts: Callable[[str], Any]) -> list[Any]:
+    """Return where a cursor points, each of its `parts` read; raises `ProblemError` if it is none of this list's."""
     try:
         found = json.loads(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)))
     except ValueError:
         raise ProblemError("cursor_invalid") from None
-    if not isinstance(found, list) or len(found) != parts + 1 or not all(isinstance(one, str) for one in found):
+    if not isinstance(found, list) or len(found) != len(parts) + 1 or not all(isinstance(one, str) for one in found):
         raise ProblemError("cursor_invalid")
     if found[0] != _digest(filters):
         raise ProblemError("cursor_invalid", "it was made with other filters")
-    return found[1:]
+    try:
+        return [read(one) for read, one in zip(parts, found[1:], strict=True)]
+    except ValueError:
+        raise ProblemError("cursor_invalid") from None
 
 
 def _digest(filters: Mapping[str, Any]) -> str:

@@ -36,8 +36,18 @@ class DirectRoute(APIRoute):
 
 
 def _key(request: Request) -> str | None:
-    found = request.headers.get("idempotency-key")
+    """Return the key that becomes a custom_id; raises `ProblemError` for one that can be read in two ways."""
+    given = set(request.headers.getlist("idempotency-key"))
+    if len(given) > 1:
+        raise _wrong_key("is there twice, with two values")
+    found = given.pop() if given else None
     if found is not None and len(found) > MOST_KEY:
-        detail = f"String should have at most {MOST_KEY} characters"
-        raise ProblemError("request_invalid", more={"errors": [{"field": "header.idempotency-key", "detail": detail}]})
+        raise _wrong_key(f"String should have at most {MOST_KEY} characters")
+    if found is not None and not found.isascii():
+        raise _wrong_key("must be ASCII, as headers have no encoding: give the custom_id in the body")
     return found
+
+
+def _wrong_key(detail: str) -> ProblemError:
+    fault = {"field": "header.idempotency-key", "detail": detail}
+    return ProblemError("request_invalid", more={"errors": [fault]})

@@ -13,9 +13,9 @@ from producer.api.access import Caller
 from producer.api.problems import ProblemError
 from producer.api.shown import Amount, Shown, answer
 from producer.client.bulk import Done
+from producer.client.purchases import NOTHING, Purchases
 from shared.db.jobs import bulk
 from shared.db.jobs.bulk import Target
-from shared.tokens import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,13 @@ class DoneShown(Shown):
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """What a dry run shows; `paying` are the jobs that may be paid for a second time."""
+    """What a dry run shows, and what carrying it out would buy."""
 
     act: str
     targets: Sequence[Target]
     at: Any
     left: Sequence[tuple[str, int]] = ()
-    paying: Sequence[Target] = ()
-    buying: Sequence[Target] = ()
-    """Those that would be paid for the first time."""
+    purchases: Purchases = NOTHING
 
     @property
     def confirm(self) -> str:
@@ -77,7 +75,7 @@ class DryRun:
 
     def shown(self) -> Planned:
         """Return the answer to a dry run."""
-        charge = bulk.second_charge(self.paying)
+        charge = bulk.second_charge(self.purchases.again)
         groups = Counter((one.account, one.reason, one.act) for one in self.targets)
         return Planned(
             jobs=len(self.targets),
@@ -93,13 +91,13 @@ class DryRun:
         if confirm is not None and not bulk.is_of(confirm, self.act, self.targets):
             how = bulk.difference(confirm, self.targets) or "that is no confirmation of a dry run"
             raise ProblemError("changed_meanwhile", how)
-        if self.paying:
-            if not caller.token.allows(Scope.MONEY_SPEND):
-                raise ProblemError("scope_missing", f"this may pay twice, and needs the scope {Scope.MONEY_SPEND}")
-            if confirm is None:
-                raise ProblemError("confirmation_required")
-        if self.paying or self.buying:
-            caller.client.count_spending(caller.token, first=self.buying, again=self.paying)
+        needed = self.purchases.scopes
+        if needed and not any(map(caller.token.allows, needed)):
+            raise ProblemError("scope_missing", self.purchases.lacking)
+        if self.purchases.again and confirm is None:
+            raise ProblemError("confirmation_required")
+        if self.purchases.are_any:
+            caller.client.count_spending(caller.token, self.purchases)
 
 
 def told(done: Done) -> Response:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Annotated, Final
 
@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from producer.api.access import Caller, needs
+from producer.api.access import Caller, SeenTokens, needs
 from producer.api.batches import looked_at
 from producer.api.jobs import batch_name
 from producer.api.paths import NAME
@@ -31,6 +31,7 @@ MOST_STREAMS: Final = 4
 """Streams that one token may hold open."""
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would hold events back
 Look = Callable[[], BatchShown]
+Trusted = Callable[[], Awaitable[bool]]
 
 
 @router.get(
@@ -41,14 +42,15 @@ Look = Callable[[], BatchShown]
 async def get_events(request: Request, caller: Annotated[Caller, needs(Scope.JOBS_READ)], name: str) -> Response:
     """Follow a batch: an event `progress` with its document when a count changes, at most one a second, then `settled`.
 
-    The stream ends after ten minutes at the latest: open it again. A token may follow four batches at once.
+    The stream ends after ten minutes at the latest, and with its token: open it again. A token may follow four
+    batches at once.
     """
     look = partial(looked_at, caller, batch_name(caller, name))
     first = await run_in_threadpool(look)
     open_now: Counter[str] = request.app.state.streams
     if open_now[caller.token.id] >= MOST_STREAMS:
         raise ProblemError("rate_limited", f"at most {MOST_STREAMS} streams at once", headers={"Retry-After": "10"})
-    return _Counted(_events(first, look), open_now, caller.token.id)
+    return _Counted(_events(first, look, partial(_trusted, request)), open_now, caller.token.id)
 
 
 class _Counted(StreamingResponse):
@@ -68,12 +70,14 @@ class _Counted(StreamingResponse):
             self._open_now[self._token] -= 1
 
 
-async def _events(first: BatchShown, look: Look) -> AsyncIterator[str]:
+async def _events(first: BatchShown, look: Look, trusted: Trusted) -> AsyncIterator[str]:
     seen, told = first, time.monotonic()
     end = told + _MOST_SECONDS
     yield _event(first)
     while not seen.settled and time.monotonic() < end:
         await anyio.sleep(_LOOK_SECONDS)
+        if not await trusted():
+            return
         now = await _looked(look, seen)
         if now != seen:
             seen, told = now, time.monotonic()
@@ -81,6 +85,15 @@ async def _events(first: BatchShown, look: Look) -> AsyncIterator[str]:
         elif time.monotonic() - told >= _BEAT_SECONDS:
             told = time.monotonic()
             yield ": still here\n\n"
+
+
+async def _trusted(request: Request) -> bool:
+    """Tell whether the stream's token lives, as far as the database can say: without it there is no news either."""
+    tokens: SeenTokens = request.app.state.tokens
+    try:
+        return await tokens.is_trusted(request)
+    except DatabaseUnavailableError:
+        return True
 
 
 async def _looked(look: Look, seen: BatchShown) -> BatchShown:

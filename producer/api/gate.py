@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.problems import ProblemError, problem_response
@@ -18,6 +19,7 @@ _SAFE_HEADERS: Final = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
 }
+_NO_SOCKETS: Final = "there are no websockets here: a batch is followed at /v1/batches/NAME/events"
 
 
 class Gate:
@@ -32,10 +34,13 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, whatever happens."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         request_id = secrets.token_hex(8)
+        if scope["type"] == "websocket":
+            await problem_response(ProblemError("bad_request", _NO_SOCKETS), request_id)(scope, receive, send)
+            return
         scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
@@ -51,6 +56,8 @@ class Gate:
             await self._app(scope, receive, sending)
         except ProblemError as problem:
             await problem_response(problem, request_id)(scope, receive, sending)
+        except ClientDisconnect:
+            return  # the caller went while it sent: nothing was done, and nobody is there to be told
         except Exception as error:
             if started:
                 raise

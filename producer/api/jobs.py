@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from producer.api.access import Caller, needs
+from producer.api.access import Caller, needs, sees_sums
 from producer.api.bodies import JSON_OBJECT, off_loop
 from producer.api.cursors import cursor, position
 from producer.api.direct import MOST_KEY, DirectRoute
@@ -45,7 +45,8 @@ async def add_job(
     `Prefer: wait=20` answers once the job has ended or is held, or after 20 seconds, with the job as it is then.
     """
     row = dict(body)
-    batch = batch_name(caller, row.pop("batch", None) or caller.own_batch)
+    named = row.pop("batch", None)
+    batch = batch_name(caller, caller.own_batch if named is None else named)
     row["custom_id"] = _key(row.get("custom_id"), idempotency_key)
     orders: Orders = request.app.state.orders
     done = await orders.add(Order(await off_loop(request, partial(checked, row)), batch, caller.token))
@@ -98,10 +99,13 @@ async def get_job(
 
 @router.get("/v1/jobs/{job_id}/story", responses={200: {"model": dict[str, Any]}})
 def get_story(caller: Annotated[Caller, needs(Scope.JOBS_READ)], job_id: UUID) -> Response:
-    """Return all that is known of a job: what `genqueue explain --json` prints, with every attempt, event and cent."""
+    """Return all that is known of a job: what `genqueue explain --json` prints, with every attempt, event and cent.
+
+    What its account spends for all batches together is there for a token of all batches that has `money:read`.
+    """
     caller.job(job_id)
     story = {**caller.client.story(job_id), "waits": caller.client.why(job_id)}
-    return JSONResponse(story_document(story))
+    return JSONResponse(story_document(story, sums=sees_sums(caller.token)))
 
 
 @router.get("/v1/jobs", responses={200: {"model": JobsShown}})
@@ -116,7 +120,7 @@ def list_jobs(
     if state is not None and state not in STATES:
         raise ProblemError("request_invalid", f"state is one of {', '.join(STATES)}")
     name, filters = batch_name(caller, batch), {"batch": batch, "state": state}
-    behind = UUID(position(after, filters, 1)[0]) if after else None
+    behind = position(after, filters, UUID)[0] if after else None
     rows = caller.client.jobs(name, state=state, after=behind, limit=limit)
     following = cursor(filters, str(rows[-1]["id"])) if len(rows) == limit else None
     items = [JobLine(**{field: row[field] for field in JobLine.model_fields}) for row in rows]

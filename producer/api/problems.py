@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): every answer that is not a success is one, with a stable code."""
+"""Problem documents (RFC 9457): every answer of 4xx or 5xx is one, with a stable code."""
 
 import json
 from collections.abc import Mapping

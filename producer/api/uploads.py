@@ -16,6 +16,7 @@ import anyio.to_thread
 from anyio import BrokenWorkerProcess
 from fastapi import Request
 
+from producer.api.access import sees_sums
 from producer.api.problems import ProblemError, as_problem
 from producer.client import Client
 from producer.plan.document import plan_document
@@ -59,7 +60,7 @@ def add(client: Client, upload: Upload) -> Enqueued:
 
 def plan(client: Client, upload: Upload) -> dict[str, Any]:
     """Return the document of what `add` would do; raises as `Client.plan`."""
-    return plan_document(client.plan(upload.file, **_terms(upload)))
+    return plan_document(client.plan(upload.file, **_terms(upload)), sums=sees_sums(upload.token))
 
 
 def _terms(upload: Upload) -> dict[str, Any]:

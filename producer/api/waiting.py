@@ -9,6 +9,9 @@ import anyio
 from fastapi import Depends, Header, Request
 from starlette.concurrency import run_in_threadpool
 
+from producer.api.access import SeenTokens
+from producer.api.problems import ProblemError
+
 _MOST_SECONDS: Final = 60
 _MOST_WAITERS: Final = 500
 """Requests that one process lets wait; beyond them, a request is answered at once."""
@@ -31,8 +34,12 @@ WAIT: Final[Any] = Depends(wanted_seconds)
 
 
 async def until(request: Request, seconds: int, look: Callable[[], _Seen], done: Callable[[_Seen], bool]) -> _Seen:
-    """Return what `look` sees once it is `done`, or after `seconds`; sooner if the caller has gone."""
+    """Return what `look` sees once it is `done`, or after `seconds`; sooner if the caller has gone.
+
+    Raises `ProblemError` if the caller's token ends meanwhile.
+    """
     state = request.app.state
+    tokens: SeenTokens = state.tokens
     end = time.monotonic() + seconds
     pause = _FIRST_SECONDS
     seen = await run_in_threadpool(look)
@@ -42,6 +49,8 @@ async def until(request: Request, seconds: int, look: Callable[[], _Seen], done:
             await anyio.sleep(min(pause, max(end - time.monotonic(), 0)))
             if await request.is_disconnected():
                 break
+            if not await tokens.is_trusted(request):
+                raise ProblemError("token_invalid")
             seen = await run_in_threadpool(look)
             pause = min(pause * 1.5, _LONGEST_SECONDS)
     finally:

@@ -6,18 +6,20 @@ from typing import Annotated, Any, Final, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import Response
 
 from producer.api.access import Caller, needs
+from producer.api.bodies import StrictRoute
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import Shown, answer
 from shared.settings import SettingsError
 from shared.tokens import Scope
+from shared.webhook_urls import url_complaint
 from shared.webhooks import FEW, parse_types
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(tags=["webhooks"], route_class=StrictRoute)
 Hooks = Annotated[Caller, needs(Scope.HOOKS)]
 T = TypeVar("T")
 _MOST_URL: Final = 2000
@@ -35,7 +37,17 @@ class WebhookBody(BaseModel):
     events: list[str] | None = Field(
         None, min_length=1, max_length=20, description="names or patterns such as `job.*`; default: all but job ends"
     )
-    batch_prefix: str | None = Field(None, max_length=255, description="default: the token's own")
+    batch_prefix: str | None = Field(
+        None, max_length=255, pattern=r"^[^\x00-\x1f\x7f]*$", description="default: the token's own"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _can_be_posted_to(cls, url: str) -> str:
+        """Refuse what no worker could ever post to."""
+        if complaint := url_complaint(url):
+            raise ValueError(f"a webhook's URL {complaint}")
+        return url
 
 
 class ReplayBody(BaseModel):

@@ -71,10 +71,13 @@ class Batches(Connected):
                 return [{name: value for name, value in row.items() if name != "id"} for row in found]
             after = BatchCursor(page[-1]["created_at"], page[-1]["id"])
 
-    def batch_page(self, *, after: BatchCursor | None, limit: int) -> list[Row]:
-        """Return up to `limit` batches behind `after`, oldest first; `created_at` and `id` lead to the next page."""
+    def batch_page(self, *, prefix: str = "", after: BatchCursor | None, limit: int) -> list[Row]:
+        """Return up to `limit` batches behind `after`, oldest first; `created_at` and `id` lead to the next page.
+
+        `prefix` begins their names.
+        """
         with self._connection() as connection:
-            return pages.batches(connection, after=after, limit=limit)
+            return pages.batches(connection, prefix=prefix, after=after, limit=limit)
 
     def batch(self, name: str) -> BatchFacts:
         """Return a batch with its counts and caps, as of one moment; raises `NoSuchBatchError`."""

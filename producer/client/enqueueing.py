@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from producer.client.batches import Batches
+from producer.client.purchases import Purchases
 from producer.money import parse_caps
 from producer.ordering import Costs, charge, charge_targets
 from producer.plan import BatchPlan
@@ -15,11 +17,11 @@ from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRu
 from shared import catalog
 from shared.db.engine import Connection, is_kept_waiting, is_violation
 from shared.db.jobs import lone_row
-from shared.db.jobs.bulk import Target
 from shared.db.jobs.dealing import waiting_account
 from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
 from shared.db.jobs.insert_rows import CHUNK_ROWS
 from shared.db.jobs.revisions import renew_metadata, revised
+from shared.db.payments.caps import of_batch
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.tokens import Token
 from shared.policies import OnUnknown
@@ -80,11 +82,13 @@ class Enqueueing(Batches):
         rules: RowRules = _NO_RULES,
         changed: bool = False,
         token: Token | None = None,
+        bounded: bool = False,
     ) -> Enqueued:
         """Add a prompt file, read once and checked whole; raises as `enqueue`, and `PromptFileError`.
 
-        With `local_files`, references may name files beside it, for providers that accept images inline. With
-        `changed`, a row whose custom_id stands for another request is added as a new revision, such as `hero@2`.
+        `bounded`: of a batch that is there, the terms only lower caps or set "hold"; see `BatchTerms`. With
+        `local_files`, references may name files beside it, for providers that accept images inline. With `changed`, a
+        row whose custom_id stands for another request is added as a new revision, such as `hero@2`.
         """
         with read(
             source,
@@ -95,10 +99,10 @@ class Enqueueing(Batches):
             local_files=local_files,
             rules=rules,
         ) as prepared:
-            terms: dict[str, Any] = {"on_unknown": on_unknown, "max_cost": max_cost, "token": token}
-            return self.enqueue_prepared(prepared, batch=batch, changed=changed, **terms)
+            terms: dict[str, Any] = {"on_unknown": on_unknown, "max_cost": max_cost, "bounded": bounded}
+            return self.enqueue_prepared(prepared, batch=batch, changed=changed, token=token, **terms)
 
-    def enqueue_prepared(
+    def enqueue_prepared(  # noqa: PLR0913 - one option each
         self,
         prepared: PreparedFile,
         *,
@@ -107,15 +111,16 @@ class Enqueueing(Batches):
         max_cost: Sequence[str] = (),
         changed: bool = False,
         token: Token | None = None,
+        bounded: bool = False,
     ) -> Enqueued:
-        """Add rows that were already read and checked; raises as `enqueue`.
+        """Add rows that were already read and checked; raises as `enqueue`. `bounded`: as for `enqueue_file`.
 
         New rows count against the cap of a `token`; raises `TokenCapError` if they do not fit.
         """
         if prepared.fault_count:
             raise InvalidRowsError(prepared.faults, prepared.fault_count)
         caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
-        terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps)
+        terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps, bounded)
         if terms.are_usual and prepared.count == 1 and not changed and token is None:
             added = self._add_lone_row(next(iter(prepared.rows())), batch, terms)
             if added is not None:
@@ -158,10 +163,10 @@ class Enqueueing(Batches):
         with self._connection() as connection:
             open_batch(connection, batch)
 
-    def count_spending(self, token: Token, *, first: Sequence[Target], again: Sequence[Target]) -> None:
+    def count_spending(self, token: Token, purchases: Purchases) -> None:
         """Count jobs that are paid for, for the first time or again, against a token's cap; raises `TokenCapError`."""
         with self._connection() as connection:
-            charge_targets(connection, token, first, again, self._costs(connection))
+            charge_targets(connection, token, purchases.first, purchases.again, self._costs(connection))
 
     def _costs(self, connection: Connection) -> Costs:
         return Costs(self.settings, self._offers.load(connection))
@@ -198,6 +203,7 @@ class Enqueueing(Batches):
         max_cost: Sequence[str] = (),
         rules: RowRules = _NO_RULES,
         changed: bool = False,
+        bounded: bool = False,
     ) -> BatchPlan:
         """Return what `enqueue_file` would add and cost, how long it would take, and what is missing; changes nothing.
 
@@ -218,9 +224,15 @@ class Enqueueing(Batches):
                 check = OfferCheck(connection)
                 deque(check.passing(prepared.rows()), maxlen=0)
                 _raise_if_wrong(check)
+                if bounded and caps:
+                    caps = _lowest(caps, of_batch(connection, batch))
                 return planned(
                     connection, prepared, batch=batch, settings=self.settings, max_cost=caps, changed=changed
                 )
+
+
+def _lowest(caps: Mapping[str, Decimal], there: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    return {provider: min(cap, there.get(provider, cap)) for provider, cap in caps.items()}
 
 
 def _raise_if_wrong(check: OfferCheck) -> None:

@@ -200,9 +200,12 @@ class Jobs(Connected):
             return choose.choose(connection, job, pictures, charged=charged, actor="person")
 
     def look_again(self, job: UUID) -> JobState:
-        """Make a job in doubt due for a look now, its kept answer included; return the job's state."""
+        """Make a job in doubt due for a look now, its kept answer included; return the job's state.
+
+        Raises `NoSuchJobError`.
+        """
         with self._connection() as connection:
-            return kept_answers.look_again(connection, job)
+            return kept_answers.look_again(connection, job) or _no_job(job)
 
     def waiting_for_room(self) -> list[Row]:
         """Return how many jobs of each account wait because their answers cannot be kept, with the reason."""

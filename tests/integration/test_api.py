@@ -382,6 +382,32 @@ def test_a_wait_ends_with_what_there_is(http: Http) -> None:
     assert http.get(job.headers["location"], headers=known).status_code == 304
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE job SET cancel_requested_at = now()",
+        "UPDATE job SET priority = 7",
+        "UPDATE job SET error = 'another reason', error_code = 'rate_limited'",
+        "UPDATE job_metadata SET metadata = '{\"sku\": 2}'",
+        "UPDATE image SET state = 'processing'",
+        "UPDATE image SET error = 'short', error_code = 'image_short'",
+    ],
+)
+def test_the_etag_of_a_job_changes_with_its_document(http: Http, engine: Engine, change: str) -> None:
+    rows.transferring(engine)
+    (job,) = rows.rows(engine, "SELECT id FROM job")
+    rows.rows(engine, "INSERT INTO job_metadata (job_id, metadata) VALUES (:id, '{}')", id=job.id)
+    path = f"/v1/jobs/{job.id}"
+    before = http.get(path)
+    known = {"If-None-Match": before.headers["etag"]}
+    assert http.get(path, headers=known).status_code == 304
+    rows.rows(engine, change)
+    after = http.get(path, headers=known)
+    assert after.status_code == 200
+    assert after.headers["etag"] != before.headers["etag"]
+    assert after.json() != before.json()
+
+
 def test_jobs_and_batches_are_listed_a_page_at_a_time(http: Http, alice: Client) -> None:
     for number in range(5):
         http.post("/v1/jobs", json={**HARBOUR, "custom_id": str(number), "batch": f"shop-{number % 2}"})

@@ -108,6 +108,16 @@ def test_the_terms_of_a_batch_are_changed_by_whoever_may_spend(http: Http, alice
     assert http.patch("/v1/batches/shop", json={"priority": 5, "deadline_seconds": 60}, headers=backend).is_success
 
 
+@pytest.mark.parametrize("caps", [{"bloom": "zz"}, {"nobody": "1"}, {"bloom": "1", "getimg": "-1"}])
+def test_new_terms_that_are_refused_change_nothing(http: Http, engine: Engine, caps: dict[str, str]) -> None:
+    http.post("/v1/jobs", json=HARBOUR)
+    columns = "SELECT job.priority, job.deadline_at, batch.caps, batch.on_unknown FROM job JOIN batch ON true"
+    before = rows.rows(engine, columns)
+    body = {"priority": 9, "deadline_seconds": 5, "on_unknown": "resend", "max_cost": caps}
+    refused(http.patch("/v1/batches/shop", json=body), 422, "cap_invalid")
+    assert rows.rows(engine, columns) == before
+
+
 def test_caps_leave_a_batch_only_if_that_is_said(http: Http) -> None:
     http.post("/v1/jobs", json=HARBOUR)
     http.patch("/v1/batches/shop", json={"max_cost": {"bloom": "5"}})
@@ -174,3 +184,55 @@ def test_nothing_counts_of_a_retry_that_does_not_fit_under_the_cap(http: Http, a
     done = http.post("/v1/batches/b:retry", params={"confirm": shown["confirm"]}, json=body, headers=one)
     refused(done, 402, "token_cap_reached")
     assert {token.name: spent for token, spent in alice.tokens()}["one"] == {}
+
+
+@pytest.mark.parametrize("charged", ["0", "0.000", "-0"])
+def test_only_whoever_may_spend_says_that_a_lost_call_bought_nothing(
+    alice: Client, engine: Engine, charged: str
+) -> None:
+    (job,), body = held.held(engine), {"decision": "fail", "charged": charged}
+    writer = (Scope.OPS, Scope.JOBS_WRITE, Scope.JOBS_READ)
+    with serving(alice) as http:
+        operator, spender = bearer(alice, *writer, name="o"), bearer(alice, *writer, Scope.MONEY_SPEND, name="s")
+        for path in (f"jobs/{job}", "batches/b"):
+            told = http.post(f"/v1/{path}:resolve", json=body, headers=operator)
+            assert "a retry buys the job as if for the first time" in refused(told, 403, "scope_missing")["detail"]
+        given_up = http.post(f"/v1/jobs/{job}:resolve", json={"decision": "fail"}, headers=operator)
+        assert given_up.json()["done"] == {"failed": 1}
+        refused(http.post(f"/v1/jobs/{job}:resolve", json=body, headers=operator), 403, "scope_missing")
+        assert http.post(f"/v1/jobs/{job}:retry", headers=operator).json()["done"] == {}
+        assert http.post(f"/v1/jobs/{job}:resolve", json=body, headers=spender).is_success
+        assert http.post(f"/v1/jobs/{job}:retry", headers=operator).json()["done"] == {"queued": 1}
+
+
+def test_an_operator_says_what_a_lost_call_was_charged_and_it_is_not_bought_again(
+    alice: Client, engine: Engine
+) -> None:
+    (job,), body = held.held(engine), {"decision": "fail", "charged": "0.5"}
+    with serving(alice) as http:
+        operator = bearer(alice, Scope.OPS, Scope.JOBS_WRITE, name="operator")
+        assert http.post(f"/v1/jobs/{job}:resolve", json=body, headers=operator).json()["done"] == {"failed": 1}
+        assert http.post(f"/v1/jobs/{job}:retry", headers=operator).json()["done"] == {}
+    assert alice.totals("b") == {"failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [(":resolve", {"decision": "resend"}), (":retry", {"buy_again": True})], ids=["resend", "again"]
+)
+def test_no_scopes_but_that_for_spending_pay_twice(
+    alice: Client, engine: Engine, path: str, body: dict[str, object]
+) -> None:
+    held.held(engine)
+    held.failed(engine)
+    before = alice.totals("b")
+    with serving(alice) as http:
+        all_others = bearer(alice, *(set(Scope) - {Scope.MONEY_SPEND, Scope.ADMIN}), name="others")
+        shown = http.post(f"/v1/batches/b{path}", params=DRY, json=body, headers=all_others).json()
+        assert shown["jobs"] == 1
+        confirmed = {"confirm": shown["confirm"]}
+        told = http.post(f"/v1/batches/b{path}", params=confirmed, json=body, headers=all_others)
+        assert "money:spend" in refused(told, 403, "scope_missing")["detail"]
+        assert alice.totals("b") == before
+        spender = bearer(alice, *SPENDER, name="payer")
+        done = http.post(f"/v1/batches/b{path}", params=confirmed, json=body, headers=spender)
+        assert done.json()["done"] == {"queued": 1}

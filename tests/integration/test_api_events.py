@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from producer import Client
+from producer.api import access, events
 from producer.api.events import MOST_STREAMS
 from shared.settings import load
 from shared.tokens import Scope
@@ -74,3 +76,36 @@ def test_a_token_follows_a_few_batches_at_once_and_one_that_is_left_makes_room(h
 def test_a_batch_that_is_not_there_or_not_the_tokens_is_no_stream(http: httpx.Client, alice: Client) -> None:
     refused(http.get("/v1/batches/other/events"), 404, "no_such_batch")
     refused(http.get(PATH, headers=bearer(alice, prefix="team-", name="team")), 403, "batch_not_allowed")
+
+
+@pytest.mark.parametrize("news", [True, False])
+def test_a_stream_ends_with_its_token_whether_or_not_there_is_news(
+    alice: Client, monkeypatch: pytest.MonkeyPatch, *, news: bool
+) -> None:
+    monkeypatch.setattr(access, "_TRUSTED_SECONDS", 0.0)
+    monkeypatch.setattr(events, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(events, "_BEAT_SECONDS", 0.0)
+    with serving(alice) as http:
+        header = bearer(alice, Scope.JOBS_READ, Scope.JOBS_WRITE, name="reader")
+        http.post("/v1/jobs", json=HARBOUR, headers=header).raise_for_status()
+        with http.stream("GET", PATH, headers=header) as stream:
+            lines = stream.iter_lines()
+            told(lines)
+            assert next(line for line in lines if line).startswith(": still here")
+            alice.revoke_token("reader")
+            if news:
+                alice.enqueue([{"provider": "bloom", "prompt": "late", "custom_id": "late"}], batch="shop")
+            rest = list(lines)
+        assert not any("settled" in line for line in rest), "the batch goes on, and the stream has ended"
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/{job}", "/v1/batches/shop"])
+def test_a_wait_ends_with_its_token(alice: Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(access, "_TRUSTED_SECONDS", 0.0)
+    with serving(alice) as http, ThreadPoolExecutor(1) as pool:
+        job = http.post("/v1/jobs", json=HARBOUR, headers=bearer(alice)).json()["id"]
+        header = bearer(alice, Scope.JOBS_READ, name="reader") | {"Prefer": "wait=60"}
+        waiting = pool.submit(http.get, path.format(job=job), headers=header, timeout=60)
+        until(lambda: any(token.name == "reader" and token.last_used_at for token, _ in alice.tokens()))
+        alice.revoke_token("reader")
+        refused(waiting.result(), 401, "token_invalid")

@@ -94,3 +94,16 @@ def test_without_a_key_for_secrets_nothing_is_added(database_url: str) -> None:
     with Client(settings=load(database_url=database_url), connections=4) as keyless, serving(keyless) as http:
         header = bearer(keyless, Scope.HOOKS, name="hooks")
         refused(http.post("/v1/webhooks", json={"url": URL}, headers=header), 409, "webhooks_off")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[::1", "https://a.example:99999/", "https:///x", "https://%zz/", "https://me:secret@a.example/"]
+)
+def test_a_webhook_that_can_never_be_posted_to_is_refused_and_not_quoted(http: Http, url: str) -> None:
+    told = refused(http.post("/v1/webhooks", json={"url": url}), 422, "request_invalid")
+    assert "secret" not in str(told)
+    assert http.get("/v1/webhooks").json() == {"items": []}
+
+
+def test_a_webhooks_prefix_is_text_that_begins_a_name(http: Http) -> None:
+    refused(http.post("/v1/webhooks", json={"url": URL, "batch_prefix": "a\0b"}), 422, "request_invalid")

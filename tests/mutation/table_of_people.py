@@ -21,4 +21,51 @@ PEOPLE: Final[tuple[Mutant, ...]] = (
         new="        if False and not max_cost:\n",
         tests=("tests/integration/test_advice.py::test_no_amount_is_no_wish_to_remove_the_caps",),
     ),
+    Mutant(
+        removed="the right to buy, where a page decides what a retry does",
+        protects="the right to operate alone has no job bought",
+        file="ops/dashboard/acting.py",
+        old="may_buy=has_one_of(person, BUYERS)",
+        new="may_buy=True",
+        also=("if needed and not has_one_of(person, needed):", "if False and needed:"),
+        tests=("tests/integration/test_dashboard_money.py::test_the_right_to_operate_alone_has_no_job_bought",),
+    ),
+    Mutant(
+        removed="the count of what an act on a page buys",
+        protects="a token's cap bounds what it has bought again, at every door",
+        file="ops/dashboard/acting.py",
+        old="        client.count_spending(person.token, proposal.purchases)",
+        new="        pass",
+        tests=(
+            "tests/integration/test_dashboard_money.py::test_whatever_an_act_buys_counts_against_the_cap_of_the_token",
+        ),
+    ),
+    Mutant(
+        removed="the bound on the terms of a file that is sent on a page",
+        protects="nobody who may not spend raises the cap of a batch",
+        file="ops/dashboard/new_batch.py",
+        old="    return not person.may(Right.SPEND)",
+        new="    return False",
+        tests=(
+            "tests/integration/test_dashboard_money.py::test_a_file_raises_the_cap_of_a_batch_only_for_whoever_may_spend",
+        ),
+    ),
+    Mutant(
+        removed="the scope for saying that a lost call was charged nothing",
+        protects="nobody who may not spend has a lost call paid for again by clearing it first",
+        file="producer/client/purchases.py",
+        old="if self.again or self.clears:",
+        new="if self.again:",
+        tests=(
+            "tests/integration/test_api_actions.py::test_only_whoever_may_spend_says_that_a_lost_call_bought_nothing",
+        ),
+    ),
+    Mutant(
+        removed="the scope for what may pay twice",
+        protects="nobody who may not spend has a job bought again",
+        file="producer/client/purchases.py",
+        old="            return _SPENDERS",
+        new="            return BUYERS",
+        tests=("tests/integration/test_api_actions.py::test_no_scopes_but_that_for_spending_pay_twice",),
+    ),
 )

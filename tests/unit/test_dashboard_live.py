@@ -2,9 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from typing import Any
 
+import pytest
+
+from ops.dashboard import live
 from ops.dashboard.live import Feed, Topic
-from ops.dashboard.sessions import EVERYTHING
+from ops.dashboard.sessions import EVERYTHING, Person, Right
 from shared.db.engine import DatabaseUnavailableError
 
 TOPIC = Topic("now", "[]", EVERYTHING)
@@ -77,3 +82,43 @@ def test_a_database_that_does_not_answer_is_told_and_the_stream_goes_on() -> Non
     assert away is not None
     assert away.startswith("event: away\n")
     assert said(back) == "back"
+
+
+class _News:
+    """A feed that always has news."""
+
+    async def follow(self, _topic: Topic) -> AsyncIterator[str]:
+        for number in range(100):
+            yield f"event: part\ndata: {number}\n\n"
+
+
+class _Seen:
+    """A dashboard that lets a reader in so many times, then finds what `after` is."""
+
+    def __init__(self, times: int, after: Person | Exception | None) -> None:
+        self._answers: list[Person | Exception | None] = [Person("reader", EVERYTHING) for _ in range(times)]
+        self._answers += [after] * 100
+
+    def person(self, _request: Any) -> Person | None:
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def heard(after: Person | Exception | None) -> list[str]:
+    async def run() -> list[str]:
+        given: Any = (_Seen(3, after), None, _News(), TOPIC)
+        return [event async for event in live._events(*given)]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("after", [None, Person("reader", frozenset({Right.SEE}))])
+def test_a_stream_that_always_has_news_ends_when_its_reader_may_not_see_it_any_more(after: Person | None) -> None:
+    assert len(heard(after)) == 3
+
+
+def test_while_nobody_can_say_whether_the_reader_may_see_it_a_stream_has_no_news() -> None:
+    away = heard(DatabaseUnavailableError("away"))[3:]
+    assert set(away) == {"event: away\ndata: the database does not answer\n\n"}

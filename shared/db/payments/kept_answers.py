@@ -93,12 +93,17 @@ def all_stored(connection: Connection, submission_id: UUID) -> bool:
     return bool(connection.execute(_ALL_STORED, {"id": submission_id}).scalar_one_or_none())
 
 
-def look_again(connection: Connection, job_id: UUID) -> JobState:
-    """Make a job in doubt due now: what is kept, and what its provider shows, is read again. Return its state."""
-    state = JobState(connection.execute(_STATE, {"id": job_id}).scalar_one())
+def look_again(connection: Connection, job_id: UUID) -> JobState | None:
+    """Make a job in doubt due now: what is kept, and what its provider shows, is read again.
+
+    Return its state, None if there is no such job.
+    """
+    found = connection.execute(_STATE, {"id": job_id}).scalar_one_or_none()
+    if found is None:
+        return None
     connection.execute(_LOOK, {"id": job_id})
     wake(connection)
-    return state
+    return JobState(found)
 
 
 def waiting_for_room(connection: Connection) -> list[dict[str, Any]]:

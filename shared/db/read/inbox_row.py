@@ -7,7 +7,7 @@ from sqlalchemy import Connection, RowMapping, text
 
 from shared.db.read.job import JobFacts, JobMark
 
-MARK: Final = JobMark(-1, "queued", 0, 0)
+MARK: Final = JobMark(-1, "queued", 0, 0, "")
 """What differs from the job that will be made of a row: its epoch is before the first one."""
 _ROW: Final = text("""
 SELECT id, batch, custom_id, arrived_at, request, note FROM inbox WHERE id = :id

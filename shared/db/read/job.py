@@ -37,20 +37,26 @@ FROM ledger WHERE job_id = ANY(CAST(:ids AS uuid[])) GROUP BY job_id, unit ORDER
 """)
 _NOT_SHOWN: Final = ("batch_id", "fingerprint")
 
+# All that a document shows and that can change; an epoch alone does not rise with a person's wish or an edited row.
 _MARK: Final = text(f"""
 SELECT job.epoch, {SHOWN} AS state, (SELECT count(*) FROM image WHERE job_id = job.id AND state = 'stored') AS stored,
-  coalesce((SELECT max(id) FROM ledger WHERE job_id = job.id), 0) AS line
+  coalesce((SELECT max(id) FROM ledger WHERE job_id = job.id), 0) AS line,
+  left(md5(CAST(ROW(job.cancel_requested_at IS NULL, job.priority, job.account, job.error_code, job.error,
+    (SELECT metadata FROM job_metadata WHERE job_id = job.id),
+    (SELECT array_agg(ROW(index, state, key, error_code, error) ORDER BY index) FROM image WHERE job_id = job.id))
+    AS text)), 12) AS rest
 FROM job WHERE id = :id
 """)
 
 
 class JobMark(NamedTuple):
-    """What differs between two versions of a job: its epoch, its state, images stored, and its last ledger line."""
+    """What differs between two versions of a job; `rest` is a hash of what else its document shows."""
 
     epoch: int
     state: str
     stored: int
     line: int
+    rest: str
 
 
 @dataclass(frozen=True, slots=True)

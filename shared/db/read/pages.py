@@ -42,7 +42,7 @@ SELECT batch.id, batch.name, batch.created_at, batch.on_unknown, counted.* FROM 
 """
 _BATCHES = text(
     _BATCHES_PAGE.format(
-        which="CAST(:name AS text) IS NULL OR name = :name",
+        which="(CAST(:name AS text) IS NULL OR name = :name) AND starts_with(name, :prefix)",
         cursor="(created_at, id) > (coalesce(:at, CAST('-infinity' AS timestamptz)), CAST(:after AS uuid))",
         order="created_at, id",
     )
@@ -161,14 +161,19 @@ def batch_exists(connection: Connection, name: str) -> bool:
 
 
 def batches(
-    connection: Connection, *, name: str | None = None, after: BatchCursor | None = None, limit: int = SIZE
+    connection: Connection,
+    *,
+    name: str | None = None,
+    prefix: str = "",
+    after: BatchCursor | None = None,
+    limit: int = SIZE,
 ) -> list[Row]:
     """Return up to `limit` batches, oldest first, each with its jobs counted by state.
 
-    The rows' `created_at` and `id` are the cursor of the next page.
+    `prefix` begins their names. The rows' `created_at` and `id` are the cursor of the next page.
     """
     at, behind = after or (None, _FIRST)
-    parameters = {"name": name, "at": at, "after": behind, "limit": limit}
+    parameters = {"name": name, "prefix": prefix, "at": at, "after": behind, "limit": limit}
     return [row._asdict() for row in connection.execute(_BATCHES, parameters)]
 
 
