@@ -1,6 +1,7 @@
 """Paid answers on the whole road: room before the call, the bucket beyond the disk, and no whole image left behind."""
 
 import base64
+import gzip
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -237,6 +238,30 @@ def test_an_answer_that_is_read_late_is_recorded_as_fully_as_one_that_was_read_a
         assert "the answer names 4 more than can be this job's" in told(client)
         assert money(client) == (Decimal(40), 0)
         assert {one["name"]: one["paused_code"] for one in client.accounts()}["getimg"] == "cost_unbelievable"
+
+
+@pytest.mark.parametrize("provider_name", ["openrouter", "getimg"])
+def test_a_compressed_answer_that_broke_off_behind_its_text_is_a_receipt(
+    provider_name: str, start: Callable[..., Any]
+) -> None:
+    with answering(b"", picture=png(7), promised=100) as provider, start(provider.url) as (runtime, client):
+        plain = inline_answer(png(7)) if provider_name == "openrouter" else _getimg(provider)
+        provider.answers[0] = gzip.compress(plain)
+        enqueue(client, provider_name)
+        drain(runtime, ended(client))
+        assert ends(client) == {"a": ("succeeded", None)}
+        assert stored(runtime, client) == [png(7)]
+        assert money(client) == (Decimal("0.04"), 0)
+
+
+def test_an_answer_that_an_earlier_version_kept_compressed_is_read(start: Callable[..., Any]) -> None:
+    with answering(UNREADABLE, picture=png(7)) as provider, start(provider.url) as (runtime, client):
+        enqueue(client, "getimg")
+        drain(runtime, lambda: ends(client) == {"a": ("in_doubt", "answer_unreadable")})
+        _replace(runtime, client, f"submissions/{submission(client)['id']}/answer", gzip.compress(_getimg(provider)))
+        client.look_again(client.find_job("a"))
+        drain(runtime, lambda: ends(client) == {"a": ("succeeded", None)})
+        assert len(provider.posts) == 1
 
 
 def test_an_answer_that_a_dying_worker_stored_and_could_not_name_is_named_by_the_next_look(

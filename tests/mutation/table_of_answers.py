@@ -129,10 +129,23 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         tests=("tests/unit/test_reading.py::test_a_receipt_is_read_whatever_stands_beside_it",),
     ),
     Mutant(
+        removed="the decompression of an answer that broke off",
+        protects="a receipt whose length is wrong is read although it came compressed",
+        file="worker/transport/paid_post.py",
+        old="_plain(self.headers, bytes(self.body), _REPLY_BYTES)",
+        new="bytes(self.body)",
+        tests=(
+            (
+                "tests/unit/test_undone.py::"
+                "test_a_compressed_answer_that_broke_off_behind_its_text_is_undone_like_a_whole_one"
+            ),
+        ),
+    ),
+    Mutant(
         removed="the compression that no header names",
         protects="a compressed answer is read, not held until its links are over",
-        file="worker/transport/paid_post.py",
-        old=" or body.startswith(_GZIP):\n",
+        file="worker/transport/undone.py",
+        old=" or body.startswith(_FRAMED):\n",
         new=":\n",
         tests=("tests/unit/test_paid_post.py::test_an_answer_that_was_compressed_unasked_is_read_all_the_same",),
     ),

@@ -27,6 +27,7 @@ from worker.stages.image_indexes import assign_indexes, surplus
 from worker.transport.paid_post import PaidPost, PaidReply
 from worker.transport.spool import SpoolError
 from worker.transport.storage_errors import StorageError
+from worker.transport.undone import undone
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -110,7 +111,8 @@ async def read_again(runtime: Runtime, account: ServedAccount, job_id: UUID) -> 
     except (StorageError, ValueError, LookupError) as error:
         _log.warning("kept_answer_not_read", submission=str(found.submission_id), error=type(error).__name__)
         return
-    wire = account.reading(_Replayed(PaidReply(found.http_status, {}, body.getvalue())))
+    plain = undone(body.getvalue(), "", max_bytes=_MOST_BYTES)  # an earlier version kept some as they came
+    wire = account.reading(_Replayed(PaidReply(found.http_status, {}, plain)))
     answer = await wire.submit(PaidCall(request, 0, str(found.submission_id)))
     if isinstance(answer, Accepted):
         most = runtime.most_for(account)

@@ -8,7 +8,6 @@ import asyncio
 import socket
 import ssl
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,14 +17,12 @@ import anyio
 import anyio.to_thread
 import httpx
 
+from worker.transport.undone import undone
+
 _REPLY_BYTES: Final = 4 * 1024 * 1024  # JSON with ids and links; we cannot read a longer answer
 _SUCCESS: Final = 2
 _STARTS_WRITING: Final = "http11.send_request_headers.started"
 _STARTS_BODY: Final = "http11.send_request_body.started"
-_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
-_DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
-_MOST_LAYERS: Final = 2
-_GZIP: Final = b"\x1f\x8b"  # no JSON begins so
 _STALLED_SECONDS: Final = 0.05  # a timer that is later than this shows that the process was frozen
 _THAW_SECONDS: Final = 5.0  # the longest time for reading what arrived meanwhile
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10}
@@ -41,27 +38,12 @@ class PaidReply:
 
     @classmethod
     def of(cls, response: httpx.Response, body: bytes, *, max_bytes: int) -> Self:
-        """Return the answer decompressed, up to `max_bytes`: some providers compress unasked, or without saying so."""
-        for coding in reversed(_codings(response.headers.get("content-encoding", ""))):
-            body = _inflated(body, coding, max_bytes)
-        return cls(response.status_code, response.headers, _inflated(body, "", max_bytes))
+        """Return the answer decompressed, up to `max_bytes`."""
+        return cls(response.status_code, response.headers, _plain(response.headers, body, max_bytes))
 
 
-def _codings(header: str) -> list[str]:
-    """Return the layers of compression that a header names, the outermost last; more than two are none."""
-    named = [one.strip().lower() for one in header.split(",")]
-    return [one for one in named if one in _DEFLATED][:_MOST_LAYERS]
-
-
-def _inflated(body: bytes, coding: str, max_bytes: int) -> bytes:
-    """Return a body without one layer of compression; as it is where it has none, whatever a header says."""
-    if coding or body.startswith(_GZIP):
-        with suppress(zlib.error):
-            return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(body, max_bytes)
-    if coding == "deflate" and not body.lstrip().startswith((b"{", b"[")):
-        with suppress(zlib.error):  # some servers leave out the frame
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, max_bytes)
-    return body
+def _plain(headers: Mapping[str, str], body: bytes, max_bytes: int) -> bytes:
+    return undone(body, headers.get("content-encoding", ""), max_bytes=max_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +55,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request left, at least in part, and no whole answer came back; `body` is the part that came."""
+    """The request left, at least in part, and no whole answer came back; `body` is the part that came, decompressed."""
 
     reason: str
     status: int | None = None
@@ -111,6 +93,7 @@ class _Wire:
     send_before: float
     writing: bool = False
     status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
     sink: Sink | None = None
 
@@ -134,7 +117,9 @@ class _Wire:
             self.writing = True
 
     def ended(self, reason: str) -> NotSent | Lost:
-        return Lost(reason, self.status, bytes(self.body)) if self.writing else NotSent(reason)
+        if not self.writing:
+            return NotSent(reason)
+        return Lost(reason, self.status, _plain(self.headers, bytes(self.body), _REPLY_BYTES))
 
 
 class PaidPost:
@@ -189,7 +174,7 @@ class PaidPost:
 
     async def _exchange(self, request: httpx.Request, wire: _Wire) -> PaidReply | NotSent | Lost:
         response = await self._transport.handle_async_request(request)
-        wire.status = response.status_code
+        wire.status, wire.headers = response.status_code, response.headers
         try:
             async for chunk in response.stream:  # type: ignore[union-attr]
                 await wire.receive(chunk)
