@@ -22,12 +22,13 @@ from shared.db.engine import Engine
 from shared.settings import Settings
 from tests.support import rows
 from tests.support.answering import Answering, answering, inline_answer, png
-from tests.support.drain import drain, runtime_for, settings_for
+from tests.support.drain import drain, on_loop, runtime_for, settings_for
 from tests.support.kept import in_bucket
 from tests.support.limits import largest_file
 from tests.support.outcome import ended, ends, only
 from worker.evidence.replies import key_of
 from worker.runtime import Runtime
+from worker.upkeep.kept_answers import read_kept
 
 MIB = 2**20
 MODEL = {"openrouter": "bytedance-seed/seedream-4.5", "getimg": "seedream-5-lite"}
@@ -252,6 +253,26 @@ def test_a_compressed_answer_that_broke_off_behind_its_text_is_a_receipt(
         assert ends(client) == {"a": ("succeeded", None)}
         assert stored(runtime, client) == [png(7)]
         assert money(client) == (Decimal("0.04"), 0)
+
+
+@pytest.mark.parametrize("provider_name", ["openrouter", "getimg"])
+def test_a_worker_that_starts_reads_what_its_version_can_read_without_waiting_for_the_jobs_next_look(
+    provider_name: str, start: Callable[..., Any], engine: Engine
+) -> None:
+    with answering(UNREADABLE, picture=png(7)) as provider, start(provider.url) as (runtime, client):
+        enqueue(client, provider_name)
+        drain(runtime, lambda: ends(client) == {"a": ("in_doubt", "answer_unreadable")})
+        readable = inline_answer(png(7)) if provider_name == "openrouter" else _getimg(provider)
+        _replace(runtime, client, _kept_key(client), readable)
+        rows.rows(engine, "UPDATE job SET due_at = now() + interval '1 day'")
+        on_loop(runtime, lambda: read_kept(runtime))
+        drain(runtime, lambda: ends(client) == {"a": ("succeeded", None)})
+        assert stored(runtime, client) == [png(7)]
+        assert len(provider.posts) == 1
+
+
+def _kept_key(client: Client) -> str:
+    return str(submission(client)["kept_as"]).partition("://")[2].partition("/")[2]
 
 
 def test_an_answer_that_an_earlier_version_kept_compressed_is_read(start: Callable[..., Any]) -> None:

@@ -27,9 +27,33 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the look for a receipt under an error's status",
         protects="pictures that come under a wrong status are taken, not bought again",
         file="worker/providers/receipt.py",
-        old="    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):\n",
+        old="    if success or is_purchase(found, result.body):\n",
         new="    if success:\n",
         tests=("tests/unit/test_stated_charges.py::test_a_receipt_under_a_wrong_status_is_a_receipt",),
+    ),
+    Mutant(
+        removed="the look for a receipt in an error that broke off",
+        protects="what is whole in an answer that broke off is taken at once, not when its links are over",
+        file="worker/providers/receipt.py",
+        old="    if success or is_purchase(found, result.body):\n",
+        new="    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):\n",
+        tests=("tests/unit/test_stated_charges.py::test_a_whole_receipt_is_one_although_its_answer_broke_off",),
+    ),
+    Mutant(
+        removed="the doubt about a refusal that broke off",
+        protects="an answer of which a part is missing is no proof that nothing was bought",
+        file="worker/providers/receipt.py",
+        old="    return without_answer(result) if isinstance(result, Lost) else refused(result, table, key=key)\n",
+        new=(
+            "    whole = PaidReply(result.status or 0, result.headers, result.body)\n"
+            "    return refused(whole, table, key=key)\n"
+        ),
+        tests=(
+            (
+                "tests/unit/test_stated_charges.py::"
+                "test_an_error_that_broke_off_refuses_nothing_although_its_json_is_whole"
+            ),
+        ),
     ),
     Mutant(
         removed="the places that an answer's own pictures take before those of others",

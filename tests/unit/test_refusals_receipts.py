@@ -159,4 +159,5 @@ def test_a_receipt_whose_answer_broke_off_after_its_last_brace_still_counts() ->
     assert isinstance(submitted("getimg", Lost("cut", 200, whole)), Accepted)
     assert submitted("getimg", Lost("cut", 200, whole[:-1])).outcome is Outcome.UNKNOWN
     assert isinstance(submitted("bloom", Lost("cut", 202, b'{"data":{"ids":["a"]}}')), Accepted)
-    assert submitted("bloom", Lost("cut", 500, b'{"data":{"ids":["a"]}}')).outcome is Outcome.UNKNOWN
+    assert isinstance(submitted("bloom", Lost("cut", 500, b'{"data":{"ids":["a"]}}')), Accepted)
+    assert submitted("bloom", Lost("cut", 500, b'{"data":{"ids":["a"]}')).outcome is Outcome.UNKNOWN

@@ -29,9 +29,9 @@ def receipt(
 ) -> Accepted | Refused:
     """Return what was bought, or why not. `read(status, answer)` raises `UnreadableError` where it finds no images.
 
-    Any 2xx is read, and so is the body of a success that broke off: if its JSON is whole, it is a receipt all the same.
-    A receipt under the status of an error is one too: what was made is paid for, whatever the status says. One that
-    stands inside an error says that the call may have been bought.
+    Any 2xx is read. A receipt under the status of an error is one too: what was made is paid for, whatever the status
+    says. One that stands inside an error says that the call may have been bought. JSON that is whole counts although
+    its answer broke off, except that such an answer refuses nothing: what did not come may have named a purchase.
     """
     if isinstance(result, NotSent) or result.status is None:
         return without_answer(result)
@@ -43,7 +43,7 @@ def receipt(
         named = _is_in_error(result.status, result.body, read) or says_where(result)
         told = weighed(told, result.body, named=named)
         return noted(told, *_handles(result, key)) if named and not success else told
-    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):
+    if success or is_purchase(found, result.body):
         return found
     return weighed(_refusal(result, table, key), result.body, named=True)
 
@@ -60,16 +60,14 @@ def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted])
 
 
 def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:
-    headers = result.headers if isinstance(result, PaidReply) else {}
-    return [f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))]
+    return [f"{name}: {value}" for name in _HANDLES if (value := line_of(result.headers.get(name), key))]
 
 
 def _unbought(
     result: PaidReply | Lost, error: UnreadableError, table: Sequence[RefusalRule], key: SecretStr
 ) -> Refused:
     """Say what a success without images means; a header may be all that names the purchase."""
-    headers = result.headers if isinstance(result, PaidReply) else {}
-    told = inside(result.status or 0, result.body, headers, table, key=key)
+    told = inside(result.status or 0, result.body, result.headers, table, key=key)
     told = told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
     return noted(told, *_handles(result, key))
 

@@ -60,6 +60,7 @@ class Lost:
     reason: str
     status: int | None = None
     body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Sink(Protocol):
@@ -119,7 +120,8 @@ class _Wire:
     def ended(self, reason: str) -> NotSent | Lost:
         if not self.writing:
             return NotSent(reason)
-        return Lost(reason, self.status, _plain(self.headers, bytes(self.body), _REPLY_BYTES))
+        body = _plain(self.headers, bytes(self.body), _REPLY_BYTES)
+        return Lost(reason, self.status, body, self.headers)
 
 
 class PaidPost:
