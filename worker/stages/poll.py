@@ -22,7 +22,7 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
 from worker.stages.learn_times import learn_times
-from worker.stages.look_health import record_looks
+from worker.stages.look_health import RefusedLook, record_looks
 from worker.stages.look_requests import Looks, ask_all
 from worker.stages.transfer import transfer
 from worker.stages.whose_refusal import is_of_one_job
@@ -99,7 +99,8 @@ def write_looks(
     """
     # The account's row first, in the lock order of submit and dispatch. Then the images, then their jobs.
     answered, found = bool(looks.known), bool(looks.vouching)
-    refusal = None if looks.of_one_job else looks.refusal
+    refused = None if looks.of_one_job else looks.refusal
+    refusal = RefusedLook(refused, [job[0].claim.job_id for job in jobs]) if refused else None
     at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=refusal)
     unknown, known = _split_by_answer(looks, jobs)
     inputs = runtime.decision_inputs(account)
