@@ -153,6 +153,40 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         tests=("tests/unit/test_reading.py::test_a_receipt_is_read_whatever_stands_beside_it",),
     ),
     Mutant(
+        removed="the look for links in a success that cannot be read",
+        protects="a paid picture is fetched while its link lives, although its answer has another shape",
+        file="worker/providers/getimg.py",
+        old="    return Accepted(status, seen) if seen else None\n",
+        new="    return None\n",
+        tests=("tests/unit/test_salvage.py::test_a_link_that_stands_elsewhere_is_seen_and_not_trusted",),
+    ),
+    Mutant(
+        removed="the distrust of a link that was only seen in an answer",
+        protects="a picture that may be another one than was bought counts only at a person's word",
+        file="worker/stages/copy_image.py",
+        old="    if isinstance(facts, ImageError) or image.error_code != UNSURE_LINK:\n",
+        new="    if isinstance(facts, ImageFacts | ImageError):\n",
+        tests=(
+            (
+                "tests/integration/test_salvaged_links.py::"
+                "test_a_picture_to_which_an_unreadable_answer_links_is_kept_until_a_person_accepts_it"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the mark of such a link after a failed download",
+        protects="a link that fails for a moment is trusted no more at the next try",
+        file="worker/next_step/failed_copy.py",
+        old=" or image.error_code == UNSURE_LINK\n",
+        new="\n",
+        tests=(
+            (
+                "tests/integration/test_salvaged_links.py::"
+                "test_a_link_that_fails_for_a_moment_is_still_not_trusted_at_the_next_try"
+            ),
+        ),
+    ),
+    Mutant(
         removed="the decompression of an answer that broke off",
         protects="a receipt whose length is wrong is read although it came compressed",
         file="worker/transport/paid_post.py",

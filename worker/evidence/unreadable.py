@@ -32,16 +32,17 @@ from worker.transport.undone import undone
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 SAID: Final = "what came is kept: see `genqueue explain`"
+SEEN: Final = "the answer cannot be read as a whole: the pictures that it links to are taken, but its cost is open"
 _TYPE: Final = "application/octet-stream"
 _MOST_BYTES: Final = 2**24  # more than a call without images ever reads
 
 
 async def kept(runtime: Runtime, submission_id: UUID, answer: Accepted | Refused) -> Accepted | Refused:
-    """Keep an answer that may have been bought and could not be read, and return it with a note of that.
+    """Keep an answer that may have been bought and could not be read, and return it; a refusal with a note of that.
 
     It goes to the bucket; if the bucket refuses, it stays on this host's disk until a worker starts here.
     """
-    if not isinstance(answer, Refused) or not answer.body:
+    if not answer.body:
         return answer
     try:
         await _store(runtime, submission_id, answer.body)
@@ -50,7 +51,7 @@ async def kept(runtime: Runtime, submission_id: UUID, answer: Accepted | Refused
         _log.warning("unreadable_answer_not_in_bucket", submission=str(submission_id), code=error.code)
         if not await _onto_disk(runtime, submission_id, answer.body):
             return answer
-    return replace(answer, message=f"{answer.message}; {SAID}")
+    return replace(answer, message=f"{answer.message}; {SAID}") if isinstance(answer, Refused) else answer
 
 
 async def bring(runtime: Runtime, submission_id: UUID) -> None:
@@ -140,6 +141,10 @@ def _record(
     connection: Connection, found: Unread, asked: Any, answer: Accepted, *, actor: str, most: Decimal | None
 ) -> None:
     """Record an answer that was read late as one that was read at once is: `settle.evidence_of`."""
+    if answer.cost_is_open:
+        if db.take_images(connection, found.submission_id, assign_indexes(asked.missing, asked.request, answer.images)):
+            submissions.collect(connection, asked.job_id, actor=actor)
+        return
     if asked.outcome != Outcome.ACCEPTED:
         check_cost(connection, asked.account, answer, asked.reserved, most=most)
     said = Answer(

@@ -26,8 +26,11 @@ def receipt(
     table: Sequence[RefusalRule],
     *,
     key: SecretStr,
+    salvage: Callable[[int, bytes], Accepted | None] | None = None,
 ) -> Accepted | Refused:
     """Return what was bought, or why not. `read(status, answer)` raises `UnreadableError` where it finds no images.
+
+    `salvage(status, body)` returns what can be seen in a success that cannot be read and holds no error.
 
     Any 2xx is read. A receipt under the status of an error is one too: what was made is paid for, whatever the status
     says. One that stands inside an error says that the call may have been bought. JSON that is whole counts although
@@ -39,6 +42,9 @@ def receipt(
     try:
         found = replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
     except UnreadableError as error:
+        seen = salvage(result.status, result.body) if salvage and success and _is_silent(result, table, key) else None
+        if seen is not None:
+            return replace(seen, cut=True, whole=False, settled=None, body=result.body)
         told = _unbought(result, error, table, key) if success else _refusal(result, table, key)
         named = _is_in_error(result.status, result.body, read) or says_where(result)
         told = weighed(told, result.body, named=named)
@@ -61,6 +67,11 @@ def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted])
 
 def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:
     return [f"{name}: {value}" for name in _HANDLES if (value := line_of(result.headers.get(name), key))]
+
+
+def _is_silent(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> bool:
+    """Tell whether a success holds no error."""
+    return inside(result.status or 0, result.body, result.headers, table, key=key) is None
 
 
 def _unbought(
