@@ -6,6 +6,27 @@ from tests.mutation.mutant import Mutant
 
 LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
+        removed="the doubt about a failure of what was finished",
+        protects="one wrong word beside one dead link ends no paid picture",
+        file="worker/next_step/failed_copy.py",
+        old="    if not look.sure or look.state is ImageState.FAILED:\n",
+        new="    if not look.sure:\n",
+        tests=(
+            (
+                "tests/unit/test_next_step_images.py::"
+                "test_a_failure_of_what_was_finished_is_believed_after_several_looks"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the memory that an image was called finished",
+        protects="one wrong word behind a missing link ends no paid picture",
+        file="worker/next_step/image_look.py",
+        old="    if found is not None and found.sure and not _was_finished(image, found):\n",
+        new="    if found is not None and found.sure:\n",
+        tests=("tests/unit/test_next_step_images.py::test_so_is_a_failure_of_what_was_called_finished_without_a_link",),
+    ),
+    Mutant(
         removed="the key that an absence is judged with",
         protects="the list of another key's project is not taken for proof that nothing was bought",
         file="worker/lost_calls/absence.py",

@@ -109,11 +109,10 @@ def image_after_new_link(
     """Decide after the provider was asked for another link; `change` is what the failed download led to."""
     if not isinstance(look, UpstreamImage):
         return change
-    if not look.sure:
+    if not look.sure or look.state is ImageState.FAILED:
+        # It was finished before: a failure that is said once may be as wrong as the link was.
         return after_unsure_look(inputs, change, look, image)
     found = replace(change, error_code=None, error=None, lacking_looks=0)
-    if look.state is ImageState.FAILED:
-        return replace(found, state=look.state, error_code=look.error_code, error=look.error)
     if look.link is None:
         return found
     return replace(found, link=look.link, link_expires_at=look.link_expires_at, stated=look.stated)

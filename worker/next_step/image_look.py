@@ -51,7 +51,7 @@ def image_after_look(inputs: DecisionInputs, image: ClaimedImage, look: ImageLoo
 
 def _after_answer(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) -> ImageChange:
     found = look.found if image.state in IMAGE_UNFINISHED else None
-    if found is not None and found.sure:
+    if found is not None and found.sure and not _was_finished(image, found):
         state, ends = found.state, found.link_expires_at
         words = {"error_code": found.error_code, "error": found.error}
         return replace(_changed(image, state, **words), link=found.link, link_expires_at=ends, stated=found.stated)
@@ -63,6 +63,15 @@ def _after_answer(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) 
     if found is None:
         return as_it_was
     return after_unsure_look(inputs, as_it_was, found, image, others_found=look.others_found)
+
+
+def _was_finished(image: ClaimedImage, found: UpstreamImage) -> bool:
+    """Tell whether a failed image was called finished by the look before, or failed once since it was.
+
+    Then one failure is as little sure as the missing link was.
+    """
+    doubted = image.lacking_looks > 0 and image.error_code in {NO_LINK, found.error_code}
+    return doubted and found.state is ImageState.FAILED
 
 
 def _changed(
