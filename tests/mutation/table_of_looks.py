@@ -6,6 +6,27 @@ from tests.mutation.mutant import Mutant
 
 LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
+        removed="the reading of a look that broke off behind its JSON",
+        protects="what is bought through a wrong length is collected through it too",
+        file="worker/providers/asking.py",
+        old="        if reply.status is None or not is_success(reply.status) or not seen:\n",
+        new="        if reply is not None:\n",
+        tests=(
+            (
+                "tests/unit/test_refusals_polls.py::"
+                "test_whole_json_that_shows_the_picture_is_an_answer_although_it_broke_off"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the whole answer that a proof of absence needs",
+        protects="a list of which a part is missing never makes the queue buy a call again",
+        file="worker/providers/asking.py",
+        old="        if reply.status is None or not is_success(reply.status) or not seen:\n",
+        new="        if reply.status is None or not is_success(reply.status):\n",
+        tests=("tests/unit/test_refusals_polls.py::test_a_list_that_is_to_prove_an_absence_must_have_come_to_its_end",),
+    ),
+    Mutant(
         removed="the doubt about a failure of what was finished",
         protects="one wrong word beside one dead link ends no paid picture",
         file="worker/next_step/failed_copy.py",
