@@ -211,7 +211,7 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the link to what is never called finished",
         protects="a picture whose state cannot be read is fetched before it is given up",
         file="worker/next_step/image_look.py",
-        old="    if look.found is not None and look.found.early_link is not None:\n",
+        old="    if change.link is not None or image.link is not None:\n",
         new="    if look.found is not None and look.found.link is not None:\n",
         tests=(
             (

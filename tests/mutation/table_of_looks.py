@@ -6,6 +6,19 @@ from tests.mutation.mutant import Mutant
 
 LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
+        removed="the memory of a link beside a state that is no end",
+        protects="a look that is refused at the last bound does not lose the link of the looks before",
+        file="worker/stages/poll.py",
+        old="    if change.state in IMAGE_UNFINISHED and change.link not in {None, row.link}:\n",
+        new="    if change.link not in {change.link, row.link}:\n",
+        tests=(
+            (
+                "tests/integration/test_belief.py::"
+                "test_a_link_beside_a_state_that_is_no_end_is_remembered_until_the_last_bound"
+            ),
+        ),
+    ),
+    Mutant(
         removed="the reading of a look that broke off behind its JSON",
         protects="what is bought through a wrong length is collected through it too",
         file="worker/providers/asking.py",

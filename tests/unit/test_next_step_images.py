@@ -197,6 +197,31 @@ def test_what_a_provider_says_when_it_is_asked_for_another_link(
     assert (change.state, change.link) == (state, link)
 
 
+EARLY = "https://host.example/early"
+LAST_LOOKS: list[tuple[UpstreamImage | None, Refused | None]] = [
+    (None, REFUSED),
+    (None, None),
+    (DRAWING, None),
+    (MISSING, None),
+    (UpstreamImage(PROCESSING, lacks_link=True), None),
+]
+
+
+@pytest.mark.parametrize("last", LAST_LOOKS)
+def test_the_last_bound_takes_the_link_that_any_look_gave(last: tuple[UpstreamImage | None, Refused | None]) -> None:
+    """The last look may be refused, or leave the link out."""
+    before = next_step.image_after_look(POLICY, IMAGE, ImageLook(replace(DRAWING, early_link=EARLY)))
+    assert (before.state, before.link) == (PROCESSING, EARLY)
+    known = replace(IMAGE, state=PROCESSING, link=EARLY, given_up=True)
+    after = next_step.image_after_look(POLICY, known, ImageLook(*last))
+    assert (after.state, after.error_code, after.lacking_looks) == (READY, None, 0)
+    newer = next_step.image_after_look(POLICY, known, ImageLook(replace(DRAWING, early_link="https://host.example/2")))
+    assert (newer.state, newer.link) == (READY, "https://host.example/2")
+    lost = next_step.image_after_look(POLICY, replace(known, link=None), ImageLook(*last))
+    assert lost.state is FAILED
+    assert looked(known, MODERATED)[0] is FAILED
+
+
 def as_written(image: ClaimedImage, change: ImageChange, seconds: float) -> ClaimedImage:
     """Return the image as the next look finds it, so many seconds after the first that doubted it."""
     code, said, looks = change.error_code, change.error, change.lacking_looks

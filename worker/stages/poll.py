@@ -174,7 +174,12 @@ def _changes(job: ImagesOfJob, learned: Sequence[ImageChange]) -> Iterable[Image
 
 
 def _is_news(change: ImageChange, row: ClaimedImage) -> bool:
-    """Tell whether a look must be written: one that found another lack than the look before begins to count anew."""
+    """Tell whether a look must be written: one that found another lack than the look before begins to count anew.
+
+    A link beside a state that is no end is kept: the look at the last bound may bring none.
+    """
+    if change.state in IMAGE_UNFINISHED and change.link not in {None, row.link}:
+        return True
     another_lack = change.lacking_looks > 0 and change.error_code != row.error_code
     return another_lack or change.state is not row.state or change.lacking_looks != row.lacking_looks
 
