@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,9 @@ from tests.support import rows
 from tests.support.drain import drain, on_loop
 from tests.support.http_stub import Stub, provider
 from tests.support.outcome import ended, ends, only
+from worker.evidence.inline_answers import recover_leftovers
 from worker.runtime import Runtime
+from worker.transport.storage_errors import StorageUnavailable
 from worker.upkeep.kept_answers import read_kept
 
 PRICE = Decimal("0.04")
@@ -41,6 +43,13 @@ def start(database_url: str, endpoints: Endpoints) -> Start:
             yield stub, client, runtime
 
     return begin
+
+
+class Refusing:
+    """A bucket that takes nothing."""
+
+    def put(self, *_: Any, **__: Any) -> None:
+        raise StorageUnavailable("the bucket is away")
 
 
 class Held:
@@ -141,6 +150,44 @@ def test_ten_answers_in_a_row_that_could_only_be_seen_pause_the_account(
         drain(runtime, ended(client))
         (account,) = client.accounts()
         assert account["paused_code"] == "provider_failing"
+
+
+LONG = 5 * 2**20
+
+
+def in_place_of_a_link(_: Stub) -> bytes:
+    """A picture of some megabytes as a data URL."""
+    return b'{"id": "r", "data": [{"url": "data:image/png;base64,%s"}]}' % (b"A" * LONG)
+
+
+def test_an_answer_that_is_too_long_to_be_read_is_kept_whole(start: Start) -> None:
+    with start(in_place_of_a_link) as (stub, client, runtime):
+        drain(runtime, ended(client))
+        assert ends(client) == {"a": ("in_doubt", "answer_unreadable")}
+        (attempt,) = only(client)["submissions"]
+        kept = io.BytesIO()
+        runtime.storage.get_to(attempt["kept_as"].partition("://")[2].partition("/")[2], kept)
+        assert kept.getvalue() == in_place_of_a_link(stub)
+        assert list((runtime.spool_dir / "replies").iterdir()) == []
+        client.look_again(client.find_job("a"))
+        drain(runtime, ended(client))
+        assert ends(client) == {"a": ("in_doubt", "answer_unreadable")}
+
+
+def test_a_bucket_that_refuses_a_long_answer_gets_it_when_a_worker_starts(start: Start) -> None:
+    with start(in_place_of_a_link) as (stub, client, runtime):
+        storage = runtime.replies._storage
+        runtime.replies._storage = cast("Any", Refusing())
+        drain(runtime, ended(client))
+        (attempt,) = only(client)["submissions"]
+        assert attempt["kept_as"].startswith(str(runtime.spool_dir))
+        runtime.replies._storage = storage
+        on_loop(runtime, lambda: recover_leftovers(runtime))
+        (attempt,) = only(client)["submissions"]
+        kept = io.BytesIO()
+        runtime.storage.get_to(attempt["kept_as"].partition("://")[2].partition("/")[2], kept)
+        assert kept.getvalue() == in_place_of_a_link(stub)
+        assert attempt["reply_sha256"] == hashlib.sha256(kept.getvalue()).digest()
 
 
 @pytest.mark.parametrize("said", [{"error": {"code": "X", "message": "no"}}, {"success": False}])

@@ -187,10 +187,18 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        removed="the spill of an answer that is too long for memory",
+        protects="a paid picture in place of a link is kept whole",
+        file="worker/transport/paid_post.py",
+        old="        if self.spill is None:\n",
+        new="        if self.sink is None:\n",
+        tests=("tests/unit/test_paid_post.py::test_an_answer_too_long_for_memory_goes_on_into_the_spill_whole",),
+    ),
+    Mutant(
         removed="the decompression of an answer that broke off",
         protects="a receipt whose length is wrong is read although it came compressed",
         file="worker/transport/paid_post.py",
-        old="_plain(self.headers, bytes(self.body), _REPLY_BYTES)",
+        old="_plain(self.headers, bytes(self.body), SHORT_BYTES)",
         new="bytes(self.body)",
         tests=(
             (

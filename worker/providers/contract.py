@@ -130,7 +130,7 @@ class PaidCall:
     """One paid call: its JSON, the moment by which it must be sent, and how it is recognised afterwards.
 
     `send_before` is as in `PaidPost.send`. `reference` is the submission's id, for providers that keep one for us.
-    `sink` takes the answer of a wire that is `inline`.
+    `sink` takes the answer of a wire that is `inline`, and elsewhere one that is too long to be read.
     """
 
     body: Mapping[str, Any]

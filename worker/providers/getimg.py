@@ -69,7 +69,7 @@ class Getimg:
         """POST /v2/images/generations: 200 with links; there is no way to ask again."""
         url = f"{self._settings.base_url}/v2/images/generations"
         result = await self._settings.post.send(
-            url, headers=self._headers, json=call.body, send_before=call.send_before
+            url, headers=self._headers, json=call.body, send_before=call.send_before, spill=call.sink
         )
         about: dict[str, Any] = {"base_url": self._settings.base_url, "now": datetime.now(UTC)}
         read, seen = partial(_accepted, **about), partial(_salvaged, sent=call.body, **about)

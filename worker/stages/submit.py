@@ -1,6 +1,7 @@
 """Submit: intent, one paid POST, evidence. The same worker copies links in the answer at once."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import anyio
@@ -19,6 +20,7 @@ from shared.notes import short_note
 from worker.evidence import inline_answers, unreadable
 from worker.evidence.committer import NotCommittedError
 from worker.evidence.evidence_files import KeptEvidence
+from worker.evidence.spill import Spill
 from worker.next_step import NO_KEY_SECONDS
 from worker.providers.contract import Accepted, PaidCall, Refused, RetryRule
 from worker.providers.quoted_prompt import without_prompts
@@ -116,7 +118,9 @@ async def _paid(runtime: Runtime, account: ServedAccount, intent: Intent, send_b
     try:
         if account.wire.inline:
             return await inline_answers.pay(runtime, account, intent.submission_id, call, asked=len(intent.missing))
-        return await unreadable.kept(runtime, intent.submission_id, await account.wire.submit(call))
+        with closing(Spill(runtime.replies, intent.submission_id)) as spill:
+            answer = await account.wire.submit(replace(call, sink=spill))
+            return await unreadable.kept(runtime, intent.submission_id, answer, spill)
     except Exception as error:  # noqa: BLE001 - a defect of ours after the POST must not lose what it may have bought
         _log.exception("wire_defect")
         note = f"a defect in the wire ({type(error).__name__})"

@@ -19,7 +19,8 @@ import httpx
 
 from worker.transport.undone import undone
 
-_REPLY_BYTES: Final = 4 * 1024 * 1024  # JSON with ids and links; we cannot read a longer answer
+SHORT_BYTES: Final = 4 * 1024 * 1024
+"""JSON with ids and links is no longer than this; a longer answer is kept and not read."""
 _SUCCESS: Final = 2
 _STARTS_WRITING: Final = "http11.send_request_headers.started"
 _STARTS_BODY: Final = "http11.send_request_body.started"
@@ -97,19 +98,26 @@ class _Wire:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
     sink: Sink | None = None
+    spill: Sink | None = None
+    is_long: bool = False
 
     async def receive(self, chunk: bytes) -> None:
         if self.sink is not None and self.status is not None and self.status // 100 == _SUCCESS:
-            if getattr(self.sink, "slow", False):
-                # Arrived bytes are kept, even if the deadline passes now.
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self.sink.write, chunk)
-            else:
-                self.sink.write(chunk)
+            await _written(self.sink, chunk)
+        elif self.is_long and self.spill is not None:
+            await _written(self.spill, chunk)
+        else:
+            self.body += chunk
+            await self._bound()
+
+    async def _bound(self) -> None:
+        """Let what is too long for memory go on into the spill, from its beginning."""
+        if len(self.body) <= SHORT_BYTES:
             return
-        self.body += chunk
-        if len(self.body) > _REPLY_BYTES:
+        if self.spill is None:
             raise _TooLongError
+        self.is_long = True
+        await _written(self.spill, bytes(self.body))
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         if event in {_STARTS_WRITING, _STARTS_BODY} and boot_clock() > self.send_before:
@@ -120,8 +128,17 @@ class _Wire:
     def ended(self, reason: str) -> NotSent | Lost:
         if not self.writing:
             return NotSent(reason)
-        body = _plain(self.headers, bytes(self.body), _REPLY_BYTES)
+        body = _plain(self.headers, bytes(self.body), SHORT_BYTES)
         return Lost(reason, self.status, body, self.headers)
+
+
+async def _written(sink: Sink, chunk: bytes) -> None:
+    if not getattr(sink, "slow", False):
+        sink.write(chunk)
+        return
+    # Arrived bytes are kept, even if the deadline passes now.
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(sink.write, chunk)
 
 
 class PaidPost:
@@ -144,14 +161,22 @@ class PaidPost:
         )
 
     async def send(
-        self, url: str, *, headers: Mapping[str, str], json: object, send_before: float, sink: Sink | None = None
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        json: object,
+        send_before: float,
+        sink: Sink | None = None,
+        spill: Sink | None = None,
     ) -> PaidReply | NotSent | Lost:
         """POST `json` to `url`, unless `boot_clock()` has passed `send_before` right before the first byte.
 
-        The body of a success goes into `sink` if there is one, and `body` stays empty. Raises only its caller's
-        cancellation; any other result is one of the three.
+        The body of a success goes into `sink` if there is one, and `body` stays empty. Any other body that is too long
+        for memory goes into `spill`, whole; `body` is then its beginning, as of an answer that broke off. Raises only
+        its caller's cancellation; any other result is one of the three.
         """
-        wire = _Wire(send_before, sink=sink)
+        wire = _Wire(send_before, sink=sink, spill=spill)
         try:
             request = self._request(url, headers, json, wire)
             with _deadline(self.timeout_seconds):
@@ -161,7 +186,7 @@ class PaidPost:
         except TimeoutError:
             return wire.ended(f"no whole answer within {self.timeout_seconds:g} s")
         except _TooLongError:
-            return wire.ended(f"the answer is longer than {_REPLY_BYTES} bytes")
+            return wire.ended(f"the answer is longer than {SHORT_BYTES} bytes")
         except Exception as error:  # noqa: BLE001 - what left decides, not the class: any of them may come after a byte
             return wire.ended(f"{'the answer broke off' if wire.status else 'the connection failed'} ({_cause(error)})")
 
@@ -180,7 +205,9 @@ class PaidPost:
         try:
             async for chunk in response.stream:  # type: ignore[union-attr]
                 await wire.receive(chunk)
-            return PaidReply.of(response, bytes(wire.body), max_bytes=_REPLY_BYTES)
+            if wire.is_long:
+                raise _TooLongError
+            return PaidReply.of(response, bytes(wire.body), max_bytes=SHORT_BYTES)
         finally:
             # A received receipt must not be lost to a bad close or to a deadline that passes now.
             with anyio.CancelScope(shield=True), suppress(Exception):
