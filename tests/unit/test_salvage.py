@@ -80,6 +80,7 @@ def test_a_link_that_stands_elsewhere_is_seen_and_not_trusted(place: dict[str, A
         reply(200, f'<html><a href="{LINK}">maintenance</a></html>'.encode()),
         reply(200, {"error": {"code": "X", "message": "no"}, "help": LINK}),
         reply(200, {"success": False, "help": LINK}),
+        reply(200, {"code": "X", "message": "no", "help": LINK}),
         reply(200, {"message": f"see {LINK} for more"}),
         reply(200, f'{{"data": [{{"url": "{LINK}'.encode()),  # it may go on
         reply(500, {"images": [ITEM]}),

@@ -168,7 +168,8 @@ def _image(item: Any, *, base_url: str, now: datetime) -> UpstreamImage:
 
     An end that is past already is not believed: a wrong clock or zone must not keep a paid image from being fetched.
     """
-    item = {"url": item} if isinstance(item, str) else item
+    if isinstance(item, str) and item.lstrip().lower().startswith(("https:", "http:")):
+        item = {"url": item}
     link = link_of(member(item, "url"), base_url)
     ends = []
     with suppress(UnreadableError):

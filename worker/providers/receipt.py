@@ -11,7 +11,7 @@ from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
-from worker.providers.tell_tales import is_purchase, is_success, noted, parts_of_error, says_where, weighed
+from worker.providers.tell_tales import is_purchase, is_success, names_error, noted, parts_of_error, says_where, weighed
 from worker.providers.wording import line_of
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
@@ -70,8 +70,9 @@ def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:
 
 
 def _is_silent(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> bool:
-    """Tell whether a success holds no error."""
-    return inside(result.status or 0, result.body, result.headers, table, key=key) is None
+    """Tell whether a success holds no error: no envelope of one, and no code beside a message."""
+    told = inside(result.status or 0, result.body, result.headers, table, key=key)
+    return told is None and not names_error(result.body)
 
 
 def _unbought(
