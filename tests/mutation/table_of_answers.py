@@ -279,8 +279,8 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the looks that are answered beside a refused one",
         protects="one picture that its provider refuses to show pauses no account whose other pictures it shows",
         file="worker/stages/look_health.py",
-        old="    if refusal.again is RetryRule.RESUME and not answered:\n",
-        new="    if refusal.again is RetryRule.RESUME:\n",
+        old="    if refused.again is RetryRule.RESUME and not answered:\n",
+        new="    if refused.again is RetryRule.RESUME:\n",
         tests=(
             (
                 "tests/integration/test_belief.py::"

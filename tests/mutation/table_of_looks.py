@@ -185,8 +185,8 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the question whose a refused look is",
         protects="one image that its provider refuses to show does not stop its account by turns",
         file="worker/stages/poll.py",
-        old="    refusal = None if looks.of_one_job else looks.refusal\n",
-        new="    refusal = looks.refusal\n",
+        old="    refused = None if looks.of_one_job else looks.refusal\n",
+        new="    refused = looks.refusal\n",
         tests=(
             (
                 "tests/integration/test_refused_alone.py::"
@@ -232,7 +232,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the second reading of a look by the parser of paid calls",
         protects="what was bought under an odd head is collected under it",
         file="worker/transport/api_get.py",
-        old="                    return await self._ask_leniently(request)\n",
+        old="                    return await self._ask_leniently(request, came)\n",
         new="                    raise\n",
         tests=("tests/unit/test_api_get.py::test_a_head_that_a_paid_call_is_read_under_is_read_by_a_look_too",),
     ),
