@@ -31,6 +31,7 @@ from worker.stages.transfer import transfer
 from worker.upkeep.balances import survey
 from worker.upkeep.broker_back import await_broker
 from worker.upkeep.high_water import keep_marks
+from worker.upkeep.kept_answers import read_kept
 from worker.upkeep.leaving import leave
 from worker.upkeep.memory_back import return_memory
 from worker.upkeep.offers import read_offers
@@ -42,8 +43,8 @@ from worker.upkeep.webhooks import tell as tell_endpoints
 
 _log = structlog.get_logger(__name__)
 _BACKGROUND_TASKS: Final = (
-    *(recommit_leftovers, recover_leftovers, survey, probe, search_lists, read_offers, leave),
-    *(watch, tell_endpoints, keep_marks, show_candidates, await_broker, return_memory),
+    *(recommit_leftovers, recover_leftovers, read_kept, survey, probe, search_lists, read_offers),
+    *(leave, watch, tell_endpoints, keep_marks, show_candidates, await_broker, return_memory),
 )
 _CLOSE_SECONDS: Final = 30.0
 _FRAMES: Final = 4

@@ -175,6 +175,21 @@ def test_a_link_to_what_is_never_called_finished_is_taken_when_the_last_bound_pa
     assert (job_of(engine, two).state, job_of(engine, two).error_code) == ("failed", "result_address_refused")
 
 
+def test_a_link_beside_a_state_that_is_no_end_is_remembered_until_the_last_bound(
+    runtime: Runtime, engine: Engine
+) -> None:
+    one = pending(engine)
+    down = Refused(Outcome.REJECTED, RetryRule.AFTER, "provider_error", "HTTP 503", http_status=503)
+    with serving_images(Answer()) as host:
+        for link in (f"{host.url}/1", f"{host.url}/2"):
+            tell(runtime, engine, {one: UpstreamImage(ImageState.PROCESSING, one, early_link=link)})
+        tell(runtime, engine, {one: UpstreamImage(ImageState.PROCESSING, one)})
+        rows.rows(engine, "UPDATE job SET collect_until = now()")
+        tell(runtime, engine, down)
+        assert host.asked == ["/2"]
+    assert (job_of(engine, one).state, job_of(engine, one).image) == ("succeeded", "stored")
+
+
 def test_pictures_that_are_there_do_not_wait_for_one_that_may_be_gone(patient: Runtime, engine: Engine) -> None:
     claim = rows.transferring(engine, ImageState.PENDING, ImageState.PENDING)
     rows.rows(engine, "UPDATE job SET state = 'pending' WHERE id = :id", id=claim.job_id)

@@ -151,6 +151,31 @@ def test_a_failure_that_the_provider_takes_back_ends_nothing(name: str, said: st
 
 
 @POLLING
+def test_a_failure_that_is_said_once_of_a_finished_picture_ends_nothing(name: str, stub: Stub, opened: Opened) -> None:
+    """Its link is refused once, and the look for a new one says once that it failed, with a reason that ends it."""
+    asked: list[str] = []
+
+    def shown(_body: Any) -> Any:
+        asked.append("picture")
+        return (404, b"none") if asked.count("picture") == 1 else picture()
+
+    def look(_body: Any) -> Any:
+        asked.append("look")
+        wrong = asked.count("picture") == 1 and asked[-2] == "picture"
+        found = answer(name, stub, "failed" if wrong else "made", said="content_safety: refused")
+        if wrong:
+            found["data"] |= {"failureReason": "content_safety", "errorCode": "content_safety"}
+        return found
+
+    with opened(name) as (client, runtime):
+        stub.routes |= {LOOKS[name]: look, "GET /pic": shown}
+        order(client, name)
+        drain(runtime, ended(client))
+        assert ends(client) == {"a": ("succeeded", None)}
+        assert asked.count("picture") == 2
+
+
+@POLLING
 def test_a_failure_that_stays_is_believed_and_asked_about_once_more_before_it_is_bought_again(
     name: str, stub: Stub, opened: Opened
 ) -> None:

@@ -1,6 +1,7 @@
 """Paid answers on the whole road: room before the call, the bucket beyond the disk, and no whole image left behind."""
 
 import base64
+import gzip
 import hashlib
 import io
 from collections.abc import Callable, Iterator
@@ -21,12 +22,13 @@ from shared.db.engine import Engine
 from shared.settings import Settings
 from tests.support import rows
 from tests.support.answering import Answering, answering, inline_answer, png
-from tests.support.drain import drain, runtime_for, settings_for
+from tests.support.drain import drain, on_loop, runtime_for, settings_for
 from tests.support.kept import in_bucket
 from tests.support.limits import largest_file
 from tests.support.outcome import ended, ends, only
 from worker.evidence.replies import key_of
 from worker.runtime import Runtime
+from worker.upkeep.kept_answers import read_kept
 
 MIB = 2**20
 MODEL = {"openrouter": "bytedance-seed/seedream-4.5", "getimg": "seedream-5-lite"}
@@ -237,6 +239,50 @@ def test_an_answer_that_is_read_late_is_recorded_as_fully_as_one_that_was_read_a
         assert "the answer names 4 more than can be this job's" in told(client)
         assert money(client) == (Decimal(40), 0)
         assert {one["name"]: one["paused_code"] for one in client.accounts()}["getimg"] == "cost_unbelievable"
+
+
+@pytest.mark.parametrize("provider_name", ["openrouter", "getimg"])
+def test_a_compressed_answer_that_broke_off_behind_its_text_is_a_receipt(
+    provider_name: str, start: Callable[..., Any]
+) -> None:
+    with answering(b"", picture=png(7), promised=100) as provider, start(provider.url) as (runtime, client):
+        plain = inline_answer(png(7)) if provider_name == "openrouter" else _getimg(provider)
+        provider.answers[0] = gzip.compress(plain)
+        enqueue(client, provider_name)
+        drain(runtime, ended(client))
+        assert ends(client) == {"a": ("succeeded", None)}
+        assert stored(runtime, client) == [png(7)]
+        assert money(client) == (Decimal("0.04"), 0)
+
+
+@pytest.mark.parametrize("provider_name", ["openrouter", "getimg"])
+def test_a_worker_that_starts_reads_what_its_version_can_read_without_waiting_for_the_jobs_next_look(
+    provider_name: str, start: Callable[..., Any], engine: Engine
+) -> None:
+    with answering(UNREADABLE, picture=png(7)) as provider, start(provider.url) as (runtime, client):
+        enqueue(client, provider_name)
+        drain(runtime, lambda: ends(client) == {"a": ("in_doubt", "answer_unreadable")})
+        readable = inline_answer(png(7)) if provider_name == "openrouter" else _getimg(provider)
+        _replace(runtime, client, _kept_key(client), readable)
+        rows.rows(engine, "UPDATE job SET due_at = now() + interval '1 day'")
+        on_loop(runtime, lambda: read_kept(runtime))
+        drain(runtime, lambda: ends(client) == {"a": ("succeeded", None)})
+        assert stored(runtime, client) == [png(7)]
+        assert len(provider.posts) == 1
+
+
+def _kept_key(client: Client) -> str:
+    return str(submission(client)["kept_as"]).partition("://")[2].partition("/")[2]
+
+
+def test_an_answer_that_an_earlier_version_kept_compressed_is_read(start: Callable[..., Any]) -> None:
+    with answering(UNREADABLE, picture=png(7)) as provider, start(provider.url) as (runtime, client):
+        enqueue(client, "getimg")
+        drain(runtime, lambda: ends(client) == {"a": ("in_doubt", "answer_unreadable")})
+        _replace(runtime, client, f"submissions/{submission(client)['id']}/answer", gzip.compress(_getimg(provider)))
+        client.look_again(client.find_job("a"))
+        drain(runtime, lambda: ends(client) == {"a": ("succeeded", None)})
+        assert len(provider.posts) == 1
 
 
 def test_an_answer_that_a_dying_worker_stored_and_could_not_name_is_named_by_the_next_look(

@@ -133,8 +133,8 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         removed="the comparison of a picture with its stated size",
         protects="a placeholder is not stored for the picture that was paid for",
         file="worker/stages/copy_image.py",
-        old="        facts = _sized(image, facts)\n",
-        new="",
+        old="        facts = _trusted(image, _sized(image, facts))\n",
+        new="        facts = _trusted(image, facts)\n",
         tests=(
             "tests/integration/test_stated_sizes.py::test_a_placeholder_is_kept_and_the_picture_that_follows_it_stored",
         ),

@@ -141,7 +141,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         removed="the proof of what left",
         protects="a call that may have been bought is never taken for one that was not sent",
         file="worker/transport/paid_post.py",
-        old="        return Lost(reason, self.status, bytes(self.body)) if self.writing else NotSent(reason)\n",
+        old="        return Lost(reason, self.status, body, self.headers)\n",
         new="        return NotSent(reason)\n",
         tests=("tests/unit/test_paid_post.py::test_a_request_that_left_without_a_whole_answer_is_lost_and_sent_once",),
     ),

@@ -27,9 +27,33 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the look for a receipt under an error's status",
         protects="pictures that come under a wrong status are taken, not bought again",
         file="worker/providers/receipt.py",
-        old="    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):\n",
+        old="    if success or is_purchase(found, result.body):\n",
         new="    if success:\n",
         tests=("tests/unit/test_stated_charges.py::test_a_receipt_under_a_wrong_status_is_a_receipt",),
+    ),
+    Mutant(
+        removed="the look for a receipt in an error that broke off",
+        protects="what is whole in an answer that broke off is taken at once, not when its links are over",
+        file="worker/providers/receipt.py",
+        old="    if success or is_purchase(found, result.body):\n",
+        new="    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):\n",
+        tests=("tests/unit/test_stated_charges.py::test_a_whole_receipt_is_one_although_its_answer_broke_off",),
+    ),
+    Mutant(
+        removed="the doubt about a refusal that broke off",
+        protects="an answer of which a part is missing is no proof that nothing was bought",
+        file="worker/providers/receipt.py",
+        old="    return without_answer(result) if isinstance(result, Lost) else refused(result, table, key=key)\n",
+        new=(
+            "    whole = PaidReply(result.status or 0, result.headers, result.body)\n"
+            "    return refused(whole, table, key=key)\n"
+        ),
+        tests=(
+            (
+                "tests/unit/test_stated_charges.py::"
+                "test_an_error_that_broke_off_refuses_nothing_although_its_json_is_whole"
+            ),
+        ),
     ),
     Mutant(
         removed="the places that an answer's own pictures take before those of others",
@@ -129,10 +153,65 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         tests=("tests/unit/test_reading.py::test_a_receipt_is_read_whatever_stands_beside_it",),
     ),
     Mutant(
+        removed="the look for links in a success that cannot be read",
+        protects="a paid picture is fetched while its link lives, although its answer has another shape",
+        file="worker/providers/getimg.py",
+        old="    return Accepted(status, seen) if seen else None\n",
+        new="    return None\n",
+        tests=("tests/unit/test_salvage.py::test_a_link_that_stands_elsewhere_is_seen_and_not_trusted",),
+    ),
+    Mutant(
+        removed="the distrust of a link that was only seen in an answer",
+        protects="a picture that may be another one than was bought counts only at a person's word",
+        file="worker/stages/copy_image.py",
+        old="    if isinstance(facts, ImageError) or image.error_code != UNSURE_LINK:\n",
+        new="    if isinstance(facts, ImageFacts | ImageError):\n",
+        tests=(
+            (
+                "tests/integration/test_salvaged_links.py::"
+                "test_a_picture_to_which_an_unreadable_answer_links_is_kept_until_a_person_accepts_it"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the mark of such a link after a failed download",
+        protects="a link that fails for a moment is trusted no more at the next try",
+        file="worker/next_step/failed_copy.py",
+        old=" or image.error_code == UNSURE_LINK\n",
+        new="\n",
+        tests=(
+            (
+                "tests/integration/test_salvaged_links.py::"
+                "test_a_link_that_fails_for_a_moment_is_still_not_trusted_at_the_next_try"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the spill of an answer that is too long for memory",
+        protects="a paid picture in place of a link is kept whole",
+        file="worker/transport/paid_post.py",
+        old="        if self.spill is None:\n",
+        new="        if self.sink is None:\n",
+        tests=("tests/unit/test_paid_post.py::test_an_answer_too_long_for_memory_goes_on_into_the_spill_whole",),
+    ),
+    Mutant(
+        removed="the decompression of an answer that broke off",
+        protects="a receipt whose length is wrong is read although it came compressed",
+        file="worker/transport/paid_post.py",
+        old="_plain(self.headers, bytes(self.body), SHORT_BYTES)",
+        new="bytes(self.body)",
+        tests=(
+            (
+                "tests/unit/test_undone.py::"
+                "test_a_compressed_answer_that_broke_off_behind_its_text_is_undone_like_a_whole_one"
+            ),
+        ),
+    ),
+    Mutant(
         removed="the compression that no header names",
         protects="a compressed answer is read, not held until its links are over",
-        file="worker/transport/paid_post.py",
-        old=" or body.startswith(_GZIP):\n",
+        file="worker/transport/undone.py",
+        old=" or body.startswith(_FRAMED):\n",
         new=":\n",
         tests=("tests/unit/test_paid_post.py::test_an_answer_that_was_compressed_unasked_is_read_all_the_same",),
     ),
@@ -140,7 +219,7 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the link to what is never called finished",
         protects="a picture whose state cannot be read is fetched before it is given up",
         file="worker/next_step/image_look.py",
-        old="    if look.found is not None and look.found.early_link is not None:\n",
+        old="    if change.link is not None or image.link is not None:\n",
         new="    if look.found is not None and look.found.link is not None:\n",
         tests=(
             (
@@ -200,8 +279,8 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the looks that are answered beside a refused one",
         protects="one picture that its provider refuses to show pauses no account whose other pictures it shows",
         file="worker/stages/look_health.py",
-        old="    if refusal.again is RetryRule.RESUME and not answered:\n",
-        new="    if refusal.again is RetryRule.RESUME:\n",
+        old="    if refused.again is RetryRule.RESUME and not answered:\n",
+        new="    if refused.again is RetryRule.RESUME:\n",
         tests=(
             (
                 "tests/integration/test_belief.py::"

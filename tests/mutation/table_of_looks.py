@@ -6,6 +6,61 @@ from tests.mutation.mutant import Mutant
 
 LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
+        removed="the memory of a link beside a state that is no end",
+        protects="a look that is refused at the last bound does not lose the link of the looks before",
+        file="worker/stages/poll.py",
+        old="    if change.state in IMAGE_UNFINISHED and change.link not in {None, row.link}:\n",
+        new="    if change.link not in {change.link, row.link}:\n",
+        tests=(
+            (
+                "tests/integration/test_belief.py::"
+                "test_a_link_beside_a_state_that_is_no_end_is_remembered_until_the_last_bound"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the reading of a look that broke off behind its JSON",
+        protects="what is bought through a wrong length is collected through it too",
+        file="worker/providers/asking.py",
+        old="        if reply.status is None or not is_success(reply.status) or not seen:\n",
+        new="        if reply is not None:\n",
+        tests=(
+            (
+                "tests/unit/test_refusals_polls.py::"
+                "test_whole_json_that_shows_the_picture_is_an_answer_although_it_broke_off"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the whole answer that a proof of absence needs",
+        protects="a list of which a part is missing never makes the queue buy a call again",
+        file="worker/providers/asking.py",
+        old="        if reply.status is None or not is_success(reply.status) or not seen:\n",
+        new="        if reply.status is None or not is_success(reply.status):\n",
+        tests=("tests/unit/test_refusals_polls.py::test_a_list_that_is_to_prove_an_absence_must_have_come_to_its_end",),
+    ),
+    Mutant(
+        removed="the doubt about a failure of what was finished",
+        protects="one wrong word beside one dead link ends no paid picture",
+        file="worker/next_step/failed_copy.py",
+        old="    if not look.sure or look.state is ImageState.FAILED:\n",
+        new="    if not look.sure:\n",
+        tests=(
+            (
+                "tests/unit/test_next_step_images.py::"
+                "test_a_failure_of_what_was_finished_is_believed_after_several_looks"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the memory that an image was called finished",
+        protects="one wrong word behind a missing link ends no paid picture",
+        file="worker/next_step/image_look.py",
+        old="    if found is not None and found.sure and not _was_finished(image, found):\n",
+        new="    if found is not None and found.sure:\n",
+        tests=("tests/unit/test_next_step_images.py::test_so_is_a_failure_of_what_was_called_finished_without_a_link",),
+    ),
+    Mutant(
         removed="the key that an absence is judged with",
         protects="the list of another key's project is not taken for proof that nothing was bought",
         file="worker/lost_calls/absence.py",
@@ -130,8 +185,8 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the question whose a refused look is",
         protects="one image that its provider refuses to show does not stop its account by turns",
         file="worker/stages/poll.py",
-        old="    refusal = None if looks.of_one_job else looks.refusal\n",
-        new="    refusal = looks.refusal\n",
+        old="    refused = None if looks.of_one_job else looks.refusal\n",
+        new="    refused = looks.refusal\n",
         tests=(
             (
                 "tests/integration/test_refused_alone.py::"
@@ -177,7 +232,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the second reading of a look by the parser of paid calls",
         protects="what was bought under an odd head is collected under it",
         file="worker/transport/api_get.py",
-        old="                    return await self._ask_leniently(request)\n",
+        old="                    return await self._ask_leniently(request, came)\n",
         new="                    raise\n",
         tests=("tests/unit/test_api_get.py::test_a_head_that_a_paid_call_is_read_under_is_read_by_a_look_too",),
     ),

@@ -57,6 +57,28 @@ def test_an_answer_is_a_reply_and_was_asked_for_with_key_and_parameters() -> Non
     assert b"accept-encoding: identity" in request
 
 
+LONGER = b"content-length: 9"
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("ends", ["closed", "stalled"])
+def test_what_came_of_an_answer_that_broke_off_is_kept(
+    ends: str,
+    packed: bool,  # noqa: FBT001 - whether it came compressed
+) -> None:
+    """A paid call is read in spite of such a length; so must be the looks at what it bought."""
+    body = gzip.compress(b'{"data": 1}') if packed else b'{"data": 1}'
+
+    async def cut(peer: Peer) -> None:
+        await peer.answer(http("200 OK", body, "x-a: b").replace(b"content-length: ", LONGER))
+        if ends == "stalled":
+            await anyio.sleep_forever()
+
+    outcome, _ = outcome_of(cut, seconds=0.5)
+    assert isinstance(outcome, Lost)
+    assert (outcome.status, outcome.body, outcome.headers["x-a"]) == (200, b'{"data": 1}', "b")
+
+
 @pytest.mark.parametrize("said", [["content-encoding: gzip"], []])
 def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(said: list[str]) -> None:
     async def compressed(peer: Peer) -> None:

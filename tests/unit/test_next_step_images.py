@@ -8,13 +8,14 @@ from uuid import UUID
 
 import pytest
 
-from shared.images import ClaimedImage
+from shared.images import ClaimedImage, ImageChange
 from shared.lifecycle import ImageState, JobState, Outcome
 from shared.moves import Claim
 from tests.support.decisions import POLICY, SETTINGS
 from worker import next_step
 from worker.imagecheck import UNKNOWN, ImageError, ImageFacts, IncompleteImage, NotAnImage, TooManyPixels, TooSmall
 from worker.next_step import MISSING_LOOKS, FailedCopy, ImageLook, RefusedBytes
+from worker.next_step.unfinished import NO_LINK
 from worker.providers.asking import GONE
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
 from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
@@ -184,7 +185,7 @@ def test_another_link_is_asked_for_where_the_old_one_is_over_and_there_may_be_on
         (REFUSED, READY, None),
         (HERE, READY, HERE.link),
         (replace(HERE, link=None), READY, None),
-        (MODERATED, FAILED, None),
+        (MODERATED, READY, None),
         (MISSING, READY, None),
     ],
 )
@@ -194,6 +195,85 @@ def test_what_a_provider_says_when_it_is_asked_for_another_link(
     before = next_step.image_after_failed_copy(POLICY, FailedCopy(READY_IMAGE, dead(), renewable=True))
     change = next_step.image_after_new_link(POLICY, READY_IMAGE, before, look)
     assert (change.state, change.link) == (state, link)
+
+
+EARLY = "https://host.example/early"
+LAST_LOOKS: list[tuple[UpstreamImage | None, Refused | None]] = [
+    (None, REFUSED),
+    (None, None),
+    (DRAWING, None),
+    (MISSING, None),
+    (UpstreamImage(PROCESSING, lacks_link=True), None),
+]
+
+
+@pytest.mark.parametrize("last", LAST_LOOKS)
+def test_the_last_bound_takes_the_link_that_any_look_gave(last: tuple[UpstreamImage | None, Refused | None]) -> None:
+    """The last look may be refused, or leave the link out."""
+    before = next_step.image_after_look(POLICY, IMAGE, ImageLook(replace(DRAWING, early_link=EARLY)))
+    assert (before.state, before.link) == (PROCESSING, EARLY)
+    known = replace(IMAGE, state=PROCESSING, link=EARLY, given_up=True)
+    after = next_step.image_after_look(POLICY, known, ImageLook(*last))
+    assert (after.state, after.error_code, after.lacking_looks) == (READY, None, 0)
+    newer = next_step.image_after_look(POLICY, known, ImageLook(replace(DRAWING, early_link="https://host.example/2")))
+    assert (newer.state, newer.link) == (READY, "https://host.example/2")
+    lost = next_step.image_after_look(POLICY, replace(known, link=None), ImageLook(*last))
+    assert lost.state is FAILED
+    assert looked(known, MODERATED)[0] is FAILED
+
+
+def as_written(image: ClaimedImage, change: ImageChange, seconds: float) -> ClaimedImage:
+    """Return the image as the next look finds it, so many seconds after the first that doubted it."""
+    code, said, looks = change.error_code, change.error, change.lacking_looks
+    return replace(image, error_code=code, error=said, lacking_looks=looks, lacking_seconds=seconds)
+
+
+def after_new_looks(look: UpstreamImage, *, times: int, seconds: float) -> Any:
+    """Return a ready image after so many looks for a new link said the same, over so many seconds."""
+    image = READY_IMAGE
+    for _ in range(times):
+        before = next_step.image_after_failed_copy(POLICY, FailedCopy(image, dead(), renewable=True))
+        change = next_step.image_after_new_link(POLICY, image, before, look)
+        image = as_written(image, change, seconds)
+    return change
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds", "state"),
+    [
+        (1, LONG, READY),
+        (MISSING_LOOKS - 1, LONG, READY),
+        (MISSING_LOOKS, 1.0, READY),
+        (MISSING_LOOKS, LONG, FAILED),
+    ],
+)
+def test_a_failure_of_what_was_finished_is_believed_after_several_looks(
+    times: int, seconds: float, state: ImageState
+) -> None:
+    """Its link and its state may both be wrong for a moment."""
+    change = after_new_looks(MODERATED, times=times, seconds=seconds)
+    assert (change.state, change.error_code) == (state, MODERATED.error_code)
+    if state is FAILED:
+        assert change.error.startswith("no, 5 time(s) since")
+
+
+LACKING = UpstreamImage(READY, sure=False, lacks_link=True)
+
+
+def test_so_is_a_failure_of_what_was_called_finished_without_a_link() -> None:
+    image = replace(IMAGE, state=PROCESSING)
+    for look, code in [(LACKING, NO_LINK), *[(MODERATED, MODERATED.error_code)] * (MISSING_LOOKS - 1)]:
+        change = next_step.image_after_look(POLICY, image, ImageLook(look))
+        assert (change.state, change.error_code) == (PROCESSING, code)
+        image = as_written(image, change, LONG)
+    assert looked(image, HERE) == (READY, None, 0)
+    assert looked(image, MODERATED) == (FAILED, MODERATED.error_code, 0)
+
+
+@pytest.mark.parametrize("before", [None, GONE])
+def test_a_failure_of_what_was_never_called_finished_is_believed_at_once(before: str | None) -> None:
+    image = replace(IMAGE, error_code=before, lacking_looks=0 if before is None else 1)
+    assert looked(image, MODERATED) == (FAILED, MODERATED.error_code, 0)
 
 
 def waited(image: ClaimedImage, error: TransferError, look: next_step.NewLink = None) -> float:

@@ -7,13 +7,16 @@ import socket
 import ssl
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
+from pydantic import SecretStr
 
 from tests.support.raw_server import Peer, Script, Server, http, serving
-from worker.transport.paid_post import Lost, NotSent, PaidPost, PaidReply, boot_clock
+from worker.providers import WireSettings, wire_for
+from worker.providers.contract import PaidCall
+from worker.transport.paid_post import SHORT_BYTES, Lost, NotSent, PaidPost, PaidReply, boot_clock
 
 BODY = {"prompt": "p" * 2000}
 Outcome = PaidReply | NotSent | Lost
@@ -254,6 +257,88 @@ def test_a_compressed_answer_unpacks_to_a_bounded_size() -> None:
     outcome, _ = outcome_of(answer)
     assert isinstance(outcome, PaidReply)
     assert len(outcome.body) == 4 * 1024 * 1024
+
+
+class Spilled(list[bytes]):
+    """A spill in memory."""
+
+    write = list.append
+
+
+def spilled(body: bytes, *, status: str = "200 OK", more: int = 0) -> tuple[Outcome, bytes]:
+    """Return what an answer came to, and what went into the spill; `more` bytes are announced than are sent."""
+    spill = Spilled()
+
+    async def answer(peer: Peer) -> None:
+        head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body) + more}\r\n\r\n".encode()
+        await peer.answer(head + body)
+
+    async def once() -> Outcome:
+        async with serving(answer) as server:
+            post = PaidPost(timeout_seconds=20, connect_seconds=10)
+            try:
+                before = boot_clock() + 20
+                return await post.send(server.url, headers={}, json=BODY, send_before=before, spill=spill)
+            finally:
+                await post.close()
+
+    return anyio.run(once), b"".join(spill)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
+@pytest.mark.parametrize("more", [0, 7])
+def test_an_answer_too_long_for_memory_goes_on_into_the_spill_whole(more: int, status: str) -> None:
+    body = b'{"data": "' + b"x" * (2 * SHORT_BYTES) + b'"}'
+    outcome, kept = spilled(body, status=status, more=more)
+    assert kept == body
+    assert isinstance(outcome, Lost)
+    assert outcome.status == int(status[:3])
+    assert len(outcome.body) <= 2 * SHORT_BYTES
+    assert body.startswith(outcome.body)
+
+
+def test_a_short_answer_leaves_the_spill_alone() -> None:
+    body = b"x" * SHORT_BYTES
+    outcome, kept = spilled(body)
+    assert isinstance(outcome, PaidReply)
+    assert (outcome.body, kept) == (body, b"")
+
+
+def test_a_spill_that_takes_nothing_leaves_the_beginning() -> None:
+    class Full(Spilled):
+        def write(self, _chunk: bytes) -> None:
+            raise OSError("full")
+
+    async def answer(peer: Peer) -> None:
+        await peer.answer(http("200 OK", b"x" * (SHORT_BYTES + 1)))
+
+    async def once() -> Outcome:
+        async with serving(answer) as server:
+            post = PaidPost(timeout_seconds=20, connect_seconds=10)
+            try:
+                before = boot_clock() + 20
+                return await post.send(server.url, headers={}, json=BODY, send_before=before, spill=Full())
+            finally:
+                await post.close()
+
+    outcome = anyio.run(once)
+    assert isinstance(outcome, Lost)
+    assert len(outcome.body) > SHORT_BYTES
+
+
+@pytest.mark.parametrize("provider", ["bloom", "getimg", "posteverywhere", "banatie"])
+def test_each_provider_whose_answers_have_no_images_inside_hands_its_spill_on(provider: str) -> None:
+    handed: list[Any] = []
+
+    class Post:
+        async def send(self, *_: Any, **given: Any) -> Lost:
+            handed.append(given["spill"])
+            return Lost("gone")
+
+    spill = Spilled()
+    settings = WireSettings("https://provider.example", SecretStr("k"), cast("Any", Post()), cast("Any", None))
+    anyio.run(wire_for(provider, settings).submit, PaidCall({}, 0, "", spill))
+    assert handed == [spill]
 
 
 def test_every_request_takes_a_fresh_connection() -> None:

@@ -111,7 +111,12 @@ def test_the_whole_images_of_an_answer_that_broke_off_are_bought_and_a_broken_on
     packed = gzip.compress(body)
     assert len(submitted("openrouter", Lost("cut", 200, packed[:-8])).images) == 2  # the checksum is missing
     assert verdict(submitted("openrouter", Lost("cut", 200, packed[:20]))) == MAYBE
-    assert verdict(submitted("openrouter", Lost("cut", 500, body))) == (MAYBE[0], MAYBE[1], "charge_stated")
+    assert len(submitted("openrouter", Lost("cut", 500, body)).images) == 2
+    assert verdict(submitted("openrouter", Lost("cut", 500, answer({"b64_json": ""})))) == (
+        MAYBE[0],
+        MAYBE[1],
+        "charge_stated",
+    )
     assert verdict(submitted("openrouter", Lost("cut"))) == (Outcome.UNKNOWN, RetryRule.AFTER, "answer_lost")
 
 

@@ -1,5 +1,6 @@
 """Polls of Bloom: one odd picture must not keep the others from being found, nor lose one that is paid for."""
 
+import json
 from typing import Any
 
 import anyio
@@ -9,8 +10,8 @@ from shared.errors import CODES
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import page as listed
 from tests.support.canned_wire import polled, reply, verdict, wire
-from worker.providers.contract import Refused, RetryRule
-from worker.transport.paid_post import PaidReply
+from worker.providers.contract import Refused, RetryRule, Used
+from worker.transport.paid_post import Lost, PaidReply
 
 LINK = "https://cdn.example/a"
 
@@ -97,6 +98,40 @@ def test_any_success_that_shows_the_picture_is_an_answer(status: int, provider: 
     found = polled(reply(status, {"data": {**SHOWN[provider], "status": "processing"}}), "a", provider=provider)
     assert found["a"].state is ImageState.PROCESSING
     assert isinstance(polled(reply(status, {"data": {}}), "a", provider=provider), Refused)
+
+
+@ASKED
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize("state", ["shown", "processing"])
+def test_whole_json_that_shows_the_picture_is_an_answer_although_it_broke_off(
+    state: str, status: int, provider: str
+) -> None:
+    row = SHOWN[provider] if state == "shown" else {**SHOWN[provider], "status": "processing"}
+    body = json.dumps({"data": row}).encode()
+    whole = polled(reply(status, body), "a", provider=provider)
+    assert polled(Lost("cut", status, body), "a", provider=provider) == whole != {}
+    assert isinstance(polled(Lost("cut", status, body[:-1]), "a", provider=provider), Refused)
+
+
+@ASKED
+@pytest.mark.parametrize("status", [404, 500])
+def test_an_error_that_broke_off_says_nothing_of_the_picture(status: int, provider: str) -> None:
+    body = json.dumps({"error": {"code": "NOT_FOUND", "message": "no"}, "data": SHOWN[provider]}).encode()
+    assert isinstance(polled(Lost("cut", status, body), "a", provider=provider), Refused)
+
+
+@ASKED
+def test_a_list_that_is_to_prove_an_absence_must_have_come_to_its_end(provider: str) -> None:
+    data = {"bloom": {"images": [], "hasMore": False}, "posteverywhere": {"items": []}, "banatie": []}[provider]
+    body = json.dumps({"success": True, "data": data, "pagination": {"hasMore": False, "total": 0}}).encode()
+    assert not isinstance(listed(provider, reply(200, body)), Refused)
+    assert isinstance(listed(provider, Lost("cut", 200, body)), Refused)
+
+
+def test_a_figure_that_is_to_prove_an_absence_must_have_come_to_its_end() -> None:
+    body = b'{"data": {"usage": 1, "byok_usage": 0}}'
+    assert isinstance(anyio.run(wire("openrouter", reply(200, body)).used), Used)
+    assert isinstance(anyio.run(wire("openrouter", Lost("cut", 200, body)).used), Refused)
 
 
 @ASKED

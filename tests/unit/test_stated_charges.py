@@ -108,6 +108,30 @@ def test_a_receipt_under_a_wrong_status_is_a_receipt(status: int, provider: str)
     assert (answer.http_status, len(answer.images)) == (status, 1)
 
 
+@EACH
+@pytest.mark.parametrize("status", [200, 301, 400, 402, 422, 429, 500, 503])
+def test_a_whole_receipt_is_one_although_its_answer_broke_off(status: int, provider: str) -> None:
+    answer = submitted(provider, Lost("cut", status, json.dumps(RECEIPTS[provider]).encode()))
+    assert isinstance(answer, Accepted)
+    assert (answer.http_status, len(answer.images), answer.whole) == (status, 1, False)
+
+
+@EACH
+@pytest.mark.parametrize("status", [400, 402, 422, 429])
+def test_an_error_that_broke_off_refuses_nothing_although_its_json_is_whole(status: int, provider: str) -> None:
+    error = {"success": False, "error": {"code": "X", "message": "no"}}
+    assert submitted(provider, Lost("cut", status, json.dumps(error).encode())).outcome is MAYBE
+
+
+@EACH
+@pytest.mark.parametrize("status", [200, 202])
+def test_the_handle_of_an_answer_that_broke_off_is_kept_with_the_reason(status: int, provider: str) -> None:
+    name = "x-generation-id" if provider == "openrouter" else "location"
+    refused = submitted(provider, Lost("cut", status, b'{"da', {name: "/images/a-7"}))
+    assert refused.outcome is MAYBE
+    assert "a-7" in refused.message
+
+
 @pytest.mark.parametrize("provider", ["getimg", "openrouter"])
 def test_pictures_beside_an_error_are_taken_whatever_the_status(provider: str) -> None:
     body = {**RECEIPTS[provider], "error": {"code": 500, "message": "a late fault"}}
@@ -170,7 +194,7 @@ def test_an_error_with_a_number_of_its_own_is_still_that_error(status: int, prov
     [
         reply(503, b"<html>maintenance</html>"),
         reply(500, {"error": {"code": "X", "message": f"the key {KEY}"}}),
-        Lost("cut", 500, b'{"data":{"ids":["a"]}}'),
+        Lost("cut", 500, b'{"data":{"ids":["a"]}'),
     ],
 )
 def test_the_body_of_whatever_may_have_been_bought_is_kept(result: Any, provider: str) -> None:

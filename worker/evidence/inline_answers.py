@@ -106,11 +106,6 @@ def _bounded(answer: Accepted, asked: int) -> Accepted:
     return replace(answer, images=answer.images[:most])
 
 
-def cost_is_open(answer: Accepted) -> bool:
-    """Tell whether an answer has images but not the cost of the call, because it broke off."""
-    return answer.cut and (answer.settled is None or not answer.whole)
-
-
 async def _keep(runtime: Runtime, submission_id: UUID, reply: ReplyFile) -> bool:
     """Bring an answer to disk and bucket. If one refuses, the other has it; if both refuse, it stays in memory.
 
@@ -203,7 +198,7 @@ def _record(connection: Connection, submission_id: UUID, found: Accepted, actor:
         check_cost(connection, asked.account, found, asked.reserved, most=most)
     taken = linked(submission_id, _bounded(found, len(asked.missing)))
     images = assign_indexes(asked.missing, asked.request, taken.images)
-    if cost_is_open(found):
+    if found.cost_is_open:
         open_still = Answer(Outcome.UNKNOWN, error_code="answer_unreadable", error=COST_OPEN)
         submissions.record(connection, submission_id, open_still)
         taken_now = db.take_images(connection, submission_id, images)

@@ -70,22 +70,26 @@ class Replies:
         except OSError as error:
             raise failure(error, self._directory, room=room) from None
 
-    def keep(self, submission_id: UUID, body: bytes) -> Path:
-        """Keep a short answer on the disk and return its file; raises `SpoolFull` or `SpoolError`."""
+    def begin(self, submission_id: UUID) -> ReplyFile:
+        """Open a file for an answer that has no room yet; raises `SpoolFull` or `SpoolError`."""
         try:
             private_files.make_private(self._directory, tighten=True)
-            reply = ReplyFile(self._path(submission_id), max_bytes=len(body))
+            return ReplyFile(self._path(submission_id), max_bytes=self._max_bytes)
         except NotOursError as error:
             raise SpoolError(str(error)) from None
         except OSError as error:
             raise failure(error, self._directory) from None
+
+    def keep(self, submission_id: UUID, body: bytes) -> Path:
+        """Keep a short answer on the disk and return its file; raises `SpoolFull` or `SpoolError`."""
+        reply = self.begin(submission_id)
         with contextlib.closing(reply):
             reply.write(body)
             reply.seal()
         return reply.path
 
-    def upload(self, submission_id: UUID, reply: ReplyFile | None = None) -> None:
-        """Store an answer as one object: `reply`, or the answer on this host's disk.
+    def upload(self, submission_id: UUID, reply: ReplyFile | None = None, *, key: str | None = None) -> None:
+        """Store an answer as one object: `reply`, or the answer on this host's disk; under `key`, if one is given.
 
         Raises `StorageError`; `SpoolError` if the disk does not have it.
         """
@@ -96,11 +100,11 @@ class Replies:
                 raise failure(error, self._directory) from None
             return
         if reply is not None:
-            self._put(submission_id, reply)
+            self._put(submission_id, reply, key)
             return
         try:
             with private_files.open_file(self._path(submission_id)) as file:
-                self._put(submission_id, _OnDisk(file))
+                self._put(submission_id, _OnDisk(file), key)
         except NotOursError as error:
             raise SpoolError(str(error)) from None
         except OSError as error:
@@ -202,9 +206,10 @@ class Replies:
         file.seek(0)
         return file
 
-    def _put(self, submission_id: UUID, reply: Stored) -> None:
+    def _put(self, submission_id: UUID, reply: Stored, key: str | None) -> None:
         metadata = {"genqueue-submission": str(submission_id)}
-        self._storage.put(key_of(submission_id), reply, content_type="application/json", metadata=metadata)
+        place = key or key_of(submission_id)
+        self._storage.put(place, reply, content_type="application/json", metadata=metadata)
 
     def _path(self, submission_id: UUID) -> Path:
         return self._directory / f"{submission_id}{_WHOLE}"

@@ -19,29 +19,40 @@ from shared.db.payments.submissions import Answer
 from shared.lifecycle import Outcome
 from worker.evidence.replies import key_of
 from worker.evidence.reply_file import ReplyFile
+from worker.evidence.spill import Spill
 from worker.providers.contract import Accepted, PaidCall, Refused
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.cost_check import check_cost, cost_of
 from worker.stages.image_indexes import assign_indexes, surplus
-from worker.transport.paid_post import PaidPost, PaidReply
-from worker.transport.spool import SpoolError
+from worker.transport.paid_post import SHORT_BYTES, PaidPost, PaidReply
+from worker.transport.spool import SpoolError, SpoolFull
 from worker.transport.storage_errors import StorageError
+from worker.transport.undone import undone
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
 SAID: Final = "what came is kept: see `genqueue explain`"
+SEEN: Final = "the answer cannot be read as a whole: the pictures that it links to are taken, but its cost is open"
 _TYPE: Final = "application/octet-stream"
 _MOST_BYTES: Final = 2**24  # more than a call without images ever reads
 
 
-async def kept(runtime: Runtime, submission_id: UUID, answer: Accepted | Refused) -> Accepted | Refused:
-    """Keep an answer that may have been bought and could not be read, and return it with a note of that.
+async def kept(
+    runtime: Runtime, submission_id: UUID, answer: Accepted | Refused, spill: Spill | None = None
+) -> Accepted | Refused:
+    """Keep an answer that may have been bought and could not be read, and return it; a refusal with a note of that.
 
-    It goes to the bucket; if the bucket refuses, it stays on this host's disk until a worker starts here.
+    It goes to the bucket; if the bucket refuses, it stays on this host's disk until a worker starts here. `spill` has
+    the whole of one that is too long for memory.
     """
-    if not isinstance(answer, Refused) or not answer.body:
+    long = spill.reply if spill else None
+    if not answer.body:
+        if long is not None:
+            await runtime.in_thread(runtime.replies.forget_file, submission_id)
         return answer
+    if long is not None and await _keep_long(runtime, submission_id, long):
+        return replace(answer, message=f"{answer.message}; {SAID}") if isinstance(answer, Refused) else answer
     try:
         await _store(runtime, submission_id, answer.body)
     except StorageError as error:
@@ -49,17 +60,42 @@ async def kept(runtime: Runtime, submission_id: UUID, answer: Accepted | Refused
         _log.warning("unreadable_answer_not_in_bucket", submission=str(submission_id), code=error.code)
         if not await _onto_disk(runtime, submission_id, answer.body):
             return answer
-    return replace(answer, message=f"{answer.message}; {SAID}")
+    return replace(answer, message=f"{answer.message}; {SAID}") if isinstance(answer, Refused) else answer
+
+
+async def _keep_long(runtime: Runtime, submission_id: UUID, reply: ReplyFile) -> bool:
+    """Keep an answer that lies on the disk already; False where the disk has no more of it than memory."""
+    try:
+        await runtime.in_thread(reply.seal)
+        if reply.length <= SHORT_BYTES:
+            raise SpoolFull(f"the disk took {reply.length} bytes")
+    except SpoolError as error:
+        _log.warning("reply_not_on_disk", submission=str(submission_id), code=error.code, said=str(error))
+        await runtime.in_thread(runtime.replies.forget_file, submission_id)
+        return False
+    key, kept_as = _key(submission_id), f"{reply.path} on {socket.gethostname()}"
+    try:
+        await runtime.in_thread(lambda: runtime.replies.upload(submission_id, reply, key=key))
+    except (StorageError, SpoolError) as error:
+        runtime.bucket_refused(f"{error.code}: {error}")
+        _log.warning("unreadable_answer_not_in_bucket", submission=str(submission_id), code=error.code)
+    else:
+        kept_as = _address(runtime, key)
+        await runtime.in_thread(runtime.replies.forget_file, submission_id)
+    await runtime.write(db.note, submission_id, sha256=reply.sha256, length=0, images=None, kept_as=kept_as)
+    return True
 
 
 async def bring(runtime: Runtime, submission_id: UUID) -> None:
     """Bring an unreadable answer from this host's disk to the bucket; raises `StorageError` or `SpoolError`."""
 
-    def body() -> bytes:
+    def uploaded() -> str:
+        runtime.replies.upload(submission_id, key=_key(submission_id))
         with runtime.replies.read(submission_id) as file:
-            return file.read(_MOST_BYTES)
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # typeshed asks for more than is used
 
-    await _store(runtime, submission_id, await runtime.in_thread(body))
+    sha256, kept_as = await runtime.in_thread(uploaded), _address(runtime, _key(submission_id))
+    await runtime.write(db.note, submission_id, sha256=sha256, length=0, images=None, kept_as=kept_as)
     await runtime.in_thread(runtime.replies.forget_file, submission_id)
 
 
@@ -103,14 +139,15 @@ async def read_again(runtime: Runtime, account: ServedAccount, job_id: UUID) -> 
     asked = await runtime.sql(submissions.asked_by, submission_id=found.submission_id) if found else None
     if found is None or asked is None:
         return
-    body = BytesIO()
+    body = _ShortAnswer()
     try:
         await runtime.in_thread(runtime.storage.get_to, _key(found.submission_id), body)
         request = account.body(asked.request, len(asked.missing) or 1)
     except (StorageError, ValueError, LookupError) as error:
         _log.warning("kept_answer_not_read", submission=str(found.submission_id), error=type(error).__name__)
         return
-    wire = account.reading(_Replayed(PaidReply(found.http_status, {}, body.getvalue())))
+    plain = undone(body.getvalue(), "", max_bytes=_MOST_BYTES)  # an earlier version kept some as they came
+    wire = account.reading(_Replayed(PaidReply(found.http_status, {}, plain)))
     answer = await wire.submit(PaidCall(request, 0, str(found.submission_id)))
     if isinstance(answer, Accepted):
         most = runtime.most_for(account)
@@ -123,12 +160,12 @@ async def _name_unnamed(runtime: Runtime, job_id: UUID) -> None:
     submission = await runtime.sql(submissions.latest, job_id)
     if submission is None or submission.error_code != submissions.SENDER_LOST or submission.kept_as is not None:
         return
-    key, body = _key(submission.id), BytesIO()
+    key, body = _key(submission.id), _ShortAnswer()
     try:
         if await runtime.in_thread(runtime.storage.head, key) is None:
             return
         await runtime.in_thread(runtime.storage.get_to, key, body)
-    except StorageError as error:
+    except (StorageError, ValueError) as error:
         _log.warning("kept_answer_not_read", submission=str(submission.id), error=type(error).__name__)
         return
     await _note(runtime, submission.id, body.getvalue(), _address(runtime, key))
@@ -138,6 +175,10 @@ def _record(
     connection: Connection, found: Unread, asked: Any, answer: Accepted, *, actor: str, most: Decimal | None
 ) -> None:
     """Record an answer that was read late as one that was read at once is: `settle.evidence_of`."""
+    if answer.cost_is_open:
+        if db.take_images(connection, found.submission_id, assign_indexes(asked.missing, asked.request, answer.images)):
+            submissions.collect(connection, asked.job_id, actor=actor)
+        return
     if asked.outcome != Outcome.ACCEPTED:
         check_cost(connection, asked.account, answer, asked.reserved, most=most)
     said = Answer(
@@ -164,6 +205,16 @@ class _Replayed(PaidPost):
     async def send(self, *_: object, **__: object) -> PaidReply:
         """Return the answer."""
         return self._reply
+
+
+class _ShortAnswer(BytesIO):
+    """The content of an answer that is short enough for memory; raises `ValueError` for a longer one."""
+
+    def write(self, chunk: Any) -> int:
+        """Append `chunk`."""
+        if self.tell() + len(chunk) > _MOST_BYTES:
+            raise ValueError(f"an answer of more than {_MOST_BYTES} bytes")
+        return super().write(chunk)
 
 
 class _AnswerInMemory:

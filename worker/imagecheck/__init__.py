@@ -9,6 +9,7 @@ from worker.imagecheck.verdict import (
     TooManyPixels,
     TooSmall,
     Undecidable,
+    UnsureLink,
 )
 from worker.imagecheck.wrapping import UNKNOWN, may_hold_image, unwrap
 
@@ -21,6 +22,7 @@ __all__ = [
     "TooManyPixels",
     "TooSmall",
     "Undecidable",
+    "UnsureLink",
     "begins_as_image",
     "check",
     "may_hold_image",

@@ -6,6 +6,7 @@
         |   `-- Undecidable       nothing here can tell whether it is whole result_invalid      yes
         |-- TooSmall              far smaller than its provider states      result_invalid      yes
         |-- IncompleteImage       cut short or damaged on the way           result_incomplete   yes
+        |-- UnsureLink            perhaps another picture than was bought   result_invalid      no
         `-- TooManyPixels         larger than the cap                       result_too_large    no
 
 "Again" (`retryable`) means that fetching the bytes once more may help: a server's "please wait" page is no
@@ -64,6 +65,12 @@ class TooManyPixels(ImageError):
     """The image is larger than the cap on width times height."""
 
     code = "result_too_large"
+    retryable = False
+
+
+class UnsureLink(ImageError):
+    """A whole image that may be another one than was bought: its link was only seen in an answer nobody could read."""
+
     retryable = False
 
 

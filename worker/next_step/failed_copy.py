@@ -11,7 +11,7 @@ from worker.imagecheck import NotAnImage, TooSmall
 from worker.next_step.image_look import after_unsure_look
 from worker.next_step.inputs import CopyWait, DecisionInputs
 from worker.next_step.lost_call import LONGEST_LOOK_WAIT
-from worker.providers.contract import Refused, UpstreamImage
+from worker.providers.contract import UNSURE_LINK, Refused, UpstreamImage
 from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
 from worker.transport.spool import TransferError
 
@@ -86,7 +86,7 @@ class FailedCopy:
 def image_after_failed_copy(inputs: DecisionInputs, failure: FailedCopy) -> ImageChange:
     """Decide after a failed download: the image ends, or stays ready with this failure counted."""
     image = failure.image
-    noted = image.lacking_looks > 0
+    noted = image.lacking_looks > 0 or image.error_code == UNSURE_LINK
     change = ImageChange(
         image.claim,
         image.index,
@@ -109,11 +109,10 @@ def image_after_new_link(
     """Decide after the provider was asked for another link; `change` is what the failed download led to."""
     if not isinstance(look, UpstreamImage):
         return change
-    if not look.sure:
+    if not look.sure or look.state is ImageState.FAILED:
+        # It was finished before: a failure that is said once may be as wrong as the link was.
         return after_unsure_look(inputs, change, look, image)
     found = replace(change, error_code=None, error=None, lacking_looks=0)
-    if look.state is ImageState.FAILED:
-        return replace(found, state=look.state, error_code=look.error_code, error=look.error)
     if look.link is None:
         return found
     return replace(found, link=look.link, link_expires_at=look.link_expires_at, stated=look.stated)

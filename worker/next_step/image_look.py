@@ -39,22 +39,25 @@ def is_there(found: UpstreamImage) -> bool:
 
 
 def image_after_look(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) -> ImageChange:
-    """Decide after a look. After the last bound, an unfinished image has failed, unless a link may give it."""
+    """Decide after a look. After the last bound, an unfinished image has failed, unless a link may give it.
+
+    That link may be of any look: the last one may have been refused.
+    """
     change = _after_answer(inputs, image, look)
     if not (image.given_up and change.state in IMAGE_UNFINISHED):
         return change
-    if look.found is not None and look.found.early_link is not None:
-        return replace(change, state=ImageState.READY, link=look.found.early_link, stated=look.found.stated)
+    if change.link is not None or image.link is not None:
+        return replace(change, state=ImageState.READY, error_code=None, error=None, lacking_looks=0)
     code, why = unfinished.why(change, look.found, look.refusal)
     return _changed(image, ImageState.FAILED, error_code=code, error=short_note(why))
 
 
 def _after_answer(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) -> ImageChange:
     found = look.found if image.state in IMAGE_UNFINISHED else None
-    if found is not None and found.sure:
-        state, ends = found.state, found.link_expires_at
+    if found is not None and found.sure and not _was_finished(image, found):
+        link, ends = found.link or found.early_link, found.link_expires_at
         words = {"error_code": found.error_code, "error": found.error}
-        return replace(_changed(image, state, **words), link=found.link, link_expires_at=ends, stated=found.stated)
+        return replace(_changed(image, found.state, **words), link=link, link_expires_at=ends, stated=found.stated)
     as_it_was = replace(
         _changed(image, image.state, error_code=image.error_code, error=image.error),
         link_expires_at=image.link_expires_at,
@@ -63,6 +66,15 @@ def _after_answer(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) 
     if found is None:
         return as_it_was
     return after_unsure_look(inputs, as_it_was, found, image, others_found=look.others_found)
+
+
+def _was_finished(image: ClaimedImage, found: UpstreamImage) -> bool:
+    """Tell whether a failed image was called finished by the look before, or failed once since it was.
+
+    Then one failure is as little sure as the missing link was.
+    """
+    doubted = image.lacking_looks > 0 and image.error_code in {NO_LINK, found.error_code}
+    return doubted and found.state is ImageState.FAILED
 
 
 def _changed(

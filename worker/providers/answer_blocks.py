@@ -7,6 +7,8 @@ from functools import partial
 from itertools import chain
 from typing import BinaryIO, Final
 
+from worker.transport.undone import before_damage
+
 READ_BYTES: Final = 1024 * 1024
 _INFLATED_BYTES: Final = 512 * 1024 * 1024
 _COMPRESSED: Final = (b"\x1f", b"\x78")  # gzip and zlib begin so; JSON never does
@@ -38,17 +40,19 @@ def _inflates(first: bytes) -> bool:
 def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Inflate up to a bound; where it is damaged or ends, what came before counts."""
     inflate, left = zlib.decompressobj(_ZLIB_OR_GZIP), _INFLATED_BYTES
+    before, fresh = inflate, b""
     try:
         for block in blocks:
             fresh = block
             while fresh and not inflate.eof and left > 0:
+                before = inflate.copy()
                 plain = inflate.decompress(fresh, min(READ_BYTES, left))
                 left -= len(plain)
                 fresh = inflate.unconsumed_tail
                 yield plain
         yield inflate.flush()  # a few bytes that the last bound held back
     except zlib.error:
-        return
+        yield before_damage(before, fresh, min(READ_BYTES, left))
 
 
 def _recoded(blocks: Iterator[bytes]) -> Iterator[bytes]:

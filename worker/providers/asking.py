@@ -29,12 +29,15 @@ async def ask(
     """GET `path` below the base URL, and classify by `table` what is no answer.
 
     A 200 without an error inside is an answer. So is any success with something at one of the places `answer_at`, such
-    as "data.status": an error beside it is a warning, and 202 may say that the picture is unfinished. A list that is to
-    prove an absence has no such place: nothing of it may be missing.
+    as "data.status": an error beside it is a warning, 202 may say that the picture is unfinished, and whole JSON counts
+    although its answer broke off. A list that is to prove an absence has no such place: nothing of it may be missing.
     """
     reply = await settings.get.get(f"{settings.base_url}{path}", headers=headers, params=params or {})
     if not isinstance(reply, PaidReply):
-        return without_answer(reply)
+        seen = any(_holds(reply.body, place) for place in answer_at)
+        if reply.status is None or not is_success(reply.status) or not seen:
+            return without_answer(reply)
+        reply = PaidReply(reply.status, reply.headers, reply.body)
     if reply.status == _OK or (is_success(reply.status) and any(_holds(reply.body, place) for place in answer_at)):
         return _inside(settings, reply, table, answer_at) or reply
     refusal = refused(reply, table, key=settings.api_key)

@@ -93,7 +93,9 @@ class Banatie:
         """POST /api/v1/generations with our reference in `meta`; 201 in any state, the last one included."""
         url = f"{self._settings.base_url}/api/v1/generations"
         body = {**call.body, "meta": {_REFERENCE: call.reference}}
-        result = await self._settings.post.send(url, headers=self._headers, json=body, send_before=call.send_before)
+        result = await self._settings.post.send(
+            url, headers=self._headers, json=body, send_before=call.send_before, spill=call.sink
+        )
         read = partial(_accepted, settings=self._settings, reference=call.reference)
         return receipt(result, read, _ERRORS, key=self._settings.api_key)
 

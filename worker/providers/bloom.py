@@ -104,7 +104,7 @@ class Bloom:
         """POST /images/generations: 202 with one id for each variant."""
         url = f"{self._settings.base_url}/images/generations"
         result = await self._settings.post.send(
-            url, headers=self._headers, json=call.body, send_before=call.send_before
+            url, headers=self._headers, json=call.body, send_before=call.send_before, spill=call.sink
         )
         return receipt(result, _accepted, _ERRORS, key=self._settings.api_key)
 

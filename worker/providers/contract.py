@@ -30,6 +30,8 @@ OWN_SCHEME: Final = "reply"
 MOST_READ: Final = 100
 """So many ids or links are read from one answer: ten times what any document lets a call ask for."""
 
+UNSURE_LINK: Final = "answer_unreadable"
+"""The code of an image whose link stands somewhere in an answer that could not be read: a person must look at it."""
 CHARGE_STATED: Final = "charge_stated"
 """The code of a call without images whose answer states what was charged for it."""
 
@@ -112,7 +114,15 @@ class Accepted:
     charged_images: int | None = None
     """How many images are charged, if the provider charges each image in the answer; None = as many as asked for."""
     cut: bool = False
-    """Whether the answer broke off inside: its whole images count, but what the call cost may be open."""
+    """Whether the answer broke off inside, or could not be read: what can be seen of its images counts, but what the
+    call cost may be open."""
+    body: bytes = field(default=b"", repr=False)
+    """What came, where it could not be read as a whole: the stage keeps it."""
+
+    @property
+    def cost_is_open(self) -> bool:
+        """Whether there are images but no cost of the call."""
+        return self.cut and (self.settled is None or not self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,7 @@ class PaidCall:
     """One paid call: its JSON, the moment by which it must be sent, and how it is recognised afterwards.
 
     `send_before` is as in `PaidPost.send`. `reference` is the submission's id, for providers that keep one for us.
-    `sink` takes the answer of a wire that is `inline`.
+    `sink` takes the answer of a wire that is `inline`, and elsewhere one that is too long to be read.
     """
 
     body: Mapping[str, Any]

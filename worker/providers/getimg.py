@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import partial
@@ -13,6 +14,7 @@ from worker.providers.amount import amount_of, cost_of
 from worker.providers.asking import ask
 from worker.providers.contract import (
     MOST_READ,
+    UNSURE_LINK,
     Accepted,
     AccountFacts,
     FindBy,
@@ -35,6 +37,7 @@ from worker.providers.reading import (
 )
 from worker.providers.receipt import receipt
 from worker.providers.refusals import NO_PAGE, RefusalRule, unreadable
+from worker.providers.salvage import closed, links_in
 from worker.providers.times import moment
 
 _MODELS: Final = "/v2/models"
@@ -66,10 +69,11 @@ class Getimg:
         """POST /v2/images/generations: 200 with links; there is no way to ask again."""
         url = f"{self._settings.base_url}/v2/images/generations"
         result = await self._settings.post.send(
-            url, headers=self._headers, json=call.body, send_before=call.send_before
+            url, headers=self._headers, json=call.body, send_before=call.send_before, spill=call.sink
         )
-        read = partial(_accepted, base_url=self._settings.base_url, now=datetime.now(UTC))
-        return receipt(result, read, _ERRORS, key=self._settings.api_key)
+        about: dict[str, Any] = {"base_url": self._settings.base_url, "now": datetime.now(UTC)}
+        read, seen = partial(_accepted, **about), partial(_salvaged, sent=call.body, **about)
+        return receipt(result, read, _ERRORS, key=self._settings.api_key, salvage=seen)
 
     async def poll(self, upstream_ids: Sequence[str]) -> Mapping[str, UpstreamImage] | Refused:
         """Refuse: getimg.ai cannot be asked about an image."""
@@ -129,7 +133,8 @@ def _day(item: Any) -> tuple[date, Decimal]:
 
 def _accepted(status: int, answer: Any, *, base_url: str, now: datetime) -> Accepted:
     """Only a link must be there: nothing else may cost us images that are paid for."""
-    given = list_of(member(answer, "data"))
+    data = member(answer, "data")
+    given = list_of([data] if isinstance(data, dict) else data)
     images = readable(given, partial(_image, base_url=base_url, now=now), most=MOST_READ)
     if not images:
         raise UnreadableError("no images in the answer")
@@ -140,11 +145,31 @@ def _accepted(status: int, answer: Any, *, base_url: str, now: datetime) -> Acce
     return Accepted(status, images, upstream_id, settled=_cost(answer.get("usage")), left_out=left_out)
 
 
+def _salvaged(status: int, body: bytes, *, sent: Any, base_url: str, now: datetime) -> Accepted | None:
+    """Return what can be seen in a success that cannot be read: its links are over in an hour, and cannot be had again.
+
+    The pictures before the place where it broke off are as good as those of a whole answer. A link that stands
+    elsewhere may lead to anything.
+    """
+    with suppress(UnreadableError):
+        return _accepted(status, closed(body), base_url=base_url, now=now)
+    links = links_in(body, sent=sent, base_url=base_url)
+    seen = readable(list(links), partial(_unsure, base_url=base_url, now=now))
+    return Accepted(status, seen) if seen else None
+
+
+def _unsure(link: str, *, base_url: str, now: datetime) -> UpstreamImage:
+    image = _image({"url": link}, base_url=base_url, now=now)
+    return replace(image, error_code=UNSURE_LINK, error="its link stands in an answer that could not be read")
+
+
 def _image(item: Any, *, base_url: str, now: datetime) -> UpstreamImage:
     """Read one picture, whose link dies at `deletes_at` or at its own `exp`, whichever comes first.
 
     An end that is past already is not believed: a wrong clock or zone must not keep a paid image from being fetched.
     """
+    if isinstance(item, str) and item.lstrip().lower().startswith(("https:", "http:")):
+        item = {"url": item}
     link = link_of(member(item, "url"), base_url)
     ends = []
     with suppress(UnreadableError):

@@ -27,8 +27,8 @@ from worker.providers.inline_answer import END, extract, values
 from worker.providers.offering import MOST_MODELS, Offered, name_of, openrouter_offer
 from worker.providers.reading import UnreadableError, list_of, member, read_json, readable
 from worker.providers.refusals import NAMED, RefusalRule, inside, refused, unreadable, without_answer
-from worker.providers.tell_tales import is_success, says_where, weighed
-from worker.transport.paid_post import NotSent, PaidReply, Sink
+from worker.providers.tell_tales import is_success, noted, says_where, weighed
+from worker.transport.paid_post import Lost, NotSent, PaidReply, Sink
 
 _NO = Outcome.REJECTED
 _ERRORS: Final = (
@@ -86,14 +86,16 @@ class OpenRouter:
         result = await self._settings.post.send(
             url, headers=self._headers, json=call.body, send_before=call.send_before, sink=call.sink
         )
-        if not isinstance(result, PaidReply):
-            return weighed(without_answer(result), b"" if isinstance(result, NotSent) else result.body)
+        if isinstance(result, NotSent) or result.status is None:
+            return without_answer(result)
+        name = _generation_id(result.headers)
         if not is_success(result.status):
             if not self._has_images(result.body):
-                told = refused(result, _ERRORS, key=self._settings.api_key)
-                return weighed(told, result.body, named=says_where(result))
+                return self._refusal(result)
             call.sink.write(result.body)  # images are bought, whatever the status says
-        return Accepted(result.status, (), upstream_id=_generation_id(result.headers))
+        elif isinstance(result, Lost):
+            return noted(without_answer(result), *([f"generation {name}"] if name else []))
+        return Accepted(result.status, (), upstream_id=name, whole=isinstance(result, PaidReply))
 
     async def poll(self, upstream_ids: Sequence[str]) -> Refused:
         """Refuse: the images were in the answer, and nowhere else."""
@@ -165,6 +167,11 @@ class OpenRouter:
         settled, elsewhere = _cost(usage)
         ready = (UpstreamImage(ImageState.READY),) * images
         return Accepted(200, ready, settled=settled, elsewhere=elsewhere, cut=not whole)
+
+    def _refusal(self, result: PaidReply | Lost) -> Refused:
+        key = self._settings.api_key
+        told = without_answer(result) if isinstance(result, Lost) else refused(result, _ERRORS, key=key)
+        return weighed(told, result.body, named=says_where(result))
 
     def _has_images(self, body: bytes) -> bool:
         with suppress(UnreadableError):

@@ -76,7 +76,7 @@ class PostEverywhere:
         """POST /ai/generate-image: 201 with a media id and the credits used."""
         url = f"{self._settings.base_url}/ai/generate-image"
         result = await self._settings.post.send(
-            url, headers=self._headers, json=call.body, send_before=call.send_before
+            url, headers=self._headers, json=call.body, send_before=call.send_before, spill=call.sink
         )
         return receipt(result, _accepted, _ERRORS, key=self._settings.api_key)
 

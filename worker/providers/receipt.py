@@ -11,7 +11,7 @@ from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
-from worker.providers.tell_tales import is_purchase, is_success, noted, parts_of_error, says_where, weighed
+from worker.providers.tell_tales import is_purchase, is_success, names_error, noted, parts_of_error, says_where, weighed
 from worker.providers.wording import line_of
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
@@ -26,12 +26,15 @@ def receipt(
     table: Sequence[RefusalRule],
     *,
     key: SecretStr,
+    salvage: Callable[[int, bytes], Accepted | None] | None = None,
 ) -> Accepted | Refused:
     """Return what was bought, or why not. `read(status, answer)` raises `UnreadableError` where it finds no images.
 
-    Any 2xx is read, and so is the body of a success that broke off: if its JSON is whole, it is a receipt all the same.
-    A receipt under the status of an error is one too: what was made is paid for, whatever the status says. One that
-    stands inside an error says that the call may have been bought.
+    `salvage(status, body)` returns what can be seen in a success that cannot be read and holds no error.
+
+    Any 2xx is read. A receipt under the status of an error is one too: what was made is paid for, whatever the status
+    says. One that stands inside an error says that the call may have been bought. JSON that is whole counts although
+    its answer broke off, except that such an answer refuses nothing: what did not come may have named a purchase.
     """
     if isinstance(result, NotSent) or result.status is None:
         return without_answer(result)
@@ -39,11 +42,14 @@ def receipt(
     try:
         found = replace(read(result.status, read_json(result.body)), whole=isinstance(result, PaidReply))
     except UnreadableError as error:
+        seen = salvage(result.status, result.body) if salvage and success and _is_silent(result, table, key) else None
+        if seen is not None:
+            return replace(seen, cut=True, whole=False, settled=None, body=result.body)
         told = _unbought(result, error, table, key) if success else _refusal(result, table, key)
         named = _is_in_error(result.status, result.body, read) or says_where(result)
         told = weighed(told, result.body, named=named)
         return noted(told, *_handles(result, key)) if named and not success else told
-    if success or (isinstance(result, PaidReply) and is_purchase(found, result.body)):
+    if success or is_purchase(found, result.body):
         return found
     return weighed(_refusal(result, table, key), result.body, named=True)
 
@@ -60,16 +66,20 @@ def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted])
 
 
 def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:
-    headers = result.headers if isinstance(result, PaidReply) else {}
-    return [f"{name}: {value}" for name in _HANDLES if (value := line_of(headers.get(name), key))]
+    return [f"{name}: {value}" for name in _HANDLES if (value := line_of(result.headers.get(name), key))]
+
+
+def _is_silent(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> bool:
+    """Tell whether a success holds no error: no envelope of one, and no code beside a message."""
+    told = inside(result.status or 0, result.body, result.headers, table, key=key)
+    return told is None and not names_error(result.body)
 
 
 def _unbought(
     result: PaidReply | Lost, error: UnreadableError, table: Sequence[RefusalRule], key: SecretStr
 ) -> Refused:
     """Say what a success without images means; a header may be all that names the purchase."""
-    headers = result.headers if isinstance(result, PaidReply) else {}
-    told = inside(result.status or 0, result.body, headers, table, key=key)
+    told = inside(result.status or 0, result.body, result.headers, table, key=key)
     told = told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
     return noted(told, *_handles(result, key))
 

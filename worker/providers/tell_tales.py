@@ -116,6 +116,11 @@ def _names_purchase(answer: Any) -> bool:
     return not _is_error(answer) and any(place.get(name) for place in places for name in _NAMES)
 
 
+def names_error(body: bytes) -> bool:
+    """Tell whether a body has a code and a message of its own, as a flat error does."""
+    return {"code", "message"} <= _object(_parsed(body)).keys()
+
+
 def _is_error(answer: Any) -> bool:
     body = _object(answer)
     return tells_error(body) or "code" in body or "message" in body

@@ -18,8 +18,9 @@ from shared.lifecycle import Stage
 from worker import imagecheck, next_step
 from worker.evidence.inline_answers import extract
 from worker.evidence.replies import parse_link
-from worker.imagecheck import ImageError, ImageFacts, TooSmall
+from worker.imagecheck import ImageError, ImageFacts, TooSmall, UnsureLink
 from worker.next_step import CopyWait, RefusedBytes
+from worker.providers.contract import UNSURE_LINK
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.failed_copy import follow_failure, is_renewable
@@ -128,7 +129,7 @@ async def _copy(
     with ExitStack() as spools:
         spools.enter_context(fetched.spool)
         fetched, facts = await _judged(runtime, fetched, spools)
-        facts = _sized(image, facts)
+        facts = _trusted(image, _sized(image, facts))
         if isinstance(facts, ImageError):
             refused = RefusedBytes(image, facts, fetched.spool.sha256, fetched.spool.length, fixed=inside is not None)
             await _keep(runtime, fetched, refused, patience=patience)
@@ -168,6 +169,15 @@ def _sized(image: ClaimedImage, facts: ImageFacts | ImageError) -> ImageFacts | 
         error.begins_as = facts
         return error
     return facts
+
+
+def _trusted(image: ClaimedImage, facts: ImageFacts | ImageError) -> ImageFacts | ImageError:
+    """Refuse a picture that an answer only seemed to link to: a person looks at it, and accepts it or not."""
+    if isinstance(facts, ImageError) or image.error_code != UNSURE_LINK:
+        return facts
+    error = UnsureLink(image.error or "its link is not certainly the picture's")
+    error.begins_as = facts
+    return error
 
 
 def _unwrapped(runtime: Runtime, fetched: Fetched, spools: ExitStack) -> Fetched:

@@ -14,7 +14,7 @@ from worker.providers.contract import Refused, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
-from worker.stages.look_health import record_looks
+from worker.stages.look_health import RefusedLook, record_looks
 from worker.stages.look_requests import ask_all
 from worker.stages.whose_refusal import is_of_one_job
 from worker.transport.spool import TransferError
@@ -65,13 +65,13 @@ def _write_failure(
     look: NewLink,
 ) -> None:
     """Record a failed download: on the account first, because everybody locks the account's row first."""
+    job = failure.image.claim.job_id
     if isinstance(look, UpstreamImage):
         found = next_step.is_there(look)
         record_looks(runtime, account, connection, answered=True, found=found, refusal=None)
     elif look is not None:
-        record_looks(runtime, account, connection, answered=False, found=False, refusal=look)
+        record_looks(runtime, account, connection, answered=False, found=False, refusal=RefusedLook(look, [job]))
     reason = f"{failure.error.code}: {failure.error}"
-    job = failure.image.claim.job_id
     pauses.record_undelivered(connection, account.name, job, reason=reason, probing=runtime.probing)
     images.change(connection, [change])
     blame_account(connection, runtime, account, [change])

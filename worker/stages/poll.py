@@ -23,7 +23,7 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.account_blame import blame_account
 from worker.stages.learn_times import learn_times
-from worker.stages.look_health import record_looks
+from worker.stages.look_health import RefusedLook, record_looks
 from worker.stages.look_requests import Looks, ask_all
 from worker.stages.transfer import transfer
 from worker.stages.whose_refusal import is_of_one_job
@@ -109,7 +109,8 @@ def write_looks(
     """
     # The account's row first, in the lock order of submit and dispatch. Then the images, then their jobs.
     answered, found = bool(looks.known), bool(looks.vouching)
-    refusal = None if looks.of_one_job else looks.refusal
+    refused = None if looks.of_one_job else looks.refusal
+    refusal = RefusedLook(refused, [job[0].claim.job_id for job in jobs]) if refused else None
     at_most = record_looks(runtime, account, connection, answered=answered, found=found, refusal=refusal)
     unknown, known = _split_by_answer(looks, jobs)
     inputs = runtime.decision_inputs(account)
@@ -199,7 +200,12 @@ def _changes(job: ImagesOfJob, learned: Sequence[ImageChange]) -> Iterable[Image
 
 
 def _is_news(change: ImageChange, row: ClaimedImage) -> bool:
-    """Tell whether a look must be written: one that found another lack than the look before begins to count anew."""
+    """Tell whether a look must be written: one that found another lack than the look before begins to count anew.
+
+    A link beside a state that is no end is kept: the look at the last bound may bring none.
+    """
+    if change.state in IMAGE_UNFINISHED and change.link not in {None, row.link}:
+        return True
     another_lack = change.lacking_looks > 0 and change.error_code != row.error_code
     return another_lack or change.state is not row.state or change.lacking_looks != row.lacking_looks
 

@@ -18,7 +18,7 @@ from shared.lifecycle import JobState, Outcome
 from shared.moves import Move
 from shared.notes import short_note
 from worker import next_step
-from worker.evidence import inline_answers
+from worker.evidence import inline_answers, unreadable
 from worker.providers.contract import CHARGE_STATED, Accepted, Refused, RetryRule
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
@@ -166,13 +166,21 @@ def _watch_for_outage(connection: Connection, answered: Sequence[Answered]) -> N
     """Pause an account whose provider fails call after call: each call may be paid for, and holds a job."""
     plain: list[Answered] = []
     for one in answered:
-        if not isinstance(one.answer, Refused) or one.answer.outcome is Outcome.REJECTED:
-            plain.append(one)
-        elif one.answer.outcome is Outcome.UNKNOWN:
+        doubt = _doubt(one.answer)
+        if doubt is not None:
             _reset_failures(connection, plain)
             plain = []
-            _count_failure(connection, one, one.answer)
+            _count_failure(connection, one, doubt)
+        elif not isinstance(one.answer, Refused) or one.answer.outcome is Outcome.REJECTED:
+            plain.append(one)
     _reset_failures(connection, plain)
+
+
+def _doubt(answer: Accepted | Refused) -> str | None:
+    """Return why nobody knows what a call bought; None where that is known. What could only be seen is not known."""
+    if isinstance(answer, Accepted):
+        return unreadable.SEEN if answer.body else None
+    return answer.message if answer.outcome is Outcome.UNKNOWN else None
 
 
 def _reset_failures(connection: Connection, plain: Sequence[Answered]) -> None:
@@ -182,13 +190,13 @@ def _reset_failures(connection: Connection, plain: Sequence[Answered]) -> None:
         pauses.reset_failures(connection, one.account.name, bought=bought)
 
 
-def _count_failure(connection: Connection, one: Answered, refused: Refused) -> None:
-    failing = (refused.http_status or 0) >= _SERVER_ERROR
+def _count_failure(connection: Connection, one: Answered, said: str) -> None:
+    failing = (one.answer.http_status or 0) >= _SERVER_ERROR
     count = pauses.count_failure(connection, one.account.name, failing=failing)
     settings = one.runtime.settings
     if count.failing < settings.failures_before_pause and count.doubts < settings.doubts_before_pause:
         return
-    reason = f"{count.doubts} paid calls in a row brought no readable answer; the last: {refused.message}"
+    reason = f"{count.doubts} paid calls in a row brought no readable answer; the last: {said}"
     pauses.pause(
         connection,
         one.account.name,
@@ -210,13 +218,13 @@ def _evidence_of(account: ServedAccount, intent: Intent, answer: Accepted | Refu
             charged_on_arrival=account.wire.find_by == "usage",
         )
     images = assign_indexes(intent.missing, intent.request, answer.images)
-    if inline_answers.cost_is_open(answer):
+    if answer.cost_is_open:
         return Answer(
             Outcome.UNKNOWN,
             http_status=answer.http_status,
             upstream_id=answer.upstream_id,
             error_code="answer_unreadable",
-            error=inline_answers.COST_OPEN,
+            error=unreadable.SEEN if answer.body else inline_answers.COST_OPEN,
             images=images,
             quiet_seconds=account.quiet_after_call,
             charged_on_arrival=account.wire.find_by == "usage",

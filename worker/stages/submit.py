@@ -1,6 +1,8 @@
 """Submit: intent, one paid POST, evidence. The same worker copies links in the answer at once."""
 
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
 
 import anyio
 import structlog
@@ -18,8 +20,10 @@ from shared.notes import short_note
 from worker.evidence import inline_answers, unreadable
 from worker.evidence.committer import NotCommittedError
 from worker.evidence.evidence_files import KeptEvidence
+from worker.evidence.spill import Spill
 from worker.next_step import NO_KEY_SECONDS
 from worker.providers.contract import Accepted, PaidCall, Refused, RetryRule
+from worker.providers.quoted_prompt import without_prompts
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.payment_terms import payment_terms
@@ -97,6 +101,14 @@ def _tell(answer: Accepted | Refused) -> None:
 
 
 async def _ask(runtime: Runtime, account: ServedAccount, intent: Intent, send_before: float) -> Accepted | Refused:
+    """Pay once. The provider's words are kept without the prompt: they end in logs, alerts and reasons of a pause."""
+    answer = await _paid(runtime, account, intent, send_before)
+    if isinstance(answer, Accepted):
+        return answer
+    return replace(answer, message=without_prompts(answer.message, [str(intent.request.get("prompt", ""))]))
+
+
+async def _paid(runtime: Runtime, account: ServedAccount, intent: Intent, send_before: float) -> Accepted | Refused:
     try:
         body = account.body(intent.request, len(intent.missing))
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing was sent
@@ -106,7 +118,9 @@ async def _ask(runtime: Runtime, account: ServedAccount, intent: Intent, send_be
     try:
         if account.wire.inline:
             return await inline_answers.pay(runtime, account, intent.submission_id, call, asked=len(intent.missing))
-        return await unreadable.kept(runtime, intent.submission_id, await account.wire.submit(call))
+        with closing(Spill(runtime.replies, intent.submission_id)) as spill:
+            answer = await account.wire.submit(replace(call, sink=spill))
+            return await unreadable.kept(runtime, intent.submission_id, answer, spill)
     except Exception as error:  # noqa: BLE001 - a defect of ours after the POST must not lose what it may have bought
         _log.exception("wire_defect")
         note = f"a defect in the wire ({type(error).__name__})"

@@ -8,7 +8,6 @@ import asyncio
 import socket
 import ssl
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,14 +17,13 @@ import anyio
 import anyio.to_thread
 import httpx
 
-_REPLY_BYTES: Final = 4 * 1024 * 1024  # JSON with ids and links; we cannot read a longer answer
+from worker.transport.undone import undone
+
+SHORT_BYTES: Final = 4 * 1024 * 1024
+"""JSON with ids and links is no longer than this; a longer answer is kept and not read."""
 _SUCCESS: Final = 2
 _STARTS_WRITING: Final = "http11.send_request_headers.started"
 _STARTS_BODY: Final = "http11.send_request_body.started"
-_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
-_DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
-_MOST_LAYERS: Final = 2
-_GZIP: Final = b"\x1f\x8b"  # no JSON begins so
 _STALLED_SECONDS: Final = 0.05  # a timer that is later than this shows that the process was frozen
 _THAW_SECONDS: Final = 5.0  # the longest time for reading what arrived meanwhile
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10}
@@ -41,27 +39,12 @@ class PaidReply:
 
     @classmethod
     def of(cls, response: httpx.Response, body: bytes, *, max_bytes: int) -> Self:
-        """Return the answer decompressed, up to `max_bytes`: some providers compress unasked, or without saying so."""
-        for coding in reversed(_codings(response.headers.get("content-encoding", ""))):
-            body = _inflated(body, coding, max_bytes)
-        return cls(response.status_code, response.headers, _inflated(body, "", max_bytes))
+        """Return the answer decompressed, up to `max_bytes`."""
+        return cls(response.status_code, response.headers, _plain(response.headers, body, max_bytes))
 
 
-def _codings(header: str) -> list[str]:
-    """Return the layers of compression that a header names, the outermost last; more than two are none."""
-    named = [one.strip().lower() for one in header.split(",")]
-    return [one for one in named if one in _DEFLATED][:_MOST_LAYERS]
-
-
-def _inflated(body: bytes, coding: str, max_bytes: int) -> bytes:
-    """Return a body without one layer of compression; as it is where it has none, whatever a header says."""
-    if coding or body.startswith(_GZIP):
-        with suppress(zlib.error):
-            return zlib.decompressobj(_ZLIB_OR_GZIP).decompress(body, max_bytes)
-    if coding == "deflate" and not body.lstrip().startswith((b"{", b"[")):
-        with suppress(zlib.error):  # some servers leave out the frame
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, max_bytes)
-    return body
+def _plain(headers: Mapping[str, str], body: bytes, max_bytes: int) -> bytes:
+    return undone(body, headers.get("content-encoding", ""), max_bytes=max_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +56,12 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request left, at least in part, and no whole answer came back; `body` is the part that came."""
+    """The request left, at least in part, and no whole answer came back; `body` is the part that came, decompressed."""
 
     reason: str
     status: int | None = None
     body: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class Sink(Protocol):
@@ -111,21 +95,29 @@ class _Wire:
     send_before: float
     writing: bool = False
     status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     body: bytearray = field(default_factory=bytearray)
     sink: Sink | None = None
+    spill: Sink | None = None
+    is_long: bool = False
 
     async def receive(self, chunk: bytes) -> None:
         if self.sink is not None and self.status is not None and self.status // 100 == _SUCCESS:
-            if getattr(self.sink, "slow", False):
-                # Arrived bytes are kept, even if the deadline passes now.
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(self.sink.write, chunk)
-            else:
-                self.sink.write(chunk)
+            await _written(self.sink, chunk)
+        elif self.is_long and self.spill is not None:
+            await _written(self.spill, chunk)
+        else:
+            self.body += chunk
+            await self._bound()
+
+    async def _bound(self) -> None:
+        """Let what is too long for memory go on into the spill, from its beginning."""
+        if len(self.body) <= SHORT_BYTES:
             return
-        self.body += chunk
-        if len(self.body) > _REPLY_BYTES:
+        if self.spill is None:
             raise _TooLongError
+        self.is_long = True
+        await _written(self.spill, bytes(self.body))
 
     async def trace(self, event: str, _info: Mapping[str, Any]) -> None:
         if event in {_STARTS_WRITING, _STARTS_BODY} and boot_clock() > self.send_before:
@@ -134,7 +126,19 @@ class _Wire:
             self.writing = True
 
     def ended(self, reason: str) -> NotSent | Lost:
-        return Lost(reason, self.status, bytes(self.body)) if self.writing else NotSent(reason)
+        if not self.writing:
+            return NotSent(reason)
+        body = _plain(self.headers, bytes(self.body), SHORT_BYTES)
+        return Lost(reason, self.status, body, self.headers)
+
+
+async def _written(sink: Sink, chunk: bytes) -> None:
+    if not getattr(sink, "slow", False):
+        sink.write(chunk)
+        return
+    # Arrived bytes are kept, even if the deadline passes now.
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(sink.write, chunk)
 
 
 class PaidPost:
@@ -157,14 +161,22 @@ class PaidPost:
         )
 
     async def send(
-        self, url: str, *, headers: Mapping[str, str], json: object, send_before: float, sink: Sink | None = None
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        json: object,
+        send_before: float,
+        sink: Sink | None = None,
+        spill: Sink | None = None,
     ) -> PaidReply | NotSent | Lost:
         """POST `json` to `url`, unless `boot_clock()` has passed `send_before` right before the first byte.
 
-        The body of a success goes into `sink` if there is one, and `body` stays empty. Raises only its caller's
-        cancellation; any other result is one of the three.
+        The body of a success goes into `sink` if there is one, and `body` stays empty. Any other body that is too long
+        for memory goes into `spill`, whole; `body` is then its beginning, as of an answer that broke off. Raises only
+        its caller's cancellation; any other result is one of the three.
         """
-        wire = _Wire(send_before, sink=sink)
+        wire = _Wire(send_before, sink=sink, spill=spill)
         try:
             request = self._request(url, headers, json, wire)
             with _deadline(self.timeout_seconds):
@@ -174,7 +186,7 @@ class PaidPost:
         except TimeoutError:
             return wire.ended(f"no whole answer within {self.timeout_seconds:g} s")
         except _TooLongError:
-            return wire.ended(f"the answer is longer than {_REPLY_BYTES} bytes")
+            return wire.ended(f"the answer is longer than {SHORT_BYTES} bytes")
         except Exception as error:  # noqa: BLE001 - what left decides, not the class: any of them may come after a byte
             return wire.ended(f"{'the answer broke off' if wire.status else 'the connection failed'} ({_cause(error)})")
 
@@ -189,11 +201,13 @@ class PaidPost:
 
     async def _exchange(self, request: httpx.Request, wire: _Wire) -> PaidReply | NotSent | Lost:
         response = await self._transport.handle_async_request(request)
-        wire.status = response.status_code
+        wire.status, wire.headers = response.status_code, response.headers
         try:
             async for chunk in response.stream:  # type: ignore[union-attr]
                 await wire.receive(chunk)
-            return PaidReply.of(response, bytes(wire.body), max_bytes=_REPLY_BYTES)
+            if wire.is_long:
+                raise _TooLongError
+            return PaidReply.of(response, bytes(wire.body), max_bytes=SHORT_BYTES)
         finally:
             # A received receipt must not be lost to a bad close or to a deadline that passes now.
             with anyio.CancelScope(shield=True), suppress(Exception):

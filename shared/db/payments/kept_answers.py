@@ -26,6 +26,12 @@ _UNREAD = text("""
 SELECT id, http_status, kept_as FROM submission
 WHERE job_id = :job AND outcome = 'unknown' AND kept_as IS NOT NULL ORDER BY opened_at DESC LIMIT 1
 """)
+_KEPT = text("""
+SELECT s.account, s.job_id, s.id AS submission_id FROM submission s JOIN job ON job.id = s.job_id
+WHERE s.account = ANY(CAST(:accounts AS text[])) AND s.outcome = 'unknown' AND s.kept_as IS NOT NULL
+  AND job.state = 'in_doubt'
+ORDER BY s.opened_at DESC LIMIT :most
+""")
 _HAS_IMAGES = text("SELECT EXISTS (SELECT 1 FROM image WHERE submission_id = :id)")
 _ALL_STORED = text("""
 SELECT coalesce(reply_images, 0) <= (SELECT count(*) FROM image WHERE submission_id = :id AND state = 'stored')
@@ -49,6 +55,21 @@ class Unread:
     submission_id: UUID
     http_status: int
     kept_as: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeptInDoubt:
+    """A job in doubt whose call's answer is kept."""
+
+    account: str
+    job_id: UUID
+    submission_id: UUID
+
+
+def waiting(connection: Connection, accounts: Sequence[str], *, most: int) -> list[KeptInDoubt]:
+    """Return the newest `most` of these accounts' jobs in doubt that have a kept answer."""
+    rows = connection.execute(_KEPT, {"accounts": list(accounts), "most": most})
+    return [KeptInDoubt(row.account, row.job_id, row.submission_id) for row in rows]
 
 
 def note(
