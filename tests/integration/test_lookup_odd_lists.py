@@ -154,6 +154,26 @@ def test_a_list_whose_end_cannot_be_read_proves_nothing(
         assert shop.posts == 2
 
 
+@pytest.mark.parametrize("before", [None, "20 minutes", "3 days"], ids=["first", "just before", "days before"])
+def test_a_list_of_the_last_half_hour_that_calls_itself_whole_proves_nothing_of_an_older_call(
+    before: str | None, database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    with bloom(database_url, endpoints, named={bool(before): -1}) as (shop, client, runtime):
+        if before:
+            buy(client, runtime, "older")
+            older = "UPDATE submission SET (opened_at, answered_at) = (opened_at - :ago, answered_at - :ago)"
+            rows.rows(engine, older.replace(":ago", f"interval '1 hour {before}'"))
+        lose(client, runtime)
+        rows.rows(engine, "UPDATE submission SET visible_by = now() - interval '50 minutes' WHERE outcome = 'unknown'")
+        rows.rows(engine, "UPDATE submission SET opened_at = now() - interval '1 hour' WHERE outcome = 'unknown'")
+        shop.hidden |= {one.name for one in shop.bought}
+        buy(client, runtime, "later")
+        look_now(client, runtime, engine)
+        assert client.totals("b") == {"in_doubt": 1}
+        assert "nothing from before it" in reason(client)
+        assert sum(one.prompt == "a harbour" for one in shop.bought) == 1
+
+
 def test_a_404_of_a_moment_for_a_neighbour_that_the_list_hides_too_proves_nothing(
     database_url: str, endpoints: Endpoints, engine: Engine
 ) -> None:

@@ -210,4 +210,30 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         new="        return reference\n",
         tests=("tests/unit/test_refusals_lookups.py::test_a_reference_of_ours_is_known_in_any_form_of_a_uuid",),
     ),
+    Mutant(
+        removed="the row from before the call that a list must show",
+        protects="a list of the last half hour is not taken for one that goes back to the call",
+        file="worker/lost_calls/absence.py",
+        old="    if not _reaches_beyond(lost_call, facts):\n",
+        new="    if lost_call.cancelled and not _reaches_beyond(lost_call, facts):\n",
+        tests=(
+            (
+                "tests/unit/test_lookup_reach.py::"
+                "test_a_list_that_calls_itself_whole_and_shows_nothing_from_before_the_call_proves_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the purchases between the call and the oldest row that a list must show",
+        protects="a list with a gap around the call is not taken for whole",
+        file="worker/lost_calls/absence.py",
+        old="        if _is_near(one, lost_call) or _lies_between(one, oldest, lost_call, facts)\n",
+        new="        if _is_near(one, lost_call)\n",
+        tests=(
+            (
+                "tests/unit/test_lookup_reach.py::"
+                "test_a_purchase_between_the_call_and_the_oldest_row_that_is_missing_voids_the_list_at_any_distance"
+            ),
+        ),
+    ),
 )

@@ -53,6 +53,7 @@ def list_facts(connection: Connection, account: ServedAccount, lost_call: LostCa
         slack_seconds=account.slack_seconds,
         quiet_seconds=account.quiet_seconds,
         wanted=_wanted(account, lost_call),
+        bought_before=lost_calls.bought_before(connection, account.name, account.key_id, lost_call.opened_at),
     )
 
 
