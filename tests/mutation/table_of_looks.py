@@ -236,4 +236,14 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="what other accounts bought with the same key, of what a list must show",
+        protects="a list that hides the purchases of another account of the key is not taken for whole",
+        file="worker/lost_calls/absence.py",
+        old="    if not one.same_account and not lost_call.was_made_with(one.key_id):\n",
+        new="    if not one.same_account:\n",
+        tests=(
+            "tests/unit/test_lookup_reach.py::test_what_another_account_bought_with_the_same_key_must_be_listed_too",
+        ),
+    ),
 )

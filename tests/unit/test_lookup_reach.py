@@ -81,3 +81,17 @@ def test_a_purchase_from_before_the_oldest_row_or_by_another_key_need_not_be_lis
     assert judged(find_by, lost_call(), list_of(), ours=[*BOTH, old]) == NOT_LISTED
     anothers = replace(EVEN_EARLIER, key_id="another")
     assert judged(find_by, lost_call(), list_of(OLD), ours=[*BOTH, anothers]) == NOT_LISTED
+
+
+@LISTS
+@pytest.mark.parametrize("second", [-1000, -30, 30])
+def test_what_another_account_bought_with_the_same_key_must_be_listed_too(find_by: FindBy, second: float) -> None:
+    other = replace(purchase("other", second), same_account=False)
+    rows, ours = list_of(OLD), [*BOTH, other]
+    verdict = judged(find_by, lost_call(), rows, ours=ours)
+    assert isinstance(verdict, Unclear)
+    assert "nor 1 purchases of ours" in verdict.note
+    assert judged(find_by, lost_call(), [row_of(LATER), *rows[1:], row_of(other)], ours=ours) == NOT_LISTED
+    for key in ("another", None):
+        assert judged(find_by, lost_call(), rows, ours=[*BOTH, replace(other, key_id=key)]) == NOT_LISTED
+    assert isinstance(judged(find_by, lost_call(), rows, ours=[*BOTH, purchase("own", -30)]), Unclear)

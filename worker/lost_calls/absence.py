@@ -4,7 +4,6 @@ It does so only if it also shows a presence: a purchase of ours that was made af
 `docs/safeguards.md` lists each condition with its test.
 """
 
-from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -58,7 +57,7 @@ def newest_presence(lost_call: LostCall, facts: ListFacts) -> Purchase | None:
     The list of another key may be another project's: it shows the later purchases of that key, and never what the
     lost call bought.
     """
-    purchases = (one for one in _same_account(facts.purchases) if not one.named_more)
+    purchases = (one for one in facts.purchases.values() if one.same_account and not one.named_more)
     later = (one for one in purchases if one.opened_at >= lost_call.over_at)
     shown = (one for one in later if lost_call.was_made_with(one.key_id) and folded(one.upstream_id) in facts.listed)
     return max(shown, key=_opened_at, default=None)
@@ -67,20 +66,24 @@ def newest_presence(lost_call: LostCall, facts: ListFacts) -> Purchase | None:
 def hidden_purchases(lost_call: LostCall, facts: ListFacts) -> list[Purchase]:
     """Return the purchases that the list should show and lacks, and that were not given up as gone.
 
-    They are those near the lost call, and those between it and the oldest row. A look by id that says `gone` may come
+    They are those near the lost call, and those between it and the oldest row, whichever of our accounts made them with
+    the lost call's key. A look by id that says `gone` may come
     from a provider that restarts, as may the list that lacks both.
     """
     settled = facts.reading.asked_at - timedelta(seconds=facts.quiet_seconds)
     oldest = min(times(facts.reading.rows), default=None)
     return [
         one
-        for one in _same_account(facts.purchases)
+        for one in facts.purchases.values()
         if _is_near(one, lost_call) or _lies_between(one, oldest, lost_call, facts)
         if one.answered_at <= settled and not one.gone and folded(one.upstream_id) not in facts.listed
     ]
 
 
 def _is_near(one: Purchase, lost_call: LostCall) -> bool:
+    """Tell whether a purchase of the account, or of another one with the lost call's key, lies near the call."""
+    if not one.same_account and not lost_call.was_made_with(one.key_id):
+        return False
     return lost_call.opened_at - NEAR <= one.opened_at <= lost_call.until + NEAR
 
 
@@ -108,10 +111,6 @@ def _reaches_beyond(lost_call: LostCall, facts: ListFacts) -> bool:
 
 def _was_bought_before(one: Purchase, lost_call: LostCall) -> bool:
     return lost_call.was_made_with(one.key_id) and one.answered_at <= lost_call.opened_at and not one.gone
-
-
-def _same_account(purchases: Mapping[str, Purchase]) -> Iterable[Purchase]:
-    return (one for one in purchases.values() if one.same_account)
 
 
 def _opened_at(one: Purchase) -> datetime:
