@@ -246,4 +246,17 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             "tests/unit/test_lookup_reach.py::test_what_another_account_bought_with_the_same_key_must_be_listed_too",
         ),
     ),
+    Mutant(
+        removed="the fault of a cursor that leads back",
+        protects="a page of known rows that calls itself the last is not taken for the end of the list",
+        file="worker/lost_calls/listing.py",
+        old='        return "it shows rows again" if old else None\n',
+        new="        return None\n",
+        tests=(
+            (
+                "tests/unit/test_listing.py::"
+                "test_a_cursor_that_leads_back_to_known_rows_is_a_fault_although_its_page_calls_itself_the_last"
+            ),
+        ),
+    ),
 )

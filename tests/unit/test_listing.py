@@ -103,6 +103,43 @@ def test_a_cursor_that_leads_back_has_not_ended() -> None:
     assert (found.ended, found.fault) == (False, "its pagination does not end")
 
 
+@pytest.mark.parametrize("second", [slice(0, 3), slice(1, 3), slice(2, 5)], ids=["all", "part", "old and new"])
+def test_a_cursor_that_leads_back_to_known_rows_is_a_fault_although_its_page_calls_itself_the_last(
+    second: slice,
+) -> None:
+    """What the cursor should have led to is never shown."""
+    rows = newest_first(5)
+
+    def give(following: str | None) -> Page:
+        return Page(tuple(rows[second]), more=False) if following else Page(tuple(rows[:3]), more=True, following="c")
+
+    found = reading(Pages(give))
+    assert (found.ended, found.fault) == (True, "it shows rows again")
+
+
+def test_a_cursor_list_whose_pages_share_no_row_has_no_fault() -> None:
+    rows = newest_first(5)
+    for rest in (rows[3:], []):
+        pages = {None: Page(tuple(rows[:3]), more=True, following="c"), "c": Page(tuple(rest), more=False)}
+        found = reading(Pages(pages.get))
+        assert (found.ended, found.fault) == (True, None)
+
+
+@pytest.mark.parametrize("said", [None, {"hasMore": False}])
+@pytest.mark.parametrize(("second", "fault"), [(slice(1, 3), "it shows rows again"), (slice(2, 3), None)])
+def test_a_list_by_offset_that_shows_only_old_rows_has_its_fault_unless_these_are_the_one_that_pages_share(
+    second: slice, fault: str | None, said: Any
+) -> None:
+    rows = newest_first(3)
+
+    def give(following: str | None) -> Page:
+        shown = tuple(rows[second] if following else rows)
+        return offset_page(shown, said if following else said and {"hasMore": True}, int(following or 0))
+
+    found = reading(Pages(give))
+    assert (found.ended, found.fault) == (True, fault)
+
+
 def test_a_row_that_was_removed_while_pages_were_read_is_noticed() -> None:
     rows = newest_first(7)
 

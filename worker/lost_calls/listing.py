@@ -82,8 +82,7 @@ async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListRea
             return answer
         pages += 1
         fresh = _fresh(answer, known)
-        if page.overlaps and answer.rows and len(fresh) == len(answer.rows):
-            fault = fault or "its rows moved while it was read"
+        fault = fault or (_seam_fault(page, answer, fresh) if pages > 1 else None)
         before, page = len(page.rows), answer
         rows += fresh
         known.update(folded(row.upstream_id) for row in fresh if row.upstream_id)
@@ -98,6 +97,22 @@ async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListRea
         if is_newest_first(timed) and enough(timed):
             break
     return ListReading(of_one_zone(rows), asked_at, ended=False, fault=fault, pages=pages)
+
+
+def _seam_fault(before: Page, page: Page, fresh: Sequence[Listed]) -> str | None:
+    """Return why rows may be missing between two pages; None if the second one is seen to go on where the first ends.
+
+    the second page                                     it may be
+    of a list by offset lacks the last row before it    that rows were removed meanwhile
+    of a list by offset has rows, and only old ones     that the offset is not heeded
+    of a list by cursor has any old row                 that the cursor leads back: what follows is never shown
+    """
+    old = len(page.rows) - len(fresh)
+    if not before.overlaps:
+        return "it shows rows again" if old else None
+    if page.rows and not old:
+        return "its rows moved while it was read"
+    return "it shows rows again" if len(page.rows) > 1 and not fresh else None
 
 
 def _fresh(page: Page, known: set[str]) -> list[Listed]:
