@@ -259,4 +259,27 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the rows that a list shows under another row's id",
+        protects="a picture that is listed under a wrong id is not taken for absent",
+        file="worker/lost_calls/listing.py",
+        old="        elif not _is_same(known[name], row):\n",
+        new="        elif name not in known:\n",
+        tests=(
+            (
+                "tests/unit/test_listing.py::"
+                "test_a_second_row_of_an_id_that_says_something_else_stays_as_a_row_without_an_id"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the row that has our reference and no id",
+        protects="what carries the call's reference is never taken for another call's",
+        file="worker/lost_calls/lookup.py",
+        old="    if _is_nameless(lost_call, facts):\n",
+        new="    if lost_call.cancelled and _is_nameless(lost_call, facts):\n",
+        tests=(
+            "tests/unit/test_lookup_proof.py::test_a_row_with_our_reference_and_no_id_is_ours_and_proves_no_absence",
+        ),
+    ),
 )

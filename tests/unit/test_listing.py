@@ -1,6 +1,7 @@
 """Readings of a list: every row once, to the list's own end or far enough back, and every doubt about that noted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -78,6 +79,36 @@ def test_a_row_whose_id_comes_in_another_case_is_the_same_row() -> None:
         return Page((Listed("ab" if following else "AB", at(0)),), more=True, following="next")
 
     assert names(reading(Pages(give)).rows) == ["AB"]
+
+
+ONE: Listed = Listed("a", at(0), "a tram", None, 512, 512, stated=(("aspectRatio", "1:1"),))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ONE, made_at=at(-60)),
+        replace(ONE, prompt="a harbour"),
+        replace(ONE, prompt=None),
+        replace(ONE, reference="r"),
+        replace(ONE, width=640),
+        replace(ONE, stated=()),
+        replace(ONE, upstream_id="A", prompt="a harbour"),
+    ],
+)
+def test_a_second_row_of_an_id_that_says_something_else_stays_as_a_row_without_an_id(other: Listed) -> None:
+    found = reading(Pages(lambda _following: Page((ONE, other, ONE), more=False)))
+    assert found.rows == (ONE, replace(other, upstream_id=None))
+    pages = {None: Page((Listed("b", at(5)), ONE), None, "1", overlaps=True), "1": Page((other,), more=False)}
+    found = reading(Pages(pages.get))
+    assert (found.rows[1:], found.fault) == ((ONE, replace(other, upstream_id=None)), None)
+
+
+@pytest.mark.parametrize("other", [ONE, replace(ONE, upstream_id="A"), replace(ONE, width=None, height=None)])
+def test_a_second_row_of_an_id_that_says_the_same_is_the_same_picture(other: Listed) -> None:
+    for first, second in ((ONE, other), (other, ONE)):
+        found = reading(Pages(lambda _following, rows=(first, second): Page(rows, more=False)))
+        assert found.rows == (first,)
 
 
 def test_a_page_shorter_than_asked_for_is_not_the_end() -> None:
