@@ -299,6 +299,35 @@ def test_a_listed_row_stays_a_row_whatever_its_own_look_says_for_a_moment(
             assert shop.posts == 2
 
 
+def test_what_was_deleted_at_banatie_is_not_taken_for_never_bought(
+    database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """Its list leaves deleted rows out unless it is asked for them; their own requests say that there are none."""
+    made: list[dict[str, Any]] = []
+    with provider({}) as stub:
+
+        def submit(body: dict[str, Any]) -> Any:
+            when = datetime.now(UTC).isoformat()
+            row = {"id": f"g{len(made)}", "originalPrompt": body["prompt"], "createdAt": when, "status": "success"}
+            made.append({**row, "deleted": not made})
+            link = {"outputImage": {"storageUrl": f"{stub.url}/pic"}}
+            return (500, {}) if len(made) == 1 else (201, {"data": {**row, **link, "meta": body["meta"]}})
+
+        def listing(_body: Any) -> Any:
+            shown = [row for row in reversed(made) if not row["deleted"] or "includeDeleted=true" in stub.asked[-1]]
+            return {"success": True, "data": shown, "pagination": {"total": len(shown), "hasMore": False}}
+
+        stub.routes |= {"GET /pic": picture(), "POST /api/v1/generations": submit, "GET /api/v1/generations": listing}
+        stub.routes |= {f"GET /api/v1/generations/g{n}": ODD_LOOKS["404"] for n in range(2)}
+        with working(stub, "banatie", database_url, endpoints, limits="none") as (client, runtime):
+            lose(client, runtime, "banatie")
+            client.enqueue([{"provider": "banatie", "prompt": "later"}], batch="later")
+            drain(runtime, ended(client, "later"), seen=no_look_up)
+            look_now(client, runtime, engine)
+            assert client.totals("b") == {"in_doubt": 1}
+            assert len(made) == 2
+
+
 @pytest.mark.parametrize("said", [AN_END, *UNREADABLE.values()])
 def test_a_search_of_a_list_whose_end_cannot_be_read_begins_at_the_same_place_the_next_time(
     said: dict[str, Any], database_url: str, endpoints: Endpoints, engine: Engine

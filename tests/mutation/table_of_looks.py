@@ -282,4 +282,17 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             "tests/unit/test_lookup_proof.py::test_a_row_with_our_reference_and_no_id_is_ours_and_proves_no_absence",
         ),
     ),
+    Mutant(
+        removed="the deleted rows of Banatie's list",
+        protects="what was bought and then deleted at Banatie is not taken for never bought",
+        file="worker/lost_calls/read_list.py",
+        old="with_deleted=True",
+        new="with_deleted=False",
+        tests=(
+            (
+                "tests/integration/test_lookup_odd_lists.py::"
+                "test_what_was_deleted_at_banatie_is_not_taken_for_never_bought"
+            ),
+        ),
+    ),
 )

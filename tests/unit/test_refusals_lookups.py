@@ -341,6 +341,14 @@ def test_a_list_that_says_that_it_is_not_whole_proves_nothing(place: str, word: 
     assert not isinstance(page(provider, listed(provider, "2026-05-04T12:00:00Z", **{word: False})), Refused)
 
 
+def test_what_was_deleted_is_asked_for_only_where_a_list_is_to_prove_an_absence() -> None:
+    for with_deleted in (True, False):
+        asked = Canned(listing("banatie"))
+        assert not isinstance(anyio.run(wire("banatie", asked, with_deleted=with_deleted).page), Refused)
+        ((_path, parameters),) = asked.asked
+        assert parameters.get("includeDeleted") == ("true" if with_deleted else None)
+
+
 def listed(provider: str, time: str, **more: Any) -> Any:
     """Return a list of one row that was made at `time`."""
     row = {"id": "a", "media_id": "a", "createdAt": time, "created_at": time}

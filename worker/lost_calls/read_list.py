@@ -96,7 +96,8 @@ def _reaches(shown: ListFacts, lost_call: LostCall) -> bool:
 async def _look(
     runtime: Runtime, account: ServedAccount, lost_call: LostCall, now: datetime, known: Mapping[str, Purchase]
 ) -> ListReading | Refused:
-    wire = cast("ListWire", account.searching(metered(runtime, account)))
+    # What was deleted was bought all the same. The sweep leaves it out: it can no longer be collected.
+    wire = cast("ListWire", account.searching(metered(runtime, account), with_deleted=True))
     reading = await read(wire, _enough(account, lost_call, known), asked_at=now)
     if isinstance(reading, Refused):
         return reading

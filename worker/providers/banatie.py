@@ -156,7 +156,8 @@ class Banatie:
         return listed if isinstance(listed, Refused) else readable(listed[0], _named)
 
     async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any] | Refused:
-        parameters = {"limit": _PAGE, "offset": offset}
+        deleted = {"includeDeleted": "true"} if self._settings.with_deleted else {}
+        parameters = {"limit": _PAGE, "offset": offset, **deleted}
         path, table, headers = "/api/v1/generations", _ASKING_ERRORS, self._headers
         reply = await ask(self._settings, path, table, headers=headers, params=parameters, answer_at=answer_at)
         if isinstance(reply, Refused):

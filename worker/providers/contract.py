@@ -177,6 +177,7 @@ class WireSettings:
     """What a wire needs to speak for one account.
 
     `media_without_url` says what a finished picture without a link is: "fail", or "succeed" where it lies upstream.
+    `with_deleted`: whether a list is to show what was deleted too, where its provider can; a proof of absence needs it.
     """
 
     base_url: str
@@ -184,6 +185,7 @@ class WireSettings:
     post: PaidPost
     get: ApiGet
     media_without_url: str = "fail"
+    with_deleted: bool = False
 
 
 class Wire(Protocol):
