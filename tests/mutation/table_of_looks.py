@@ -295,4 +295,12 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the fault of a list in which a name comes twice",
+        protects="rows that a reader of JSON passes over are not taken for absent",
+        file="worker/lost_calls/listing.py",
+        old="        fault = fault or answer.fault or (",
+        new="        fault = fault or (",
+        tests=("tests/unit/test_listing.py::test_the_fault_of_any_page_is_the_readings",),
+    ),
 )

@@ -148,6 +148,16 @@ def test_a_cursor_that_leads_back_to_known_rows_is_a_fault_although_its_page_cal
     assert (found.ended, found.fault) == (True, "it shows rows again")
 
 
+def test_the_fault_of_any_page_is_the_readings() -> None:
+    rows = newest_first(4)
+    for faulty in (None, "c"):
+        pages = {
+            None: Page(tuple(rows[:2]), more=True, following="c", fault=None if faulty else "odd"),
+            "c": Page(tuple(rows[2:]), more=False, fault="odd" if faulty else None),
+        }
+        assert reading(Pages(pages.get)).fault == "odd"
+
+
 def test_a_cursor_list_whose_pages_share_no_row_has_no_fault() -> None:
     rows = newest_first(5)
     for rest in (rows[3:], []):

@@ -98,6 +98,13 @@ def test_a_usage_that_cannot_be_read_is_no_figure(key: Any) -> None:
         assert isinstance(anyio.run(wire("openrouter", answer).used), Refused)
 
 
+def test_a_proof_in_which_a_name_comes_twice_is_none() -> None:
+    twice = reply(200, b'{"data":{"usage":1.08,"usage":1.0,"byok_usage":0}}')
+    assert isinstance(anyio.run(wire("openrouter", twice).used), Refused)
+    twice = reply(200, b'{"data":{"id":"a","meta":{"genqueue_submission":"ours"},"meta":{}}}')
+    assert isinstance(look(Canned(twice)), Refused)
+
+
 def row(provider: str, name: Any, made: Any = NOW, prompt: Any = "p", **more: Any) -> dict[str, Any]:
     when = made.isoformat() if isinstance(made, datetime) else made
     return {

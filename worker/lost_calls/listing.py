@@ -82,7 +82,7 @@ async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListRea
             return answer
         pages += 1
         fresh, again = _fresh(answer, known)
-        fault = fault or (_seam_fault(page, answer, again) if pages > 1 else None)
+        fault = fault or answer.fault or (_seam_fault(page, answer, again) if pages > 1 else None)
         before, page = len(page.rows), answer
         rows += fresh
         total = max(total, page.total or 0)

@@ -154,7 +154,7 @@ class Page:
 
     `more`: what its pagination says of further rows; None where it says nothing. `following` asks for the next page.
     `overlaps`: the next page begins with the last row of this one, which proves that no row is left out between them.
-    `total`: how many rows it says the list has.
+    `total`: how many rows it says the list has. `fault`: why it may hold more rows than were read.
     """
 
     rows: tuple[Listed, ...]
@@ -162,6 +162,7 @@ class Page:
     following: str | None = None
     overlaps: bool = False
     total: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
