@@ -303,4 +303,17 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         new="        fault = fault or (",
         tests=("tests/unit/test_listing.py::test_the_fault_of_any_page_is_the_readings",),
     ),
+    Mutant(
+        removed="the digits of a usage figure",
+        protects="a charge below the last digit of a rounded figure is not taken for none",
+        file="shared/db/lost_calls/stated_costs.py",
+        old=" and growth.models <= self.models and self._would_show(growth)\n",
+        new=" and growth.models <= self.models\n",
+        tests=(
+            (
+                "tests/unit/test_usage_figures.py::"
+                "test_a_figure_proves_nothing_of_a_call_that_may_cost_no_more_than_its_last_digit"
+            ),
+        ),
+    ),
 )
