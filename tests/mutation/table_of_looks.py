@@ -316,4 +316,17 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the difference between an unstated figure and 0",
+        protects="a charge in a figure that a key does not state is not taken for none",
+        file="worker/providers/openrouter.py",
+        old='cost_of(key.get("byok_usage"))\n',
+        new='cost_of(key.get("byok_usage", 0))\n',
+        tests=(
+            (
+                "tests/unit/test_refusals_lookups.py::"
+                "test_what_an_openrouter_key_has_used_up_is_told_from_what_its_owner_pays_elsewhere"
+            ),
+        ),
+    ),
 )

@@ -79,7 +79,7 @@ def test_brands_that_cannot_be_read_do_not_lose_the_balance() -> None:
 @pytest.mark.parametrize(
     ("key", "used"),
     [
-        ({"usage": 0.1}, Used(Decimal("0.1"))),
+        ({"usage": 0.1}, Used(Decimal("0.1"), None)),
         ({"usage": "7.25", "byok_usage": 0}, Used(Decimal("7.25"))),
         ({"usage": 1, "byok_usage": 0.5, "limit": None}, Used(Decimal(1), Decimal("0.5"))),
     ],

@@ -256,10 +256,13 @@ class ReferenceWire(ListWire, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a key has used up in all, in the account's unit: at its provider, and at others under its owner's keys."""
+    """What a key has used up in all, in the account's unit: at its provider, and at others under its owner's keys.
+
+    `elsewhere` is None where the provider does not say: that is not 0.
+    """
 
     here: Decimal
-    elsewhere: Decimal = Decimal(0)
+    elsewhere: Decimal | None = Decimal(0)
 
 
 class UsageWire(Wire, Protocol):

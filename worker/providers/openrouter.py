@@ -189,8 +189,8 @@ def _model(item: Any) -> Any:
 
 
 def _used(key: Any) -> Used:
-    usage, elsewhere = cost_of(member(key, "usage")), cost_of(key.get("byok_usage", 0))
-    if usage is None or elsewhere is None:
+    usage, elsewhere = cost_of(member(key, "usage")), cost_of(key.get("byok_usage"))
+    if usage is None or (elsewhere is None and "byok_usage" in key):
         raise UnreadableError("a usage that is no amount")
     return Used(usage, elsewhere)
 

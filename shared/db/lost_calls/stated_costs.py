@@ -22,8 +22,9 @@ WITH lost AS (
   SELECT s.account, s.key_id, coalesce(job.request ->> 'model', '') AS model
   FROM submission s JOIN job ON job.id = s.job_id WHERE s.id = :id
 ), told AS (
-  SELECT r.id, r.at, r.asked_at, r.used, r.elsewhere FROM usage_reading r JOIN lost USING (account, key_id)
-  WHERE r.elsewhere IS NOT NULL AND r.at <= (SELECT at FROM usage_reading WHERE id = :reading)
+  SELECT r.id, r.at, r.asked_at, r.used, coalesce(r.elsewhere, 0) AS elsewhere
+  FROM usage_reading r JOIN lost USING (account, key_id), usage_reading last
+  WHERE last.id = :reading AND (r.elsewhere IS NULL) = (last.elsewhere IS NULL) AND r.at <= last.at
   ORDER BY r.at DESC LIMIT 200
 ), clean AS (
   SELECT * FROM told WHERE NOT EXISTS (
@@ -85,7 +86,8 @@ class Agreement:
     def _would_show(self, growth: Growth) -> bool:
         """Tell whether the figures are stated so finely that a charge of the lost call would show.
 
-        What its model may cost is known if it was charged before. Otherwise it is taken to cost more than `ROUNDING`.
+        What its model may cost, and in which figure, is known if it was charged before. Otherwise it is taken to cost
+        more than `ROUNDING` in either figure; then both must be stated.
         """
         both = [(self.least, growth.step), (self.least_elsewhere, growth.step_elsewhere)]
         known = [least > step for least, step in both if least is not None]

@@ -39,8 +39,9 @@ WITH lost AS (
 ), last AS (
   SELECT r.at, r.asked_at - :lag * interval '1 second' AS shown, r.used, r.elsewhere
   FROM usage_reading r JOIN lost USING (account, key_id) WHERE r.id = :reading AND r.asked_at >= lost.visible_by
-), told AS (
-  SELECT * FROM usage_reading WHERE elsewhere IS NOT NULL
+), told AS NOT MATERIALIZED (
+  -- A figure that a reading does not state is unknown: only readings that state the same figures can be compared.
+  SELECT r.* FROM usage_reading r, last WHERE (r.elsewhere IS NULL) = (last.elsewhere IS NULL)
 ), first AS (
   SELECT near.at, near.used, near.elsewhere FROM (
     SELECT r.at, r.asked_at, r.used, r.elsewhere FROM told r JOIN lost USING (account, key_id)
@@ -53,7 +54,8 @@ WITH lost AS (
         AND s.answered_at > near.asked_at - :lag * interval '1 second'))
   ), near.at DESC LIMIT 1
 )
-SELECT last.used - first.used AS risen, calls.ours, last.elsewhere - first.elsewhere AS risen_elsewhere,
+SELECT last.used - first.used AS risen, calls.ours,
+  coalesce(last.elsewhere - first.elsewhere, 0) AS risen_elsewhere,
   calls.elsewhere, calls.models, calls.loose, calls.later, coalesce(readings.fell, false) AS fell,
   figures.used, figures.elsewhere_used, lost.model
 FROM first, last, lost, LATERAL (
@@ -142,9 +144,12 @@ def record(
     *,
     key_id: str,
     asked_at: datetime,
-    elsewhere: Decimal = Decimal(0),
+    elsewhere: Decimal | None = Decimal(0),
 ) -> UsageFigure:
-    """Record the usage of a key, here and elsewhere, as its provider stated it when asked at `asked_at`."""
+    """Record the usage of a key, here and elsewhere, as its provider stated it when asked at `asked_at`.
+
+    `elsewhere` is None where it did not say.
+    """
     values = {"account": account, "key_id": key_id, "asked_at": asked_at, "used": used, "elsewhere": elsewhere}
     reading = connection.execute(_INSERT, values).scalar_one()
     connection.execute(_PRUNE, {"account": account, "days": _KEEP_DAYS})
