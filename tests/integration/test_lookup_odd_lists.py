@@ -328,6 +328,38 @@ def test_what_was_deleted_at_banatie_is_not_taken_for_never_bought(
             assert len(made) == 2
 
 
+@pytest.mark.parametrize("states", [("success", "failed"), ("failed", "success"), ("success", "success")])
+def test_of_two_generations_of_one_call_the_one_that_did_not_fail_is_its_picture(
+    states: tuple[str, str], database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """A gateway of Banatie's may repeat a request; both generations carry the call's reference."""
+    made: list[dict[str, Any]] = []
+    with provider({}) as stub:
+
+        def submit(body: dict[str, Any]) -> Any:
+            for state in states:
+                when, link = datetime.now(UTC).isoformat(), {"outputImage": {"storageUrl": f"{stub.url}/pic"}}
+                row = {"id": f"g{len(made)}", "createdAt": when, "status": state, "meta": body["meta"]}
+                made.append(row | (link if state == "success" else {}))
+            return (500, {})
+
+        def look(number: int) -> Any:
+            return {"success": True, "data": made[number]}
+
+        def listing(_body: Any) -> Any:
+            return {"success": True, "data": made[::-1], "pagination": {"total": len(made), "hasMore": False}}
+
+        stub.routes |= {"GET /pic": picture(), "POST /api/v1/generations": submit, "GET /api/v1/generations": listing}
+        stub.routes |= {f"GET /api/v1/generations/g{n}": lambda _body, n=n: look(n) for n in range(2)}
+        with working(stub, "banatie", database_url, endpoints, limits="none") as (client, runtime):
+            lose(client, runtime, "banatie")
+            look_now(client, runtime, engine)
+            assert client.totals("b") == {"succeeded": 1}
+            images = rows.rows(engine, "SELECT index, state FROM image ORDER BY index")
+            assert [one.state for one in images] == ["stored", "failed" if "failed" in states else "stored"]
+            assert client.unowned() == []
+
+
 @pytest.mark.parametrize("said", [AN_END, *UNREADABLE.values()])
 def test_a_search_of_a_list_whose_end_cannot_be_read_begins_at_the_same_place_the_next_time(
     said: dict[str, Any], database_url: str, endpoints: Endpoints, engine: Engine

@@ -329,4 +329,14 @@ LOOKS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the order of several pictures of one reference",
+        protects="a failed twin does not stand in for the picture that was paid for",
+        file="worker/lost_calls/lookup.py",
+        old="    rows = sorted(_with_reference(lost_call, facts), key=lambda row: row.failed)\n",
+        new="    rows = _with_reference(lost_call, facts)\n",
+        tests=(
+            "tests/unit/test_lookup.py::test_of_several_pictures_of_one_reference_those_that_did_not_fail_come_first",
+        ),
+    ),
 )

@@ -348,6 +348,15 @@ def test_a_list_that_says_that_it_is_not_whole_proves_nothing(place: str, word: 
     assert not isinstance(page(provider, listed(provider, "2026-05-04T12:00:00Z", **{word: False})), Refused)
 
 
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [("failed", True), ("Failed ", True), ("success", False), ("pending", False), (None, False), (["failed"], False)],
+)
+def test_a_row_of_banatie_says_whether_its_picture_failed(status: Any, failed: bool) -> None:  # noqa: FBT001
+    (found,) = page("banatie", listing("banatie", row("banatie", "a", status=status))).rows
+    assert found.failed is failed
+
+
 def test_what_was_deleted_is_asked_for_only_where_a_list_is_to_prove_an_absence() -> None:
     for with_deleted in (True, False):
         asked = Canned(listing("banatie"))

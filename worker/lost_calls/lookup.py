@@ -75,7 +75,9 @@ def _is_nameless(lost_call: LostCall, facts: ListFacts) -> bool:
 
 
 def _referred(lost_call: LostCall, facts: ListFacts) -> list[str]:
-    return [str(row.upstream_id) for row in _with_reference(lost_call, facts) if not facts.has_owner(row)]
+    """Return what carries this call's reference and has no owner, first what has not failed."""
+    rows = sorted(_with_reference(lost_call, facts), key=lambda row: row.failed)
+    return [str(row.upstream_id) for row in rows if not facts.has_owner(row)]
 
 
 def _unowned(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:

@@ -251,7 +251,10 @@ def _named(item: Any) -> tuple[str, Any]:
 def _listed(item: dict[str, Any]) -> Listed:
     said = words_of(item.get("originalPrompt")) or words_of(item.get("prompt"))
     made_at = item.get("createdAt")
-    return Listed(id_of(item.get("id")), time_of(made_at), said, _reference(item), is_local=is_local(made_at))
+    failed = _STATES.get(str(item.get("status")).strip().casefold()) is ImageState.FAILED
+    return Listed(
+        id_of(item.get("id")), time_of(made_at), said, _reference(item), is_local=is_local(made_at), failed=failed
+    )
 
 
 def _path(upstream_id: str) -> str:

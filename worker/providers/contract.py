@@ -146,6 +146,8 @@ class Listed:
     """Whether its time names no zone, and was read as UTC."""
     stated: tuple[tuple[str, str], ...] = ()
     """What else it says of its call, by the names of the request's fields; only values of their documented forms."""
+    failed: bool = False
+    """Whether it says that its picture failed; a provider may try that again."""
 
 
 @dataclass(frozen=True, slots=True)
