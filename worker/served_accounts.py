@@ -65,9 +65,9 @@ class ServedAccount:
         """How far the times in the provider's list may differ from ours; its usage has no times."""
         return 0.0 if self.wire.find_by == "usage" else self.quiet_seconds
 
-    def searching(self, get: ApiGet) -> Wire:
-        """Return a wire of this account that asks through `get`."""
-        return wire_for(self.provider.name, replace(self.wire_settings, get=get))
+    def searching(self, get: ApiGet, *, with_deleted: bool = False) -> Wire:
+        """Return a wire of this account that asks through `get`, for what was deleted too if `with_deleted`."""
+        return wire_for(self.provider.name, replace(self.wire_settings, get=get, with_deleted=with_deleted))
 
     def reading(self, post: PaidPost) -> Wire:
         """Return a wire of this account that reads an earlier answer: `post` returns that answer and sends nothing."""

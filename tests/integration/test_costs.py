@@ -27,6 +27,7 @@ from tests.support.waiting import until
 from worker.runtime import Runtime
 
 MODEL: Final = "maker/model"
+OTHER_MODEL: Final = "maker/other"
 PRICE: Final = Decimal("0.04")
 POSTS: Final = {
     "openrouter": "POST /images",
@@ -172,6 +173,40 @@ def test_a_lost_call_is_unbought_only_if_neither_figure_moved_beyond_what_our_ca
         look_up(runtime, engine, "openrouter")
         drain(runtime, ended(client))
         assert client.totals("b") == stands
+
+
+@pytest.mark.parametrize(("model", "stands"), [(MODEL, {"succeeded": 1}), (OTHER_MODEL, {"in_doubt": 1})])
+def test_where_a_key_does_not_say_what_is_paid_elsewhere_only_a_model_that_it_was_charged_for_is_known_unbought(
+    stub: Stub, database_url: str, endpoints: Endpoints, engine: Engine, model: str, stands: dict[str, int]
+) -> None:
+    """A lost call under the owner's own key at a model provider would move that figure alone."""
+
+    def used(usage: float) -> None:
+        stub.routes["GET /key"] = {"data": {"usage": usage}}
+
+    stub.routes["POST /images"] = openrouter(cost=0.03)
+    young = "SELECT 1 FROM submission WHERE answered_at > clock_timestamp() - interval '0.2 seconds'"
+    prices = dict.fromkeys((MODEL, OTHER_MODEL), str(PRICE))
+    with working(stub, "openrouter", database_url, endpoints, prices=prices) as (client, runtime):
+        drain(runtime, lambda: bool(client.accounts()))
+        used(1)
+        survey(runtime, "openrouter")
+        buy(client, runtime, batch="before")
+        until(lambda: not rows.rows(engine, young))
+        used(1.03)
+        survey(runtime, "openrouter")
+        stub.routes["POST /images"] = (500, {"error": {"code": 500, "message": "lost"}})
+        row = {"provider": "openrouter", "model": model, "prompt": "lost"}
+        client.enqueue([row], batch="b", on_unknown="resend")
+        until_lost(client, runtime, 1)
+        used(1.06)
+        stub.routes["POST /images"] = openrouter(cost=0.03)
+        buy(client, runtime, batch="later")
+        look_up(runtime, engine, "openrouter")
+        drain(runtime, ended(client))
+        assert client.totals("b") == stands
+        figures = [one.figure for one in client.figures()]
+        assert [one for one in figures if "usage" in one] == ["usage of the key"]
 
 
 def test_a_charge_of_unknown_price_is_counted_by_itself_everywhere(

@@ -139,3 +139,31 @@ def test_a_reading_that_was_taken_while_no_call_was_under_way_goes_before_a_newe
     read(engine, -90, Decimal(7))
     last = read(engine, READ_AFTER, Decimal(7) + COST)
     assert growth(engine, lost, last) == Growth(Decimal(0), 0)
+
+
+def test_the_step_of_each_figure_and_the_lost_calls_model_are_told(engine: Engine) -> None:
+    lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
+    read(engine, READ_BEFORE, Decimal("7.02"))
+    found = growth(engine, lost, read(engine, READ_AFTER, Decimal("7.1")))
+    assert found is not None
+    assert (found.step, found.step_elsewhere, found.model) == (Decimal("0.01"), Decimal(1), "")
+    rows.rows(engine, "UPDATE usage_reading SET elsewhere = 3.125")
+    found = growth(engine, lost, read(engine, READ_AFTER, Decimal("7.1")))
+    assert found is not None
+    assert found.step_elsewhere == Decimal("0.001")
+
+
+def test_a_reading_that_does_not_state_what_is_paid_elsewhere_is_compared_with_others_of_its_kind(
+    engine: Engine,
+) -> None:
+    lost = attempt(engine, Answer(Outcome.UNKNOWN), LOST_AT, LOST_AT)
+    read(engine, READ_BEFORE, Decimal(7))
+    last = read(engine, READ_AFTER, Decimal(7))
+    assert growth(engine, lost, last) == Growth(Decimal(0), 0)
+    rows.rows(engine, "UPDATE usage_reading SET elsewhere = NULL WHERE id = :id", id=last.id)
+    assert growth(engine, lost, last) is None
+    rows.rows(engine, "UPDATE usage_reading SET elsewhere = NULL")
+    found = growth(engine, lost, last)
+    assert found == Growth(Decimal(0), 0)
+    assert found is not None
+    assert found.step_elsewhere == 1

@@ -154,6 +154,26 @@ def test_a_list_whose_end_cannot_be_read_proves_nothing(
         assert shop.posts == 2
 
 
+@pytest.mark.parametrize("before", [None, "20 minutes", "3 days"], ids=["first", "just before", "days before"])
+def test_a_list_of_the_last_half_hour_that_calls_itself_whole_proves_nothing_of_an_older_call(
+    before: str | None, database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    with bloom(database_url, endpoints, named={bool(before): -1}) as (shop, client, runtime):
+        if before:
+            buy(client, runtime, "older")
+            older = "UPDATE submission SET (opened_at, answered_at) = (opened_at - :ago, answered_at - :ago)"
+            rows.rows(engine, older.replace(":ago", f"interval '1 hour {before}'"))
+        lose(client, runtime)
+        rows.rows(engine, "UPDATE submission SET visible_by = now() - interval '50 minutes' WHERE outcome = 'unknown'")
+        rows.rows(engine, "UPDATE submission SET opened_at = now() - interval '1 hour' WHERE outcome = 'unknown'")
+        shop.hidden |= {one.name for one in shop.bought}
+        buy(client, runtime, "later")
+        look_now(client, runtime, engine)
+        assert client.totals("b") == {"in_doubt": 1}
+        assert "nothing from before it" in reason(client)
+        assert sum(one.prompt == "a harbour" for one in shop.bought) == 1
+
+
 def test_a_404_of_a_moment_for_a_neighbour_that_the_list_hides_too_proves_nothing(
     database_url: str, endpoints: Endpoints, engine: Engine
 ) -> None:
@@ -277,6 +297,67 @@ def test_a_listed_row_stays_a_row_whatever_its_own_look_says_for_a_moment(
             look_now(client, runtime, engine)
             drain(runtime, lambda: client.totals("b") == {"succeeded": 1})
             assert shop.posts == 2
+
+
+def test_what_was_deleted_at_banatie_is_not_taken_for_never_bought(
+    database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """Its list leaves deleted rows out unless it is asked for them; their own requests say that there are none."""
+    made: list[dict[str, Any]] = []
+    with provider({}) as stub:
+
+        def submit(body: dict[str, Any]) -> Any:
+            when = datetime.now(UTC).isoformat()
+            row = {"id": f"g{len(made)}", "originalPrompt": body["prompt"], "createdAt": when, "status": "success"}
+            made.append({**row, "deleted": not made})
+            link = {"outputImage": {"storageUrl": f"{stub.url}/pic"}}
+            return (500, {}) if len(made) == 1 else (201, {"data": {**row, **link, "meta": body["meta"]}})
+
+        def listing(_body: Any) -> Any:
+            shown = [row for row in reversed(made) if not row["deleted"] or "includeDeleted=true" in stub.asked[-1]]
+            return {"success": True, "data": shown, "pagination": {"total": len(shown), "hasMore": False}}
+
+        stub.routes |= {"GET /pic": picture(), "POST /api/v1/generations": submit, "GET /api/v1/generations": listing}
+        stub.routes |= {f"GET /api/v1/generations/g{n}": ODD_LOOKS["404"] for n in range(2)}
+        with working(stub, "banatie", database_url, endpoints, limits="none") as (client, runtime):
+            lose(client, runtime, "banatie")
+            client.enqueue([{"provider": "banatie", "prompt": "later"}], batch="later")
+            drain(runtime, ended(client, "later"), seen=no_look_up)
+            look_now(client, runtime, engine)
+            assert client.totals("b") == {"in_doubt": 1}
+            assert len(made) == 2
+
+
+@pytest.mark.parametrize("states", [("success", "failed"), ("failed", "success"), ("success", "success")])
+def test_of_two_generations_of_one_call_the_one_that_did_not_fail_is_its_picture(
+    states: tuple[str, str], database_url: str, endpoints: Endpoints, engine: Engine
+) -> None:
+    """A gateway of Banatie's may repeat a request; both generations carry the call's reference."""
+    made: list[dict[str, Any]] = []
+    with provider({}) as stub:
+
+        def submit(body: dict[str, Any]) -> Any:
+            for state in states:
+                when, link = datetime.now(UTC).isoformat(), {"outputImage": {"storageUrl": f"{stub.url}/pic"}}
+                row = {"id": f"g{len(made)}", "createdAt": when, "status": state, "meta": body["meta"]}
+                made.append(row | (link if state == "success" else {}))
+            return (500, {})
+
+        def look(number: int) -> Any:
+            return {"success": True, "data": made[number]}
+
+        def listing(_body: Any) -> Any:
+            return {"success": True, "data": made[::-1], "pagination": {"total": len(made), "hasMore": False}}
+
+        stub.routes |= {"GET /pic": picture(), "POST /api/v1/generations": submit, "GET /api/v1/generations": listing}
+        stub.routes |= {f"GET /api/v1/generations/g{n}": lambda _body, n=n: look(n) for n in range(2)}
+        with working(stub, "banatie", database_url, endpoints, limits="none") as (client, runtime):
+            lose(client, runtime, "banatie")
+            look_now(client, runtime, engine)
+            assert client.totals("b") == {"succeeded": 1}
+            images = rows.rows(engine, "SELECT index, state FROM image ORDER BY index")
+            assert [one.state for one in images] == ["stored", "failed" if "failed" in states else "stored"]
+            assert client.unowned() == []
 
 
 @pytest.mark.parametrize("said", [AN_END, *UNREADABLE.values()])

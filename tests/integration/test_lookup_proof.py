@@ -148,20 +148,20 @@ def test_rows_of_strangers_without_prompts_hold_the_call_and_are_said_to_stand_i
     assert "may be this call's" in job["error"]
 
 
-def test_a_reference_of_ours_counts_for_one_picture_and_the_rest_are_unowned(
+def test_a_reference_of_ours_counts_for_the_picture_asked_for_and_four_more_and_the_rest_are_unowned(
     client: Client, runtime: Runtime, simulated: Simulator, engine: Engine
 ) -> None:
     lose(simulated)
     client.enqueue([row("banatie")], batch="b", on_unknown="resend")
     until_lost(client, runtime, 1)
     ours = str(rows.rows(engine, "SELECT id FROM submission")[0].id)
-    for _ in range(2):
+    for _ in range(6):
         simulated.put_faults([])
         body = {"prompt": "copied", "meta": {"genqueue_submission": ours}}
         _post(simulated, body)
     look_up(runtime, engine, "banatie")
     assert finish(client, runtime) == {"succeeded": 1}
-    assert len(adopted(engine)) == 1
+    assert len(adopted(engine)) == 5
     assert {"beyond the images that it asked for" in str(stray["note"]) for stray in client.unowned()} == {True}
     assert len(client.unowned()) == 2
 

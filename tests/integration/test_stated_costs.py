@@ -152,3 +152,17 @@ def test_the_models_of_calls_that_were_charged_as_stated_are_named(engine: Engin
     read(engine, FIRST, Decimal(7))
     read(engine, SECOND, Decimal(7) + COST)
     assert agreed(engine, lost, read(engine, READ_AFTER, Decimal(9))).models == {"m"}
+
+
+def test_the_least_cost_of_the_lost_calls_own_model_is_told(engine: Engine) -> None:
+    lost = lost_call(engine)
+    calls = [attempt(engine, bought(cost), -250, -240) for cost in (COST, 2 * COST, COST / 5)]
+    model = "UPDATE job SET request = request || jsonb_build_object('model', CAST(:model AS text)) FROM submission s "
+    for one, name in zip([lost, *calls], "mmmx", strict=True):
+        rows(engine, model + "WHERE s.job_id = job.id AND s.id = :id", model=name, id=one)
+    read(engine, FIRST, Decimal(7))
+    read(engine, SECOND, Decimal(7) + sum((COST, 2 * COST, COST / 5)))
+    said = agreed(engine, lost, read(engine, READ_AFTER, Decimal(9)))
+    assert (said.least, said.least_elsewhere) == (COST, None)
+    rows(engine, model + "WHERE s.job_id = job.id AND s.id = :id", model="new", id=lost)
+    assert agreed(engine, lost, read(engine, READ_AFTER, Decimal(9))).least is None

@@ -265,4 +265,133 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         new="        return reference\n",
         tests=("tests/unit/test_refusals_lookups.py::test_a_reference_of_ours_is_known_in_any_form_of_a_uuid",),
     ),
+    Mutant(
+        removed="the row from before the call that a list must show",
+        protects="a list of the last half hour is not taken for one that goes back to the call",
+        file="worker/lost_calls/absence.py",
+        old="    if not _reaches_beyond(lost_call, facts):\n",
+        new="    if lost_call.cancelled and not _reaches_beyond(lost_call, facts):\n",
+        tests=(
+            (
+                "tests/unit/test_lookup_reach.py::"
+                "test_a_list_that_calls_itself_whole_and_shows_nothing_from_before_the_call_proves_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the purchases between the call and the oldest row that a list must show",
+        protects="a list with a gap around the call is not taken for whole",
+        file="worker/lost_calls/absence.py",
+        old="        if _is_near(one, lost_call) or _lies_between(one, oldest, lost_call, facts)\n",
+        new="        if _is_near(one, lost_call)\n",
+        tests=(
+            (
+                "tests/unit/test_lookup_reach.py::"
+                "test_a_purchase_between_the_call_and_the_oldest_row_that_is_missing_voids_the_list_at_any_distance"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="what other accounts bought with the same key, of what a list must show",
+        protects="a list that hides the purchases of another account of the key is not taken for whole",
+        file="worker/lost_calls/absence.py",
+        old="    if not one.same_account and not lost_call.was_made_with(one.key_id):\n",
+        new="    if not one.same_account:\n",
+        tests=(
+            "tests/unit/test_lookup_reach.py::test_what_another_account_bought_with_the_same_key_must_be_listed_too",
+        ),
+    ),
+    Mutant(
+        removed="the fault of a cursor that leads back",
+        protects="a page of known rows that calls itself the last is not taken for the end of the list",
+        file="worker/lost_calls/listing.py",
+        old='        return "it shows rows again" if old else None\n',
+        new="        return None\n",
+        tests=(
+            (
+                "tests/unit/test_listing.py::"
+                "test_a_cursor_that_leads_back_to_known_rows_is_a_fault_although_its_page_calls_itself_the_last"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the rows that a list shows under another row's id",
+        protects="a picture that is listed under a wrong id is not taken for absent",
+        file="worker/lost_calls/listing.py",
+        old="        elif not _is_same(known[name], row):\n",
+        new="        elif name not in known:\n",
+        tests=(
+            (
+                "tests/unit/test_listing.py::"
+                "test_a_second_row_of_an_id_that_says_something_else_stays_as_a_row_without_an_id"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the row that has our reference and no id",
+        protects="what carries the call's reference is never taken for another call's",
+        file="worker/lost_calls/lookup.py",
+        old="    if _is_nameless(lost_call, facts):\n",
+        new="    if lost_call.cancelled and _is_nameless(lost_call, facts):\n",
+        tests=(
+            "tests/unit/test_lookup_proof.py::test_a_row_with_our_reference_and_no_id_is_ours_and_proves_no_absence",
+        ),
+    ),
+    Mutant(
+        removed="the deleted rows of Banatie's list",
+        protects="what was bought and then deleted at Banatie is not taken for never bought",
+        file="worker/lost_calls/read_list.py",
+        old="with_deleted=True",
+        new="with_deleted=False",
+        tests=(
+            (
+                "tests/integration/test_lookup_odd_lists.py::"
+                "test_what_was_deleted_at_banatie_is_not_taken_for_never_bought"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the fault of a list in which a name comes twice",
+        protects="rows that a reader of JSON passes over are not taken for absent",
+        file="worker/lost_calls/listing.py",
+        old="        fault = fault or answer.fault or (",
+        new="        fault = fault or (",
+        tests=("tests/unit/test_listing.py::test_the_fault_of_any_page_is_the_readings",),
+    ),
+    Mutant(
+        removed="the digits of a usage figure",
+        protects="a charge below the last digit of a rounded figure is not taken for none",
+        file="shared/db/lost_calls/stated_costs.py",
+        old=" and growth.models <= self.models and self._would_show(growth)\n",
+        new=" and growth.models <= self.models\n",
+        tests=(
+            (
+                "tests/unit/test_usage_figures.py::"
+                "test_a_figure_proves_nothing_of_a_call_that_may_cost_no_more_than_its_last_digit"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the difference between an unstated figure and 0",
+        protects="a charge in a figure that a key does not state is not taken for none",
+        file="worker/providers/openrouter.py",
+        old='cost_of(key.get("byok_usage"))\n',
+        new='cost_of(key.get("byok_usage", 0))\n',
+        tests=(
+            (
+                "tests/unit/test_refusals_lookups.py::"
+                "test_what_an_openrouter_key_has_used_up_is_told_from_what_its_owner_pays_elsewhere"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the order of several pictures of one reference",
+        protects="a failed twin does not stand in for the picture that was paid for",
+        file="worker/lost_calls/lookup.py",
+        old="    rows = sorted(_with_reference(lost_call, facts), key=lambda row: row.failed)\n",
+        new="    rows = _with_reference(lost_call, facts)\n",
+        tests=(
+            "tests/unit/test_lookup.py::test_of_several_pictures_of_one_reference_those_that_did_not_fail_come_first",
+        ),
+    ),
 )

@@ -55,9 +55,9 @@ def reply(status: int, body: Any = b"", headers: Mapping[str, str] | None = None
     return PaidReply(status, httpx.Headers(headers or {}), content)
 
 
-def wire(provider: str, answer: Any, *, media_without_url: str = "fail") -> Any:
+def wire(provider: str, answer: Any, **settings: Any) -> Any:
     canned: Any = answer if isinstance(answer, Canned) else Canned(answer)
-    return wire_for(provider, WireSettings(BASE, SecretStr(KEY), canned, canned, media_without_url))
+    return wire_for(provider, WireSettings(BASE, SecretStr(KEY), canned, canned, **settings))
 
 
 def submitted(provider: str, answer: Any) -> Any:

@@ -1,6 +1,7 @@
 """Readings of a list: every row once, to the list's own end or far enough back, and every doubt about that noted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -80,6 +81,36 @@ def test_a_row_whose_id_comes_in_another_case_is_the_same_row() -> None:
     assert names(reading(Pages(give)).rows) == ["AB"]
 
 
+ONE: Listed = Listed("a", at(0), "a tram", None, 512, 512, stated=(("aspectRatio", "1:1"),))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(ONE, made_at=at(-60)),
+        replace(ONE, prompt="a harbour"),
+        replace(ONE, prompt=None),
+        replace(ONE, reference="r"),
+        replace(ONE, width=640),
+        replace(ONE, stated=()),
+        replace(ONE, upstream_id="A", prompt="a harbour"),
+    ],
+)
+def test_a_second_row_of_an_id_that_says_something_else_stays_as_a_row_without_an_id(other: Listed) -> None:
+    found = reading(Pages(lambda _following: Page((ONE, other, ONE), more=False)))
+    assert found.rows == (ONE, replace(other, upstream_id=None))
+    pages = {None: Page((Listed("b", at(5)), ONE), None, "1", overlaps=True), "1": Page((other,), more=False)}
+    found = reading(Pages(pages.get))
+    assert (found.rows[1:], found.fault) == ((ONE, replace(other, upstream_id=None)), None)
+
+
+@pytest.mark.parametrize("other", [ONE, replace(ONE, upstream_id="A"), replace(ONE, width=None, height=None)])
+def test_a_second_row_of_an_id_that_says_the_same_is_the_same_picture(other: Listed) -> None:
+    for first, second in ((ONE, other), (other, ONE)):
+        found = reading(Pages(lambda _following, rows=(first, second): Page(rows, more=False)))
+        assert found.rows == (first,)
+
+
 def test_a_page_shorter_than_asked_for_is_not_the_end() -> None:
     wire = by_offset(newest_first(5), limit=2, pagination=lambda seen: {"hasMore": seen < 5, "total": 5})
     assert names(reading(wire).rows) == ["r0", "r1", "r2", "r3", "r4"]
@@ -101,6 +132,53 @@ def test_a_list_that_promises_more_and_brings_nothing_new_has_not_ended(said: An
 def test_a_cursor_that_leads_back_has_not_ended() -> None:
     found = reading(Pages(lambda _following: Page((Listed("a", at(0)),), more=True, following="again")))
     assert (found.ended, found.fault) == (False, "its pagination does not end")
+
+
+@pytest.mark.parametrize("second", [slice(0, 3), slice(1, 3), slice(2, 5)], ids=["all", "part", "old and new"])
+def test_a_cursor_that_leads_back_to_known_rows_is_a_fault_although_its_page_calls_itself_the_last(
+    second: slice,
+) -> None:
+    """What the cursor should have led to is never shown."""
+    rows = newest_first(5)
+
+    def give(following: str | None) -> Page:
+        return Page(tuple(rows[second]), more=False) if following else Page(tuple(rows[:3]), more=True, following="c")
+
+    found = reading(Pages(give))
+    assert (found.ended, found.fault) == (True, "it shows rows again")
+
+
+def test_the_fault_of_any_page_is_the_readings() -> None:
+    rows = newest_first(4)
+    for faulty in (None, "c"):
+        pages = {
+            None: Page(tuple(rows[:2]), more=True, following="c", fault=None if faulty else "odd"),
+            "c": Page(tuple(rows[2:]), more=False, fault="odd" if faulty else None),
+        }
+        assert reading(Pages(pages.get)).fault == "odd"
+
+
+def test_a_cursor_list_whose_pages_share_no_row_has_no_fault() -> None:
+    rows = newest_first(5)
+    for rest in (rows[3:], []):
+        pages = {None: Page(tuple(rows[:3]), more=True, following="c"), "c": Page(tuple(rest), more=False)}
+        found = reading(Pages(pages.get))
+        assert (found.ended, found.fault) == (True, None)
+
+
+@pytest.mark.parametrize("said", [None, {"hasMore": False}])
+@pytest.mark.parametrize(("second", "fault"), [(slice(1, 3), "it shows rows again"), (slice(2, 3), None)])
+def test_a_list_by_offset_that_shows_only_old_rows_has_its_fault_unless_these_are_the_one_that_pages_share(
+    second: slice, fault: str | None, said: Any
+) -> None:
+    rows = newest_first(3)
+
+    def give(following: str | None) -> Page:
+        shown = tuple(rows[second] if following else rows)
+        return offset_page(shown, said if following else said and {"hasMore": True}, int(following or 0))
+
+    found = reading(Pages(give))
+    assert (found.ended, found.fault) == (True, fault)
 
 
 def test_a_row_that_was_removed_while_pages_were_read_is_noticed() -> None:

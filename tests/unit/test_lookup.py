@@ -84,6 +84,16 @@ def test_a_reference_counts_for_as_many_pictures_as_were_asked_for_and_the_rest_
     assert shown("reference", lost_call(missing=2), *rows) == Adopt(("r0", "r1"), ("r2", "r3", "r4"))
 
 
+@pytest.mark.parametrize("failed", [{0}, {0, 2}, {1}, {0, 1, 2}, set()])
+def test_of_several_pictures_of_one_reference_those_that_did_not_fail_come_first(failed: set[int]) -> None:
+    rows = [made(f"r{number}", -number, reference=str(OURS), failed=number in failed) for number in range(3)]
+    verdict = shown("reference", lost_call(), *rows)
+    assert isinstance(verdict, Adopt)
+    names = [*verdict.upstream_ids, *verdict.additional]
+    assert [int(name[1:]) in failed for name in names] == sorted(number in failed for number in range(3))
+    assert sorted(names) == ["r0", "r1", "r2"]
+
+
 @pytest.mark.parametrize("find_by", ["reference", "prompt", "time"])
 def test_what_another_call_owns_is_not_ours(find_by: FindBy) -> None:
     theirs = made("theirs", reference=str(OURS), width=512, height=512)
@@ -225,7 +235,7 @@ def test_what_is_adopted_is_exactly_as_much_as_was_asked_for_and_nobodys(
         referred = any(row.reference == str(OURS) for row in rows if row.upstream_id not in owned)
         assert len(set(verdict.upstream_ids)) == len(verdict.upstream_ids) <= missing
         assert referred or len(verdict.upstream_ids) == missing
-        assert not owned & {*verdict.upstream_ids, *verdict.unowned}
+        assert not owned & {*verdict.upstream_ids, *verdict.additional}
 
 
 @given(KINDS, SHOWN, RIVALS, st.sets(NAMES))

@@ -14,6 +14,7 @@ from tests.support.listings import (
     LATER,
     OURS,
     PROMPT,
+    THEIRS,
     at,
     judged,
     list_of,
@@ -227,6 +228,17 @@ def test_a_row_that_cannot_be_read_may_be_ours_and_is_said_to_be_unreadable(find
     verdict = judged(find_by, lost_call(), [row_of(LATER), row, row_of(EARLIER)])
     assert isinstance(verdict, Unclear)
     assert find_by == "time" or "cannot be read" in verdict.note
+
+
+@LISTS
+def test_a_row_with_our_reference_and_no_id_is_ours_and_proves_no_absence(find_by: FindBy) -> None:
+    row = made("x", reference=str(OURS), prompt="enhanced")
+    for second in (-9000, 1, 9000):
+        verdict = shown(find_by, lost_call(), replace(row, upstream_id=None, made_at=at(second)))
+        assert isinstance(verdict, Unclear)
+        assert "carries this call's reference" in verdict.note
+    theirs = replace(row, upstream_id=None, made_at=at(-9000), reference=str(THEIRS))
+    assert shown(find_by, lost_call(), theirs) == NOT_LISTED
 
 
 @LISTS

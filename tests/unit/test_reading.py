@@ -10,7 +10,15 @@ from shared.lifecycle import ImageState
 from tests.support.canned_wire import page, polled, reply, submitted
 from worker.providers.contract import Accepted
 from worker.providers.listed import words_of
-from worker.providers.reading import DAMAGED, UnreadableError, link_of, read_json, text_of
+from worker.providers.reading import (
+    DAMAGED,
+    UnreadableError,
+    link_of,
+    read_json,
+    read_proof,
+    repetition,
+    text_of,
+)
 
 EACH = pytest.mark.parametrize("provider", ["bloom", "getimg", "openrouter", "posteverywhere", "banatie"])
 ASKED = pytest.mark.parametrize("provider", ["bloom", "posteverywhere", "banatie"])
@@ -92,3 +100,78 @@ def test_a_compressed_body_is_no_json_by_itself() -> None:
     """The transports undo the compression, declared or not: see `test_paid_post` and `test_api_get`."""
     with pytest.raises(UnreadableError):
         read_json(gzip.compress(b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("body", "read"),
+    [
+        (b'{"data":[1],"a":1,"data":[2]}', {"data": [1, 2], "a": 1}),
+        (b'{"data":[1],"data":[1]}', {"data": [1]}),
+        (b'{"data":{"ids":[1],"x":1,"m":[3]},"data":{"ids":[2]}}', {"data": {"ids": [1, 2], "m": [3]}}),
+        (b'{"data":{"a":{"ids":[1]}},"data":{"a":{"ids":[2]},"id":"b"}}', {"data": {"a": {"ids": [1, 2]}, "id": "b"}}),
+        (b'{"data":[1],"data":null}', {"data": None}),
+        (b'{"id":"a","id":"b","cost":1,"cost":2}', {"id": "b", "cost": 2}),
+        (b'[{"data":[1],"data":[2],"data":[3]}]', [{"data": [1, 2, 3]}]),
+    ],
+)
+def test_lists_under_a_name_that_comes_twice_are_joined_and_of_other_values_the_last_one_counts(
+    body: bytes, read: Any
+) -> None:
+    assert read_json(body) == read
+    assert repetition(body) == "a name comes twice in it"
+    with pytest.raises(UnreadableError):
+        read_proof(body)
+
+
+def test_a_name_that_comes_many_times_makes_an_answer_unreadable() -> None:
+    with pytest.raises(UnreadableError, match="many times"):
+        read_json(b"{" + b",".join([b'"a":[]'] * 200) + b"}")
+    once = b'{"data":[{"a":1},{"a":1}],"a":{"a":{}}}'
+    assert read_proof(once) == read_json(once)
+    assert repetition(once) is None
+
+
+def test_pictures_under_a_name_that_comes_twice_in_a_receipt_are_all_read() -> None:
+    one, two = (json.dumps([{"url": f"{LINK}{number}"}]) for number in (1, 2))
+    answer = submitted("getimg", reply(200, f'{{"id":"r","data":{one},"data":{two}}}'.encode()))
+    assert [image.link for image in answer.images] == [f"{LINK}1", f"{LINK}2"]
+    answer = submitted("bloom", reply(202, b'{"data":{"ids":["a"]},"data":{"ids":["b"]}}'))
+    assert [image.upstream_id for image in answer.images] == ["a", "b"]
+
+
+LISTINGS = {
+    "bloom": b'{"data":{"images":[{"id":"a"}],"images":[{"id":"b"}],"hasMore":false}}',
+    "posteverywhere": b'{"data":{"items":[{"id":"a"}],"items":[{"id":"b"}],"pagination":{"hasMore":false}}}',
+    "banatie": b'{"data":[{"id":"a"}],"data":[{"id":"b"}],"pagination":{"hasMore":false}}',
+}
+
+
+@ASKED
+def test_a_list_in_which_a_name_comes_twice_has_a_fault_and_shows_all_its_rows(provider: str) -> None:
+    found = page(provider, reply(200, LISTINGS[provider]))
+    assert [row.upstream_id for row in found.rows] == ["a", "b"]
+    assert found.fault is not None
+    body = LISTINGS[provider].replace(b"false", b'false,"hasMore":false')
+    assert page(provider, reply(200, body)).fault is not None
+    whole = json.dumps(json.loads(LISTINGS[provider])).encode()
+    assert page(provider, reply(200, whole)).fault is None
+
+
+@pytest.mark.parametrize(
+    ("items", "media", "names"),
+    [
+        ("ab", "abc", "abc"),
+        ("abc", "ab", "abc"),
+        ("ab", "cb", "abc"),
+        ("", "a", "a"),
+        (None, "a", "a"),
+        ("a", None, "a"),
+    ],
+)
+def test_rows_that_a_list_shows_under_either_of_two_names_are_all_read(
+    items: str | None, media: str | None, names: str
+) -> None:
+    shown = {"items": items, "media": media, "pagination": {"hasMore": False}}
+    rows_of = {name: [{"media_id": one} for one in found] for name, found in shown.items() if isinstance(found, str)}
+    rows = page("posteverywhere", reply(200, {"data": {**shown, **rows_of}})).rows
+    assert "".join(sorted(str(row.upstream_id) for row in rows)) == names

@@ -79,7 +79,7 @@ def test_brands_that_cannot_be_read_do_not_lose_the_balance() -> None:
 @pytest.mark.parametrize(
     ("key", "used"),
     [
-        ({"usage": 0.1}, Used(Decimal("0.1"))),
+        ({"usage": 0.1}, Used(Decimal("0.1"), None)),
         ({"usage": "7.25", "byok_usage": 0}, Used(Decimal("7.25"))),
         ({"usage": 1, "byok_usage": 0.5, "limit": None}, Used(Decimal(1), Decimal("0.5"))),
     ],
@@ -96,6 +96,13 @@ def test_what_an_openrouter_key_has_used_up_is_told_from_what_its_owner_pays_els
 def test_a_usage_that_cannot_be_read_is_no_figure(key: Any) -> None:
     for answer in (reply(200, {"data": key}), reply(200, b"<html>"), reply(500), Lost("gone"), reply(401, b"{}")):
         assert isinstance(anyio.run(wire("openrouter", answer).used), Refused)
+
+
+def test_a_proof_in_which_a_name_comes_twice_is_none() -> None:
+    twice = reply(200, b'{"data":{"usage":1.08,"usage":1.0,"byok_usage":0}}')
+    assert isinstance(anyio.run(wire("openrouter", twice).used), Refused)
+    twice = reply(200, b'{"data":{"id":"a","meta":{"genqueue_submission":"ours"},"meta":{}}}')
+    assert isinstance(look(Canned(twice)), Refused)
 
 
 def row(provider: str, name: Any, made: Any = NOW, prompt: Any = "p", **more: Any) -> dict[str, Any]:
@@ -339,6 +346,23 @@ def test_a_list_that_says_that_it_is_not_whole_proves_nothing(place: str, word: 
     said = {place: {word: True}} if place else {word: True}
     assert isinstance(page(provider, listed(provider, "2026-05-04T12:00:00Z", **said)), Refused)
     assert not isinstance(page(provider, listed(provider, "2026-05-04T12:00:00Z", **{word: False})), Refused)
+
+
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [("failed", True), ("Failed ", True), ("success", False), ("pending", False), (None, False), (["failed"], False)],
+)
+def test_a_row_of_banatie_says_whether_its_picture_failed(status: Any, failed: bool) -> None:  # noqa: FBT001
+    (found,) = page("banatie", listing("banatie", row("banatie", "a", status=status))).rows
+    assert found.failed is failed
+
+
+def test_what_was_deleted_is_asked_for_only_where_a_list_is_to_prove_an_absence() -> None:
+    for with_deleted in (True, False):
+        asked = Canned(listing("banatie"))
+        assert not isinstance(anyio.run(wire("banatie", asked, with_deleted=with_deleted).page), Refused)
+        ((_path, parameters),) = asked.asked
+        assert parameters.get("includeDeleted") == ("true" if with_deleted else None)
 
 
 def listed(provider: str, time: str, **more: Any) -> Any:

@@ -10,11 +10,11 @@ from worker.providers.contract import Listed
 class Adopt:
     """The lost call bought exactly these images.
 
-    `unowned` also carry its reference, but exceed the number of images that it asked for.
+    `additional` also carry its reference, but exceed the number of images that it asked for.
     """
 
     upstream_ids: tuple[str, ...]
-    unowned: tuple[str, ...] = ()
+    additional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

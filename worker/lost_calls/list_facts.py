@@ -21,7 +21,8 @@ class ListFacts:
     `owned`: ids that belong to a call of ours. `purchases`: images that the provider itself said it made for us, by
     their folded ids. `key_id`: the key that the list was read with. `in_the_air_since`: when the oldest call without an
     answer began. `wanted`: the request of the call, in its provider's words. `slack_seconds`: how far the provider's
-    clock may differ. `quiet_seconds`: how late a purchase may show.
+    clock may differ. `quiet_seconds`: how late a purchase may show. `bought_before`: whether the lost call's key is
+    known to have bought something before that call, however long ago.
     """
 
     reading: ListReading
@@ -33,6 +34,7 @@ class ListFacts:
     slack_seconds: float = 0.0
     quiet_seconds: float = 0.0
     wanted: Mapping[str, Any] = field(default_factory=dict)
+    bought_before: bool = False
 
     @cached_property
     def clock(self) -> ProviderClock:

@@ -74,19 +74,17 @@ def of_one_zone(rows: Sequence[Listed]) -> tuple[Listed, ...]:
 async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListReading | Refused:
     """Read the list page by page, until it ends, until `enough` of it is read in order, or to the wire's bound."""
     rows: list[Listed] = []
-    known: set[str] = set()
+    known: dict[str, Listed] = {}
     pages, total, fault, page = 0, 0, None, Page((), following=None)
     while pages < wire.most_pages:
         answer = await wire.page(page.following)
         if isinstance(answer, Refused):
             return answer
         pages += 1
-        fresh = _fresh(answer, known)
-        if page.overlaps and answer.rows and len(fresh) == len(answer.rows):
-            fault = fault or "its rows moved while it was read"
+        fresh, again = _fresh(answer, known)
+        fault = fault or answer.fault or (_seam_fault(page, answer, again) if pages > 1 else None)
         before, page = len(page.rows), answer
         rows += fresh
-        known.update(folded(row.upstream_id) for row in fresh if row.upstream_id)
         total = max(total, page.total or 0)
         if ended := _is_last(page, fresh, before):
             fault = fault or ("it counts more rows than it shows" if total > len(rows) else None)
@@ -100,14 +98,48 @@ async def read(wire: ListWire, enough: Enough, *, asked_at: datetime) -> ListRea
     return ListReading(of_one_zone(rows), asked_at, ended=False, fault=fault, pages=pages)
 
 
-def _fresh(page: Page, known: set[str]) -> list[Listed]:
-    seen = set(known)
+def _seam_fault(before: Page, page: Page, old: int) -> str | None:
+    """Return why rows may be missing between two pages, the second of which has `old` rows of ids that came before.
+
+    None if the second page is seen to go on where the first one ends.
+
+    the second page                                     it may be
+    of a list by offset lacks the last row before it    that rows were removed meanwhile
+    of a list by offset has rows, and only old ones     that the offset is not heeded
+    of a list by cursor has any old row                 that the cursor leads back: what follows is never shown
+    """
+    if not before.overlaps:
+        return "it shows rows again" if old else None
+    if page.rows and not old:
+        return "its rows moved while it was read"
+    return "it shows rows again" if len(page.rows) > 1 and old == len(page.rows) else None
+
+
+def _fresh(page: Page, known: dict[str, Listed]) -> tuple[list[Listed], int]:
+    """Return the rows that are not known yet, and how many have the id of an earlier page's; add them to `known`.
+
+    A row that differs from the one that has its id is another picture, under an id that is not its own: it stays, as a
+    row without an id.
+    """
+    earlier, again = set(known), 0
     fresh = []
     for row in page.rows:
-        if row.upstream_id is None or folded(row.upstream_id) not in seen:
+        name = folded(row.upstream_id) if row.upstream_id else None
+        again += name in earlier
+        if name is None or name not in known:
             fresh.append(row)
-            seen.add(folded(row.upstream_id or ""))
-    return fresh
+        elif not _is_same(known[name], row):
+            fresh.append(replace(row, upstream_id=None))
+        if name is not None:
+            known.setdefault(name, row)
+    return fresh, again
+
+
+def _is_same(one: Listed, other: Listed) -> bool:
+    """Tell whether two rows say the same of one picture; its size may have become known in between."""
+    sizes = {(row.width, row.height) for row in (one, other) if row.width and row.height}
+    plain = (replace(row, upstream_id=None, width=None, height=None) for row in (one, other))
+    return len(sizes) <= 1 and len(set(plain)) == 1
 
 
 def _is_last(page: Page, fresh: Sequence[Listed], before: int) -> bool:

@@ -26,11 +26,8 @@ _BEING_OWNED_SECONDS: Final = 15.0  # another call's purchase will be recorded w
 
 def judge(lost_call: LostCall, facts: ListFacts, *, rivals: Sequence[OtherCall]) -> Judgement:
     """Judge to whom the unowned images in the list belong; never guess."""
-    if _is_anothers(lost_call, facts):
-        return Unclear("a picture that carries this call's reference is recorded as another call's")
-    if referred := _referred(lost_call, facts):
-        wanted = max(len(lost_call.missing), 1)
-        return Adopt(tuple(referred[:wanted]), tuple(referred[wanted:]))
+    if referred := _by_reference(lost_call, facts):
+        return referred
     suspects, late = _unowned(lost_call, facts, rivals)
     if facts.find_by == "prompt":
         if (wait := _wait_for_rivals(lost_call, suspects, rivals)) > 0:
@@ -46,6 +43,18 @@ def judge(lost_call: LostCall, facts: ListFacts, *, rivals: Sequence[OtherCall])
     return judgement
 
 
+def _by_reference(lost_call: LostCall, facts: ListFacts) -> Judgement | None:
+    """Judge by the rows that carry this call's reference; None without any that says something."""
+    if _is_anothers(lost_call, facts):
+        return Unclear("a picture that carries this call's reference is recorded as another call's")
+    if referred := _referred(lost_call, facts):
+        wanted = max(len(lost_call.missing), 1)
+        return Adopt(tuple(referred[:wanted]), tuple(referred[wanted:]))
+    if _is_nameless(lost_call, facts):
+        return Unclear("a row of the provider's list carries this call's reference, and no id that can be read")
+    return None
+
+
 def _with_reference(lost_call: LostCall, facts: ListFacts) -> list[Listed]:
     """Return the rows that carry this call's reference. They count at any time and under any prompt."""
     return [row for row in facts.reading.rows if row.reference == str(lost_call.submission_id) and row.upstream_id]
@@ -59,8 +68,16 @@ def _is_anothers(lost_call: LostCall, facts: ListFacts) -> bool:
     return any(folded(row.upstream_id or "") in facts.purchases for row in rows)
 
 
+def _is_nameless(lost_call: LostCall, facts: ListFacts) -> bool:
+    """Tell whether a row carries this call's reference and cannot be adopted, because it has no id."""
+    own = str(lost_call.submission_id)
+    return any(row.reference == own and row.upstream_id is None for row in facts.reading.rows)
+
+
 def _referred(lost_call: LostCall, facts: ListFacts) -> list[str]:
-    return [str(row.upstream_id) for row in _with_reference(lost_call, facts) if not facts.has_owner(row)]
+    """Return what carries this call's reference and has no owner, first what has not failed."""
+    rows = sorted(_with_reference(lost_call, facts), key=lambda row: row.failed)
+    return [str(row.upstream_id) for row in rows if not facts.has_owner(row)]
 
 
 def _unowned(lost_call: LostCall, facts: ListFacts, rivals: Sequence[OtherCall]) -> tuple[list[Listed], list[Listed]]:

@@ -53,6 +53,7 @@ def list_facts(connection: Connection, account: ServedAccount, lost_call: LostCa
         slack_seconds=account.slack_seconds,
         quiet_seconds=account.quiet_seconds,
         wanted=_wanted(account, lost_call),
+        bought_before=lost_calls.bought_before(connection, account.name, account.key_id, lost_call.opened_at),
     )
 
 
@@ -95,7 +96,8 @@ def _reaches(shown: ListFacts, lost_call: LostCall) -> bool:
 async def _look(
     runtime: Runtime, account: ServedAccount, lost_call: LostCall, now: datetime, known: Mapping[str, Purchase]
 ) -> ListReading | Refused:
-    wire = cast("ListWire", account.searching(metered(runtime, account)))
+    # What was deleted was bought all the same. The sweep leaves it out: it can no longer be collected.
+    wire = cast("ListWire", account.searching(metered(runtime, account), with_deleted=True))
     reading = await read(wire, _enough(account, lost_call, known), asked_at=now)
     if isinstance(reading, Refused):
         return reading

@@ -1,7 +1,7 @@
 """Banatie's wire (API v1): nominally asynchronous; the answer may already be the end, and carries our reference."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,9 @@ from worker.providers.reading import (
     list_of,
     member,
     read_json,
+    read_proof,
     readable,
+    repetition,
     size_of,
     text_of,
     usable_link,
@@ -122,12 +124,12 @@ class Banatie:
         listed = await self._rows(offset)
         if isinstance(listed, Refused):
             return listed
-        rows, pagination = listed
-        return offset_page(rows_of(rows, _listed), pagination, offset)
+        rows, pagination, fault = listed
+        return offset_page(rows_of(rows, _listed), pagination, offset, fault=fault)
 
     async def look(self, upstream_id: str) -> Listed | Refused:
         """GET one generation: its own answer has `meta`, and so our reference, which is empty where there is none."""
-        found = await self._look(upstream_id)
+        found = await self._look(upstream_id, read=read_proof)
         if isinstance(found, Refused):
             return found
         row = _listed(found) if isinstance(found, dict) else Listed()
@@ -142,13 +144,13 @@ class Banatie:
         reply = await ask(self._settings, "/api/v1/generations", _ERRORS, headers=self._headers, params=parameters)
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
-    async def _look(self, upstream_id: str) -> Any | Refused:
+    async def _look(self, upstream_id: str, *, read: Callable[[bytes], Any] = read_json) -> Any | Refused:
         path, answer_at = _path(upstream_id), ["data.status", "data.outputImage"]
         reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:
-            return member(read_json(reply.body), "data")
+            return member(read(reply.body), "data")
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -157,8 +159,9 @@ class Banatie:
         listed = await self._rows(0, answer_at=["data"])
         return listed if isinstance(listed, Refused) else readable(listed[0], _named)
 
-    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any] | Refused:
-        parameters = {"limit": _PAGE, "offset": offset}
+    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any, str | None] | Refused:
+        deleted = {"includeDeleted": "true"} if self._settings.with_deleted else {}
+        parameters = {"limit": _PAGE, "offset": offset, **deleted}
         path, table, headers = "/api/v1/generations", _ASKING_ERRORS, self._headers
         reply = await ask(self._settings, path, table, headers=headers, params=parameters, answer_at=answer_at)
         if isinstance(reply, Refused):
@@ -167,7 +170,8 @@ class Banatie:
             answer = read_json(reply.body)
             if not answer_at:
                 check_whole(answer)
-            return list_of(member(answer, "data")), answer.get("pagination")
+            fault = None if answer_at else repetition(reply.body)
+            return list_of(member(answer, "data")), answer.get("pagination"), fault
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -249,7 +253,10 @@ def _named(item: Any) -> tuple[str, Any]:
 def _listed(item: dict[str, Any]) -> Listed:
     said = words_of(item.get("originalPrompt")) or words_of(item.get("prompt"))
     made_at = item.get("createdAt")
-    return Listed(id_of(item.get("id")), time_of(made_at), said, _reference(item), is_local=is_local(made_at))
+    failed = _STATES.get(str(item.get("status")).strip().casefold()) is ImageState.FAILED
+    return Listed(
+        id_of(item.get("id")), time_of(made_at), said, _reference(item), is_local=is_local(made_at), failed=failed
+    )
 
 
 def _path(upstream_id: str) -> str:

@@ -44,6 +44,7 @@ from worker.providers.reading import (
     member,
     read_json,
     readable,
+    repetition,
     size_of,
     text_of,
     usable_link,
@@ -134,7 +135,8 @@ class Bloom:
             rows = rows_of(list_of(member(data, "images")), _made)
         except UnreadableError as error:
             return unreadable(reply, error)
-        return Page(rows, not _is_end(data, None if following else len(rows)), _cursor(data), total=total_of(data))
+        more = not _is_end(data, None if following else len(rows))
+        return Page(rows, more, _cursor(data), total=total_of(data), fault=repetition(reply.body))
 
     async def account(self) -> AccountFacts | Refused:
         """GET /credits, of the key's own workspace: what is left; GET /brands: whether a brand may generate."""

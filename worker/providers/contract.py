@@ -156,6 +156,8 @@ class Listed:
     """Whether its time names no zone, and was read as UTC."""
     stated: tuple[tuple[str, str], ...] = ()
     """What else it says of its call, by the names of the request's fields; only values of their documented forms."""
+    failed: bool = False
+    """Whether it says that its picture failed; a provider may try that again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,7 @@ class Page:
 
     `more`: what its pagination says of further rows; None where it says nothing. `following` asks for the next page.
     `overlaps`: the next page begins with the last row of this one, which proves that no row is left out between them.
-    `total`: how many rows it says the list has.
+    `total`: how many rows it says the list has. `fault`: why it may hold more rows than were read.
     """
 
     rows: tuple[Listed, ...]
@@ -172,6 +174,7 @@ class Page:
     following: str | None = None
     overlaps: bool = False
     total: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ class WireSettings:
     """What a wire needs to speak for one account.
 
     `media_without_url` says what a finished picture without a link is: "fail", or "succeed" where it lies upstream.
+    `with_deleted`: whether a list is to show what was deleted too, where its provider can; a proof of absence needs it.
     """
 
     base_url: str
@@ -194,6 +198,7 @@ class WireSettings:
     post: PaidPost
     get: ApiGet
     media_without_url: str = "fail"
+    with_deleted: bool = False
 
 
 class Wire(Protocol):
@@ -263,10 +268,13 @@ class ReferenceWire(ListWire, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """What a key has used up in all, in the account's unit: at its provider, and at others under its owner's keys."""
+    """What a key has used up in all, in the account's unit: at its provider, and at others under its owner's keys.
+
+    `elsewhere` is None where the provider does not say: that is not 0.
+    """
 
     here: Decimal
-    elsewhere: Decimal = Decimal(0)
+    elsewhere: Decimal | None = Decimal(0)
 
 
 class UsageWire(Wire, Protocol):

@@ -45,7 +45,7 @@ def check_whole(answer: Any) -> None:
         raise UnreadableError("a list that says that it is not whole")
 
 
-def offset_page(rows: tuple[Listed, ...], pagination: Any, offset: int) -> Page:
+def offset_page(rows: tuple[Listed, ...], pagination: Any, offset: int, *, fault: str | None = None) -> Page:
     """Return a page of a list that is asked for by offset; the next page begins with the last row of this one.
 
     Rows that came, not rows that were asked for, say where the next page begins: a provider may give fewer.
@@ -53,7 +53,7 @@ def offset_page(rows: tuple[Listed, ...], pagination: Any, offset: int) -> Page:
     seen = offset + len(rows)
     overlaps = len(rows) > 1
     following = str(seen - overlaps) if rows else None
-    return Page(rows, more_rows(pagination, seen), following, overlaps, total_of(pagination))
+    return Page(rows, more_rows(pagination, seen), following, overlaps, total_of(pagination), fault)
 
 
 def more_rows(pagination: Any, seen: int | None) -> bool | None:

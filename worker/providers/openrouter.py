@@ -25,7 +25,7 @@ from worker.providers.contract import (
 )
 from worker.providers.inline_answer import END, extract, values
 from worker.providers.offering import MOST_MODELS, Offered, name_of, openrouter_offer
-from worker.providers.reading import UnreadableError, list_of, member, read_json, readable
+from worker.providers.reading import UnreadableError, list_of, member, read_json, read_proof, readable
 from worker.providers.refusals import NAMED, RefusalRule, inside, refused, unreadable, without_answer
 from worker.providers.tell_tales import is_success, noted, says_where, weighed
 from worker.transport.paid_post import Lost, NotSent, PaidReply, Sink
@@ -111,7 +111,7 @@ class OpenRouter:
         if isinstance(reply, Refused):
             return reply
         try:
-            return _used(member(read_json(reply.body), "data"))
+            return _used(member(read_proof(reply.body), "data"))
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -196,8 +196,8 @@ def _model(item: Any) -> Any:
 
 
 def _used(key: Any) -> Used:
-    usage, elsewhere = cost_of(member(key, "usage")), cost_of(key.get("byok_usage", 0))
-    if usage is None or elsewhere is None:
+    usage, elsewhere = cost_of(member(key, "usage")), cost_of(key.get("byok_usage"))
+    if usage is None or (elsewhere is None and "byok_usage" in key):
         raise UnreadableError("a usage that is no amount")
     return Used(usage, elsewhere)
 

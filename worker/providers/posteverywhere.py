@@ -29,6 +29,7 @@ from worker.providers.reading import (
     pixels_of,
     read_json,
     readable,
+    repetition,
     size_of,
     text_of,
     usable_link,
@@ -102,8 +103,8 @@ class PostEverywhere:
         listed = await self._rows(offset)
         if isinstance(listed, Refused):
             return listed
-        rows, pagination = listed
-        return offset_page(rows_of(rows, _made), pagination, offset)
+        rows, pagination, fault = listed
+        return offset_page(rows_of(rows, _made), pagination, offset, fault=fault)
 
     async def account(self) -> AccountFacts | Refused:
         """GET /me: the credits that are left."""
@@ -122,7 +123,7 @@ class PostEverywhere:
         listed = await self._rows(0, answer_at=["data"])
         return listed if isinstance(listed, Refused) else readable(listed[0], _row)
 
-    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any] | Refused:
+    async def _rows(self, offset: int, *, answer_at: Sequence[str] = ()) -> tuple[list[Any], Any, str | None] | Refused:
         parameters = {"type": "image", "limit": _PAGE, "offset": offset}
         table, headers = _ASKING_ERRORS, self._headers
         reply = await ask(self._settings, "/media", table, headers=headers, params=parameters, answer_at=answer_at)
@@ -133,9 +134,7 @@ class PostEverywhere:
             if not answer_at:
                 check_whole(answer)
             data = member(answer, "data")
-            # The documents call the rows `items`, the vendor's clients `media`.
-            names = (name for name in ("items", "media") if isinstance(data, dict) and name in data)
-            return list_of(member(data, next(names, "items"))), data.get("pagination")
+            return _both_lists(data), data.get("pagination"), None if answer_at else repetition(reply.body)
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -229,6 +228,19 @@ def _made(item: dict[str, Any]) -> Listed:
         width=pixels_of(item.get("width")),
         height=pixels_of(item.get("height")),
     )
+
+
+def _both_lists(data: Any) -> list[Any]:
+    """Return the rows of a list, which the documents call `items` and the vendor's clients `media`, each once.
+
+    An answer that has both may leave out of one what it shows in the other.
+    """
+    found = [data[name] for name in ("items", "media") if isinstance(data, dict) and isinstance(data.get(name), list)]
+    if not found:
+        return list_of(member(data, "items"))
+    longer, *other = sorted(found, key=len, reverse=True)
+    shown = {repr(row) for row in longer}
+    return [*longer, *(row for rows in other for row in rows if repr(row) not in shown)]
 
 
 def _row(item: Any) -> tuple[str, Any]:

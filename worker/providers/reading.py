@@ -19,6 +19,7 @@ _ID_CHARS: Final = 200
 _LINK_CHARS: Final = 16 * 1024  # signed links with a whole policy in them come to a few thousand
 _MOST_CONTAINERS: Final = 200_000  # objects and lists; each costs sixty times its bytes in memory
 _MOST_VALUES: Final = 1_000_000
+_MOST_REPEATED: Final = 100  # names of one object
 _MOST_DIGITS: Final = 1000  # of a whole number; Python's own bound is about four times as many
 _UNSTORABLE: Final = re.compile(r"[\x00\ud800-\udfff]")  # JSON can carry them, PostgreSQL cannot
 _MOST_PIXELS: Final = 1_000_000  # of one side
@@ -38,13 +39,37 @@ def read_json(body: bytes) -> Any:
 
     An answer of more parts than any document's is not read: its objects would take gigabytes. One odd part must not
     lose what stands beside it. A number that nothing can hold is a `Decimal` NaN. A byte that is no text is `DAMAGED`.
-    A string may contain line breaks. A remark behind the JSON is skipped, unless it could hold rows.
+    A string may contain line breaks. A remark behind the JSON is skipped, unless it could hold rows. Lists under a name
+    that comes twice are joined: each may hold what is paid for. Of other values, the last one counts.
     """
+    return _read(body, _DECODER)
+
+
+def read_proof(body: bytes) -> Any:
+    """Return the JSON in `body` as `read_json` does; raises `UnreadableError` too where a name comes twice in it.
+
+    What is missing from such an answer may stand under the name that was passed over: it proves no absence.
+    """
+    return _read(body, _STRICT)
+
+
+def repetition(body: bytes) -> str | None:
+    """Return what is wrong with a readable answer in which a name comes twice; None where none does."""
+    try:
+        read_proof(body)
+    except UnreadableError:
+        return "a name comes twice in it"
+    return None
+
+
+def _read(body: bytes, decoder: json.JSONDecoder) -> Any:
     if body.count(b"{") + body.count(b"[") > _MOST_CONTAINERS or body.count(b",") > _MOST_VALUES:
         raise UnreadableError("an answer of too many parts")
     text = body.decode(json.detect_encoding(body), "replace").strip()
     try:
-        value, end = _DECODER.raw_decode(text)
+        value, end = decoder.raw_decode(text)
+    except UnreadableError:
+        raise
     except (ValueError, RecursionError):
         raise UnreadableError(f"{_looks_like(body)} where JSON was due") from None
     rest = text[end:]
@@ -64,7 +89,38 @@ def _whole(text: str) -> int | Decimal:
     return int(text) if len(text) <= _MOST_DIGITS else Decimal("NaN")
 
 
-_DECODER: Final = json.JSONDecoder(parse_float=_number, parse_int=_whole, strict=False)
+def _joined(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object, the lists under one name joined."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    if len(pairs) - len(found) > _MOST_REPEATED:
+        raise UnreadableError("an answer with a name that comes many times")
+    joined: dict[str, Any] = {}
+    for name, value in pairs:
+        joined[name] = _both(joined[name], value) if name in joined else value
+    return joined
+
+
+def _both(before: Any, value: Any) -> Any:
+    """Return what two values of one name come to: the later one, with the lists of the earlier one."""
+    if isinstance(before, list) and isinstance(value, list):
+        return before if before == value else before + value
+    if isinstance(before, dict) and isinstance(value, dict):
+        lists = {name: one for name, one in before.items() if isinstance(one, list | dict)}
+        return value | {name: _both(one, value[name]) if name in value else one for name, one in lists.items()}
+    return value
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise UnreadableError("an answer in which a name comes twice")
+    return found
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_number, parse_int=_whole, strict=False, object_pairs_hook=_joined)
+_STRICT: Final = json.JSONDecoder(parse_float=_number, parse_int=_whole, strict=False, object_pairs_hook=_unrepeated)
 
 
 def member(value: Any, *path: str) -> Any:

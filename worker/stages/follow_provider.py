@@ -23,7 +23,7 @@ from worker.next_step import LookAgain
 from worker.providers.contract import Refused, UpstreamImage
 from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
-from worker.stages.image_indexes import assign_indexes
+from worker.stages.image_indexes import UNASKED, assign_indexes
 
 _log = structlog.get_logger(__name__)
 
@@ -91,10 +91,11 @@ def _judged(connection: Connection, case: Case, judgement: Judgement) -> Move | 
 
 def _adopt(connection: Connection, case: Case, found: Adopt) -> None:
     call = case.call
-    for upstream_id in found.unowned:
+    for upstream_id in found.additional[UNASKED:]:
         note = f"carries the reference of submission {call.submission_id}, beyond the images that it asked for"
         unowned.report(connection, case.account.name, upstream_id, made_at=None, note=note)
-    pictures = [UpstreamImage(ImageState.PENDING, upstream_id) for upstream_id in found.upstream_ids]
+    names = (*found.upstream_ids, *found.additional[:UNASKED])
+    pictures = [UpstreamImage(ImageState.PENDING, upstream_id) for upstream_id in names]
     taken = assign_indexes(call.missing, call.request, pictures)
     answer = Answer(Outcome.ACCEPTED, upstream_id=found.upstream_ids[0], images=taken, inferred=True)
     submissions.record(connection, call.submission_id, answer)

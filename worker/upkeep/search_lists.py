@@ -99,7 +99,8 @@ async def _settle(
     runtime: Runtime, account: ServedAccount, made: Sequence[Listed], span: SweepSpan, *, whole: bool
 ) -> int:
     """Adopt images that carry a reference of ours, record the unowned ones, and return the number of these."""
-    for one in made:
+    # Of several rows of one call, one that did not fail comes first: the call takes no more than it asked for.
+    for one in sorted(made, key=lambda row: row.failed):
         if is_uuid(one.reference):
             await runtime.sql(_adopt, runtime, account.name, one, UUID(one.reference))
     return await runtime.sql(partial(_record, whole=whole), account.name, made, span)

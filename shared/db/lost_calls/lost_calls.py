@@ -13,6 +13,7 @@ from shared.db.payments.submissions import MISSING, SENDER_LOST
 from shared.upstream_ids import folded, spellings
 
 _MOST_PURCHASES: Final = 5000
+_MOST_BEFORE: Final = 500
 _LOST = text(f"""
 SELECT s.id, s.job_id, s.key_id, s.outcome, s.error_code, s.sender_lock, s.sender_over, job.request, job.fingerprint,
   {MISSING} AS missing, s.opened_at, s.visible_by AS until, s.visible_by - :quiet * interval '1 second' AS over_at,
@@ -74,6 +75,16 @@ _BOUGHT_SINCE = text("""
 SELECT EXISTS (SELECT 1 FROM submission s JOIN image i ON i.submission_id = s.id
   WHERE s.account = :account AND s.key_id = :key_id AND s.outcome = 'accepted' AND NOT s.inferred
     AND s.opened_at >= :since AND i.upstream_id IS NOT NULL)
+""")
+_BOUGHT_BEFORE = text(f"""
+SELECT EXISTS (
+  SELECT 1 FROM {_SAME_PROVIDER} AS a, LATERAL (
+    SELECT s.id, s.key_id FROM submission s
+    WHERE s.account = a.name AND s.opened_at < :before AND s.outcome = 'accepted' AND NOT s.inferred
+    ORDER BY s.opened_at DESC LIMIT {_MOST_BEFORE}
+  ) AS newest JOIN image i ON i.submission_id = newest.id
+  WHERE newest.key_id = :key_id AND i.upstream_id IS NOT NULL
+    AND NOT (i.state = 'failed' AND coalesce(i.error_code = 'upstream_gone', false)))
 """)
 # A purchase that settles may be the presence that a reading lacked.
 _AWAIT = text("UPDATE submission SET awaits_purchase = true WHERE id = :id")
@@ -242,6 +253,15 @@ def bought_since(connection: Connection, account: str, since: datetime, *, key_i
     """Tell whether a call of the account and key that began since has bought a picture that its list should show."""
     asked = {"account": account, "since": since, "key_id": key_id}
     return bool(connection.execute(_BOUGHT_SINCE, asked).scalar_one())
+
+
+def bought_before(connection: Connection, account: str, key_id: str | None, before: datetime) -> bool:
+    """Tell whether a key bought a picture before a moment that is not given up as gone.
+
+    The last 500 calls of each account of the provider are looked at: an older purchase may have left its list.
+    """
+    asked = {"account": account, "before": before, "key_id": key_id}
+    return bool(connection.execute(_BOUGHT_BEFORE, asked).scalar_one())
 
 
 def in_the_air_since(connection: Connection, account: str) -> datetime | None:

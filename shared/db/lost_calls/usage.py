@@ -7,6 +7,7 @@ Costs at model providers, under the owner's own keys, are a separate figure and 
 could stay the same while one rose and the other fell, and the first figure alone never changes for such a call.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -18,25 +19,29 @@ from sqlalchemy import Connection, text
 _KEEP_DAYS: Final = 30
 ROUNDING: Final = Decimal("0.000001")
 """In USD: providers add up binary fractions, and no image costs this little."""
+_COARSEST: Final = Decimal(1)
 _NOW = text("SELECT clock_timestamp()")
 _INSERT = text("""
 INSERT INTO usage_reading (account, key_id, asked_at, used, elsewhere)
 VALUES (:account, :key_id, :asked_at, :used, :elsewhere) RETURNING id
 """)
 _PRUNE = text("DELETE FROM usage_reading WHERE account = :account AND at < now() - :days * interval '1 day'")
-#     lost      the lost call
+#     lost      the lost call, and the model that it asked for
 #     last      the reading to judge; the cost of a call that was answered before `shown` is in its figure
 #     first     the reading to compare with: from before the lost call, if possible with no call under way
 #     calls     our calls since `first`: the costs that `last` shows, `loose` calls that it may show, and `later` ones
 #     readings  whether a figure fell between two readings in a row
+#     figures   the newest readings up to `last`: their digits show how finely the figures are stated
 _AROUND = text("""
 WITH lost AS (
-  SELECT account, key_id, opened_at, visible_by FROM submission WHERE id = :id
+  SELECT s.account, s.key_id, s.opened_at, s.visible_by, coalesce(job.request ->> 'model', '') AS model
+  FROM submission s JOIN job ON job.id = s.job_id WHERE s.id = :id
 ), last AS (
   SELECT r.at, r.asked_at - :lag * interval '1 second' AS shown, r.used, r.elsewhere
   FROM usage_reading r JOIN lost USING (account, key_id) WHERE r.id = :reading AND r.asked_at >= lost.visible_by
-), told AS (
-  SELECT * FROM usage_reading WHERE elsewhere IS NOT NULL
+), told AS NOT MATERIALIZED (
+  -- A figure that a reading does not state is unknown: only readings that state the same figures can be compared.
+  SELECT r.* FROM usage_reading r, last WHERE (r.elsewhere IS NULL) = (last.elsewhere IS NULL)
 ), first AS (
   SELECT near.at, near.used, near.elsewhere FROM (
     SELECT r.at, r.asked_at, r.used, r.elsewhere FROM told r JOIN lost USING (account, key_id)
@@ -49,9 +54,11 @@ WITH lost AS (
         AND s.answered_at > near.asked_at - :lag * interval '1 second'))
   ), near.at DESC LIMIT 1
 )
-SELECT last.used - first.used AS risen, calls.ours, last.elsewhere - first.elsewhere AS risen_elsewhere,
-  calls.elsewhere, calls.models, calls.loose, calls.later, coalesce(readings.fell, false) AS fell
-FROM first, last, LATERAL (
+SELECT last.used - first.used AS risen, calls.ours,
+  coalesce(last.elsewhere - first.elsewhere, 0) AS risen_elsewhere,
+  calls.elsewhere, calls.models, calls.loose, calls.later, coalesce(readings.fell, false) AS fell,
+  figures.used, figures.elsewhere_used, lost.model
+FROM first, last, lost, LATERAL (
   SELECT coalesce(sum(s.settled) FILTER (WHERE known.shows), 0) AS ours,
     coalesce(sum(s.elsewhere) FILTER (WHERE known.shows), 0) AS elsewhere,
     array_agg(DISTINCT coalesce(job.request ->> 'model', ''))
@@ -71,7 +78,12 @@ FROM first, last, LATERAL (
     ) AS before WHERE later.used < before.used OR later.elsewhere < before.elsewhere
   )) AS fell
   FROM usage_reading later JOIN lost USING (account, key_id) WHERE later.at > first.at AND later.at <= last.at
-) AS readings
+) AS readings, LATERAL (
+  SELECT array_agg(used) AS used, array_agg(elsewhere) AS elsewhere_used FROM (
+    SELECT r.used, r.elsewhere FROM told r JOIN lost USING (account, key_id)
+    WHERE r.at <= last.at ORDER BY r.at DESC LIMIT 200
+  ) AS newest
+) AS figures
 """)
 
 
@@ -101,6 +113,11 @@ class Growth:
     stated_elsewhere: Decimal = field(default=Decimal(0), compare=False)
     models: frozenset[str] = field(default=frozenset(), compare=False)
     """The models of the calls whose costs are in `stated` and `stated_elsewhere`."""
+    model: str = field(default="", compare=False)
+    """The model that the lost call asked for."""
+    step: Decimal = field(default=Decimal(0), compare=False)
+    """How finely the figure is stated: a charge that is not above it may not show."""
+    step_elsewhere: Decimal = field(default=Decimal(0), compare=False)
 
     @property
     def is_none(self) -> bool:
@@ -127,9 +144,12 @@ def record(
     *,
     key_id: str,
     asked_at: datetime,
-    elsewhere: Decimal = Decimal(0),
+    elsewhere: Decimal | None = Decimal(0),
 ) -> UsageFigure:
-    """Record the usage of a key, here and elsewhere, as its provider stated it when asked at `asked_at`."""
+    """Record the usage of a key, here and elsewhere, as its provider stated it when asked at `asked_at`.
+
+    `elsewhere` is None where it did not say.
+    """
     values = {"account": account, "key_id": key_id, "asked_at": asked_at, "used": used, "elsewhere": elsewhere}
     reading = connection.execute(_INSERT, values).scalar_one()
     connection.execute(_PRUNE, {"account": account, "days": _KEEP_DAYS})
@@ -157,4 +177,21 @@ def growth(
         stated=row.ours,
         stated_elsewhere=row.elsewhere,
         models=frozenset(row.models or ()),
+        model=row.model,
+        step=step_of(row.used),
+        step_elsewhere=step_of(row.elsewhere_used),
     )
+
+
+def step_of(figures: Sequence[Decimal | None]) -> Decimal:
+    """Return the step in which a figure is stated: the last digit of that reading of it which shows the most.
+
+    One reading may end in zeros by chance, and 0 shows nothing. If none shows a digit, any charge may be hidden.
+    """
+    return min((_last_digit(figure) for figure in figures if figure), default=_COARSEST)
+
+
+def _last_digit(figure: Decimal) -> Decimal:
+    """Return the value of one in the last digit that is not 0; `ROUNDING` at least."""
+    exact = figure.quantize(ROUNDING).normalize()
+    return Decimal(1).scaleb(min(int(exact.as_tuple().exponent), 0)) if exact else ROUNDING

@@ -64,20 +64,20 @@ ORDER BY spans.account, spans.day
 """)
 _USAGE = """
 WITH newest AS (
-  SELECT DISTINCT ON (account) account, key_id, asked_at, at, {figure} AS figure FROM usage_reading
-  WHERE elsewhere IS NOT NULL ORDER BY account, at DESC
+  SELECT DISTINCT ON (account) account, key_id, asked_at, at, {figure} AS figure, elsewhere IS NULL AS here_alone
+  FROM usage_reading ORDER BY account, at DESC
 ), spans AS (
   SELECT newest.*, first.at AS begins, newest.asked_at AS ends, newest.figure - first.figure AS stated
   FROM newest, LATERAL (
     SELECT r.at, r.{figure} AS figure FROM usage_reading r WHERE r.account = newest.account
-      AND r.key_id = newest.key_id AND r.elsewhere IS NOT NULL ORDER BY r.at LIMIT 1
+      AND r.key_id = newest.key_id AND (r.elsewhere IS NULL) = newest.here_alone ORDER BY r.at LIMIT 1
   ) AS first
 )
 SELECT spans.account, account.unit, NULL AS day, spans.ends AS at, spans.stated, sums.*
 FROM spans JOIN account ON account.name = spans.account, LATERAL (
   SELECT {sums} FROM {edge} LEFT JOIN submission s ON s.account = spans.account AND s.key_id = spans.key_id
     AND {touches}, {place}
-) AS sums ORDER BY spans.account
+) AS sums WHERE spans.stated IS NOT NULL ORDER BY spans.account
 """
 
 
