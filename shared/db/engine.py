@@ -3,12 +3,10 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from psycopg.errors import InsufficientPrivilege, InvalidPassword, LockNotAvailable, ReadOnlySqlTransaction
-from psycopg.types.datetime import TimestamptzLoader
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
@@ -23,7 +21,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from shared.db import search_path
+from shared.db import any_value, search_path
 
 __all__ = [
     "Connection",
@@ -116,7 +114,7 @@ def open_engine(
         hide_parameters=True,
     )
     search_path.attach(engine, schema, _BOUNDS, may_be_pooled=may_be_pooled)
-    event.listen(engine, "connect", _read_any_time)
+    event.listen(engine, "connect", lambda connection, _record: any_value.read_any(connection))
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
     event.listen(engine, "connect", lambda connection, _record: _require_fit(connection), insert=True)
@@ -135,20 +133,6 @@ def _require_fit(connection: psycopg.Connection[Any]) -> None:
         where = f"{connection.info.host}:{connection.info.port}/{connection.info.dbname}"
         connection.close()
         raise UnfitServerError(f"PostgreSQL at {where} {why}")
-
-
-class _AnyTime(TimestamptzLoader):
-    """Reads a time beyond Python's range (the year 10000, infinity) as Python's last, so that a row can be shown."""
-
-    def load(self, data: Any) -> datetime:
-        try:
-            return super().load(data)
-        except psycopg.DataError:
-            return datetime.max.replace(tzinfo=UTC)
-
-
-def _read_any_time(connection: psycopg.Connection[Any], _record: object) -> None:
-    connection.adapters.register_loader("timestamptz", _AnyTime)
 
 
 def _note_use(_connection: object, record: Any) -> None:
