@@ -18,7 +18,7 @@ from producer.api.jobs import batch_name
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import Amount, Shown, answer
-from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
+from producer.client.steering import MOST_DEADLINE, PRIORITY_MAX, PRIORITY_MIN
 from producer.money import amount_in, parse_caps
 from shared import catalog
 from shared.db.jobs.retry import BUY, BUY_AGAIN
@@ -26,7 +26,6 @@ from shared.policies import OnUnknown
 from shared.tokens import Scope
 
 router = APIRouter(tags=["deciding"])
-_MOST_DEADLINE: Final = 10 * 365 * 86_400.0
 _PAID_BEFORE: Final = "bought before; `buy_again` pays a second time"
 
 
@@ -61,7 +60,7 @@ class BatchTermsBody(BaseModel):
     uncap: bool = Field(default=False, description="removes every cap of the batch; then nothing bounds what it spends")
     priority: int | None = Field(None, ge=PRIORITY_MIN, le=PRIORITY_MAX)
     deadline_seconds: float | None = Field(
-        None, gt=0, le=_MOST_DEADLINE, allow_inf_nan=False, description="from now; then its queued jobs buy nothing"
+        None, gt=0, le=MOST_DEADLINE, allow_inf_nan=False, description="from now; then its queued jobs buy nothing"
     )
 
     @model_validator(mode="after")
