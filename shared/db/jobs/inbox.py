@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from shared import catalog
 from shared.db.any_value import UnreadableJson
-from shared.db.jobs import policy
+from shared.db.jobs import new_names, policy
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
 from shared.db.jobs.enqueue import BatchTerms, EnqueueConflictError, NewJob, enqueue
 from shared.db.jobs.insert_rows import JobTimes
@@ -29,10 +29,10 @@ from shared.prompt_rows.faults import Faults
 from shared.prompt_rows.preparer import PreparedRow, RowPreparer
 
 _log = LateLogger(__name__)
-INVALID: Final = "row_invalid"
-"""The code of a job whose row was wrong."""
 CHUNK: Final = 200
 """Rows that one transaction takes."""
+INVALID: Final = new_names.INVALID
+"""The code of a job whose row was wrong."""
 DEFECT: Final = "row: could not be checked, by a defect of genqueue; nothing was bought for it"
 """What is said of a row whose check fails by a defect of ours."""
 _CHARS: Final = 16_000_000
@@ -184,7 +184,9 @@ class _Taking:
 
     def _made(self, waiting: Sequence[Row[Any]]) -> dict[UUID, str]:
         """Make jobs of the rows; return the words for each that cannot be one, because its custom_id is taken."""
-        checked = {row.id: self._wrong or self._verdict(row) for row in waiting}
+        wrong_name = new_names.new_name_complaint(self._connection, self._batch)
+        refused = f"batch: {wrong_name}" if wrong_name else self._wrong
+        checked = {row.id: refused or self._verdict(row) for row in waiting}
         notes = self._conflicts(waiting, checked)
         new = [row for row in waiting if row.id not in notes]
         good = {row.id: found for row in new if isinstance(found := checked[row.id], PreparedRow)}
