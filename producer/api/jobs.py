@@ -20,13 +20,13 @@ from producer.api.shown import RESTING, JobLine, JobShown, JobsShown, Link, answ
 from producer.api.waiting import WAIT, applied, matches, until
 from producer.client import Order, checked
 from producer.story import story_document
-from shared.batch_names import MOST_CHARS
 from shared.db.read.job import JobFacts, JobMark
 from shared.lifecycle import JobState
+from shared.prompt_rows.ids import BATCH_MAX_CHARS
 from shared.tokens import Scope
 
 router = APIRouter(tags=["jobs"])
-MOST_NAME: Final = MOST_CHARS
+MOST_NAME: Final = BATCH_MAX_CHARS
 STATES: Final = (*map(str, JobState), "on_hold", "checking")
 """The states of a job as they are shown."""
 

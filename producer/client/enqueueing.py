@@ -13,18 +13,17 @@ from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
-from shared.batch_names import name_complaint
 from shared.db.engine import Connection, is_kept_waiting, is_violation
 from shared.db.jobs import lone_row
 from shared.db.jobs.bulk import Target
 from shared.db.jobs.dealing import waiting_account
-from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
+from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, new_name_complaint, open_batch
 from shared.db.jobs.insert_rows import CHUNK_ROWS
-from shared.db.jobs.new_names import new_name_complaint
 from shared.db.jobs.revisions import renew_metadata, revised
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.tokens import Token
 from shared.policies import OnUnknown
+from shared.prompt_rows.ids import name_complaint
 
 _NO_RULES: Final = RowRules()
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from producer import Client, InvalidRowsError
-from shared.batch_names import name_complaint
 from shared.db.engine import Engine, transaction
 from shared.db.jobs import inbox
+from shared.db.jobs.inbox import INVALID
 from shared.db.jobs.insert_rows import JobTimes
-from shared.db.jobs.new_names import INVALID
+from shared.prompt_rows.ids import name_complaint
 from shared.settings import load
 from tests.support import rows
 from tests.support.api import bearer, serving

@@ -14,10 +14,17 @@ from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared import catalog
-from shared.db.any_value import UnreadableJson
-from shared.db.jobs import new_names, policy
+from shared.db.engine import UnreadableJson
+from shared.db.jobs import policy
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
-from shared.db.jobs.enqueue import BatchTerms, EnqueueConflictError, NewJob, enqueue
+from shared.db.jobs.enqueue import (
+    ROW_INVALID,
+    BatchTerms,
+    EnqueueConflictError,
+    NewJob,
+    enqueue,
+    new_name_complaint,
+)
 from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments.offer_check import OfferCheck
@@ -31,7 +38,7 @@ from shared.prompt_rows.preparer import PreparedRow, RowPreparer
 _log = LateLogger(__name__)
 CHUNK: Final = 200
 """Rows that one transaction takes."""
-INVALID: Final = new_names.INVALID
+INVALID: Final = ROW_INVALID
 """The code of a job whose row was wrong."""
 DEFECT: Final = "row: could not be checked, by a defect of genqueue; nothing was bought for it"
 """What is said of a row whose check fails by a defect of ours."""
@@ -184,7 +191,7 @@ class _Taking:
 
     def _made(self, waiting: Sequence[Row[Any]]) -> dict[UUID, str]:
         """Make jobs of the rows; return the words for each that cannot be one, because its custom_id is taken."""
-        wrong_name = new_names.new_name_complaint(self._connection, self._batch)
+        wrong_name = new_name_complaint(self._connection, self._batch)
         refused = f"batch: {wrong_name}" if wrong_name else self._wrong
         checked = {row.id: refused or self._verdict(row) for row in waiting}
         notes = self._conflicts(waiting, checked)
