@@ -52,13 +52,11 @@ def secret(master: SecretStr, endpoint: UUID, version: int) -> SecretStr:
 
 
 def secrets_in_force(
-    master: SecretStr, endpoint: UUID, version: int, *, rotated_at: datetime | None, now: datetime
+    master: SecretStr, endpoint: UUID, version: int, *, rotations: Iterable[datetime], now: datetime
 ) -> list[SecretStr]:
-    """Return the secrets that sign at `now`: the present one, and the one before it for a day after a rotation."""
-    versions = [version]
-    if rotated_at is not None and now - rotated_at < OVERLAP and version > 1:
-        versions.append(version - 1)
-    return [secret(master, endpoint, one) for one in versions]
+    """Return the secrets that sign at `now`: the present one, and each that a rotation of the last day replaced."""
+    replaced = sum(now - at < OVERLAP for at in rotations)
+    return [secret(master, endpoint, one) for one in range(version, max(version - replaced, 1) - 1, -1)]
 
 
 def signature(secrets: Iterable[SecretStr], message_id: str, timestamp: int, body: bytes) -> str:

@@ -18,6 +18,7 @@ from ops.simulator import Simulator, SimulatorConfig
 from ops.stack import Endpoints, Home, Stack, services
 from ops.stack.servers import postgres_in
 from producer import Client
+from producer.client import enqueueing
 from shared import log
 from shared.settings import Settings
 from tests.support.drain import remove_spools, runtime_for, settings_for
@@ -199,6 +200,12 @@ def runtime(settings: Settings, endpoints: Endpoints) -> Iterator[Runtime]:
 def client(settings: Settings) -> Iterator[Client]:
     with Client(settings=settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def older_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a batch be made under a name that only an older version took."""
+    monkeypatch.setattr(enqueueing, "name_complaint", lambda _name: None)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ There is no leader: the lock on the account's row divides the work. Any number m
 import threading
 import time
 from collections.abc import Callable
-from typing import Concatenate, Final, ParamSpec
+from functools import partial
+from typing import Any, Concatenate, Final, ParamSpec
 
 import structlog
 
@@ -187,19 +188,27 @@ class Dispatcher:
             self._take_batch(batch, times)
 
     def _take_batch(self, batch: str, times: JobTimes) -> None:
-        """Take waiting rows. If that fails, take the first one alone; if that fails too, set this row aside."""
-        for rows in (inbox.CHUNK, 1):
-            try:
-                with transaction(self._runtime.engine) as connection:
-                    inbox.take(connection, batch, times, actor=self._runtime.sender.name, rows=rows)
-            except DatabaseUnavailableError:
-                raise
-            except Exception as error:  # noqa: BLE001 - one row must not stop every other job of this worker
-                _log.warning("inbox_defect", rows=rows, error=type(error).__name__)
-            else:
-                return
-        with transaction(self._runtime.engine) as connection:
-            inbox.set_first_aside(connection, batch)
+        """Take waiting rows. If that fails, take each alone, and fail the one that fails again."""
+        given: dict[str, Any] = {"batch": batch, "times": times, "actor": self._runtime.sender.name}
+        if self._took(partial(inbox.take, **given)):
+            return
+        with question(self._runtime.engine) as connection:
+            waiting = inbox.first_ids(connection, batch)
+        for row in waiting:
+            if not self._took(partial(inbox.take_one, row=row, **given)):
+                self._took(partial(inbox.take_one, row=row, wrong=inbox.DEFECT, **given))
+
+    def _took(self, take: Callable[[Connection], int]) -> bool:
+        """Tell whether rows could be taken: one that cannot must not stop every other job of this worker."""
+        try:
+            with transaction(self._runtime.engine) as connection:
+                take(connection)
+        except DatabaseUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the row
+            _log.warning("inbox_defect", error=type(error).__name__)
+            return False
+        return True
 
     def _send_all(
         self, claim: Callable[Concatenate[Connection, P], list[Parcel]], *args: P.args, **kwargs: P.kwargs

@@ -22,6 +22,7 @@ from ops.dashboard.page import Dashboard, problem
 from ops.dashboard.proxies import TrustedProxies
 from ops.dashboard.reading import Reads
 from ops.dashboard.sessions import Sessions
+from ops.dashboard.sweeping import swept
 from ops.dashboard.thumbnails import Thumbnails
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.lost_calls import candidates
@@ -72,7 +73,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> Any:
-        yield
+        async with swept(dashboard.thumbnails, reads):
+            yield
         dashboard.thumbnails.decoder.close()
         dashboard.drafts.close()
 

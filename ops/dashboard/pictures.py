@@ -53,7 +53,10 @@ def link(picture: dict[str, Any]) -> tuple[str, bool] | None:
 def thumbnail(request: Request) -> Response:
     """Return the thumbnail of a verified image; 404 if there is none."""
     picture = PictureName(request)
-    small = of(request).thumbnails.get(picture.key, picture.sha256) if picture.is_shown else b""
+    dashboard = of(request)
+    small = b""
+    if picture.is_shown and dashboard.reads.pictures_there([picture.key]):  # its file outlives an erasure for a while
+        small = dashboard.thumbnails.get(picture.key, picture.sha256)
     if not small:
         raise HTTPException(404, "there is no thumbnail of this picture")
     return Response(small, media_type="image/webp", headers=_FOR_EVER)

@@ -3,7 +3,7 @@
 import statistics
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +20,7 @@ from shared.db.read.batch_page import BatchHead, BatchJobs, Filter
 from shared.db.read.flow import HourOfAttempts, StageFlow
 from shared.db.read.held import HeldJobs
 from shared.db.read.pages import BatchCursor, Row
+from shared.db.read.pictures_there import pictures_there
 from shared.db.read.status import QueueStatus, status
 from shared.db.read.story import story
 from shared.db.webhooks import deliveries, endpoints
@@ -194,6 +195,10 @@ class Reads:
             if page.after is None:
                 return
             after = page.after
+
+    def pictures_there(self, keys: Collection[str]) -> set[str]:
+        """Return those of some keys under which a picture is stored: nothing that was erased."""
+        return self._in_transaction(partial(pictures_there, keys=keys))
 
     def find(self, name: str) -> list[UUID]:
         """Return the jobs that `name` may mean."""

@@ -5,9 +5,11 @@ import io
 import re
 import threading
 import time
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 from worker.thumbnails.decoder import DECODER_SECONDS, MOST_BYTES, Decoder
 from worker.transport.storage import Storage
@@ -15,6 +17,7 @@ from worker.transport.storage_errors import StorageError
 
 _MOST_FILES: Final = 20_000
 """Some 200 MB. The oldest are deleted first, a tenth at a time."""
+_ENDING: Final = ".webp"
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 DECODED: Final = frozenset({"png", "jpg", "jpeg", "webp", "gif"})
 """The extensions of images that are decoded. SVG is a program and not among them."""
@@ -40,7 +43,7 @@ class Bounded(io.BytesIO):
 
 @dataclass(slots=True)
 class Thumbnails:
-    """Thumbnails of stored images, by the SHA-256 of the image. An empty file means that there is none to be made."""
+    """Thumbnails of stored images, in files with the names of their keys. An empty file: there is none to be made."""
 
     directory: Path
     storage: Storage | None
@@ -52,7 +55,7 @@ class Thumbnails:
         """Return the WebP thumbnail of an object, b"" if there is none. Raises `StorageError`."""
         if not _SHA256.fullmatch(sha256):
             return b""
-        file = self.directory / sha256[:2] / f"{sha256}.webp"
+        file = self.directory / sha256[:2] / f"{quote(key, safe='')}{_ENDING}"
         with contextlib.suppress(FileNotFoundError):
             return file.read_bytes()
         if self.storage is None:
@@ -60,6 +63,12 @@ class Thumbnails:
         small = self._make(self.storage, key, sha256)
         self._keep(file, small)
         return small
+
+    def sweep(self, there: Callable[[Collection[str]], set[str]]) -> None:
+        """Delete the thumbnails of pictures that are not `there` any more, by their keys."""
+        files = {unquote(file.name.removesuffix(_ENDING)): file for file in self.directory.glob(f"*/*{_ENDING}")}
+        for key in files.keys() - there(files.keys()) if files else ():
+            files[key].unlink(missing_ok=True)
 
     def _make(self, storage: Storage, key: str, sha256: str) -> bytes:
         image = Bounded(MOST_BYTES)

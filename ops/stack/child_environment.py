@@ -16,8 +16,9 @@ FLOWER: Final = (*_LOG, "GENQUEUE_BROKER_*", "FLOWER_*", "SSL_*")
 API: Final = (
     *(*_LOG, "GENQUEUE_DATABASE_*", "GENQUEUE_S3_*", "GENQUEUE_API_*", "GENQUEUE_HOME", "GENQUEUE_TRIAL"),
     *("GENQUEUE_DEADLINE_SECONDS", "GENQUEUE_COLLECT_SECONDS", "GENQUEUE_*_PRICES", "AWS_*", "PG*", "SSL_*"),
+    "GENQUEUE_WEBHOOK_KEY",
 )
-"""The database and the bucket, and what bounds the cost of a row; no provider's key."""
+"""The database and the bucket, what bounds the cost of a row, and the key of webhooks; no provider's key."""
 SIMULATOR: Final = ()
 
 

@@ -20,14 +20,13 @@ from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import Amount, Shown, answer
 from producer.client.purchases import of_resolve, of_retry
-from producer.client.steering import PRIORITY_MAX, PRIORITY_MIN
+from producer.client.steering import MOST_DEADLINE, PRIORITY_MAX, PRIORITY_MIN
 from producer.money import amount_in, parse_caps
 from shared import catalog
 from shared.policies import OnUnknown
 from shared.tokens import Scope
 
 router = APIRouter(tags=["deciding"], route_class=StrictRoute)
-_MOST_DEADLINE: Final = 10 * 365 * 86_400.0
 _PAID_BEFORE: Final = "bought before; `buy_again` pays a second time"
 
 
@@ -62,7 +61,7 @@ class BatchTermsBody(BaseModel):
     uncap: bool = Field(default=False, description="removes every cap of the batch; then nothing bounds what it spends")
     priority: int | None = Field(None, ge=PRIORITY_MIN, le=PRIORITY_MAX)
     deadline_seconds: float | None = Field(
-        None, gt=0, le=_MOST_DEADLINE, allow_inf_nan=False, description="from now; then its queued jobs buy nothing"
+        None, gt=0, le=MOST_DEADLINE, allow_inf_nan=False, description="from now; then its queued jobs buy nothing"
     )
 
     @model_validator(mode="after")

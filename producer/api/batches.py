@@ -1,7 +1,6 @@
 """Whole batches: rows in as one raw body, counts, and results out as one stream."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -31,6 +30,7 @@ from producer.api.shown import (
 )
 from producer.api.uploads import Upload, add, in_turn, plan
 from producer.api.waiting import WAIT, applied, matches, until
+from producer.json_lines import json_line
 from producer.prompts import ColumnNameError, parse_columns
 from producer.results import COLUMNS, as_json
 from shared.db.read.pages import BatchCursor
@@ -164,7 +164,7 @@ def _lines(rows: Iterator[dict[str, Any]], link: Link | None) -> Iterator[str]:
         shown = {column: as_json(row[column]) for column in COLUMNS} | {"metadata": row["metadata"]}
         if link is not None:
             shown["url"] = link(row["key"], LINK_SECONDS) if row["key"] else None
-        piece.append(json.dumps(shown, ensure_ascii=False) + "\n")
+        piece.append(json_line(shown))
         if len(piece) == _LINES:
             yield "".join(piece)
             piece = []

@@ -19,6 +19,7 @@ from producer.api.jobs import batch_name
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import BatchShown
+from producer.json_lines import one_line
 from shared.db.engine import DatabaseUnavailableError
 from shared.tokens import Scope
 
@@ -104,4 +105,4 @@ async def _looked(look: Look, seen: BatchShown) -> BatchShown:
 
 
 def _event(document: BatchShown) -> str:
-    return f"event: {'settled' if document.settled else 'progress'}\ndata: {document.model_dump_json()}\n\n"
+    return f"event: {'settled' if document.settled else 'progress'}\ndata: {one_line(document.model_dump_json())}\n\n"

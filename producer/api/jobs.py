@@ -22,10 +22,11 @@ from producer.client import Order, checked
 from producer.story import story_document
 from shared.db.read.job import JobFacts, JobMark
 from shared.lifecycle import JobState
+from shared.prompt_rows.ids import BATCH_MAX_CHARS
 from shared.tokens import Scope
 
 router = APIRouter(tags=["jobs"])
-MOST_NAME: Final = 200
+MOST_NAME: Final = BATCH_MAX_CHARS
 STATES: Final = (*map(str, JobState), "on_hold", "checking")
 """The states of a job as they are shown."""
 

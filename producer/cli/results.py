@@ -17,6 +17,7 @@ from producer.cli.images import show_images
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.tables import cell, plain
 from producer.cli.terminal import visible
+from producer.json_lines import json_line
 from producer.results import COLUMNS
 from shared.prompt_rows.rules import META_PREFIX
 
@@ -84,7 +85,7 @@ def _format(asked: str, output: Path | None) -> str:
 
 
 def _write_jsonl(rows: Iterable[Mapping[str, Any]], stream: TextIO) -> None:
-    stream.writelines(json.dumps(_document(row), ensure_ascii=stream.isatty()) + "\n" for row in rows)
+    stream.writelines(json_line(_document(row), ensure_ascii=stream.isatty()) for row in rows)
 
 
 def _document(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Annotated, Any, Final
 
 import typer
+from pydantic import BaseModel
 from rich.console import Group
 from rich.text import Text
 
@@ -172,6 +173,8 @@ def _document(status: QueueStatus) -> dict[str, Any]:
 def _json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return _json(asdict(value))
+    if isinstance(value, BaseModel):
+        return _json(value.model_dump())
     if isinstance(value, Mapping):
         return {str(name): _json(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

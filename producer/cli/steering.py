@@ -73,5 +73,8 @@ def deadline(
     if not seconds:
         fail(f"{after[:20]!r} is no time from now, such as 90min, 6h or 2d", ExitCode.WRONG_INPUT)
     with client(context) as opened:
-        jobs = opened.set_deadline(batch, seconds)
+        try:
+            jobs = opened.set_deadline(batch, seconds)
+        except ValueError as error:
+            fail(str(error), ExitCode.WRONG_INPUT)
     errors().print(visible(f"batch {batch}: {jobs:,} queued jobs buy nothing after {duration(seconds)} from now"))

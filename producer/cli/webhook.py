@@ -13,6 +13,7 @@ from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.tables import AsJson, fitted, show, show_cells, words
 from producer.cli.terminal import Terminal, visible
 from shared.settings import load
+from shared.webhook_urls import url_complaint
 from shared.webhooks import FEW, TYPES, parse_types
 
 webhook = typer.Typer(
@@ -32,7 +33,6 @@ _LEAST: Final = {"events": 6, "url": 20}
 """The columns that give way to a narrow terminal, and how many cells each keeps."""
 _ID_CHARS: Final = 13
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86_400}
-_URL_CHARS: Final = 2000
 Which = Annotated[str, typer.Argument(metavar="WEBHOOK", help="its id, the beginning of its id, or its URL")]
 
 
@@ -54,8 +54,8 @@ def add(
 
     Example: genqueue webhook add https://shop.example/hooks --events 'job.*'
     """
-    if not url.startswith(("https://", "http://")) or len(url) > _URL_CHARS or any(char.isspace() for char in url):
-        fail("a webhook's URL begins with https:// and has no spaces", ExitCode.WRONG_INPUT)
+    if (complaint := url_complaint(url)) is not None:
+        fail(f"a webhook's URL {complaint}", ExitCode.WRONG_INPUT)
     try:
         types = parse_types(part for given in events or FEW for part in given.split(",") if part)
     except ValueError as error:

@@ -39,6 +39,7 @@ class CelerySide(Enqueueing):
         with read_rows(rows, default_provider=provider, providers=catalog.names()) as prepared:
             if prepared.fault_count:
                 raise InvalidRowsError(prepared.faults, prepared.fault_count)
+            self._require_name(batch)
             caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
             times = (self.settings.deadline_seconds, self.settings.collect_seconds)
             terms = BatchTerms(*times, on_unknown, caps, bounded=True)

@@ -18,13 +18,14 @@ from shared import catalog
 from shared.db.engine import Connection, is_kept_waiting, is_violation
 from shared.db.jobs import lone_row
 from shared.db.jobs.dealing import waiting_account
-from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, open_batch
+from shared.db.jobs.enqueue import BatchTerms, Enqueued, NewJob, enqueue, new_name_complaint, open_batch
 from shared.db.jobs.insert_rows import CHUNK_ROWS
 from shared.db.jobs.revisions import renew_metadata, revised
 from shared.db.payments.caps import of_batch
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.tokens import Token
 from shared.policies import OnUnknown
+from shared.prompt_rows.ids import name_complaint
 
 _NO_RULES: Final = RowRules()
 
@@ -119,6 +120,7 @@ class Enqueueing(Batches):
         """
         if prepared.fault_count:
             raise InvalidRowsError(prepared.faults, prepared.fault_count)
+        self._require_name(batch)
         caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
         terms = BatchTerms(self.settings.deadline_seconds, self.settings.collect_seconds, on_unknown, caps, bounded)
         if terms.are_usual and prepared.count == 1 and not changed and token is None:
@@ -154,6 +156,15 @@ class Enqueueing(Batches):
                 raise
             self._places.forget(batch)  # it may have left; who holds the row's name is waited for, in the batch's turn
             return None
+
+    def _require_name(self, batch: str) -> None:
+        """Raise `InvalidRowsError` if a batch that is not there may not be called so."""
+        if name_complaint(batch) is None:
+            return
+        with self._connection() as connection:
+            complaint = new_name_complaint(connection, batch)
+        if complaint is not None:
+            raise InvalidRowsError([LineFault(1, "batch", complaint)], 1)
 
     def _open_for_others(self, batch: str) -> None:
         """Make the batch of a large file at once: until it is there, nobody else could add a row to it.
@@ -219,6 +230,7 @@ class Enqueueing(Batches):
         ) as prepared:
             if prepared.fault_count:
                 raise InvalidRowsError(prepared.faults, prepared.fault_count)
+            self._require_name(batch)
             caps = parse_caps(max_cost, providers=prepared.providers) if max_cost else None
             with self._connection() as connection:
                 check = OfferCheck(connection)

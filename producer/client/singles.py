@@ -92,6 +92,7 @@ class Singles(Enqueueing):
         raise BatchBusyError(order.batch)
 
     def _alone(self, order: Order) -> EnqueuedJob | None:
+        self._require_name(order.batch)
         with self._connection() as connection:
             (found,) = self._added(connection, [order], together=False)
             if isinstance(found, Exception):
@@ -112,6 +113,8 @@ class Singles(Enqueueing):
             return [error] if len(orders) == 1 else [self._outcome(order) for order in orders]
 
     def _together(self, orders: Sequence[Order]) -> list[EnqueuedJob | Exception]:
+        for order in orders:
+            self._require_name(order.batch)
         with self._connection() as connection:
             found = self._added(connection, orders, together=True)
         return [one or BatchBusyError(order.batch) for order, one in zip(orders, found, strict=True)]

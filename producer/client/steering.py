@@ -14,6 +14,8 @@ from shared.db.waking import wake
 
 PRIORITY_MIN: Final = -32_768
 PRIORITY_MAX: Final = 32_767
+MOST_DEADLINE: Final = 10 * 365 * 86_400.0
+"""Seconds from now."""
 
 
 class Steering(Connected):
@@ -60,10 +62,10 @@ class Steering(Connected):
     def set_deadline(self, batch: str, seconds: float) -> int:
         """Let queued jobs of `batch` buy nothing after `seconds` from now; return how many it applies to.
 
-        Raises `NoSuchBatchError`, and `ValueError` unless `seconds` is positive.
+        Raises `NoSuchBatchError`, and `ValueError` unless `seconds` is positive and at most ten years.
         """
-        if not seconds > 0:
-            raise ValueError("a deadline is some time from now")
+        if not 0 < seconds <= MOST_DEADLINE:
+            raise ValueError("a deadline is some time from now, at most ten years")
         change = partial(steering.set_deadline, batch=batch, seconds=seconds)
         return self._page_by_page("deadline", batch, f"{seconds:g} s", change)
 

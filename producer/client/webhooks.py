@@ -55,7 +55,7 @@ class Webhooks(Connected):
         with self._connection() as connection:
             found = endpoints.find(connection, name)
             version = endpoints.rotate(connection, found.id)
-            audit.note(connection, self._webhook_entry(f"rotate {found.id}"), changed=1)
+            audit.note(connection, self._webhook_entry(endpoints.rotation(found.id)), changed=1)
         return secret(master, found.id, version)
 
     def remove_webhook(self, name: str) -> UUID:

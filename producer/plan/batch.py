@@ -18,7 +18,7 @@ from shared.db import workers
 from shared.db.accounts import AccountTerms
 from shared.db.engine import Connection
 from shared.db.jobs.dealing import dealing
-from shared.db.jobs.revisions import revision_names
+from shared.db.jobs.revisions import Revisions
 from shared.db.payments import caps, offers
 from shared.db.read import planning
 from shared.db.read.planning import Asked, Standing
@@ -146,8 +146,9 @@ def plan(
 
 def _revised(connection: Connection, batch: str, rows: Iterator[PricedRow]) -> Iterator[PricedRow]:
     """Yield the rows under the custom_ids that `enqueue --changed` would give them."""
+    revisions = Revisions(connection, batch)
     while chunk := list(islice(rows, _CHUNK)):
-        names = revision_names(connection, batch, [row.asked for row in chunk])
+        names = revisions.names([row.asked for row in chunk])
         yield from (row._replace(asked=row.asked._replace(custom_id=names[index])) for index, row in enumerate(chunk))
 
 

@@ -1,7 +1,9 @@
 """JSON as a row may contain it: no duplicate keys, no NaN, and every refusal one kind of error."""
 
 import json
-from typing import Any
+from typing import Any, Final
+
+_DIGITS: Final = "contains a number with too many digits"  # Python refuses thousands of them
 
 
 class RowJsonError(ValueError):
@@ -19,8 +21,7 @@ def parse(text: str) -> Any:
     except RowJsonError:
         raise
     except ValueError:
-        # Python refuses to read numbers of thousands of digits.
-        raise RowJsonError("contains a number with too many digits") from None
+        raise RowJsonError(_DIGITS) from None
 
 
 def parse_beginning(text: str) -> tuple[Any, int]:
@@ -34,6 +35,10 @@ def parse_beginning(text: str) -> tuple[Any, int]:
         return None, 0
     except RecursionError:
         raise RowJsonError("is JSON nested too deeply") from None
+    except RowJsonError:
+        raise
+    except ValueError:
+        raise RowJsonError(_DIGITS) from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

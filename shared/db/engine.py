@@ -1,5 +1,6 @@
 """The connection pool: every connection has time limits, so that no stuck peer can hold a row forever."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import InsufficientPrivilege, InvalidPassword, LockNotAvailable, ReadOnlySqlTransaction
 from psycopg.types.datetime import TimestamptzLoader
+from psycopg.types.json import set_json_loads
 from pydantic import SecretStr
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import (
@@ -30,6 +32,7 @@ __all__ = [
     "DatabaseUnavailableError",
     "Engine",
     "UnfitServerError",
+    "UnreadableJson",
     "connect_arguments",
     "is_forbidden",
     "is_kept_waiting",
@@ -116,7 +119,7 @@ def open_engine(
         hide_parameters=True,
     )
     search_path.attach(engine, schema, _BOUNDS, may_be_pooled=may_be_pooled)
-    event.listen(engine, "connect", _read_any_time)
+    event.listen(engine, "connect", _read_any)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
     event.listen(engine, "connect", lambda connection, _record: _require_fit(connection), insert=True)
@@ -137,8 +140,16 @@ def _require_fit(connection: psycopg.Connection[Any]) -> None:
         raise UnfitServerError(f"PostgreSQL at {where} {why}")
 
 
+class UnreadableJson(dict[str, Any]):
+    """What is read instead of JSON that Python refuses: an empty object, and in words why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
 class _AnyTime(TimestamptzLoader):
-    """Reads a time beyond Python's range (the year 10000, infinity) as Python's last, so that a row can be shown."""
+    """Reads a time beyond Python's range (the year 10000, infinity) as Python's last."""
 
     def load(self, data: Any) -> datetime:
         try:
@@ -147,8 +158,20 @@ class _AnyTime(TimestamptzLoader):
             return datetime.max.replace(tzinfo=UTC)
 
 
-def _read_any_time(connection: psycopg.Connection[Any], _record: object) -> None:
+def _read_any(connection: psycopg.Connection[Any], _record: object) -> None:
+    """Let a connection read every value that its server can store."""
     connection.adapters.register_loader("timestamptz", _AnyTime)
+    set_json_loads(_read_json, connection)
+
+
+def _read_json(data: str | bytes) -> Any:
+    """Read JSON as the database stores it: it takes numbers of 131,072 digits, and thousands of levels."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        return UnreadableJson("is JSON nested too deeply")
+    except ValueError:
+        return UnreadableJson("contains a number with too many digits")
 
 
 def _note_use(_connection: object, record: Any) -> None:

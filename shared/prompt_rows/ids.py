@@ -1,4 +1,4 @@
-"""The custom_ids of one file: what one may be, the ones made up for rows without, and who had it first."""
+"""Names of batches, and the custom_ids of one file: what one may be, those made up for rows, and who had one first."""
 
 import hashlib
 import re
@@ -7,6 +7,7 @@ from typing import Any, Final
 from shared.requests import text_complaint
 
 CUSTOM_ID_MAX_CHARS: Final = 255
+BATCH_MAX_CHARS: Final = 200
 _MADE_UP: Final = re.compile(r"row-([0-9]{6,18})")
 
 
@@ -21,6 +22,15 @@ def custom_id_complaint(custom_id: Any) -> str | None:
     if not custom_id.isprintable() or custom_id != custom_id.strip():
         return "must be printable, without spaces at its ends"
     return None
+
+
+def name_complaint(name: str) -> str | None:
+    """Say what a new batch's name must be like; None if this one is. A batch that is there keeps the name it has."""
+    if 0 < len(name) <= BATCH_MAX_CHARS and name.isprintable() and "/" not in name and name == name.strip():
+        return None
+    return (
+        f"must be printable text of 1 to {BATCH_MAX_CHARS} characters, without a slash and without spaces at its ends"
+    )
 
 
 class CustomIds:

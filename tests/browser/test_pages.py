@@ -29,7 +29,7 @@ WINDOWS = [(width, theme) for width in (390, 1440) for theme in ("light", "dark"
 
 
 @pytest.fixture
-def busy(engine: Engine, client: Client, runtime: Runtime) -> dict[str, str]:
+def busy(engine: Engine, client: Client, runtime: Runtime, older_names: None) -> dict[str, str]:
     """A batch of every end and two held jobs; returns the pages by their names."""
     prompts = [HOSTILE, "[sim:moderated] no", "[sim:corrupt] cut", *(f"a harbour {n}" for n in range(6))]
     wanted: list[dict[str, Any]] = [{"provider": "bloom", "prompt": prompt, "n": 2} for prompt in prompts]

@@ -54,6 +54,7 @@ def commands(text: str) -> list[list[str]]:
         ("-x", "--resend"),
     ],
 )
+@pytest.mark.usefixtures("older_names")
 def test_the_command_that_ends_a_held_job_works_as_it_stands(
     batch: str, custom_id: str, run: Run, client: Client, runtime: Runtime, simulated: Simulator
 ) -> None:

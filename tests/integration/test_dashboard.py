@@ -284,6 +284,7 @@ def test_a_batch_is_searched_by_its_metadata(engine: Engine, client: Client) -> 
     assert (first, names(engine, Filter(metadata=("sku", "0")), 2, after)[0]) == (["row-0", "row-3"], ["row-6"])
 
 
+@pytest.mark.usefixtures("older_names")
 def test_a_batch_is_taken_away_as_csv_and_zip(
     engine: Engine, client: Client, runtime: Runtime, endpoints: Endpoints, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Erasing: what is personal goes from the database and the bucket, the money stays, and what is open is refused."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from ops.downloading import download_batch
 from producer import Client
 from shared.db.engine import Engine, transaction
+from shared.db.jobs import inbox
+from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import Move, move
 from shared.db.leaving import doomed
 from shared.lifecycle import JobState
@@ -88,6 +91,30 @@ def test_no_word_of_a_person_is_left_and_no_cent_moves(engine: Engine, client: C
     assert found.fingerprint == fingerprint.fingerprint
     (event,) = rows.rows(engine, "SELECT * FROM job_event WHERE code = 'erased'")
     assert (event.job_id, event.actor, event.from_state, event.to_state) == (erased, "person", "succeeded", "succeeded")
+
+
+@pytest.mark.parametrize("key", ["promt", "negative_prompt", "input", "model", "size", "n"])
+@pytest.mark.parametrize("value", [SECRET, [SECRET], {"words": SECRET}], ids=["text", "list", "object"])
+def test_no_word_of_a_wrong_row_is_left_under_any_key(engine: Engine, client: Client, key: str, value: object) -> None:
+    row = {"custom_id": "a", "provider": "bloom", "prompt": SECRET, key: value}
+    asked = "SELECT job_id FROM enqueue('spring', CAST(:rows AS jsonb))"
+    ((job_id,),) = rows.rows(engine, asked, rows=json.dumps([row]))
+    with transaction(engine) as connection:
+        assert inbox.take(connection, "spring", JobTimes(100, 100), actor="w") == 1
+    assert rows.job(engine, job_id).error_code == inbox.INVALID
+    client.carry_out_erase(client.plan_erase(batch="spring"))
+    assert SECRET not in said_of(engine, job_id)
+    assert [tuple(one) for one in rows.rows(engine, asked, rows=json.dumps([row]))] == [(job_id,)]
+
+
+def test_of_a_request_only_what_no_person_words_is_left(engine: Engine, client: Client) -> None:
+    erased = aged.ended(engine, batch="spring", days=1)
+    kept = {"model": "m", "aspect_ratio": "1:1", "size": "2K", "n": 1, "seed": 7, "output_format": "png"}
+    asked = {"prompt": SECRET, "references": [SECRET], "options": {"a": SECRET}, "a later field": SECRET, **kept}
+    change = "UPDATE job SET request = CAST(:asked AS jsonb) WHERE id = :id"
+    rows.rows(engine, change, asked=json.dumps(asked), id=erased)
+    client.carry_out_erase(client.plan_erase(batch="spring"))
+    assert rows.job(engine, erased).request == {"prompt": "[erased]", **kept}
 
 
 def test_the_same_row_sent_again_is_still_known_and_adds_nothing(client: Client, runtime: Runtime) -> None:

@@ -330,8 +330,8 @@ def test_waiting_for_a_batch_waits_for_its_rows_in_the_inbox_too(
         client.wait("shop", timeout_seconds=0)
 
 
-def test_a_row_whose_check_fails_by_a_defect_stops_no_other(
-    app: Connection, runtime: Runtime, client: Client, monkeypatch: pytest.MonkeyPatch
+def test_a_row_whose_check_fails_by_a_defect_fails_alone_and_stops_no_other(
+    app: Connection, runtime: Runtime, client: Client, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = inbox._Taking._checked
 
@@ -341,13 +341,12 @@ def test_a_row_whose_check_fails_by_a_defect_stops_no_other(
         return checked(self, request)
 
     monkeypatch.setattr(inbox._Taking, "_checked", failing)
-    hand_in(app, row("broken"), row("sound"))
+    ((broken, _, _), _) = hand_in(app, row("broken"), row("sound"))
     app.commit()
     tick(runtime)
-    tick(runtime)
-    assert client.totals("shop") == {"queued": 1}
-    with pytest.raises(NoSuchJobError, match="nothing was bought"):
-        client.find_job("shop/broken")
+    assert client.totals("shop") == {"queued": 1, "failed": 1}
+    job = rows.job(engine, client.find_job("shop/broken"))
+    assert (job.id, job.error_code, job.error) == (broken, inbox.INVALID, inbox.DEFECT)
 
 
 def test_a_row_that_another_door_enqueued_meanwhile_says_which_job_it_is(

@@ -12,7 +12,8 @@ from shared.db.engine import Engine, transaction
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.jobs.transitions import Move, move
 from shared.lifecycle import JobState
-from tests.support import rows
+from tests.integration.test_retention import prune_all
+from tests.support import aged, rows
 from tests.support.command import Ran, genqueue
 
 Run = Callable[..., Ran]
@@ -49,6 +50,60 @@ def test_an_edited_row_is_a_new_revision_and_the_same_file_again_adds_nothing(
     assert add(FILE, changed=True) == 0, "what was asked for before is not bought again"
     assert add(EDITED.replace("blue", "red"), changed=True) == 1
     assert ids(client)[-1] == "b@3"
+
+
+def leave(engine: Engine, client: Client, *custom_ids: str) -> None:
+    """Let jobs end long ago, and leave."""
+    for custom_id in custom_ids:
+        job = client.find_job(f"b/{custom_id}")
+        client.cancel(job=job)
+        aged.age(engine, job, 400)
+    assert prune_all(engine) == len(custom_ids)
+
+
+@pytest.mark.parametrize(
+    ("left", "again"),
+    [
+        (("b",), "blue"),
+        (("b",), "red"),
+        (("b@2",), "red"),
+        (("b", "b@2"), "red"),
+        (("b", "b@2", "b@3", "b@4"), "tall"),
+        (("b", "b@4"), "tall"),
+    ],
+)
+def test_a_revision_is_not_bought_again_after_an_earlier_one_has_left(
+    engine: Engine, client: Client, add: Callable[..., int], tmp_path: Path, left: tuple[str, ...], again: str
+) -> None:
+    add(FILE)
+    files = {word: EDITED.replace("blue", word) for word in ("blue", "red", "green", "tall")}
+    assert [add(content, changed=True) for content in files.values()] == [1] * 4
+    leave(engine, client, *left)
+    before = ids(client)
+    planned = client.plan(tmp_path / "rows.csv", batch="b", provider="bloom", changed=True)
+    assert (sum(one.share.rows for one in planned.accounts), add(files[again], changed=True)) == (0, 0)
+    assert ids(client) == before
+
+
+def test_a_new_revision_takes_the_name_that_has_become_free_and_is_known_from_then_on(
+    engine: Engine, client: Client, add: Callable[..., int]
+) -> None:
+    add(FILE)
+    red = EDITED.replace("blue", "red")
+    assert add(EDITED, changed=True) == 1
+    leave(engine, client, "b")
+    assert [add(red, changed=True), add(red, changed=True), add(EDITED, changed=True)] == [1, 0, 0]
+    assert ids(client) == ["a", "c", "b@2", "b"]
+
+
+@pytest.mark.parametrize("name", ["b@0", "b@1", "b@02", "b@x", "b@9999999999", "@2", "b@2@2"])
+def test_a_custom_id_that_looks_like_a_revision_is_a_name_like_any_other(
+    client: Client, add: Callable[..., int], name: str
+) -> None:
+    content = f"custom_id,prompt\n{name},a mug\n"
+    assert [add(content, changed=True), add(content, changed=True)] == [1, 0]
+    assert add(content.replace("mug", "bowl"), changed=True) == 1
+    assert ids(client) == [name, f"{name}@2"]
 
 
 def test_edited_metadata_replaces_that_of_the_job_and_buys_nothing(

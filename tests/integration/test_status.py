@@ -173,9 +173,10 @@ def test_the_screen_shows_what_is_wrong_first_then_what_waits_and_why(run: Run, 
 
 def test_the_state_is_one_json_object_without_prompts(run: Run, engine: Engine) -> None:
     rows.add(engine, [rows.new_job("a", prompt="a secret garden")])
-    serve(engine)
+    serve(engine, RateWindow(requests=100, seconds=60))
     shown = run("status", "--json")
     told = json.loads(shown.out)
+    assert [use["window"]["requests"] for use in told["accounts"][0]["windows"]] == [100]
     assert told["totals"] == {"queued": 1}
     assert told["lines"][0]["wait"]["reason"] == "line"
     assert told["problems"] == []

@@ -156,8 +156,8 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         removed="the count of paid jobs that bring no image",
         protects="an account that takes money and gives nothing does not take it for every job of a batch",
         file="worker/stages/poll.py",
-        old="        if (why := next_step.nothing_found(job)) is not None:\n",
-        new="        if (why := next_step.nothing_found(job[:0])) is not None:\n",
+        old="        why = next_step.nothing_found(now) or _not_linked(job, looks)\n",
+        new="        why = _not_linked(job, looks)\n",
         tests=(
             (
                 "tests/integration/test_nothing_delivered.py::"

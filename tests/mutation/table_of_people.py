@@ -68,4 +68,14 @@ PEOPLE: Final[tuple[Mutant, ...]] = (
         new="            return BUYERS",
         tests=("tests/integration/test_api_actions.py::test_no_scopes_but_that_for_spending_pay_twice",),
     ),
+    Mutant(
+        removed="the revisions behind a custom_id that has become free",
+        protects="an edited row that was bought is not bought again after its first revision has left",
+        file="shared/db/jobs/revisions.py",
+        old="                    asked[index] = self._next(row.custom_id, asked[index])\n",
+        new="                    asked[index] = 0\n",
+        tests=(
+            ("tests/integration/test_revisions.py::test_a_revision_is_not_bought_again_after_an_earlier_one_has_left"),
+        ),
+    ),
 )

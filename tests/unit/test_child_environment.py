@@ -1,11 +1,17 @@
 """Which variables a child of the supervisor gets: what it needs, and no secret of another."""
 
+from dataclasses import fields
+
+import pytest
+
+from ops.stack import Endpoints
 from ops.stack.child_environment import API, FLOWER, SIMULATOR, WORKER, reduced
+from shared.settings import load
 
 SECRETS = {
     "GENQUEUE_BLOOM_API_KEY": "key", "GENQUEUE_ACCOUNTS__TWO__API_KEY": "key", "GENQUEUE_DATABASE_URL": "password",
     "GENQUEUE_BROKER_URL": "password", "AWS_SECRET_ACCESS_KEY": "secret", "FLOWER_BASIC_AUTH": "u:p",
-    "GITHUB_TOKEN": "token", "PGPASSWORD": "password",
+    "GENQUEUE_WEBHOOK_KEY": "key", "GITHUB_TOKEN": "token", "PGPASSWORD": "password",
 }  # fmt: skip
 ORDINARY = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "PYTHONPATH": "/src"}
 
@@ -27,5 +33,21 @@ def test_a_worker_gets_its_accounts_and_servers_and_nobody_elses_secrets() -> No
 
 
 def test_the_api_gets_the_database_and_the_bucket_and_no_providers_key() -> None:
-    assert secrets_of(API) == {"GENQUEUE_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"}
+    given = {"GENQUEUE_DATABASE_URL", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "GENQUEUE_WEBHOOK_KEY"}
+    assert secrets_of(API) == given
     assert "GENQUEUE_OPENROUTER_PRICES" in reduced({"GENQUEUE_OPENROUTER_PRICES": "a=1"}, API)
+
+
+@pytest.mark.parametrize("needs", [WORKER, API], ids=["worker", "api"])
+def test_what_a_stack_makes_reaches_its_children(needs: tuple[str, ...]) -> None:
+    made = Endpoints(**{field.name: "x" * 44 for field in fields(Endpoints)}).environment()
+    ways = {"NO_PROXY"} if needs is API else set[str]()
+    broker = {"GENQUEUE_BROKER_URL"} if needs is API else set[str]()
+    assert made.keys() - reduced(made, needs).keys() == ways | broker
+
+
+def test_webhooks_can_be_added_with_the_settings_of_an_api_that_a_stack_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Endpoints(**{field.name: "x" * 44 for field in fields(Endpoints)}).environment()
+    for name, value in reduced(made, API).items():
+        monkeypatch.setenv(name, value)
+    assert load().webhook_key.get_secret_value() == made["GENQUEUE_WEBHOOK_KEY"]

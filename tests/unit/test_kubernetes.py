@@ -82,6 +82,7 @@ def test_a_role_is_given_only_what_it_needs() -> None:
             "genqueue-bucket",
             "FLOWER_BASIC_AUTH",
             "DASHBOARD_TOKEN",
+            "WEBHOOK_KEY",
         )
     }
     assert holders == {
@@ -91,6 +92,7 @@ def test_a_role_is_given_only_what_it_needs() -> None:
         "genqueue-bucket": {"worker", "api", "dashboard"},
         "FLOWER_BASIC_AUTH": {"flower"},
         "DASHBOARD_TOKEN": {"dashboard"},
+        "WEBHOOK_KEY": {"api"},  # a worker has it among the providers' keys
     }
 
 

@@ -176,6 +176,20 @@ def test_a_line_that_is_not_a_sound_json_object_is_a_fault(line: str, words: str
 
 
 @pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"prompt":"a","prompt":"b"}', "a key twice"),
+        ('{"prompt":"a","n":NaN}', "contains NaN"),
+        ('{"prompt":"a","seed":' + "9" * 5000 + "}", "too many digits"),
+        ('{"prompt":"a","options":{"x":[' + "9" * 5000 + "]}}", "too many digits"),
+        ('{"prompt":' + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_an_object_of_an_array_that_is_not_sound_is_a_fault(line: str, words: str) -> None:
+    assert words in _faults(f'[{{"prompt":"a"}},{line}]', "json")[-1][2]
+
+
+@pytest.mark.parametrize(
     ("member", "field", "words"),
     [
         ('"prompt":5', "prompt", "must be text"),

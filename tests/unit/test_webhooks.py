@@ -62,11 +62,23 @@ def test_the_public_library_verifies_our_signature(body: bytes) -> None:
 
 def test_after_a_rotation_both_secrets_sign_for_a_day() -> None:
     def versions(hours: float) -> list[SecretStr]:
-        return secrets_in_force(MASTER, ENDPOINT, 3, rotated_at=NOW, now=NOW + timedelta(hours=hours))
+        return secrets_in_force(MASTER, ENDPOINT, 3, rotations=[NOW], now=NOW + timedelta(hours=hours))
 
     assert versions(23.9) == [secret(MASTER, ENDPOINT, 3), secret(MASTER, ENDPOINT, 2)]
     assert versions(24.1) == [secret(MASTER, ENDPOINT, 3)]
-    assert secrets_in_force(MASTER, ENDPOINT, 1, rotated_at=None, now=NOW) == [secret(MASTER, ENDPOINT, 1)]
+    assert secrets_in_force(MASTER, ENDPOINT, 1, rotations=[], now=NOW) == [secret(MASTER, ENDPOINT, 1)]
+
+
+@pytest.mark.parametrize(("version", "hours", "signing"), [
+    (4, (0, 1, 23), [4, 3, 2, 1]), (4, (0, 1), [4, 3, 2]), (4, (0, 25, 26), [4, 3]), (4, (25,), [4]),
+    (2, (0, 1, 2), [2, 1]),
+])  # fmt: skip
+def test_each_secret_signs_for_a_day_after_its_own_rotation(
+    version: int, hours: tuple[float, ...], signing: list[int]
+) -> None:
+    rotations = [NOW - timedelta(hours=before) for before in hours]
+    expected = [secret(MASTER, ENDPOINT, one) for one in signing]
+    assert secrets_in_force(MASTER, ENDPOINT, version, rotations=rotations, now=NOW) == expected
 
 
 def test_each_endpoint_and_each_version_has_a_secret_of_its_own_that_only_the_master_key_gives() -> None:

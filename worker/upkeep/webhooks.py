@@ -161,12 +161,12 @@ class WebhookSender:
     def _headers(self, one: ClaimedDelivery, body: bytes) -> dict[str, str]:
         now = datetime.now(UTC)
         at = int(now.timestamp())
-        version, rotated_at = one.secret_version, one.rotated_at
+        version, rotations = one.secret_version, one.rotations
         secrets = [
             secret
             for key in (self.key, self.before)
             if key and key.get_secret_value()
-            for secret in secrets_in_force(key, one.endpoint_id, version, rotated_at=rotated_at, now=one.now)
+            for secret in secrets_in_force(key, one.endpoint_id, version, rotations=rotations, now=one.now)
         ]
         return {
             "content-type": "application/json",

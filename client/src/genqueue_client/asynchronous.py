@@ -166,8 +166,8 @@ class AsyncClient:
                     seconds = tries.answered(response)
                     if seconds is None:
                         calls.check(response)
-                        async for line in response.aiter_lines():
-                            for row in found.take(line):
+                        async for piece in response.aiter_bytes():
+                            for row in found.take(piece):
                                 yield row
                             tries.begin_anew()
                         for row in found.rest():

@@ -212,24 +212,33 @@ def _quoted(name: str) -> str:
 
 
 class Results:
-    """Puts the lines of a results stream together by job, so that a stream that broke is resumed at a whole job."""
+    """Puts the lines of a results stream together by job, so that a stream that broke is resumed at a whole job.
+
+    Only a line feed ends a line: text of a row may have what Unicode calls a line's end.
+    """
 
     def __init__(self) -> None:
         self.after: str | None = None
         """The last job of which every line was given out."""
         self._held: list[dict[str, Any]] = []
+        self._part = b""
+        """The beginning of a line whose end has not come."""
 
-    def take(self, line: str) -> list[dict[str, Any]]:
-        """Add a line; return the lines of the job before, once a new one begins."""
-        row: dict[str, Any] = json.loads(line)
-        done: list[dict[str, Any]] = []
-        if self._held and self._held[0]["job_id"] != row["job_id"]:
-            done = self.rest()
+    def take(self, piece: bytes) -> list[dict[str, Any]]:
+        """Add a piece of the stream; return the lines of the jobs that are whole, because another one began."""
+        *lines, self._part = (self._part + piece).split(b"\n")
+        return [row for line in lines if line.strip() for row in self._take(json.loads(line))]
+
+    def _take(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        done = self._let_go() if self._held and self._held[0]["job_id"] != row["job_id"] else []
         self._held.append(row)
         return done
 
     def rest(self) -> list[dict[str, Any]]:
         """Return the lines of the last job: the stream is whole."""
+        return self.take(b"\n") + self._let_go()
+
+    def _let_go(self) -> list[dict[str, Any]]:
         done, self._held = self._held, []
         if done:
             self.after = str(done[0]["job_id"])
@@ -237,4 +246,4 @@ class Results:
 
     def broke(self) -> None:
         """Forget the lines of a job that may lack some."""
-        self._held = []
+        self._held, self._part = [], b""

@@ -164,8 +164,8 @@ class Client:
                     seconds = tries.answered(response)
                     if seconds is None:
                         calls.check(response)
-                        for line in response.iter_lines():
-                            yield from found.take(line)
+                        for piece in response.iter_bytes():
+                            yield from found.take(piece)
                             tries.begin_anew()
                         yield from found.rest()
                         return

@@ -1,5 +1,6 @@
 """Enqueueing: all rows of a batch in one transaction, or none; the same rows again add nothing."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -16,6 +17,7 @@ from shared.db.payments import caps
 from shared.db.waking import wake
 from shared.ids import new_id
 from shared.policies import OnUnknown
+from shared.prompt_rows.ids import name_complaint
 from shared.prompt_rows.ways import PROGRAM, Ways
 
 __all__ = [
@@ -49,6 +51,14 @@ CROSS JOIN LATERAL (
   SELECT account, xmin FROM job WHERE batch_id = :batch AND custom_id = a.custom_id LIMIT 1
 ) AS job
 """)
+ROW_INVALID: Final = "row_invalid"
+"""The code of a job whose row was wrong."""
+# Rows by SQL that were refused for the name of their batch are failed jobs of a batch of that name. It does not count.
+_HAS_JOBS: Final = text(f"""
+SELECT EXISTS (SELECT FROM job JOIN batch ON batch.id = job.batch_id
+  WHERE batch.name = :name AND job.error_code IS DISTINCT FROM '{ROW_INVALID}')
+""")
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NAMED = 5
 _ROTATION = 720_720  # divisible by every number of accounts up to 16, so that each is as likely as another
 
@@ -184,6 +194,14 @@ def _turn(connection: Connection, batch: str) -> tuple[UUID, bool]:
     # Somebody else made the batch while the statement waited: only a new statement sees it.
     found = found if found is not None else connection.execute(_TURN_AND_BATCH, named).scalar_one()
     return found, found == named["id"]
+
+
+def new_name_complaint(connection: Connection, batch: str) -> str | None:
+    """Say what is wrong with a batch's name; None if nothing is, or if the batch has jobs already."""
+    complaint = name_complaint(batch)
+    if complaint is None or _UNSTORABLE.search(batch):
+        return complaint
+    return None if connection.execute(_HAS_JOBS, {"name": batch}).scalar_one() else complaint
 
 
 def open_batch(connection: Connection, name: str) -> UUID:

@@ -1,36 +1,47 @@
 """The inbox: rows that the SQL function `enqueue` took in its caller's transaction, before anybody checked them.
 
 A worker checks each row with the words of every other door, and makes it a job under the id that its caller got. A bad
-row becomes a job that has failed; nothing is bought for it.
+row becomes a job that has failed; nothing is bought for it. That holds for a row that Python cannot read, too: then
+only PostgreSQL reads it.
 """
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared import catalog
+from shared.db.engine import UnreadableJson
 from shared.db.jobs import policy
 from shared.db.jobs.dealing import Dealing, dealing, waiting_account
-from shared.db.jobs.enqueue import BatchTerms, EnqueueConflictError, NewJob, enqueue
+from shared.db.jobs.enqueue import (
+    ROW_INVALID,
+    BatchTerms,
+    EnqueueConflictError,
+    NewJob,
+    enqueue,
+    new_name_complaint,
+)
 from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments.offer_check import OfferCheck
+from shared.late_log import LateLogger
 from shared.lifecycle import JobState
 from shared.notes import short_note
 from shared.policies import OnUnknown
 from shared.prompt_rows.faults import Faults
 from shared.prompt_rows.preparer import PreparedRow, RowPreparer
 
-INVALID: Final = "row_invalid"
-"""The code of a job whose row was wrong."""
+_log = LateLogger(__name__)
 CHUNK: Final = 200
 """Rows that one transaction takes."""
-_NOT_REQUEST: Final = frozenset({"custom_id", "provider", "priority", "metadata"})
+INVALID: Final = ROW_INVALID
+"""The code of a job whose row was wrong."""
+DEFECT: Final = "row: could not be checked, by a defect of genqueue; nothing was bought for it"
+"""What is said of a row whose check fails by a defect of ours."""
 _CHARS: Final = 16_000_000
 # Steps from name to name along the index, however many rows wait under each.
 _BATCHES = text("""
@@ -44,11 +55,15 @@ WITH RECURSIVE waiting (batch) AS (
 # The lock of `enqueue` for this batch. Whoever enqueues a large file has it for minutes: then the rows wait.
 _TURN = text("SELECT pg_try_advisory_xact_lock(hashtextextended('enqueue ' || :batch, 0))")
 _WAITING = text("""
-SELECT id, custom_id, request, options FROM (
+SELECT id, custom_id, request, request ->> 'provider' AS provider, options FROM (
   SELECT *, sum(length(CAST(request AS text))) OVER (ORDER BY id) - length(CAST(request AS text)) AS before
-  FROM (SELECT * FROM inbox WHERE batch = :batch AND taken_at IS NULL ORDER BY id LIMIT :limit) AS first
+  FROM (
+    SELECT * FROM inbox WHERE batch = :batch AND taken_at IS NULL AND id = coalesce(CAST(:only AS uuid), id)
+    ORDER BY id LIMIT :limit
+  ) AS first
 ) AS sized WHERE before < :chars ORDER BY id
 """)
+_FIRST = text("SELECT id FROM inbox WHERE batch = :batch AND taken_at IS NULL ORDER BY id LIMIT :limit")
 _KNOWN = text("""
 SELECT job.custom_id, job.id, job.provider, job.fingerprint FROM job JOIN batch ON batch.id = job.batch_id
 WHERE batch.name = :batch AND job.custom_id = ANY(CAST(:custom_ids AS text[]))
@@ -61,7 +76,7 @@ INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprin
 SELECT id, :batch, custom_id, :account, :provider,
   CASE WHEN made -> 'n' = '1' THEN made - 'n' ELSE made END - ARRAY(
     SELECT key FROM jsonb_each(made) WHERE key IN ('options', 'references') AND value IN ('{}', '[]')),
-  :fingerprint, 1, 0, 0, 'queued',
+  sha256(convert_to(CAST(made AS text), 'UTF8')), 1, 0, 0, 'queued',
   now(), now() + :deadline * interval '1 second', now() + :collect * interval '1 second'
 FROM (
   SELECT id, custom_id, request - ARRAY['custom_id', 'provider', 'priority', 'metadata'] AS made
@@ -71,10 +86,6 @@ FROM (
 _TAKEN = text("""
 UPDATE inbox SET taken_at = clock_timestamp(), request = NULL, note = a.note
 FROM unnest(CAST(:ids AS uuid[]), CAST(:notes AS text[])) AS a (id, note) WHERE inbox.id = a.id
-""")
-_ASIDE = text("""
-UPDATE inbox SET taken_at = clock_timestamp(), request = NULL, note = :note
-WHERE id = (SELECT id FROM inbox WHERE batch = :batch AND taken_at IS NULL ORDER BY id LIMIT 1)
 """)
 # A row stays for a day after it was taken: a repeated call finds it, whatever its transaction can see.
 _PRUNE = text("""
@@ -128,23 +139,24 @@ def prune(connection: Connection) -> None:
     connection.execute(_PRUNE)
 
 
-def take(connection: Connection, batch: str, times: JobTimes, *, actor: str, rows: int = CHUNK) -> int:
+def take(connection: Connection, batch: str, times: JobTimes, *, actor: str) -> int:
     """Check waiting rows of a batch and make jobs of them, in the caller's transaction; return how many.
 
-    At most `rows` of them, and none while somebody else enqueues into the batch.
+    At most `CHUNK` of them, and none while somebody else enqueues into the batch.
     """
-    if not connection.execute(_TURN, {"batch": batch}).scalar_one():
-        return 0
-    waiting = connection.execute(_WAITING, {"batch": batch, "limit": rows, "chars": _CHARS}).all()
-    if waiting:
-        notes = _Taking(connection, batch, times, actor).take(waiting)
-        connection.execute(_TAKEN, {"ids": [row.id for row in waiting], "notes": [notes.get(r.id) for r in waiting]})
-    return len(waiting)
+    return _Taking(connection, batch, times, actor).take()
 
 
-def set_first_aside(connection: Connection, batch: str) -> None:
-    """Take the first waiting row of a batch out of the inbox without a job: checking it fails by a defect of ours."""
-    connection.execute(_ASIDE, {"batch": batch, "note": "checking its row failed: nothing was bought for it"})
+def take_one(
+    connection: Connection, batch: str, times: JobTimes, row: UUID, *, actor: str, wrong: str | None = None
+) -> int:
+    """Do the same with one row, if it still waits; `wrong`: what to say of it, unchecked and unread."""
+    return _Taking(connection, batch, times, actor, wrong).take(row)
+
+
+def first_ids(connection: Connection, batch: str) -> list[UUID]:
+    """Return the rows of a batch that are the next to be taken."""
+    return list(connection.execute(_FIRST, {"batch": batch, "limit": CHUNK}).scalars())
 
 
 def _job(job_id: UUID, row: PreparedRow) -> NewJob:
@@ -155,21 +167,38 @@ def _job(job_id: UUID, row: PreparedRow) -> NewJob:
 class _Taking:
     """One transaction's rows on their way from the inbox into a batch."""
 
-    def __init__(self, connection: Connection, batch: str, times: JobTimes, actor: str) -> None:
+    def __init__(
+        self, connection: Connection, batch: str, times: JobTimes, actor: str, wrong: str | None = None
+    ) -> None:
         self._connection = connection
         self._batch = batch
         self._times = times
         self._actor = actor
+        self._wrong = wrong
         self._offers = OfferCheck(connection)
 
-    def take(self, waiting: Sequence[Row[Any]]) -> dict[UUID, str]:
+    def take(self, only: UUID | None = None) -> int:
+        """Make jobs of what waits, or of `only` that row; return how many rows were taken."""
+        if not self._connection.execute(_TURN, {"batch": self._batch}).scalar_one():
+            return 0
+        asked = {"batch": self._batch, "limit": CHUNK, "chars": _CHARS, "only": only}
+        waiting = self._connection.execute(_WAITING, asked).all()
+        if waiting:
+            notes = self._made(waiting)
+            taken = {"ids": [row.id for row in waiting], "notes": [notes.get(row.id) for row in waiting]}
+            self._connection.execute(_TAKEN, taken)
+        return len(waiting)
+
+    def _made(self, waiting: Sequence[Row[Any]]) -> dict[UUID, str]:
         """Make jobs of the rows; return the words for each that cannot be one, because its custom_id is taken."""
-        checked = {row.id: self._checked(row.request) for row in waiting}
+        wrong_name = new_name_complaint(self._connection, self._batch)
+        refused = f"batch: {wrong_name}" if wrong_name else self._wrong
+        checked = {row.id: refused or self._verdict(row) for row in waiting}
         notes = self._conflicts(waiting, checked)
         new = [row for row in waiting if row.id not in notes]
         good = {row.id: found for row in new if isinstance(found := checked[row.id], PreparedRow)}
         jobs = (_job(job_id, one) for job_id, one in good.items())
-        accounts = [waiting_account(name) for name in sorted({row.request["provider"] for row in new})]
+        accounts = [waiting_account(name) for name in sorted({row.provider for row in new})]
         terms = self._terms([row.options for row in new])
         added = enqueue(self._connection, self._batch, jobs, accounts, terms)
         if added.added < added.given:
@@ -182,6 +211,18 @@ class _Taking:
             policy.look_anew(self._connection, held, terms.on_unknown, actor=self._actor)
         return notes
 
+    def _verdict(self, row: Row[Any]) -> PreparedRow | str:
+        """Return what a check finds. A row on which our code fails is a wrong row: it must stop no other."""
+        if isinstance(row.request, UnreadableJson):
+            return f"row: {row.request.why}"
+        try:
+            return self._checked(row.request)
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the defect is
+            _log.warning("inbox_defect", error=type(error).__name__)
+            return DEFECT
+
     def _checked(self, request: dict[str, Any]) -> PreparedRow | str:
         """Return the row as its provider can do it, or what is wrong with it."""
         faults = Faults()
@@ -193,7 +234,7 @@ class _Taking:
             return prepared
         return short_note("; ".join(f"{fault.field}: {fault.message}" for fault in faults.kept))
 
-    def _conflicts(self, waiting: Sequence[Row[Any]], checked: dict[UUID, PreparedRow | str]) -> dict[UUID, str]:
+    def _conflicts(self, waiting: Sequence[Row[Any]], checked: Mapping[UUID, PreparedRow | str]) -> dict[UUID, str]:
         """Return the words for rows whose custom_id became a job through another door meanwhile."""
         custom_ids = [row.custom_id for row in waiting]
         found = self._connection.execute(_KNOWN, {"batch": self._batch, "custom_ids": custom_ids})
@@ -234,14 +275,11 @@ class _Taking:
         move(self._connection, moves, actor=self._actor)
 
     def _values(self, batch_id: UUID, row: Row[Any], dealt: Dealing) -> dict[str, Any]:
-        given = {name: value for name, value in row.request.items() if name not in _NOT_REQUEST}
-        request = json.dumps(given, sort_keys=True)
         return {
             "id": row.id,
             "batch": batch_id,
-            "account": dealt.account(row.request["provider"], 1),
-            "provider": row.request["provider"],
-            "fingerprint": hashlib.sha256(request.encode()).digest(),
+            "account": dealt.account(row.provider, 1),
+            "provider": row.provider,
             "deadline": self._times.deadline_seconds,
             "collect": self._times.collect_seconds,
         }

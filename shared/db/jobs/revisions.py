@@ -1,4 +1,7 @@
-"""New revisions of changed rows: an edited row gets the next free custom_id behind its own, such as `hero@2`."""
+"""New revisions of changed rows: an edited row gets the next free custom_id behind its own, such as `hero@2`.
+
+What has left frees its custom_id. So a free one is taken only if no revision behind it asks for the same image.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +19,18 @@ FROM unnest(CAST(:custom_ids AS text[])) AS a (custom_id) CROSS JOIN LATERAL (
   SELECT job.fingerprint, job.provider FROM job JOIN batch ON batch.id = job.batch_id
   WHERE batch.name = :batch AND job.custom_id = a.custom_id LIMIT 1
 ) AS job
+""")
+# The first revision behind each custom_id of ours that is free.
+_BEHIND: Final = text("""
+WITH here AS (SELECT id FROM batch WHERE name = :batch), named AS MATERIALIZED (
+  SELECT regexp_match(custom_id, '^(.+)@([2-9]|[1-9][0-9]{1,8})$') AS parts
+  FROM job WHERE batch_id = (SELECT id FROM here)
+)
+SELECT parts[1] AS custom_id, CAST(parts[2] AS integer) AS revision FROM named
+WHERE parts IS NOT NULL AND NOT EXISTS (
+  SELECT FROM job WHERE batch_id = (SELECT id FROM here)
+    AND custom_id = CASE parts[2] WHEN '2' THEN parts[1] ELSE parts[1] || '@' || (CAST(parts[2] AS integer) - 1) END)
+ORDER BY revision
 """)
 _RENEW: Final = text("""
 INSERT INTO job_metadata AS kept (job_id, metadata)
@@ -54,9 +69,13 @@ def revised(connection: Connection, batch: str, rows: Iterable[NewJob]) -> Itera
     A row that is not in the batch, or has not changed, keeps its custom_id. So the same file again adds nothing.
     """
     left = iter(rows)
-    while chunk := list(islice(left, _CHUNK)):
-        names = revision_names(connection, batch, chunk)
+    if not (chunk := list(islice(left, _CHUNK))):
+        return
+    revisions = Revisions(connection, batch)
+    while chunk:
+        names = revisions.names(chunk)
         yield from (replace(row, custom_id=names[index]) for index, row in enumerate(chunk))
+        chunk = list(islice(left, _CHUNK))
 
 
 def renew_metadata(connection: Connection, batch: str, rows: Iterable[NewJob]) -> int:
@@ -75,18 +94,44 @@ def renew_metadata(connection: Connection, batch: str, rows: Iterable[NewJob]) -
     return renewed
 
 
-def revision_names(connection: Connection, batch: str, chunk: Sequence[Named]) -> Mapping[int, str]:
-    """Return, by index in `chunk`, the custom_id of the revision that asks for the same image, or the next free one."""
-    names = {index: row.custom_id for index, row in enumerate(chunk)}
-    open_still, revision = set(names), 1
-    while open_still:
-        asked = {"batch": batch, "custom_ids": [names[index] for index in open_still]}
-        there = {row.custom_id: (row.fingerprint, row.provider) for row in connection.execute(_THERE, asked)}
-        open_still = {
-            index
-            for index in open_still
-            if there.get(names[index]) not in {None, (chunk[index].fingerprint, chunk[index].provider)}
-        }
-        revision += 1
-        names.update({index: f"{chunk[index].custom_id}@{revision}" for index in open_still})
-    return names
+class Revisions:
+    """The revisions of a batch's rows."""
+
+    def __init__(self, connection: Connection, batch: str) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._behind: dict[str, list[int]] = {}
+        for row in connection.execute(_BEHIND, {"batch": batch}):
+            self._behind.setdefault(row.custom_id, []).append(row.revision)
+
+    def names(self, chunk: Sequence[Named]) -> Mapping[int, str]:
+        """Return, by index, the custom_id of the revision that asks for the same image, or the next free one."""
+        same: dict[int, str] = {}
+        free: dict[int, str] = {}
+        asked = dict.fromkeys(range(len(chunk)), 1)
+        while asked:
+            names = {index: _name(chunk[index].custom_id, revision) for index, revision in asked.items()}
+            there = self._there(names.values())
+            for index, name in names.items():
+                row, found = chunk[index], there.get(name)
+                if found is None:
+                    free.setdefault(index, name)
+                    asked[index] = self._next(row.custom_id, asked[index])
+                elif found == (row.fingerprint, row.provider):
+                    same[index], asked[index] = name, 0
+                else:
+                    asked[index] += 1
+            asked = {index: revision for index, revision in asked.items() if revision}
+        return free | same
+
+    def _there(self, names: Iterable[str]) -> dict[str, tuple[bytes, str]]:
+        rows = self._connection.execute(_THERE, {"batch": self._batch, "custom_ids": list(names)})
+        return {row.custom_id: (row.fingerprint, row.provider) for row in rows}
+
+    def _next(self, custom_id: str, free: int) -> int:
+        """Return the first revision behind one that is free; 0 if there is none."""
+        return next((revision for revision in self._behind.get(custom_id, ()) if revision > free), 0)
+
+
+def _name(custom_id: str, revision: int) -> str:
+    return custom_id if revision == 1 else f"{custom_id}@{revision}"

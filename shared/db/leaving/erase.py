@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 
 from shared.db.jobs import bulk
 from shared.db.jobs.bulk import BulkPlan, Target, Which
+from shared.db.jobs.inbox import INVALID
 from shared.db.jobs.transitions import Claim
 from shared.db.leaving import doomed
 from shared.db.lost_calls import candidates
@@ -55,12 +56,15 @@ WHERE job_id = ANY(CAST(:ids AS uuid[])) AND code IN ('bought_again', 'result_un
 UNION SELECT key FROM image
 WHERE job_id = ANY(CAST(:ids AS uuid[])) AND key IS NOT NULL AND (state <> 'stored' OR :results)
 """)
-# `options` may contain another prompt, such as a negative one.
-_REQUEST = text("""
-UPDATE job SET request = (request - 'references' - 'options') || jsonb_build_object('prompt', CAST(:marker AS text)),
-  error = NULL
+# Only what is known to hold no words of a person stays. A wrong row that came by SQL has any text under any key.
+_REQUEST = text(f"""
+UPDATE job SET request = jsonb_build_object('prompt', CAST(:marker AS text)) || (
+  SELECT coalesce(jsonb_object_agg(key, value), '{{}}') FROM jsonb_each(job.request)
+  WHERE key = ANY(CAST(:kept AS text[])) AND job.error_code IS DISTINCT FROM '{INVALID}'
+), error = NULL
 WHERE id = ANY(CAST(:ids AS uuid[]))
 """)
+_KEPT: Final = ("model", "aspect_ratio", "size", "n", "seed", "output_format")
 _METADATA = text("DELETE FROM job_metadata WHERE job_id = ANY(CAST(:ids AS uuid[]))")
 _SUBMISSION = text("""
 UPDATE submission SET error = NULL, kept_as = NULL, reply_sha256 = NULL WHERE job_id = ANY(CAST(:ids AS uuid[]))
@@ -120,7 +124,7 @@ def _erase(connection: Connection, ids: Sequence[UUID], *, results: bool, actor:
     jobs: dict[str, Any] = {"ids": list(ids)}
     keys = connection.execute(_KEYS, {**jobs, "results": results}).scalars().all()
     doomed.doom(connection, [*keys, *candidates.leave(connection, ids)])
-    connection.execute(_REQUEST, {**jobs, "marker": MARKER})
+    connection.execute(_REQUEST, {**jobs, "marker": MARKER, "kept": list(_KEPT)})
     connection.execute(_METADATA, jobs)
     connection.execute(_SUBMISSION, jobs)
     connection.execute(_IMAGE, {**jobs, "results": results})

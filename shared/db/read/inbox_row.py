@@ -6,11 +6,12 @@ from uuid import UUID
 from sqlalchemy import Connection, RowMapping, text
 
 from shared.db.read.job import JobFacts, JobMark
+from shared.metadata import complaint
 
 MARK: Final = JobMark(-1, "queued", 0, 0, "")
 """What differs from the job that will be made of a row: its epoch is before the first one."""
 _ROW: Final = text("""
-SELECT id, batch, custom_id, arrived_at, request, note FROM inbox WHERE id = :id
+SELECT id, batch, custom_id, arrived_at, request ->> 'provider' AS provider, request, note FROM inbox WHERE id = :id
 """)
 
 
@@ -23,15 +24,18 @@ def inbox_row(connection: Connection, job_id: UUID) -> JobFacts | str | None:
 
 
 def _job(row: RowMapping) -> dict[str, Any]:
-    """Return the row as a job; nobody has checked its request, so that its parts may be anything."""
+    """Return the row as a job; nobody has checked its request, so that its parts may be anything.
+
+    Of a request that Python cannot read, only its provider is shown.
+    """
     request = row["request"]
     model, metadata = request.get("model"), request.get("metadata")
     return {
         "id": row["id"],
         "batch": row["batch"],
         "custom_id": row["custom_id"],
-        "provider": str(request["provider"]),
-        "account": str(request["provider"]),  # that of its jobs until one is chosen
+        "provider": row["provider"],
+        "account": row["provider"],  # that of its jobs until one is chosen
         "model": model if isinstance(model, str) else None,
         "state": MARK.state,
         "error_code": None,
@@ -42,7 +46,7 @@ def _job(row: RowMapping) -> dict[str, Any]:
         "cancelling": False,
         "created_at": row["arrived_at"],
         "finished_at": None,
-        "metadata": metadata if isinstance(metadata, dict) else {},
+        "metadata": metadata if isinstance(metadata, dict) and not complaint(metadata) else {},
     }
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from shared.db.webhooks import endpoints
+from shared.db.webhooks.endpoints import ROTATIONS
 from shared.db.webhooks.schedule import DISABLE_AFTER, FAILURES_BEFORE_PROBES, PROBE_FIRST_SECONDS, PROBE_MAX_SECONDS
 from shared.webhooks import TEST
 
@@ -18,7 +19,7 @@ _KEPT: Final = "interval '30 days'"
 # The endpoint's row is locked, so that two processes never probe a failing endpoint at the same time. Free places are
 # dealt in turn, first to the endpoint with the fewest deliveries in hand. Otherwise a few slow endpoints with a backlog
 # would take each place that gets free.
-_CLAIM = text("""
+_CLAIM = text(f"""
 WITH open AS MATERIALIZED (
   SELECT endpoint.id, failures >= :probe AS probed, coalesce(busy.count, 0) AS in_hand FROM endpoint
   LEFT JOIN unnest(CAST(:busy AS uuid[]), CAST(:counts AS integer[])) AS busy (id, count) ON busy.id = endpoint.id
@@ -43,7 +44,8 @@ WITH open AS MATERIALIZED (
   WHERE delivery.id = picked.id
   RETURNING delivery.id, delivery.endpoint_id, type, job_id, data, delivery.created_at, tries
 )
-SELECT claimed.*, endpoint.url, endpoint.secret_version, endpoint.rotated_at, job_metadata.metadata, now() AS now
+SELECT claimed.*, endpoint.url, endpoint.secret_version, {ROTATIONS} AS rotations, job_metadata.metadata,
+  now() AS now
 FROM claimed JOIN endpoint ON endpoint.id = claimed.endpoint_id
 LEFT JOIN job_metadata ON job_metadata.job_id = claimed.job_id
 ORDER BY claimed.created_at
@@ -115,7 +117,7 @@ class ClaimedDelivery:
     tries: int
     url: str
     secret_version: int
-    rotated_at: datetime | None
+    rotations: list[datetime]
     metadata: dict[str, Any] | None
     now: datetime
 

@@ -35,6 +35,13 @@ _FIND = text(f"""
 SELECT {_COLUMNS} FROM endpoint WHERE (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2
 """)
 _REMOVE = text("DELETE FROM endpoint WHERE id = :id")
+# The row has only the newest rotation. The audit has each, written in the rotation's own transaction.
+ROTATIONS: Final = """
+CASE WHEN endpoint.rotated_at > now() - interval '1 day' THEN coalesce(nullif(ARRAY(
+  SELECT at FROM audit WHERE at > now() - interval '1 day' AND act = 'webhook' AND terms = 'rotate ' || endpoint.id
+  ORDER BY at DESC LIMIT 10), '{}'), ARRAY[endpoint.rotated_at]) ELSE '{}' END
+"""
+"""SQL: when an endpoint got a new secret within a day, the newest ten."""
 _ROTATE = text("""
 UPDATE endpoint SET secret_version = secret_version + 1, rotated_at = clock_timestamp() WHERE id = :id
 RETURNING secret_version
@@ -127,6 +134,11 @@ def find(connection: Connection, name: str) -> EndpointRow:
 def remove(connection: Connection, endpoint: UUID) -> None:
     """Delete an endpoint with its deliveries."""
     connection.execute(_REMOVE, {"id": endpoint})
+
+
+def rotation(endpoint: UUID) -> str:
+    """Return the terms of a rotation in the audit, by which `ROTATIONS` knows it."""
+    return f"rotate {endpoint}"
 
 
 def rotate(connection: Connection, endpoint: UUID) -> int:
