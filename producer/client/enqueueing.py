@@ -5,10 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from producer.client.batches import Batches
-from producer.client.purchases import Purchases
 from producer.money import parse_caps
 from producer.ordering import Costs, charge, charge_targets
 from producer.plan import BatchPlan
@@ -26,6 +25,9 @@ from shared.db.payments.offer_check import OfferCheck
 from shared.db.tokens import Token
 from shared.policies import OnUnknown
 from shared.prompt_rows.ids import name_complaint
+
+if TYPE_CHECKING:
+    from producer.client.purchases import Purchases
 
 _NO_RULES: Final = RowRules()
 
@@ -174,7 +176,7 @@ class Enqueueing(Batches):
         with self._connection() as connection:
             open_batch(connection, batch)
 
-    def count_spending(self, token: Token, purchases: Purchases) -> None:
+    def count_spending(self, token: Token, purchases: "Purchases") -> None:
         """Count jobs that are paid for, for the first time or again, against a token's cap; raises `TokenCapError`."""
         with self._connection() as connection:
             charge_targets(connection, token, purchases.first, purchases.again, self._costs(connection))
