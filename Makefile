@@ -8,7 +8,7 @@ UV_ENV := env -u UV_INDEX -u UV_EXTRA_INDEX_URL -u UV_FIND_LINKS UV_SYSTEM_CERTS
 # Where it is set, each of the hundreds of processes that tests start compiles every module again, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install demo test unit contract integration e2e chaos-short
+.PHONY: help install demo test unit contract integration e2e chaos-short tests-in-process tests-of-processes
 .PHONY: alerts browser test-postgres lowest compose-test poolers rabbitmq api-contract doors-long chaos mutants bench check prod-check fmt
 .PHONY: client lock clean
 
@@ -29,17 +29,25 @@ $(UV):
 demo: install ## a sample batch over simulated providers, from prompts to pictures in demo-out/
 	$(BIN)/genqueue demo
 
-# Tests wait for servers as often as they compute: three processes more than cores keep the cores busy.
-PROCESSES ?= $(shell n=$$(nproc); echo $$((n < 5 ? n + 3 : 8)))
+# Tests wait for servers as often as they compute: two processes more than cores keep the cores busy.
+PROCESSES ?= $(shell n=$$(nproc); echo $$((n < 6 ? n + 2 : 8)))
 PYTEST := $(BIN)/python -m pytest -n $(PROCESSES)
-# The tests of a file share what it set up, and begin in the order of tests/conftest.py, not by their numbers of tests.
+# A file of these starts worker processes of its own, on servers that its test process keeps for all its files. They begin in
+# the order of tests/conftest.py, the longest first, and not by their numbers of tests.
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
 # pytest ends with 1 if tests failed, and with another number if it could not run them.
 AGAIN := { test $$? -eq 1 && $(BIN)/python -m tests.again; }
 
 test: install ## every test, PROCESSES at a time; starts the real servers it needs
-	$(PYTEST) $(BY_FILE) tests/unit tests/mutation tests/contract tests/integration tests/e2e tests/chaos || $(AGAIN)
+	@$(MAKE) --no-print-directory --keep-going tests-in-process tests-of-processes
+
+.NOTPARALLEL:
+tests-in-process:
+	$(PYTEST) --dist worksteal tests/unit tests/mutation tests/contract tests/integration || $(AGAIN)
+
+tests-of-processes:
+	$(PYTEST) $(BY_FILE) tests/e2e tests/chaos || $(AGAIN)
 
 unit: install ## only the tests that need nothing running
 	$(PYTEST) --dist worksteal tests/unit tests/mutation

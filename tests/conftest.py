@@ -2,7 +2,6 @@
 
 import functools
 import gc
-import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -18,7 +17,6 @@ from ops.simulator import Simulator, SimulatorConfig
 from ops.stack import Endpoints, Home, Stack, services
 from ops.stack.servers import postgres_in
 from producer import Client
-from producer.client import enqueueing
 from shared import log
 from shared.settings import Settings
 from tests.support.drain import remove_spools, runtime_for, settings_for
@@ -46,49 +44,26 @@ def _no_settings_from_outside() -> None:
 LONGEST_FIRST = (
     "e2e/test_trial.py",
     "chaos/test_chaos.py",
-    "e2e/test_redis_failover.py",
-    "chaos/test_crash_points.py",
     "chaos/test_restored.py",
     "e2e/test_flower.py",
     "e2e/test_workers_lost.py",
     "e2e/test_neighbours.py",
-    "e2e/test_evidence_stop.py",
-    "e2e/test_poison.py",
+    "e2e/test_rolling_upgrade.py",
+    "e2e/test_redis_failover.py",
+    "chaos/test_crash_points.py",
+    "chaos/test_stops.py",
+    "e2e/test_redis_lost.py",
     "integration/test_growth_of_reads.py",
-    "integration/test_conformance.py",
-    "integration/test_usage.py",
-    "integration/test_lookup.py",
     "integration/test_resume.py",
-    "integration/test_sweep_adopts.py",
+    "integration/test_resend_rate.py",
     "integration/test_lookup_proof.py",
 )
 """Files that run for minutes begin first: begun last, one of them runs alone while the other processes are done."""
-_OWN_PROCESSES = ("e2e", "chaos")
-_FILES_BETWEEN = 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items[:] = [item for file in _in_turn(_by_file(items)) for item in file]
-
-
-def _by_file(items: list[pytest.Item]) -> list[list[pytest.Item]]:
     place = {name: at for at, name in enumerate(LONGEST_FIRST)}
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    return [files[path] for path in sorted(files, key=lambda path: place.get("/".join(path.parts[-2:]), len(place)))]
-
-
-def _in_turn(files: list[list[pytest.Item]]) -> Iterator[list[pytest.Item]]:
-    """Yield files that wait for processes of their own among those that compute, and the quick unit tests last."""
-    tier = {id(file): file[0].path.parent.name for file in files}
-    waiting = [file for file in files if tier[id(file)] in _OWN_PROCESSES]
-    computing = iter([file for file in files if tier[id(file)] == "integration"])
-    for file in waiting:
-        yield file
-        yield from itertools.islice(computing, _FILES_BETWEEN)
-    yield from computing
-    yield from (file for file in files if tier[id(file)] not in (*_OWN_PROCESSES, "integration"))
+    items.sort(key=lambda item: place.get("/".join(item.path.parts[-2:]), len(place)))
 
 
 def pytest_collection_finish() -> None:
@@ -200,12 +175,6 @@ def runtime(settings: Settings, endpoints: Endpoints) -> Iterator[Runtime]:
 def client(settings: Settings) -> Iterator[Client]:
     with Client(settings=settings) as opened:
         yield opened
-
-
-@pytest.fixture
-def older_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a batch be made under a name that only an older version took."""
-    monkeypatch.setattr(enqueueing, "name_complaint", lambda _name: None)
 
 
 @pytest.fixture
