@@ -17,11 +17,13 @@ from ops.simulator import Simulator, SimulatorConfig
 from ops.stack import Endpoints, Home, Stack, services
 from ops.stack.servers import postgres_in
 from producer import Client
+from producer.client import enqueueing
 from shared import log
 from shared.settings import Settings
 from tests.support.drain import remove_spools, runtime_for, settings_for
 from tests.support.servers import Databases
 from worker.runtime import Runtime
+from worker.transport import s3_session
 
 # Every full collection of garbage would walk through thousands of collected tests.
 gc.disable()
@@ -95,11 +97,12 @@ def _what_never_changes_is_read_once() -> Iterator[None]:
     """Hundreds of tests open a worker's connections: boto's description of S3 and the certificates are files."""
     read = JSONFileLoader.load_file
     once = functools.cache(lambda path: read(JSONFileLoader(), path))
+    own = s3_session._LOADER.file_loader  # a worker's own reader keeps a part of what it reads, and reads once anyhow
     services_of = Loader.list_available_services
     names = functools.cache(lambda type_name: services_of(Loader(), type_name))
     certificates = functools.cache(httpx.create_ssl_context)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(JSONFileLoader, "load_file", lambda _self, path: once(path))
+        patched.setattr(JSONFileLoader, "load_file", lambda self, path: read(self, path) if self is own else once(path))
         patched.setattr(Loader, "list_available_services", lambda _self, type_name: names(type_name))
         patched.setattr(httpx, "create_ssl_context", certificates)
         patched.setattr("httpx._transports.default.create_ssl_context", certificates)
@@ -175,6 +178,12 @@ def runtime(settings: Settings, endpoints: Endpoints) -> Iterator[Runtime]:
 def client(settings: Settings) -> Iterator[Client]:
     with Client(settings=settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def older_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a batch be made under a name that only an older version took."""
+    monkeypatch.setattr(enqueueing, "name_complaint", lambda _name: None)
 
 
 @pytest.fixture

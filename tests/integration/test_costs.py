@@ -299,7 +299,7 @@ def test_a_call_that_gave_fewer_images_than_asked_for_costs_one_charge_each(
     stub: Stub, database_url: str, endpoints: Endpoints
 ) -> None:
     stub.routes["POST /images/generations"] = (202, {"data": {"ids": ["i0", "i1"], "status": "pending"}})
-    made = [{"id": one, "status": "completed", "imageUrl": f"{stub.url}/pic"} for one in ("i0", "i1")]
+    made = [{"id": one, "status": "completed", "imageUrl": f"{stub.url}/pic?{one}"} for one in ("i0", "i1")]
     stub.routes["GET /images"] = {"data": {"images": made, "hasMore": False, "nextCursor": None}}
     with working(stub, "bloom", database_url, endpoints, brand_session_id=BRAND) as (client, runtime):
         client.enqueue([{"provider": "bloom", "prompt": "a harbour", "n": 5}], batch="b")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -54,7 +55,7 @@ def look_at(engine: Engine, runtime: Runtime, claim: Claim) -> LostCall | None:
 
 
 def later_purchase(engine: Engine) -> ListReading:
-    """Buy a picture after the call was over, and return a reading of the list that shows it and nothing else."""
+    """Buy a picture after the call was over, and return a reading of the list: it, and a stranger's of long before."""
     intent = rows.one_intent(engine)
     step = Move(intent.claim, JobState.SUBMITTING, JobState.PENDING, 60)
     assert rows.settle(engine, intent, rows.accepted(ImageState.PENDING), step)
@@ -62,7 +63,7 @@ def later_purchase(engine: Engine) -> ListReading:
         engine,
         "SELECT image.upstream_id, opened_at FROM submission JOIN image ON image.submission_id = submission.id",
     )
-    return ListReading((Listed(name, made_at),), made_at, ended=True)
+    return ListReading((Listed(name, made_at), Listed("older", made_at - timedelta(days=4))), made_at, ended=True)
 
 
 def judge(engine: Engine, runtime: Runtime, claim: Claim, submission_id: Any, looked: ListReading) -> str:

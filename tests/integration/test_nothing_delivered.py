@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ops.simulator import Simulator
+from ops.simulator import BanatieSettings, BloomSettings, PostEverywhereSettings, Simulator, SimulatorConfig
 from ops.stack import Endpoints
 from producer import Client
 from shared.db.engine import Engine
@@ -24,6 +24,19 @@ from worker.runtime import Runtime
 POLLED = ("banatie", "bloom", "posteverywhere")
 MODEL = {"posteverywhere": "flux-schnell"}
 MANY = 100
+
+
+@pytest.fixture
+def simulated() -> Iterator[Simulator]:
+    config = SimulatorConfig(
+        time_scale=100,
+        pixels=64,
+        banatie=BanatieSettings(requests_per_hour=None),
+        bloom=BloomSettings(requests_per_minute=None),
+        posteverywhere=PostEverywhereSettings(url="url", generations_per_hour=None, requests_per_minute=None),
+    )
+    with Simulator(config).serve() as running:
+        yield running
 
 
 @pytest.fixture

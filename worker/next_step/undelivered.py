@@ -6,11 +6,12 @@ from typing import Final
 from shared.lifecycle import ImageState
 from worker.next_step.known import LookedPicture, Picture
 from worker.next_step.look import MISSING_LOOKS
+from worker.next_step.unfinished import NO_LINK
 from worker.providers.asking import GONE
 from worker.providers.contract import UpstreamImage
 
 REFUSED_AFTER_PURCHASE: Final = "content_refused_after_purchase"
-_NO_LINK: Final = "the provider calls its images finished, and gives no link to them"
+_UNLINKED: Final = "the provider calls its images finished, and gives no link to them"
 _OF_ONE_JOB: Final = frozenset({REFUSED_AFTER_PURCHASE, GONE})
 """A safety check says nothing of other prompts. What is gone is judged by all that is gone."""
 
@@ -23,10 +24,10 @@ def nothing_bought(pictures: Sequence[Picture]) -> str | None:
 def nothing_found(pictures: Sequence[LookedPicture]) -> str | None:
     """Return why a job brings no image, once: at the look that ends it, or that ends the last doubt about its images.
 
-    An image is lacking if look after look calls it failed, or gives no link to it.
+    An image is lacking if look after look calls it failed. One that only has no link may yet count as delivered.
     """
     failed = [picture.state is ImageState.FAILED for picture in pictures]
-    looks = [picture.lacking_looks for picture in pictures]
+    looks = [0 if picture.error_code == NO_LINK else picture.lacking_looks for picture in pictures]
     lacking = [over or count >= MISSING_LOOKS for over, count in zip(failed, looks, strict=True)]
     return _why(pictures) if all(lacking) and (all(failed) or MISSING_LOOKS in looks) else None
 
@@ -39,7 +40,7 @@ def nothing_linked(looks: int, found: Sequence[UpstreamImage | None]) -> str | N
     rounds = looks // MISSING_LOOKS
     if looks % MISSING_LOOKS or rounds & (rounds - 1) or not rounds:
         return None
-    return _NO_LINK if all(look is not None and look.lacks_link for look in found) else None
+    return _UNLINKED if all(look is not None and look.lacks_link for look in found) else None
 
 
 def _why(pictures: Sequence[Picture]) -> str | None:
