@@ -13,7 +13,7 @@ from tests.e2e.spawning import ROOT
 from tests.support.waiting import gone
 
 QUIET = {"GENQUEUE_BLOOM_QUIET_SECONDS": "0.5"}
-LATER = 1  # the purchase after the lost call, without which its absence proves nothing
+OTHERS = 2  # the purchases before and after the lost call, without which its absence proves nothing
 
 
 def start_stopping_worker(site: Site, name: str, file: Path) -> Any:
@@ -40,12 +40,23 @@ def look_again(site: Site, worker: str) -> None:
     site.until(lambda: looks(site, worker) > before)
 
 
+def buy(site: Site, batch: str) -> None:
+    site.client.enqueue([{"provider": "bloom", "prompt": batch}], batch=batch)
+    site.until(lambda: site.client.totals(batch) == {"succeeded": 1}, 60)
+
+
+def buy_earlier(site: Site, batch: str) -> None:
+    """Buy a picture before the lost call: a list that shows it is known to go back to the call."""
+    site.start_worker("worker-2", **QUIET)
+    buy(site, f"{batch}, before")
+    site.stop_workers()
+
+
 def buy_later(site: Site, batch: str) -> None:
     """Buy a picture once the lost call is over: only a list that shows it proves that the call bought nothing."""
     over = "SELECT bool_and(s.visible_by < clock_timestamp()) FROM submission s JOIN batch b ON b.id = s.batch_id"
     site.until(lambda: site.sql(f"{over} WHERE b.name = %s", batch)[0][0], 60)
-    site.client.enqueue([{"provider": "bloom", "prompt": f"{batch}, later"}], batch=f"{batch}, later")
-    site.until(lambda: site.client.totals(f"{batch}, later") == {"succeeded": 1}, 60)
+    buy(site, f"{batch}, later")
 
 
 def submissions(site: Site, batch: str) -> list[Any]:
@@ -59,6 +70,7 @@ def judged(request: pytest.FixtureRequest, empty_site: Site, tmp_path: Path) -> 
     site, batch = empty_site, request.node.name
     # The simulator has forgotten what other tests bought: so near a lost call a list must show it, or proves nothing.
     site.sql("UPDATE submission SET opened_at = opened_at - interval '1 day', answered_at = now() - interval '1 day'")
+    buy_earlier(site, batch)
     sender = start_stopping_worker(site, "stopping", tmp_path / "stop")
     rows = [{"provider": "bloom", "prompt": batch}]
     site.client.enqueue(rows, batch=batch, on_unknown="resend")
@@ -80,13 +92,13 @@ def test_while_a_stopped_sender_may_wake_up_nobody_sends_and_once_awake_it_does_
     (job,) = site.client.jobs(batch)
     assert job["state"] == "in_doubt"
     assert "still runs" in job["error"]
-    assert sum(site.simulator.counters()["paid_posts"].values()) == LATER
+    assert sum(site.simulator.counters()["paid_posts"].values()) == OTHERS
     sender.send(signal.SIGCONT)
     site.until(lambda: site.client.totals(batch) == {"succeeded": 1}, 60)
     first, second = submissions(site, batch)
     assert first[0] == "not_sent"
     assert second == ("accepted", None)
-    assert sum(site.simulator.counters()["paid_posts"].values()) == site.accepted() == LATER + 1
+    assert sum(site.simulator.counters()["paid_posts"].values()) == site.accepted() == OTHERS + 1
     site.stop_workers()
 
 
@@ -98,7 +110,7 @@ def test_once_a_stopped_sender_is_dead_another_sends_in_its_place(judged: tuple[
     site.sql("UPDATE job SET due_at = now() WHERE state = 'in_doubt'")
     site.until(lambda: site.client.totals(batch) == {"succeeded": 1}, 60)
     assert submissions(site, batch) == [("rejected", "not_bought"), ("accepted", None)]
-    assert sum(site.simulator.counters()["paid_posts"].values()) == site.accepted() == LATER + 1
+    assert sum(site.simulator.counters()["paid_posts"].values()) == site.accepted() == OTHERS + 1
     settled, held = site.sql(
         "SELECT sum(l.settled), sum(l.held) FROM ledger l JOIN job j ON j.id = l.job_id JOIN batch b "
         "ON b.id = j.batch_id WHERE starts_with(b.name, %s)",
