@@ -226,7 +226,7 @@ class Settings(BaseSettings):
         ge=0,
         description="longest time that a worker holds an image whose link will die while the bucket refuses",
     )
-    max_reply_bytes: int = Field(512 * 2**20, gt=0, description="bytes; a longer answer with images inside is refused")
+    max_reply_bytes: int = Field(512 * 2**20, gt=0, description="bytes; a longer answer is cut; with images, refused")
     max_image_bytes: int = Field(100 * 2**20, gt=0, description="bytes; a larger result is refused")
     max_image_pixels: int = Field(200_000_000, gt=0, description="pixels; a larger result is refused")
     verify_decode: bool = Field(

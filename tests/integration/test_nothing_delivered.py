@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ops.simulator import BanatieSettings, BloomSettings, PostEverywhereSettings, Simulator, SimulatorConfig
+from ops.simulator import Simulator
 from ops.stack import Endpoints
 from producer import Client
 from shared.db.engine import Engine
@@ -17,6 +17,7 @@ from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.image_host import Answer, serving_images
 from tests.support.looking import pending, tell
+from tests.support.lost import fast_simulator
 from tests.support.outcome import ended, paid
 from worker.providers.contract import UpstreamImage
 from worker.runtime import Runtime
@@ -28,14 +29,7 @@ MANY = 100
 
 @pytest.fixture
 def simulated() -> Iterator[Simulator]:
-    config = SimulatorConfig(
-        time_scale=100,
-        pixels=64,
-        banatie=BanatieSettings(requests_per_hour=None),
-        bloom=BloomSettings(requests_per_minute=None),
-        posteverywhere=PostEverywhereSettings(url="url", generations_per_hour=None, requests_per_minute=None),
-    )
-    with Simulator(config).serve() as running:
+    with fast_simulator().serve() as running:
         yield running
 
 

@@ -66,9 +66,9 @@ def newest_presence(lost_call: LostCall, facts: ListFacts) -> Purchase | None:
 def hidden_purchases(lost_call: LostCall, facts: ListFacts) -> list[Purchase]:
     """Return the purchases that the list should show and lacks, and that were not given up as gone.
 
-    They are those near the lost call, and those between it and the oldest row, whichever of our accounts made them with
-    the lost call's key. A look by id that says `gone` may come
-    from a provider that restarts, as may the list that lacks both.
+    They are those near the lost call, and those between it and the oldest row; with the lost call's key, those of our
+    other accounts too. A look by id that says `gone` may come from a provider that restarts, as may the list that lacks
+    both.
     """
     settled = facts.reading.asked_at - timedelta(seconds=facts.quiet_seconds)
     oldest = min(times(facts.reading.rows), default=None)
