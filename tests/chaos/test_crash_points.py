@@ -51,6 +51,7 @@ def told(ground: ChaosSite) -> Iterator[dict[str, Evidence]]:
     ground.simulator.put_faults({})
     ground.start_worker("worker-1", GENQUEUE_WORKER_SLOTS="48")
     ground.await_ticking(1)
+    buy_earlier(ground)
     for batch, gaps in _DEATHS.items():
         die(ground, batch, [case for case in CASES if case[0] in gaps])
         ground.await_settled(batch, 90)
@@ -59,6 +60,12 @@ def told(ground: ChaosSite) -> Iterator[dict[str, Evidence]]:
     found = {batch: gather(ground, batch) for batch in _DEATHS}
     yield {gap: found[batch] for batch, gaps in _DEATHS.items() for gap in gaps}
     ground.stop_workers()
+
+
+def buy_earlier(site: ChaosSite) -> None:
+    """Buy from everyone before the first lost call: a list that shows it is known to go back to the call."""
+    site.client.enqueue([orders.one(provider, f"earlier-{provider}") for provider in PROVIDERS], batch="earlier")
+    site.until(lambda: site.client.totals("earlier") == {"succeeded": len(PROVIDERS)}, 60)
 
 
 def die(site: ChaosSite, batch: str, cases: list[tuple[str, str]]) -> None:
