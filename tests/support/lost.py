@@ -1,7 +1,7 @@
 """Paid calls whose answer is lost, at providers that can be asked what they made, and what became of them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, Final
@@ -66,13 +66,15 @@ def finish(client: Client, runtime: Runtime, seconds: float = 30, *, batch: str 
 
 
 def buy_later(client: Client, runtime: Runtime, provider: str, *, batch: str = "later") -> None:
-    """Buy one picture after the lost calls were over, so that a list can show that it is not too old to show them.
+    """Buy one picture after the lost calls were over, so that a list can show that it is not too old to show them."""
+    buy_all_later(client, runtime, [row(provider, prompt=f"a {batch} purchase")], batch=batch)
 
-    Nobody looks the lost calls up meanwhile.
-    """
-    client.enqueue([row(provider, prompt=f"a {batch} purchase")], batch=batch)
+
+def buy_all_later(client: Client, runtime: Runtime, wanted: Sequence[dict[str, Any]], *, batch: str = "later") -> None:
+    """Buy some pictures after the lost calls were over. Nobody looks these up meanwhile, by half of the pictures."""
+    client.enqueue(wanted, batch=batch)
     drain(runtime, lambda: is_settled(client.totals(batch)), seen=no_look_up)
-    assert client.totals(batch) == {"succeeded": 1}
+    assert client.totals(batch) == {"succeeded": len(wanted)}
     with transaction(runtime.engine) as connection:
         connection.execute(text("UPDATE job SET claimed_by = NULL, due_at = now() WHERE state = 'in_doubt'"))
 
