@@ -19,7 +19,7 @@ from worker.celery_control import refuse_control
 from worker.celery_log import quote_no_message
 
 _log = structlog.get_logger(__name__)
-_EVENTS_SECONDS: Final = 0.5
+_EVENTS_SECONDS: Final = 1.0
 
 
 class SafeConsumer(Consumer):
@@ -42,7 +42,7 @@ class SafeConsumer(Consumer):
         self.connection_errors = (*self.connection_errors, ReadOnlyError)
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override] # celery-types gives it a result
-        """Send events half a second later, together. A message for each cost more than the database rows of a poll.
+        """Send events a second later, together. A message for each cost more than the database rows of a poll.
 
         Celery sends them at once, each in a message of its own.
         """

@@ -16,7 +16,7 @@ from worker.runtime import Runtime
 from worker.served_accounts import ServedAccount
 from worker.stages.poison import end_poison
 
-_POLL_JOBS: Final = 200
+_POLL_JOBS: Final = 400
 """Jobs of one message to poll. The pages of one message are asked for side by side. While thousands of jobs wait, a
 message costs more than its looks."""
 _POLLS_PER_SLOT: Final = 50
@@ -24,6 +24,8 @@ _POLLS_PER_SLOT: Final = 50
 _TRANSFER_JOBS: Final = 8
 _TRANSFERS_PER_SLOT: Final = 4
 """Claimed transfers for each slot of the living workers. At most two copies for each slot run at once; others wait."""
+_IN_BROKER_SECONDS: Final = 5.0
+"""How much longer a claim lasts than the work: begun within this time, a job's row keeps its end, and its indexes."""
 _RECONCILE_JOBS: Final = 10
 _RECONCILE_CLAIMS: Final = 200
 RELEASABLE: Final[Mapping[Stage, Collection[JobState]]] = {
@@ -139,7 +141,7 @@ class Claiming:
             account,
             count=wanted.count,
             worker=self._runtime.sender.name,
-            lease_seconds=wanted.lease,
+            lease_seconds=wanted.lease + _IN_BROKER_SECONDS,
         )
         alone = end_poison(connection, self._runtime, found.suspects) if found.suspects else []
         size = wanted.size

@@ -246,6 +246,7 @@ def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key
             application="genqueue worker",
             pool_size=_DB_THREADS + 4,
             schema=settings.database_schema,
+            plan_once=True,
         ),
         storage=storage,
         replies=Replies(

@@ -41,7 +41,7 @@ _TASKS: Final = {
     Stage.RECONCILE: "worker.reconcile",
 }
 _PAUSE_SECONDS: Final = 3.0
-_MOST_CLAIMS: Final = 200  # no dispatcher puts more into one message
+_MOST_CLAIMS: Final = 400  # no dispatcher puts more into one message
 _HIGHEST_EPOCH: Final = 2**31 - 1
 _CLOSE_SECONDS: Final = 90.0  # for the rest after the last task: commits, connections
 _FORCED: Final = 70  # the exit code of a stop that had to be forced

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from shared.db.engine import Engine, transaction
+from shared.db.engine import PLAN_ONCE, Connection, Engine, transaction
 from shared.db.jobs import claims
-from shared.db.jobs.transitions import give_back
+from shared.db.jobs.transitions import Claim, give_back
 from shared.lifecycle import JobState, Stage
 from tests.support import rows
 
@@ -117,11 +117,22 @@ def test_only_running_leases_count_as_in_hand(engine: Engine) -> None:
 
 
 @pytest.fixture
-def backlog(engine: Engine) -> Engine:
-    """200,000 jobs just loaded: the planner knows nothing of them yet."""
+def empty(engine: Engine) -> Engine:
+    """No job, and nothing that would tell the planner of those that come."""
     rows.register(engine, rows.account_row())
+    rows.rows(engine, "ALTER TABLE job SET (autovacuum_enabled = false)")
+    return engine
+
+
+@pytest.fixture
+def backlog(empty: Engine) -> Engine:
+    """200,000 jobs just loaded: the planner knows nothing of them yet."""
+    load(empty)
+    return empty
+
+
+def load(engine: Engine) -> None:
     for statement in (
-        "ALTER TABLE job SET (autovacuum_enabled = false)",
         "INSERT INTO batch (id, name) VALUES (gen_random_uuid(), 'b')",
         """INSERT INTO job (id, batch_id, custom_id, account, provider, request, fingerprint, images,
           fair_position, state,
@@ -131,19 +142,20 @@ def backlog(engine: Engine) -> Engine:
              now() + interval '1 day', now() + interval '1 day', 'x' FROM batch, generate_series(1, 200000) i""",
     ):
         rows.rows(engine, statement)
-    return engine
+
+
+INDEXES = {
+    "submit": "job_dispatch",
+    "poll": "job_poll",
+    "transfer": "job_transfer",
+    "reconcile": "job_reconcile",
+}
 
 
 def test_every_claim_reads_its_own_index_in_order_even_without_statistics(backlog: Engine) -> None:
-    indexes = {
-        "submit": "job_dispatch",
-        "poll": "job_poll",
-        "transfer": "job_transfer",
-        "reconcile": "job_reconcile",
-    }
     parameters = {"account": "bloom", "count": 20, "worker": "w", "lease": 60}
     with transaction(backlog) as connection:
-        for stage, index in indexes.items():
+        for stage, index in INDEXES.items():
             # As the claim itself leaves the planner, in its own transaction.
             found = claims.claim(connection, Stage(stage), "bloom", count=20, worker="w", lease_seconds=60)
             assert len(found.together) == 20
@@ -152,3 +164,50 @@ def test_every_claim_reads_its_own_index_in_order_even_without_statistics(backlo
             assert f"Index Scan using {index}" in plan, plan
             assert "Sort" not in plan, plan
             assert "Seq Scan" not in plan, plan
+
+
+def test_a_workers_plan_that_was_made_for_an_empty_table_reads_the_same_indexes_once_it_is_full(empty: Engine) -> None:
+    with transaction(empty) as connection:
+        for setting, value in PLAN_ONCE.items():
+            connection.execute(text(f"SET LOCAL {setting} = {value}"))
+        connection.execute(claims.BY_INDEX)
+        for stage in INDEXES:
+            numbered = claims._CLAIMS[Stage(stage)].text
+            for number, name in enumerate(("account", "count", "worker", "lease"), 1):
+                numbered = numbered.replace(f":{name}", f"${number}")
+            connection.exec_driver_sql(f"PREPARE {stage} (text, integer, text, integer) AS {numbered}")
+        before = {stage: plan_of(connection, stage) for stage in INDEXES}
+        load(empty)
+        after = {stage: plan_of(connection, stage) for stage in INDEXES}
+    for stage, index in INDEXES.items():
+        assert before[stage] == after[stage]
+        assert f"Index Scan using {index}" in after[stage]
+        assert "Seq Scan" not in after[stage]
+
+
+def plan_of(connection: Connection, prepared: str) -> str:
+    lines = connection.exec_driver_sql(f"EXPLAIN EXECUTE {prepared} ('bloom', 20, 'w', 60)").scalars()
+    return "\n".join(lines)
+
+
+def test_a_job_that_is_begun_soon_after_its_claim_keeps_the_end_of_its_lease_and_so_its_place(engine: Engine) -> None:
+    """Its row is then written beside the old version, and to no index."""
+    rows.add(engine, [rows.new_job("a")])
+    (claim,) = rows.claim(engine, lease=65)
+    claimed = rows.job(engine, claim.job_id)
+    begin(engine, claim, lease=60)
+    assert rows.job(engine, claim.job_id).due_at == claimed.due_at
+
+
+def test_a_job_that_waited_long_in_the_broker_has_its_whole_lease_from_its_beginning(engine: Engine) -> None:
+    rows.add(engine, [rows.new_job("a")])
+    (claim,) = rows.claim(engine, lease=59)
+    claimed = rows.job(engine, claim.job_id)
+    begin(engine, claim, lease=60)
+    assert rows.job(engine, claim.job_id).due_at > claimed.due_at
+
+
+def begin(engine: Engine, claim: Claim, lease: float) -> None:
+    with transaction(engine) as connection:
+        states = (JobState.QUEUED,)
+        assert claims.begin(connection, "bloom", [claim], states=states, worker="a", lease_seconds=lease).together

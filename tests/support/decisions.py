@@ -16,4 +16,5 @@ POLICY = DecisionInputs(
     inline=False,
     slack_seconds=10.0,
     transfer_lease=90.0,
+    clock=lambda: 1_000_000.25,
 )

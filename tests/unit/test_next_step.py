@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -173,6 +174,18 @@ def test_pictures_that_are_there_do_not_wait_for_one_that_may_be_gone() -> None:
     assert next_step.after_look(POLICY, Looked(here), [Picture(R), missing]).after is JobState.TRANSFERRING
     step = next_step.after_look(POLICY, Looked(here), [Picture(D), missing])
     assert (step.after, step.code) == (here, "upstream_gone")
+
+
+@pytest.mark.parametrize(("longest", "part"), [(30.0, 0.75), (9.0, None)])
+def test_a_long_wait_for_the_next_look_ends_with_a_second_so_that_jobs_share_requests(
+    longest: float, part: float | None
+) -> None:
+    settings = SETTINGS.model_copy(update={"poll_max_seconds": longest})
+    inputs = replace(POLICY, settings=settings, random=Random(7))
+    waits = [next_step.after_look(inputs, Looked(job_tries=40), [Picture(P)]).due_seconds or 0.0 for _ in range(40)]
+    assert all(longest * 0.8 - 1 < wait <= longest for wait in waits)
+    ends = {round(wait % 1, 6) for wait in waits}
+    assert ends == {part} if part else len(ends) > 20
 
 
 @pytest.mark.parametrize(

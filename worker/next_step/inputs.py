@@ -1,6 +1,7 @@
 """The inputs that decisions use, and the two results that are not a move."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -31,6 +32,7 @@ class DecisionInputs:
     transfer_lease: float
     times: Mapping[str, LearnedTime] = field(default_factory=dict)
     """What is known of how long the account's models take, by model; the model without a name is empty."""
+    clock: Callable[[], float] = time.time
 
     @property
     def recheck_seconds(self) -> float:

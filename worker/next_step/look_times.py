@@ -1,11 +1,14 @@
 """Decides when a provider is asked for a job's images: the first time, the next time, and after it refused a look."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from shared.backoff import delay
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LookedJob, LookedPicture
 from worker.providers.contract import Refused, RetryRule
+
+_LONG_SECONDS: Final = 10.0
 
 
 def until_first_look(inputs: DecisionInputs, model: str) -> float:
@@ -18,7 +21,7 @@ def until_next_look(inputs: DecisionInputs, job: LookedJob, open_ones: Sequence[
     looks = min((picture.lacking_looks for picture in open_ones), default=0)
     if looks:
         return _grown(inputs, 2 * looks, at_most=inputs.settings.believe_seconds / 5)
-    return _until_likely(inputs, job.model, job.age_seconds, tries=job.job_tries + 1)
+    return _until_full_second(inputs, _until_likely(inputs, job.model, job.age_seconds, tries=job.job_tries + 1))
 
 
 def until_look_after_refusal(inputs: DecisionInputs, refused: Refused, at_most: float) -> float:
@@ -40,6 +43,11 @@ def _until_likely(inputs: DecisionInputs, model: str, age: float, *, tries: int)
     if wait is not None:
         return wait
     return _grown(inputs, tries) if tries else inputs.settings.poll_first_seconds
+
+
+def _until_full_second(inputs: DecisionInputs, seconds: float) -> float:
+    """Shorten a long wait so that it ends with a second: jobs that are due together share messages and requests."""
+    return seconds if seconds < _LONG_SECONDS else seconds - (inputs.clock() + seconds) % 1
 
 
 def _grown(inputs: DecisionInputs, looks: int, *, at_most: float = 0.0) -> float:
