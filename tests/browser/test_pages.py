@@ -149,7 +149,9 @@ def test_a_keyboard_alone_signs_in_decides_a_held_job_and_signs_out(
 ) -> None:
     page = served.viewer().page
     page.goto(f"{served.url}{served.prefix}/held")
-    page.keyboard.type("a-token-that-signs-in")  # the field has the focus
+    # The browser gives it the focus unasked, some time after the page has loaded.
+    page.wait_for_selector("#token:focus")
+    page.keyboard.type("a-token-that-signs-in")
     page.keyboard.press("Enter")
     page.wait_for_url("**/held")
     page.keyboard.press("Tab")
