@@ -7,10 +7,11 @@ LONGEST_WAIT_SECONDS: Final = 86_400.0
 """The longest wait that a server may impose; without it, a header could stop work forever."""
 
 
-def delay(tries: int, *, first_seconds: float, max_seconds: float, random: Random) -> float:
+def delay(tries: int, *, first_seconds: float, max_seconds: float, random: Random, jitter: float = 0.2) -> float:
     """Return the seconds to wait after `tries` looks: doubling every second try up to `max_seconds`, less 0 to 20 %.
 
-    The jitter keeps jobs that were submitted together from always asking together. It never exceeds the cap.
+    The jitter, a share of the wait, keeps those who wait since one moment from always asking together. It never
+    exceeds the cap.
     """
     grown: float = min(first_seconds * 2.0 ** (min(tries, 60) / 2), max_seconds)
-    return grown * random.uniform(0.8, 1.0)
+    return grown * random.uniform(1 - jitter, 1.0)

@@ -80,11 +80,11 @@ def consumer(flushed: list[str]) -> SafeConsumer:
     return made
 
 
-def test_events_of_half_a_second_are_sent_together(consumer: SafeConsumer, flushed: list[str]) -> None:
+def test_events_of_a_second_are_sent_together(consumer: SafeConsumer, flushed: list[str]) -> None:
     for _ in range(3):
         consumer.on_send_event_buffered()
     ((seconds, send),) = consumer.hub.later
-    assert (seconds, flushed) == (0.5, [])
+    assert (seconds, flushed) == (1.0, [])
     send()
     assert flushed == ["events"]
     consumer.on_send_event_buffered()

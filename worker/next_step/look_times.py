@@ -9,6 +9,7 @@ from worker.next_step.known import LookedJob, LookedPicture
 from worker.providers.contract import Refused, RetryRule
 
 _LONG_SECONDS: Final = 10.0
+_JITTER: Final = 0.05  # jobs that are looked at together share requests, so that spreading them costs some
 
 
 def until_first_look(inputs: DecisionInputs, model: str) -> float:
@@ -53,4 +54,4 @@ def _until_full_second(inputs: DecisionInputs, seconds: float) -> float:
 def _grown(inputs: DecisionInputs, looks: int, *, at_most: float = 0.0) -> float:
     """Return a wait that grows with the number of looks."""
     first, most = inputs.settings.poll_first_seconds, max(inputs.settings.poll_max_seconds, at_most)
-    return delay(looks, first_seconds=first, max_seconds=most, random=inputs.random)
+    return delay(looks, first_seconds=first, max_seconds=most, random=inputs.random, jitter=_JITTER)
