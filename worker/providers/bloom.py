@@ -45,6 +45,7 @@ from worker.providers.reading import (
     read_json,
     readable,
     repetition,
+    row_of,
     size_of,
     text_of,
     usable_link,
@@ -156,7 +157,7 @@ class Bloom:
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, "Bloom")} if reply.code == GONE else reply
         try:
-            return {upstream_id: self._answered(member(read_json(reply.body), "data"), upstream_id)}
+            return {upstream_id: self._answered(row_of(read_json(reply.body), upstream_id), upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 

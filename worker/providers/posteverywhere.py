@@ -30,6 +30,7 @@ from worker.providers.reading import (
     read_json,
     readable,
     repetition,
+    row_of,
     size_of,
     text_of,
     usable_link,
@@ -144,7 +145,8 @@ class PostEverywhere:
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
         try:
-            return {upstream_id: self._answered(member(read_json(reply.body), "data"), upstream_id)}
+            row = row_of(read_json(reply.body), upstream_id, names=("media_id", "id"))
+            return {upstream_id: self._answered(row, upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 
