@@ -104,17 +104,20 @@ def test_an_error_that_is_not_about_the_row_and_names_a_picture_is_not_refused(
         assert (told.outcome, bool(told.body) or status == 200) == (Outcome.UNKNOWN, True), body
 
 
+ECHOES: list[dict[str, Any]] = [
+    {"id": "error-7"},
+    {"request": {"ids": ["a1"], "image": {"id": "a1"}}},
+    {"request_id": "r1"},
+    {"ids": []},
+    {"generation": None},
+    {"media_id": ""},
+]
+
+
 @pytest.mark.parametrize("status", [401, 402, 429])
 @FIVE
 def test_what_an_error_echoes_of_the_request_or_numbers_itself_by_names_no_picture(provider: str, status: int) -> None:
-    for more in (
-        {"id": "error-7"},
-        {"request": {"ids": ["a1"], "image": {"id": "a1"}}},
-        {"request_id": "r1"},
-        {"ids": []},
-        {"generation": None},
-        {"media_id": ""},
-    ):
+    for more in ECHOES:
         body = {"error": {"code": status, "message": "no", **more}}
         assert submitted(provider, reply(status, body)).outcome is Outcome.REJECTED, more
 
