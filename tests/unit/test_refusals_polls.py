@@ -254,3 +254,15 @@ def test_a_picture_elsewhere_that_is_another_or_has_no_id_is_not_read(provider: 
         for body in (found, {"data": [found]}, {"data": {"image": found}}, {"images": [found]}):
             told = polled(reply(200, body), "a", provider=provider)
             assert isinstance(told, Refused) or told["a"].link is None, body
+
+
+@ASKED
+def test_a_link_beside_a_failure_that_is_not_sure_is_kept(provider: str) -> None:
+    found = polled(reply(200, {"data": {**SHOWN[provider], "status": "failed"}}), "a", provider=provider)["a"]
+    assert (found.state, found.sure, found.link, found.early_link) == (ImageState.FAILED, False, None, LINK)
+
+
+def test_a_refusal_of_a_safety_check_has_no_link() -> None:
+    row = {**SHOWN["bloom"], "status": "failed", "failureReason": "content_safety"}
+    found = polled(reply(200, {"data": row}), "a")["a"]
+    assert (found.state, found.sure, found.early_link) == (ImageState.FAILED, True, None)

@@ -218,7 +218,8 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
         # Failures are free text, in which no word is certain, and Banatie tries what failed again: never `sure`.
         why = line_of(item.get("errorMessage"), settings.api_key, most=_ERROR_CHARS) or "Banatie gave no reason"
         code = _REFUSED if _REFUSED_WORDS.search(why) else "generation_failed"
-        return UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
+        image = UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
+        return replace(image, early_link=link, stated=_size(item))
     if said.is_open:
         return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=_size(item))
     # A list row has no link, nor has an answer before its file is there: asked for by itself.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -184,7 +185,8 @@ class Bloom:
             unnamed = ("generation_failed", "Bloom gave no reason")
             code, message = _FAILURES.get(str(item.get("failureReason")), unnamed)
             # Only a refusal is final by its nature; Bloom may try again whatever else failed.
-            return UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
+            image = UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
+            return image if image.sure else replace(image, early_link=link, stated=stated)
         if said.is_open:
             return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=stated)
         if link is None:

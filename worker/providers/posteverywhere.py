@@ -1,6 +1,7 @@
 """PostEverywhere's wire (API v1): the answer is a media id, whose state is then asked for; a link may never come."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -166,7 +167,8 @@ class PostEverywhere:
         state = said.state
         if state is ImageState.FAILED:
             why = "PostEverywhere gave no reason"
-            return UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
+            image = UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
+            return replace(image, early_link=link, stated=size_of(item))
         if said.is_open:
             stated = size_of(item)
             return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=stated)
