@@ -175,6 +175,25 @@ def test_a_link_to_what_is_never_called_finished_is_taken_when_the_last_bound_pa
     assert (job_of(engine, two).state, job_of(engine, two).error_code) == ("failed", "result_address_refused")
 
 
+def test_what_a_believed_failure_has_a_link_to_is_kept_for_a_person(runtime: Runtime, engine: Engine) -> None:
+    one, two = pending(engine), pending(engine)
+    with serving_images(Answer()) as host:
+        failed = UpstreamImage(ImageState.FAILED, error_code="generation_failed", error="no reason", sure=False)
+        both = {one: replace(failed, early_link=f"{host.url}/1"), two: failed}
+        for _ in range(MISSING_LOOKS):
+            assert host.asked == []
+            tell(runtime, engine, both)
+            age(engine, 300)
+        tell(runtime, engine, both)
+        assert host.asked == ["/1"]
+    assert (job_of(engine, one).error_code, job_of(engine, two).error_code) == (
+        "result_unverified",
+        "generation_failed",
+    )
+    assert "no reason" in job_of(engine, one).error
+    assert "gives a link to it" in job_of(engine, one).error
+
+
 def test_a_link_beside_a_state_that_is_no_end_is_remembered_until_the_last_bound(
     runtime: Runtime, engine: Engine
 ) -> None:

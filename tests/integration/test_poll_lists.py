@@ -100,3 +100,39 @@ def test_the_pictures_of_one_job_are_asked_for_together(runtime: Runtime, engine
         pending(engine, *[ImageState.PENDING] * 8)
     polled(runtime, engine, FAILED["HTTP 500"])
     assert rows.states(engine).get("succeeded", 0) >= 1
+
+
+def told_alone(runtime: Runtime, engine: Engine, refused: Refused) -> list[int]:
+    """Poll one picture whose own request is `refused` and which its list shows; return how many each request named."""
+    asked: list[int] = []
+    account = runtime.accounts["bloom"]
+
+    class Told(type(account.wire)):  # type: ignore[misc]
+        async def poll(self, upstream_ids: Sequence[str]) -> Any:
+            asked.append(len(upstream_ids))
+            return refused if len(upstream_ids) == 1 else {one: there(one) for one in upstream_ids}
+
+    runtime.accounts["bloom"] = replace(account, wire=Told(cast("Any", account.wire)._settings))
+    try:
+        run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(rows.claim(engine, "poll", count=100))))
+    finally:
+        runtime.accounts["bloom"] = account
+    return asked
+
+
+@pytest.mark.parametrize("why", FAILED)
+def test_the_list_is_asked_for_a_lone_picture_whose_own_request_fails(
+    runtime: Runtime, engine: Engine, why: str
+) -> None:
+    pending(engine)
+    assert told_alone(runtime, engine, FAILED[why]) == [1, 2]
+    assert rows.states(engine) == {"succeeded": 1}
+
+
+@pytest.mark.parametrize("why", EVERYWHERE)
+def test_the_list_is_not_asked_after_a_refusal_that_holds_for_every_request(
+    runtime: Runtime, engine: Engine, why: str
+) -> None:
+    pending(engine)
+    assert told_alone(runtime, engine, EVERYWHERE[why]) == [1]
+    assert rows.states(engine) == {"pending": 1}

@@ -266,12 +266,25 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
         removed="the look for a receipt inside an error",
         protects="a refusal that holds what was bought is not taken for one that cost nothing",
         file="worker/providers/receipt.py",
-        old="        named = _is_in_error(result.status, result.body, read) or says_where(result)\n",
-        new="        named = says_where(result)\n",
+        old="        named = _is_in_error(result.status, result.body, read) or _names_purchase(result)\n",
+        new="        named = _names_purchase(result)\n",
         tests=(
             (
                 "tests/unit/test_receipts_in_errors.py::"
                 "test_a_receipt_inside_an_error_is_not_refused_and_its_answer_is_kept"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the look for a picture that an error names",
+        protects="a limit or an empty balance that names what was made is not taken for a refusal that cost nothing",
+        file="worker/providers/tell_tales.py",
+        old="    return (is_success(status) or status in _OF_THE_ACCOUNT) and _names_any(_parsed(body), _DEPTH)\n",
+        new="    return False\n",
+        tests=(
+            (
+                "tests/unit/test_receipts_in_errors.py::"
+                "test_an_error_that_is_not_about_the_row_and_names_a_picture_is_not_refused"
             ),
         ),
     ),

@@ -18,6 +18,7 @@ from worker.next_step import MISSING_LOOKS, FailedCopy, ImageLook, RefusedBytes
 from worker.next_step.unfinished import NO_LINK
 from worker.providers.asking import GONE
 from worker.providers.contract import Refused, RetryRule, UpstreamImage
+from worker.transport.address_guard import AddressRefused, LinkUnusable
 from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
 from worker.transport.spool import TransferError
 
@@ -122,6 +123,7 @@ def dead(code: int = 403) -> LinkExpired:
 READY_IMAGE = replace(IMAGE, state=READY, link="https://host.example/a", job_state=JobState.TRANSFERRING)
 SPENT = replace(READY_IMAGE, tries=SETTINGS.fetch_tries)
 OVER = replace(READY_IMAGE, link_seconds=-3600.0)
+BAD_LINKS = (AddressRefused("10.0.0.1: a private address"), LinkUnusable("the link is not an http or https URL"))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +139,10 @@ OVER = replace(READY_IMAGE, link_seconds=-3600.0)
         (READY_IMAGE, NotAnImage("a page"), False, READY),
         (SPENT, NotAnImage("a page"), False, READY),  # a page passes within hours
         (replace(READY_IMAGE, tries=SETTINGS.fetch_page_tries), NotAnImage("a page"), True, FAILED),
+        *((READY_IMAGE, refused, True, READY) for refused in BAD_LINKS),  # its provider may give another link
+        *((READY_IMAGE, refused, False, FAILED) for refused in BAD_LINKS),
+        *((SPENT, refused, True, FAILED) for refused in BAD_LINKS),
+        *((replace(READY_IMAGE, given_up=True), refused, True, FAILED) for refused in BAD_LINKS),
     ],
 )
 def test_a_failed_download_ends_an_image_only_where_no_other_can_help(
@@ -170,6 +176,8 @@ def test_a_short_body_is_remembered_by_its_hash() -> None:
         (READY_IMAGE, dead(), True, True),
         (READY_IMAGE, dead(), False, False),
         (OVER, FetchError("503"), True, True),
+        *((READY_IMAGE, refused, True, True) for refused in BAD_LINKS),
+        *((READY_IMAGE, refused, False, False) for refused in BAD_LINKS),
     ],
 )
 def test_another_link_is_asked_for_where_the_old_one_is_over_and_there_may_be_one(

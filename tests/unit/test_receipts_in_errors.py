@@ -71,3 +71,70 @@ def test_an_inline_answer_that_says_where_something_is_may_have_made_it_too() ->
 @PROVIDERS
 def test_the_place_of_a_login_page_is_no_receipt(provider: str) -> None:
     assert submitted(provider, reply(401, {"error": ERROR}, {"Location": "/login"})).outcome is Outcome.REJECTED
+
+
+NAMES: list[dict[str, Any]] = [
+    {"ids": ["a1"]},
+    {"imageIds": ["a1"]},
+    {"media_id": "a1"},
+    {"generationId": "a1"},
+    {"generation": {"id": "a1", "status": "pending"}},
+    {"image": {"id": 7}},
+]
+FIVE = pytest.mark.parametrize("provider", [*RECEIPTS, "openrouter"])
+
+
+@pytest.mark.parametrize("status", [401, 402, 429, 200])
+@pytest.mark.parametrize("named", NAMES, ids=str)
+@FIVE
+def test_an_error_that_is_not_about_the_row_and_names_a_picture_is_not_refused(
+    provider: str, named: dict[str, Any], status: int
+) -> None:
+    """A limit or an empty balance names nothing: what it names was made, or will be."""
+    own = {200: 429}.get(status, status)
+    error = {"code": own, "message": "no"}
+    for body in (
+        {"error": {**error, **named}},
+        {"error": error, **named},
+        {"error": {**error, "details": {"data": named}}},
+        {"error": error, "data": [named]},
+        {"error": error, "errors": [{**error, **named}]},
+    ):
+        told = submitted(provider, reply(status, body))
+        assert (told.outcome, bool(told.body) or status == 200) == (Outcome.UNKNOWN, True), body
+
+
+ECHOES: list[dict[str, Any]] = [
+    {"id": "error-7"},
+    {"request": {"ids": ["a1"], "image": {"id": "a1"}}},
+    {"request_id": "r1"},
+    {"ids": []},
+    {"generation": None},
+    {"media_id": ""},
+]
+
+
+@pytest.mark.parametrize("status", [401, 402, 429])
+@FIVE
+def test_what_an_error_echoes_of_the_request_or_numbers_itself_by_names_no_picture(provider: str, status: int) -> None:
+    for more in ECHOES:
+        body = {"error": {"code": status, "message": "no", **more}}
+        assert submitted(provider, reply(status, body)).outcome is Outcome.REJECTED, more
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@PROVIDERS
+def test_an_error_about_the_row_may_name_the_rows_own_reference(provider: str, status: int) -> None:
+    error = {"code": "REFERENCE_IMAGE_NOT_FOUND", "message": "no", "imageId": "a1"}
+    told = submitted(provider, reply(status, {"error": error}))
+    assert told.outcome is submitted(provider, reply(status, {"error": ERROR})).outcome
+
+
+@pytest.mark.parametrize("header", ["Location", "Operation-Location"])
+@pytest.mark.parametrize("status", [200, 202])
+@PROVIDERS
+def test_a_success_with_an_error_inside_that_says_where_something_is_may_have_made_it(
+    provider: str, status: int, header: str
+) -> None:
+    told = submitted(provider, reply(status, {"error": {"code": 429, "message": "no"}}, {header: "/images/a1"}))
+    assert (told.outcome, "/images/a1" in told.message) == (Outcome.UNKNOWN, True)

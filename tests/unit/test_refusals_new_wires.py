@@ -191,3 +191,11 @@ def test_a_404_that_does_not_name_the_picture_neither_loses_it_nor_stops_the_acc
 def test_a_look_at_the_account_that_fails_never_stops_it(provider: str, status: int) -> None:
     refused = account(provider, reply(status, {"error": {"code": "x", "message": "why"}}))
     assert (refused.again, refused.http_status) == (AFTER, status)
+
+
+@pytest.mark.parametrize("wait", ["1e999999999999999999999", "9" * 2000, "NaN", "Infinity", "-1", "true", '"30"', "[]"])
+@pytest.mark.parametrize("provider", ["bloom", "getimg", "openrouter", "posteverywhere", "banatie"])
+def test_a_wait_that_no_number_can_hold_is_no_wait(provider: str, wait: str) -> None:
+    body = b'{"error": {"code": 429, "message": "no", "retry_after": %b}}' % wait.encode()
+    refused = submitted(provider, reply(429, body))
+    assert (*verdict(refused), refused.after_seconds) == (NO, AFTER, "rate_limited", None)

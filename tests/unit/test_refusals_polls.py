@@ -225,3 +225,44 @@ def test_a_page_that_cannot_be_read_is_asked_for_again(body: bytes) -> None:
 def test_getimg_cannot_be_asked_again() -> None:
     refused = anyio.run(wire("getimg", None).poll, ["a"])
     assert verdict(refused) == (Outcome.REJECTED, RetryRule.NEVER, "result_expired")
+
+
+@ASKED
+def test_a_picture_is_read_wherever_the_answer_that_names_it_puts_it(provider: str) -> None:
+    row, other = SHOWN[provider], {**SHOWN[provider], "id": "b", "media_id": "b"}
+    for body in (
+        row,
+        {"data": [row]},
+        {"data": [other, row]},
+        {"data": {"image": row}},
+        {"data": {"generation": row}},
+        {"data": {"media": row}},
+        {"data": {"images": [other, row]}},
+        {"data": {"items": [row]}},
+        {"images": [row]},
+        {"result": {"data": row}},
+        {"id": "a", "status": "failed", "data": row},
+    ):
+        found = polled(reply(200, body), "a", provider=provider)["a"]
+        assert (found.state, found.link) == (ImageState.READY, LINK), body
+
+
+@ASKED
+def test_a_picture_elsewhere_that_is_another_or_has_no_id_is_not_read(provider: str) -> None:
+    row = {name: value for name, value in SHOWN[provider].items() if name not in {"id", "media_id"}}
+    for found in (row, {**row, "id": "b", "media_id": "b"}):
+        for body in (found, {"data": [found]}, {"data": {"image": found}}, {"images": [found]}):
+            told = polled(reply(200, body), "a", provider=provider)
+            assert isinstance(told, Refused) or told["a"].link is None, body
+
+
+@ASKED
+def test_a_link_beside_a_failure_that_is_not_sure_is_kept(provider: str) -> None:
+    found = polled(reply(200, {"data": {**SHOWN[provider], "status": "failed"}}), "a", provider=provider)["a"]
+    assert (found.state, found.sure, found.link, found.early_link) == (ImageState.FAILED, False, None, LINK)
+
+
+def test_a_refusal_of_a_safety_check_has_no_link() -> None:
+    row = {**SHOWN["bloom"], "status": "failed", "failureReason": "content_safety"}
+    found = polled(reply(200, {"data": row}), "a")["a"]
+    assert (found.state, found.sure, found.early_link) == (ImageState.FAILED, True, None)

@@ -39,6 +39,31 @@ def test_what_states_its_charge_is_never_refused_and_its_answer_is_kept(
     assert refused.body == json.dumps(body).encode() or (provider == "openrouter" and status == 200)  # kept by its sink
 
 
+SPELT: list[dict[str, Any]] = [
+    {"usage": {"cost": "$0.04"}},
+    {"usage": {"total_cost": "0.04 USD"}},
+    {"usage": {"totalCost": 0.04}},
+    {"usage": [{"total_cost": 0.04}]},
+    {"credits_used": "15 credits"},
+    {"creditsUsed": 15},
+    {"data": {"credits_charged": 15}},
+]
+
+
+@EACH
+@pytest.mark.parametrize("charge", SPELT, ids=json.dumps)
+def test_a_charge_counts_however_it_is_spelt(charge: dict[str, Any], provider: str) -> None:
+    body = {"error": {"code": 429, "message": "busy"}, **charge}
+    assert verdict(submitted(provider, reply(429, body)))[::2] == (MAYBE, "charge_stated")
+
+
+@EACH
+@pytest.mark.parametrize("charge", ["$0.00", "0 credits", "-15 credits", "none", "up to 3 of 15 credits", "$"])
+def test_text_without_an_amount_of_its_own_is_no_charge(charge: str, provider: str) -> None:
+    body = {"error": {"code": 429, "message": "busy"}, "credits_used": charge}
+    assert submitted(provider, reply(429, body)).outcome is NO
+
+
 @EACH
 def test_a_charge_inside_the_error_counts_too(provider: str) -> None:
     body = {"error": {"code": 429, "message": "busy", "usage": {"cost": 0.04}}}
@@ -179,6 +204,13 @@ def test_the_generation_of_an_answer_without_images_is_kept_with_the_reason() ->
     assert refused.message.endswith("; generation gen-1")
     no_credit = {"error": {"code": 402, "message": "no credit"}}
     assert submitted("openrouter", reply(200, no_credit, {"X-Generation-Id": "gen-1"})).message.endswith("no credit")
+
+
+@pytest.mark.parametrize("body", [b"{}", RECEIPTS["openrouter"]])
+def test_a_generation_that_quotes_our_key_is_not_kept(body: Any) -> None:
+    for quoted in (KEY, f"Bearer {KEY.upper()}"):
+        assert KEY not in repr(submitted("openrouter", reply(200, body, {"X-Generation-Id": quoted})))
+        assert KEY.upper() not in repr(submitted("openrouter", reply(200, body, {"X-Generation-Id": quoted})))
 
 
 @EACH

@@ -7,7 +7,7 @@ import pytest
 from shared.lifecycle import ImageState
 from worker import next_step
 from worker.next_step import MISSING_LOOKS
-from worker.providers.contract import UpstreamImage
+from worker.providers.contract import UNSURE_LINK, UpstreamImage
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ def lacking(looks: int, code: str = "generation_failed") -> Image:
 
 
 READY, STORED, OPEN = (Image(state) for state in (ImageState.READY, ImageState.STORED, ImageState.PENDING))
+UNSURE = Image(ImageState.READY, UNSURE_LINK)
 BELIEVED = MISSING_LOOKS
 
 
@@ -40,6 +41,8 @@ BELIEVED = MISSING_LOOKS
         [failed("result_not_downloadable")],
         [lacking(BELIEVED + 7), lacking(BELIEVED)],
         [failed(), lacking(BELIEVED)],
+        [UNSURE],
+        [UNSURE, failed()],
     ],
 )
 def test_a_look_that_ends_the_last_doubt_says_that_a_job_brings_nothing(images: list[Image]) -> None:

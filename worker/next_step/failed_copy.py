@@ -12,6 +12,7 @@ from worker.next_step.image_look import after_unsure_look
 from worker.next_step.inputs import CopyWait, DecisionInputs
 from worker.next_step.lost_call import LONGEST_LOOK_WAIT
 from worker.providers.contract import UNSURE_LINK, Refused, UpstreamImage
+from worker.transport.address_guard import AddressRefused
 from worker.transport.fetch_errors import FetchError, LinkExpired, Truncated
 from worker.transport.spool import TransferError
 
@@ -51,7 +52,7 @@ class FailedCopy:
     @property
     def needs_new_link(self) -> bool:
         """Whether the provider is to be asked for another link."""
-        return self.renewable and (self.link_is_over or isinstance(self.error, LinkExpired))
+        return self.renewable and (self.link_is_over or isinstance(self.error, LinkExpired | AddressRefused))
 
     @property
     def tries(self) -> int:
@@ -72,7 +73,9 @@ class FailedCopy:
         """Tell whether no further download can help."""
         over = self.link_is_over and not self.renewable
         if not self.error.retryable:
-            return True
+            # What a link says does not change, but its provider may give another one.
+            other = self.renewable and isinstance(self.error, AddressRefused) and not self.image.given_up
+            return not other or self.tries >= most_tries
         return over if self.passing else over or self.tries >= most_tries
 
     @property

@@ -16,7 +16,7 @@ from worker.next_step.inputs import DecisionInputs
 from worker.next_step.look import MISSING_LOOKS
 from worker.next_step.unfinished import NO_LINK
 from worker.providers.asking import GONE
-from worker.providers.contract import Refused, UpstreamImage
+from worker.providers.contract import UNSURE_LINK, Refused, UpstreamImage
 
 _LINK_LATE_SHARE: Final = 1 / 3  # a link that comes later than its state is a matter of minutes
 
@@ -65,7 +65,19 @@ def _after_answer(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) 
     )
     if found is None:
         return as_it_was
-    return after_unsure_look(inputs, as_it_was, found, image, others_found=look.others_found)
+    return _with_last_link(after_unsure_look(inputs, as_it_was, found, image, others_found=look.others_found), found)
+
+
+def _with_last_link(change: ImageChange, found: UpstreamImage) -> ImageChange:
+    """Let an image that is believed failed be fetched if its provider gives a link to it all the same.
+
+    What that gives is kept for a person: the failure and the link cannot both be true.
+    """
+    if change.state is not ImageState.FAILED or found.early_link is None:
+        return change
+    said = short_note(f"{change.error}; but its provider gives a link to it")
+    ready = replace(change, state=ImageState.READY, error_code=UNSURE_LINK, error=said)
+    return replace(ready, link=found.early_link, link_expires_at=None, stated=found.stated)
 
 
 def _was_finished(image: ClaimedImage, found: UpstreamImage) -> bool:

@@ -8,7 +8,7 @@ from worker.next_step.known import LookedPicture, Picture
 from worker.next_step.look import MISSING_LOOKS
 from worker.next_step.unfinished import NO_LINK
 from worker.providers.asking import GONE
-from worker.providers.contract import UpstreamImage
+from worker.providers.contract import UNSURE_LINK, UpstreamImage
 
 REFUSED_AFTER_PURCHASE: Final = "content_refused_after_purchase"
 _UNLINKED: Final = "the provider calls its images finished, and gives no link to them"
@@ -26,7 +26,7 @@ def nothing_found(pictures: Sequence[LookedPicture]) -> str | None:
 
     An image is lacking if look after look calls it failed. One that only has no link may yet count as delivered.
     """
-    failed = [picture.state is ImageState.FAILED for picture in pictures]
+    failed = [picture.state is ImageState.FAILED or _is_unsure(picture) for picture in pictures]
     looks = [0 if picture.error_code == NO_LINK else picture.lacking_looks for picture in pictures]
     lacking = [over or count >= MISSING_LOOKS for over, count in zip(failed, looks, strict=True)]
     return _why(pictures) if all(lacking) and (all(failed) or MISSING_LOOKS in looks) else None
@@ -41,6 +41,11 @@ def nothing_linked(looks: int, found: Sequence[UpstreamImage | None]) -> str | N
     if looks % MISSING_LOOKS or rounds & (rounds - 1) or not rounds:
         return None
     return _UNLINKED if all(look is not None and look.lacks_link for look in found) else None
+
+
+def _is_unsure(picture: Picture) -> bool:
+    """Tell whether a picture is called failed, and fetched only for a person to look at."""
+    return picture.state is ImageState.READY and picture.error_code == UNSURE_LINK
 
 
 def _why(pictures: Sequence[Picture]) -> str | None:

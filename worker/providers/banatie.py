@@ -1,7 +1,7 @@
 """Banatie's wire (API v1): nominally asynchronous; the answer may already be the end, and carries our reference."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -34,6 +34,7 @@ from worker.providers.reading import (
     read_proof,
     readable,
     repetition,
+    row_of,
     size_of,
     text_of,
     usable_link,
@@ -129,7 +130,7 @@ class Banatie:
 
     async def look(self, upstream_id: str) -> Listed | Refused:
         """GET one generation: its own answer has `meta`, and so our reference, which is empty where there is none."""
-        found = await self._look(upstream_id, read=read_proof)
+        found = await self._look(upstream_id, proof=True)
         if isinstance(found, Refused):
             return found
         row = _listed(found) if isinstance(found, dict) else Listed()
@@ -144,13 +145,14 @@ class Banatie:
         reply = await ask(self._settings, "/api/v1/generations", _ERRORS, headers=self._headers, params=parameters)
         return reply if isinstance(reply, Refused) else AccountFacts(None)
 
-    async def _look(self, upstream_id: str, *, read: Callable[[bytes], Any] = read_json) -> Any | Refused:
+    async def _look(self, upstream_id: str, *, proof: bool = False) -> Any | Refused:
         path, answer_at = _path(upstream_id), ["data.status", "data.outputImage"]
         reply = await ask(self._settings, path, _ASKING_ERRORS, headers=self._headers, answer_at=answer_at)
         if isinstance(reply, Refused):
             return reply
         try:
-            return member(read(reply.body), "data")
+            # A row in an odd place is collected; it does not prove that it lacks our reference.
+            return member(read_proof(reply.body), "data") if proof else row_of(read_json(reply.body), upstream_id)
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -216,7 +218,8 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
         # Failures are free text, in which no word is certain, and Banatie tries what failed again: never `sure`.
         why = line_of(item.get("errorMessage"), settings.api_key, most=_ERROR_CHARS) or "Banatie gave no reason"
         code = _REFUSED if _REFUSED_WORDS.search(why) else "generation_failed"
-        return UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
+        image = UpstreamImage(state, upstream_id, error_code=code, error=why, sure=False)
+        return replace(image, early_link=link, stated=_size(item))
     if said.is_open:
         return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=_size(item))
     # A list row has no link, nor has an answer before its file is there: asked for by itself.

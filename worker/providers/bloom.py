@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -45,6 +46,7 @@ from worker.providers.reading import (
     read_json,
     readable,
     repetition,
+    row_of,
     size_of,
     text_of,
     usable_link,
@@ -156,7 +158,7 @@ class Bloom:
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, "Bloom")} if reply.code == GONE else reply
         try:
-            return {upstream_id: self._answered(member(read_json(reply.body), "data"), upstream_id)}
+            return {upstream_id: self._answered(row_of(read_json(reply.body), upstream_id), upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -183,7 +185,8 @@ class Bloom:
             unnamed = ("generation_failed", "Bloom gave no reason")
             code, message = _FAILURES.get(str(item.get("failureReason")), unnamed)
             # Only a refusal is final by its nature; Bloom may try again whatever else failed.
-            return UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
+            image = UpstreamImage(state, upstream_id, error_code=code, error=message, sure=code == _REFUSED)
+            return image if image.sure else replace(image, early_link=link, stated=stated)
         if said.is_open:
             return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=stated)
         if link is None:

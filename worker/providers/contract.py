@@ -85,7 +85,10 @@ class UpstreamImage:
     unknown_word: str | None = None
     """Its provider's word for its state, where no document of ours has that word; empty where it is no word."""
     early_link: str | None = None
-    """The link that its provider gives while it calls it unfinished: taken when the job's last bound passes."""
+    """The link that its provider gives while it calls it unfinished or failed.
+
+    It is taken when the job's last bound passes; if a failure is believed, it is taken for a person to look at.
+    """
 
     @property
     def is_vague(self) -> bool:

@@ -8,6 +8,8 @@ from random import sample
 from typing import Any, BinaryIO, ClassVar, Final
 from urllib.parse import quote
 
+from pydantic import SecretStr
+
 from shared.catalog.offers import Offer
 from shared.lifecycle import ImageState, Outcome
 from worker.providers.amount import amount_of, cost_of
@@ -27,7 +29,8 @@ from worker.providers.inline_answer import END, extract, values
 from worker.providers.offering import MOST_MODELS, Offered, name_of, openrouter_offer
 from worker.providers.reading import UnreadableError, list_of, member, read_json, read_proof, readable
 from worker.providers.refusals import NAMED, RefusalRule, inside, refused, unreadable, without_answer
-from worker.providers.tell_tales import is_success, noted, says_where, weighed
+from worker.providers.tell_tales import is_success, names_picture, noted, says_where, weighed
+from worker.providers.wording import redacted
 from worker.transport.paid_post import Lost, NotSent, PaidReply, Sink
 
 _NO = Outcome.REJECTED
@@ -88,7 +91,7 @@ class OpenRouter:
         )
         if isinstance(result, NotSent) or result.status is None:
             return without_answer(result)
-        name = _generation_id(result.headers)
+        name = _generation_id(result.headers, self._settings.api_key)
         if not is_success(result.status):
             if not self._has_images(result.body):
                 return self._refusal(result)
@@ -171,7 +174,8 @@ class OpenRouter:
     def _refusal(self, result: PaidReply | Lost) -> Refused:
         key = self._settings.api_key
         told = without_answer(result) if isinstance(result, Lost) else refused(result, _ERRORS, key=key)
-        return weighed(told, result.body, named=says_where(result))
+        named = says_where(result) or names_picture(result.status, result.body)
+        return weighed(told, result.body, named=named)
 
     def _has_images(self, body: bytes) -> bool:
         with suppress(UnreadableError):
@@ -221,10 +225,13 @@ def _cost(usage: Mapping[str, Any]) -> tuple[Decimal | None, Decimal | None]:
     return cost, Decimal(0)
 
 
-def _generation_id(headers: Mapping[str, str]) -> str | None:
-    """Return the header that other endpoints document, for look-ups by a person; no more of it than is an id."""
+def _generation_id(headers: Mapping[str, str], key: SecretStr) -> str | None:
+    """Return the header that other endpoints document, for look-ups by a person; no more of it than is an id.
+
+    One that quotes our key is none: it would be shown and logged.
+    """
     given = headers.get("x-generation-id", "").strip()
-    return given if 0 < len(given) <= _ID_CHARS and given.isprintable() else None
+    return given if 0 < len(given) <= _ID_CHARS and given.isprintable() and redacted(given, key) == given else None
 
 
 WIRE: Final = OpenRouter

@@ -1,6 +1,7 @@
 """PostEverywhere's wire (API v1): the answer is a media id, whose state is then asked for; a link may never come."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ from worker.providers.reading import (
     read_json,
     readable,
     repetition,
+    row_of,
     size_of,
     text_of,
     usable_link,
@@ -144,7 +146,8 @@ class PostEverywhere:
         if isinstance(reply, Refused):
             return {upstream_id: gone(upstream_id, _TITLE)} if reply.code == GONE else reply
         try:
-            return {upstream_id: self._answered(member(read_json(reply.body), "data"), upstream_id)}
+            row = row_of(read_json(reply.body), upstream_id, names=("media_id", "id"))
+            return {upstream_id: self._answered(row, upstream_id)}
         except UnreadableError as error:
             return unreadable(reply, error)
 
@@ -164,7 +167,8 @@ class PostEverywhere:
         state = said.state
         if state is ImageState.FAILED:
             why = "PostEverywhere gave no reason"
-            return UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
+            image = UpstreamImage(state, upstream_id, error_code="generation_failed", error=why, sure=False)
+            return replace(image, early_link=link, stated=size_of(item))
         if said.is_open:
             stated = size_of(item)
             return UpstreamImage(state, upstream_id, unknown_word=said.unknown, early_link=link, stated=stated)

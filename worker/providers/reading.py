@@ -4,9 +4,10 @@ import codecs
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from decimal import Decimal
+from itertools import chain
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
@@ -15,6 +16,8 @@ from worker.providers.contract import OWN_SCHEME
 
 T = TypeVar("T")
 _MOST_ROWS: Final = 2000
+_ROWS: Final = ("data", "result", "image", "generation", "media", "images", "generations", "items")
+_ROW_DEPTH: Final = 4
 _ID_CHARS: Final = 200
 _LINK_CHARS: Final = 16 * 1024  # signed links with a whole policy in them come to a few thousand
 _MOST_CONTAINERS: Final = 200_000  # objects and lists; each costs sixty times its bytes in memory
@@ -130,6 +133,28 @@ def member(value: Any, *path: str) -> Any:
             raise UnreadableError(f"no {'.'.join(path)} in the answer")
         value = value[step]
     return value
+
+
+def row_of(answer: Any, upstream_id: str, *, names: Sequence[str] = ("id",)) -> Any:
+    """Return what an answer says of one picture: `data`, or where that does not name it, the object that does.
+
+    What was bought is not collected for as long as its row is not found. Raises `UnreadableError`.
+    """
+    wanted = upstream_ids.folded(upstream_id)
+    documented = answer.get("data") if isinstance(answer, dict) else None
+    for row in chain(_rows_in(documented, _ROW_DEPTH), _rows_in(answer, _ROW_DEPTH)):
+        if any(isinstance(row.get(name), str) and upstream_ids.folded(row[name].strip()) == wanted for name in names):
+            return row
+    return member(answer, "data")
+
+
+def _rows_in(part: Any, depth: int) -> Iterator[dict[str, Any]]:
+    """Yield an object and those inside it, in the places where a variant of an API may put a row."""
+    if isinstance(part, dict):
+        yield part
+    inner = [part[name] for name in _ROWS if name in part] if isinstance(part, dict) else part
+    for one in inner if isinstance(inner, list) and depth else ():
+        yield from _rows_in(one, depth - 1)
 
 
 def list_of(value: Any) -> list[Any]:

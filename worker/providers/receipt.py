@@ -11,7 +11,16 @@ from worker.providers.contract import Accepted, InlineWire, Refused
 from worker.providers.inline_answer import beginning
 from worker.providers.reading import UnreadableError, read_json
 from worker.providers.refusals import RefusalRule, inside, refused, unread, unreadable, without_answer
-from worker.providers.tell_tales import is_purchase, is_success, names_error, noted, parts_of_error, says_where, weighed
+from worker.providers.tell_tales import (
+    is_purchase,
+    is_success,
+    names_error,
+    names_picture,
+    noted,
+    parts_of_error,
+    says_where,
+    weighed,
+)
 from worker.providers.wording import line_of
 from worker.transport.paid_post import Lost, NotSent, PaidReply
 
@@ -46,12 +55,16 @@ def receipt(
         if seen is not None:
             return replace(seen, cut=True, whole=False, settled=None, body=result.body)
         told = _unbought(result, error, table, key) if success else _refusal(result, table, key)
-        named = _is_in_error(result.status, result.body, read) or says_where(result)
+        named = _is_in_error(result.status, result.body, read) or _names_purchase(result)
         told = weighed(told, result.body, named=named)
-        return noted(told, *_handles(result, key)) if named and not success else told
+        return noted(told, *_handles(result, key)) if named or success else told
     if success or is_purchase(found, result.body):
         return found
     return weighed(_refusal(result, table, key), result.body, named=True)
+
+
+def _names_purchase(result: PaidReply | Lost) -> bool:
+    return says_where(result) or names_picture(result.status, result.body)
 
 
 def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted]) -> bool:
@@ -66,6 +79,7 @@ def _is_in_error(status: int, body: bytes, read: Callable[[int, Any], Accepted])
 
 
 def _handles(result: PaidReply | Lost, key: SecretStr) -> list[str]:
+    """Return the headers that may be all that names the purchase."""
     return [f"{name}: {value}" for name in _HANDLES if (value := line_of(result.headers.get(name), key))]
 
 
@@ -78,10 +92,8 @@ def _is_silent(result: PaidReply | Lost, table: Sequence[RefusalRule], key: Secr
 def _unbought(
     result: PaidReply | Lost, error: UnreadableError, table: Sequence[RefusalRule], key: SecretStr
 ) -> Refused:
-    """Say what a success without images means; a header may be all that names the purchase."""
     told = inside(result.status or 0, result.body, result.headers, table, key=key)
-    told = told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
-    return noted(told, *_handles(result, key))
+    return told or (unreadable(result, error) if isinstance(result, PaidReply) else without_answer(result))
 
 
 def _refusal(result: PaidReply | Lost, table: Sequence[RefusalRule], key: SecretStr) -> Refused:
@@ -104,6 +116,7 @@ def kept(answer: Accepted | Refused, wire: InlineWire, file: BinaryIO) -> Accept
         told = wire.read_error(status, body) or (answer if isinstance(answer, Refused) else unread(status, error))
         name = answer.upstream_id if isinstance(answer, Accepted) else None
         told = noted(told, *([f"generation {name}"] if name else []))
-        return replace(weighed(told, body), body=b"")  # the answer is kept whole already
+        told = weighed(told, body, named=names_picture(status, body))
+        return replace(told, body=b"")  # the answer is kept whole already
     came = answer if isinstance(answer, Accepted) else Accepted(status, (), whole=False)
     return replace(read, http_status=came.http_status, upstream_id=came.upstream_id, whole=came.whole)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from math import isfinite
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -236,6 +237,8 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _seconds(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not 0 <= value < EPOCH_FROM:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    if not isfinite(value) or not 0 <= value < EPOCH_FROM:  # a Decimal NaN cannot be compared
         return None
     return min(credible_wait(float(value)), LONGEST_WAIT_SECONDS)

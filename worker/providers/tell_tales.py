@@ -4,6 +4,7 @@ A provider's status is its word on what happened. A charge, an id or pictures be
 that is believed against them is bought again, or its pictures are lost.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -20,8 +21,18 @@ from worker.transport.paid_post import Lost, PaidReply
 _UNREADABLE: Final = "answer_unreadable"
 _PARTS: Final = ("data", "details", "metadata", "result")
 _PLACES: Final = ("location", "operation-location")
-_PLACELESS: Final = frozenset({400, 402, 409, 422, 429})
+_LOGIN: Final = frozenset({401, 403})
 _NAMES: Final = ("id", "ids", "imageIds", "media_id", "media_ids")
+_OF_THE_ACCOUNT: Final = frozenset({401, 402, 429})
+# Without case and underscores: the five documents, their examples and their clients do not agree on these.
+_HANDLES: Final = frozenset(
+    {"ids", "imageid", "imageids", "mediaid", "mediaids", "generationid", "generationids", "outputimageid", "jobid"}
+)
+_WITH_IDS: Final = frozenset({"data", "result", "image", "images", "media", "generation", "outputimage", "job"})
+_ECHOES: Final = frozenset({"request", "input", "body", "params", "parameters"})
+_DEPTH: Final = 6
+_CHARGED: Final = ("credits_used", "creditsUsed", "credits_charged", "creditsCharged", "amount_charged")
+_AMOUNT: Final = re.compile(r"[^0-9]{0,8}([0-9]{1,9}(?:[.,][0-9]{1,9})?)[^0-9]{0,20}")
 
 
 def is_success(status: int | None) -> bool:
@@ -54,10 +65,21 @@ def weighed(told: Refused, body: bytes, *, named: bool = False) -> Refused:
 
 
 def says_where(result: PaidReply | Lost) -> bool:
-    """Tell whether a refusal says where something is: what was never made has no place. A login page has one."""
-    if not isinstance(result, PaidReply) or result.status not in _PLACELESS:
+    """Tell whether an answer says where something is: what was never made has no place.
+
+    A login page has one, and so has a redirect.
+    """
+    if not isinstance(result, PaidReply) or result.status in _LOGIN or 300 <= result.status < 400:
         return False
     return any(result.headers.get(name, "").strip() for name in _PLACES)
+
+
+def names_picture(status: int | None, body: bytes) -> bool:
+    """Tell whether an error that is not about the row names a picture, or a call that makes one, anywhere in it.
+
+    An error about the row may name the row's own reference; a limit or an empty balance has nothing to name.
+    """
+    return (is_success(status) or status in _OF_THE_ACCOUNT) and _names_any(_parsed(body), _DEPTH)
 
 
 def noted(told: Refused, *named: str) -> Refused:
@@ -70,7 +92,7 @@ def noted(told: Refused, *named: str) -> Refused:
 
 def stated_charge(answer: Any) -> Decimal:
     """Return the highest charge that an answer states in the field of any provider's document; 0 without one."""
-    return max((cost for cost in map(cost_of, _figures(answer)) if cost is not None), default=Decimal(0))
+    return max((cost for cost in map(_charge_in, _figures(answer)) if cost is not None), default=Decimal(0))
 
 
 def parts_of_error(content: bytes) -> Iterator[Mapping[str, Any]]:
@@ -84,9 +106,17 @@ def parts_of_error(content: bytes) -> Iterator[Mapping[str, Any]]:
 
 def _figures(answer: Any) -> Iterator[Any]:
     for place in _places(_object(answer)):
-        usage = _object(place.get("usage"))
-        yield from (usage.get("cost"), usage.get("total_cost"), place.get("credits_used"))
-        yield _object(usage.get("cost_details")).get("upstream_inference_cost")
+        yield from map(place.get, _CHARGED)
+        stated = place.get("usage")
+        for usage in map(_object, stated if isinstance(stated, list) else [stated]):
+            yield from (usage.get("cost"), usage.get("total_cost"), usage.get("totalCost"))
+            yield _object(usage.get("cost_details")).get("upstream_inference_cost")
+
+
+def _charge_in(value: Any) -> Decimal | None:
+    """Return a charge, also from text that has its unit beside it, such as "$0.04" or "15 credits"."""
+    found = _AMOUNT.fullmatch(value) if isinstance(value, str) and "-" not in value else None
+    return cost_of(found[1].replace(",", ".") if found else value)
 
 
 def _places(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -114,6 +144,18 @@ def _names_purchase(answer: Any) -> bool:
     """Tell whether an answer that is no error names what it bought; an error may have a number of its own."""
     places = (_object(answer), _object(_object(answer).get("data")))
     return not _is_error(answer) and any(place.get(name) for place in places for name in _NAMES)
+
+
+def _names_any(part: Any, depth: int, *, owner: bool = False) -> bool:
+    if isinstance(part, list):
+        return depth > 0 and any(_names_any(one, depth - 1, owner=owner) for one in part)
+    if not isinstance(part, dict) or not depth:
+        return False
+    plain = {name.replace("_", "").casefold(): value for name, value in part.items()}
+    if any(plain.get(name) for name in (*_HANDLES, *(["id"] if owner else []))):
+        return True
+    inner = {name: value for name, value in plain.items() if name not in _ECHOES}
+    return any(_names_any(value, depth - 1, owner=name in _WITH_IDS) for name, value in inner.items())
 
 
 def names_error(body: bytes) -> bool:

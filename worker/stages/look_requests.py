@@ -73,6 +73,7 @@ async def ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[Clai
     pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
     await _ask_pages(runtime, account, pages, looks)
     await _ask_unlisted(runtime, account, looks)
+    await _ask_list_for_one(runtime, account, upstream_ids, looks)
     if not looks.stopped:
         # An image missing from a page is not lost until its own GET says so.
         missing = [[upstream_id] for upstream_id in upstream_ids if upstream_id not in looks.known]
@@ -123,6 +124,21 @@ async def _ask_unlisted(runtime: Runtime, account: ServedAccount, looks: Looks) 
     await _ask_pages(runtime, account, [chosen[:1]], looks)
     if len(looks.refusals) == failed and looks.no_room_seconds is None:
         await _ask_pages(runtime, account, [[one] for one in chosen[1:]], looks)
+
+
+async def _ask_list_for_one(
+    runtime: Runtime, account: ServedAccount, upstream_ids: Sequence[str], looks: Looks
+) -> None:
+    """Ask the list of many for an image whose own request failed, where no other image had the list asked."""
+    if len(upstream_ids) != 1 or account.wire.poll_page <= 1 or looks.known or not looks.refusals:
+        return
+    refused = looks.refusals[0]
+    if refused.http_status is None or refused.code in _NOT_THE_LISTS_OWN or refused.again is RetryRule.RESUME:
+        return
+    listed = Looks()
+    await _ask_pages(runtime, account, [[upstream_ids[0]] * 2], listed)
+    looks.known.update(listed.known)
+    looks.vouching |= listed.vouching
 
 
 async def _ask_pages(runtime: Runtime, account: ServedAccount, pages: Sequence[Sequence[str]], looks: Looks) -> None:
