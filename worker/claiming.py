@@ -24,8 +24,9 @@ _POLLS_PER_SLOT: Final = 50
 _TRANSFER_JOBS: Final = 8
 _TRANSFERS_PER_SLOT: Final = 4
 """Claimed transfers for each slot of the living workers. At most two copies for each slot run at once; others wait."""
-_IN_BROKER_SECONDS: Final = 5.0
-"""How much longer a claim lasts than the work: begun within this time, a job's row keeps its end, and its indexes."""
+_WITH_WAIT: Final = 1.1
+"""How much longer a claim lasts than its work, as a factor: a job that is begun within that time keeps the end of its
+lease, and so its row is written to no index."""
 _RECONCILE_JOBS: Final = 10
 _RECONCILE_CLAIMS: Final = 200
 RELEASABLE: Final[Mapping[Stage, Collection[JobState]]] = {
@@ -141,7 +142,7 @@ class Claiming:
             account,
             count=wanted.count,
             worker=self._runtime.sender.name,
-            lease_seconds=wanted.lease + _IN_BROKER_SECONDS,
+            lease_seconds=wanted.lease * _WITH_WAIT,
         )
         alone = end_poison(connection, self._runtime, found.suspects) if found.suspects else []
         size = wanted.size
