@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from decimal import Decimal
+from threading import Event
 from typing import Any
 
 import pytest
@@ -66,9 +67,9 @@ def begin(engine: Engine, count: int = 1, **terms: Any) -> list[Intent]:
     return rows.open_intents(engine, rows.claim(engine, count=count), **terms)
 
 
-def buy_until_the_line_is_empty(engine: Engine, name: str, names: list[str]) -> None:
+def buy_until_the_line_is_empty(engine: Engine, name: str, names: list[str], failed: Event) -> None:
     """Do as a worker does, for each account in turn: claim a handful, write the intents, record the purchases."""
-    while rows.rows(engine, IN_LINE)[0][0]:
+    while not failed.is_set() and rows.rows(engine, IN_LINE)[0][0]:
         for each in names:
             with transaction(engine) as connection:
                 accounts.lock(connection, each, wait=True)
@@ -77,12 +78,22 @@ def buy_until_the_line_is_empty(engine: Engine, name: str, names: list[str]) -> 
                 buy(engine, intent)
 
 
-def spend_at_once(engine: Engine, names: list[str], senders: int = 50) -> None:
+def spend_at_once(engine: Engine, names: list[str], senders: int = 12) -> None:
+    """Have as many senders spend as the engine has connections: one that had to wait for one could wait for good.
+
+    If one fails, all end: what it had begun would keep the others waiting.
+    """
+    failed = Event()
+
+    def spend(number: int) -> None:
+        try:
+            buy_until_the_line_is_empty(engine, f"w{number}", names[number % 2 :] + names, failed)
+        except BaseException:
+            failed.set()
+            raise
+
     with ThreadPoolExecutor(senders) as threads:
-        working = [
-            threads.submit(buy_until_the_line_is_empty, engine, f"w{number}", names[number % 2 :] + names)
-            for number in range(senders)
-        ]
+        working = [threads.submit(spend, number) for number in range(senders)]
     for each in working:
         each.result()
 
