@@ -8,10 +8,10 @@ LONGEST_WAIT_SECONDS: Final = 86_400.0
 
 
 def delay(tries: int, *, first_seconds: float, max_seconds: float, random: Random, jitter: float = 0.2) -> float:
-    """Return the seconds to wait after `tries` looks: doubling every second try up to `max_seconds`, less 0 to 20 %.
+    """Return the seconds to wait after `tries` looks: doubling every second try up to `max_seconds`.
 
-    The jitter, a share of the wait, keeps those who wait since one moment from always asking together. It never
-    exceeds the cap.
+    A random part of it, up to the share `jitter`, is taken off, so that those who began to wait together do not always
+    ask together. The wait never exceeds the cap.
     """
     grown: float = min(first_seconds * 2.0 ** (min(tries, 60) / 2), max_seconds)
     return grown * random.uniform(1 - jitter, 1.0)

@@ -27,6 +27,7 @@ EVERYWHERE = {
     "unreachable": Refused(Outcome.NOT_SENT, RetryRule.AFTER, "provider_unreachable", "no connection"),
 }
 Answers = Callable[[str], UpstreamImage | Refused]
+Answer = dict[str, UpstreamImage] | Refused
 
 
 def there(upstream_id: str) -> UpstreamImage:
@@ -37,22 +38,31 @@ def there(upstream_id: str) -> UpstreamImage:
 def polled(runtime: Runtime, engine: Engine, refused: Refused, own: Answers = there) -> list[str]:
     """Poll what is due while every list is `refused`; return the pictures that were asked for by themselves."""
     singles: list[str] = []
+
+    def answer(upstream_ids: Sequence[str]) -> Answer:
+        if len(upstream_ids) > 1:
+            return refused
+        singles.extend(upstream_ids)
+        told = own(upstream_ids[0])
+        return told if isinstance(told, Refused) else {upstream_ids[0]: told}
+
+    poll_answered(runtime, engine, answer)
+    return singles
+
+
+def poll_answered(runtime: Runtime, engine: Engine, answer: Callable[[Sequence[str]], Answer]) -> None:
+    """Poll what is due at a provider that answers so."""
     account = runtime.accounts["bloom"]
 
     class Told(type(account.wire)):  # type: ignore[misc]
-        async def poll(self, upstream_ids: Sequence[str]) -> Any:
-            if len(upstream_ids) > 1:
-                return refused
-            singles.extend(upstream_ids)
-            told = own(upstream_ids[0])
-            return told if isinstance(told, Refused) else {upstream_ids[0]: told}
+        async def poll(self, upstream_ids: Sequence[str]) -> Answer:
+            return answer(upstream_ids)
 
     runtime.accounts["bloom"] = replace(account, wire=Told(cast("Any", account.wire)._settings))
     try:
         run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(rows.claim(engine, "poll", count=100))))
     finally:
         runtime.accounts["bloom"] = account
-    return singles
 
 
 @pytest.mark.parametrize("why", FAILED)
@@ -105,18 +115,12 @@ def test_the_pictures_of_one_job_are_asked_for_together(runtime: Runtime, engine
 def told_alone(runtime: Runtime, engine: Engine, refused: Refused) -> list[int]:
     """Poll one picture whose own request is `refused` and which its list shows; return how many each request named."""
     asked: list[int] = []
-    account = runtime.accounts["bloom"]
 
-    class Told(type(account.wire)):  # type: ignore[misc]
-        async def poll(self, upstream_ids: Sequence[str]) -> Any:
-            asked.append(len(upstream_ids))
-            return refused if len(upstream_ids) == 1 else {one: there(one) for one in upstream_ids}
+    def answer(upstream_ids: Sequence[str]) -> Answer:
+        asked.append(len(upstream_ids))
+        return refused if len(upstream_ids) == 1 else {one: there(one) for one in upstream_ids}
 
-    runtime.accounts["bloom"] = replace(account, wire=Told(cast("Any", account.wire)._settings))
-    try:
-        run_stage(runtime, Parcel(Stage.POLL, "bloom", tuple(rows.claim(engine, "poll", count=100))))
-    finally:
-        runtime.accounts["bloom"] = account
+    poll_answered(runtime, engine, answer)
     return asked
 
 

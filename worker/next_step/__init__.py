@@ -1,9 +1,9 @@
 """Decides where a job or an image goes next. A stage loads rows, asks outside, calls a decision here, and writes it.
 
-Each function is pure. It takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no
-database and no network. docs/road.md names the few transitions that are decided elsewhere. By stage: submit, `payment`;
-poll, `look`, `image_look`, `look_times`, `one_link` and `undelivered`; transfer, `copying`, `failed_copy` and
-`refused_bytes`; reconcile, `lost_call`.
+Each function takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no database and
+no network; chance and the time come with its inputs. docs/road.md names the few transitions that are decided elsewhere.
+By stage: submit, `payment`; poll, `look`, `image_look`, `look_times`, `one_link` and `undelivered`; transfer,
+`copying`, `failed_copy` and `refused_bytes`; reconcile, `lost_call`.
 """
 
 from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key

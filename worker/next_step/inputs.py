@@ -33,6 +33,7 @@ class DecisionInputs:
     times: Mapping[str, LearnedTime] = field(default_factory=dict)
     """What is known of how long the account's models take, by model; the model without a name is empty."""
     clock: Callable[[], float] = time.time
+    """The time in seconds since 1970: long waits end with a full second of it."""
 
     @property
     def recheck_seconds(self) -> float:

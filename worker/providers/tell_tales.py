@@ -25,7 +25,7 @@ _LOGIN: Final = frozenset({401, 403})
 _NAMES: Final = ("id", "ids", "imageIds", "media_id", "media_ids")
 _OF_THE_ACCOUNT: Final = frozenset({401, 402, 429})
 # Without case and underscores: the five documents, their examples and their clients do not agree on these.
-_HANDLES: Final = frozenset(
+_PURCHASE_IDS: Final = frozenset(
     {"ids", "imageid", "imageids", "mediaid", "mediaids", "generationid", "generationids", "outputimageid", "jobid"}
 )
 _WITH_IDS: Final = frozenset({"data", "result", "image", "images", "media", "generation", "outputimage", "job"})
@@ -152,7 +152,7 @@ def _names_any(part: Any, depth: int, *, owner: bool = False) -> bool:
     if not isinstance(part, dict) or not depth:
         return False
     plain = {name.replace("_", "").casefold(): value for name, value in part.items()}
-    if any(plain.get(name) for name in (*_HANDLES, *(["id"] if owner else []))):
+    if any(plain.get(name) for name in (*_PURCHASE_IDS, *(["id"] if owner else []))):
         return True
     inner = {name: value for name, value in plain.items() if name not in _ECHOES}
     return any(_names_any(value, depth - 1, owner=name in _WITH_IDS) for name, value in inner.items())

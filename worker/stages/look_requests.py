@@ -136,6 +136,7 @@ async def _ask_list_for_one(
     if refused.http_status is None or refused.code in _NOT_THE_LISTS_OWN or refused.again is RetryRule.RESUME:
         return
     listed = Looks()
+    # A wire asks its list only for more than one.
     await _ask_pages(runtime, account, [[upstream_ids[0]] * 2], listed)
     looks.known.update(listed.known)
     looks.vouching |= listed.vouching
