@@ -8,7 +8,7 @@ own: one that PostgreSQL does not take holds up nobody else.
 
 PostgreSQL refuses a write permanently only by an SQLSTATE of class 22, 23 or 54, and only after two tries alone.
 Everything else is retried, with a warning from the third time on. A write's keepsake is on the disk as soon as the
-write has failed alone, and before anyone gives up on it: a process that dies then loses nothing.
+write has failed once, alone or in a group: a process that dies then loses nothing.
 """
 
 import heapq
@@ -296,8 +296,8 @@ class Committer:
         now = time.monotonic()
         write.tries += 1
         write.failing_since = write.failing_since or now
+        await self._keep(write)
         if alone:
-            await self._keep(write)
             write.refusals = write.refusals + 1 if isinstance(fault, WriteRefusedError) else 0
         if write.tries >= _LOUD_FROM:
             seconds = round(now - write.failing_since, 1)
