@@ -129,7 +129,7 @@ async def _ask_unlisted(runtime: Runtime, account: ServedAccount, looks: Looks) 
 async def _ask_list_for_one(
     runtime: Runtime, account: ServedAccount, upstream_ids: Sequence[str], looks: Looks
 ) -> None:
-    """Ask the list of many for an image whose own request failed, where no other image had the list asked."""
+    """Ask the list for the only image of this poll, if the request for it failed."""
     if len(upstream_ids) != 1 or account.wire.poll_page <= 1 or looks.known or not looks.refusals:
         return
     refused = looks.refusals[0]

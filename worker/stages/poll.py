@@ -180,7 +180,7 @@ def _shared_out(inputs: next_step.DecisionInputs, moves: Sequence[Move], room: i
 
 
 def _is_unknown(looks: Looks, job: ImagesOfJob) -> bool:
-    """Tell whether a job must wait for another look; not after its last bound, nor if an image of it can be copied."""
+    """Tell whether a job must wait for another look: before its collection deadline, and if no image can be copied."""
     return (
         not job[0].given_up and not _has_ready(job) and any(looks.of(one) is None for one in job if _is_asked_for(one))
     )
@@ -200,9 +200,9 @@ def _changes(job: ImagesOfJob, learned: Sequence[ImageChange]) -> Iterable[Image
 
 
 def _is_news(change: ImageChange, row: ClaimedImage) -> bool:
-    """Tell whether a look must be written: one that found another lack than the look before begins to count anew.
+    """Tell whether a look changed something. If the image lacks something else than before, its count restarts at 1.
 
-    A link beside a state that is no end is kept: the look at the last bound may bring none.
+    A link to an unfinished image is stored, because the look at the collection deadline may return none.
     """
     if change.state in IMAGE_UNFINISHED and change.link not in {None, row.link}:
         return True

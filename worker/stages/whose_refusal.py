@@ -24,8 +24,8 @@ async def is_of_one_job(
 ) -> bool:
     """Tell whether a refusal is said of the images of one job: no other job's look failed, and the account answers.
 
-    The first one that is an account's matter pauses it as ever. A probe ends that pause, and the next look at the same
-    job would begin it again. While the job is `copying`, its host refuses the image too.
+    The first such refusal still pauses the account. After a probe has ended that pause, the same refusal of the same
+    job must not begin it again. While the job is `copying`, the host of its link refuses the image too.
     """
     if refused.http_status not in _OF_WHAT_WAS_ASKED_FOR or len(set(jobs)) != 1:
         return False
