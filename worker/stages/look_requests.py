@@ -145,7 +145,7 @@ async def _ask_list_for_one(
 async def _ask_pages(runtime: Runtime, account: ServedAccount, pages: Sequence[Sequence[str]], looks: Looks) -> None:
     if not pages:
         return
-    granted, wait = await runtime.sql(rate_windows.grant, account.name, "poll", len(pages))
+    granted, wait = await runtime.in_transaction(rate_windows.grant, account.name, "poll", len(pages))
     async with anyio.create_task_group() as group:
         for page in pages[:granted]:
             group.start_soon(_ask_page, account, page, looks)

@@ -40,9 +40,9 @@ async def poll(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -> 
     account = runtime.accounts.get(account_name)
     if account is None or not account.can_look:
         wait = 2 * next_step.NO_KEY_SECONDS
-        await runtime.ask(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
+        await runtime.one_statement(give_back, claims, states=POLLED, account=account_name, due_seconds=wait)
         return
-    found = await runtime.ask(images.of_claims, account=account_name, claims=claims, states=POLLED)
+    found = await runtime.one_statement(images.of_claims, account=account_name, claims=claims, states=POLLED)
     looks = await ask_all(runtime, account, [one for one in found if _is_asked_for(one)])
     _keep_links_apart(account, looks, found)
     jobs = list(_by_job(found).values())

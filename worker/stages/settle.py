@@ -142,7 +142,7 @@ def _slow_account(connection: Connection, one: Answered, refused: Refused) -> No
             probing=None if refused.code in _FOR_A_PERSON else runtime.probing,
         )
     elif refused.again is RetryRule.AFTER:
-        wait = next_step.refused_wait(runtime.decision_inputs(account), refused, tries=intent.tries)
+        wait = next_step.wait_after_refused_call(runtime.decision_inputs(account), refused, tries=intent.tries)
         accounts.slow_down(connection, account.name, wait)
 
 
