@@ -18,7 +18,7 @@ class ClaimedImage:
     job_tries: int
     batch_id: UUID
     given_up: bool
-    """Whether the last bound for collecting the job has passed."""
+    """Whether the collection deadline has passed."""
     index: int
     upstream_id: str | None
     state: ImageState

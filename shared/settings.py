@@ -245,7 +245,7 @@ class Settings(BaseSettings):
     )
     deadline_seconds: float = Field(86_400, gt=0, description="after this time a queued job buys nothing any more")
     collect_seconds: float = Field(
-        7 * 86_400, gt=0, description="after this time a bought job is given up; the last bound on everything"
+        7 * 86_400, gt=0, description="after this time a bought job is given up: its collection deadline"
     )
     account_check_seconds: float = Field(
         600.0,

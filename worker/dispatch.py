@@ -252,7 +252,7 @@ def end_overdue(connection: Connection, actor: str) -> None:
 
 
 def end_abandoned(connection: Connection, actor: str) -> None:
-    """End bought jobs long past their last bound that no worker serves, because none has the account's key."""
+    """End bought jobs long past their collection deadline, of accounts whose key no worker has."""
     over = claims.abandoned(connection, grace_seconds=_ABANDONED_SECONDS)
     ended = move(connection, [next_step.abandoned(claim, state) for claim, state in over], actor=actor)
     images.give_up(connection, ended, next_step.ABANDONED)

@@ -139,7 +139,7 @@ def test_a_job_past_its_last_bound_ends_as_never_finished(runtime: Runtime, engi
 @pytest.mark.parametrize(
     ("look", "code", "words"),
     [
-        (UpstreamImage(ImageState.PROCESSING), "never_finished", "did not finish it within the last bound"),
+        (UpstreamImage(ImageState.PROCESSING), "never_finished", "did not finish it before the collection deadline"),
         (
             UpstreamImage(ImageState.PROCESSING, lacks_link=True),
             "result_not_downloadable",

@@ -289,11 +289,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         removed="the file that evidence lies in before anyone gives up on it",
         protects="what PostgreSQL refuses is recorded by the next start",
         file="worker/evidence/committer.py",
-        old="        if alone:\n            await self._keep(write)\n",
+        old="        await self._keep(write)\n        if alone:\n",
         new="        if alone:\n",
-        tests=(
-            "tests/unit/test_committer.py::test_a_refusal_is_final_after_failing_alone_twice_and_its_evidence_is_safe_by_then",
-        ),
+        tests=("tests/unit/test_committer.py::test_the_evidence_of_a_whole_group_is_safe_once_its_commit_has_failed",),
     ),
     Mutant(
         removed="the doubt about one 404",

@@ -74,7 +74,7 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the least wait after a refusal",
         protects="a server that asks for no wait is not called without a pause",
-        file="worker/next_step/payment.py",
+        file="worker/next_step/refusal_waits.py",
         old="    if asked is None or asked < inputs.settings.retry_first_seconds:\n",
         new="    if asked is None:\n",
         tests=(

@@ -8,7 +8,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the memory of a link beside a state that is no end",
         protects="a look that is refused at the last bound does not lose the link of the looks before",
-        file="worker/stages/poll.py",
+        file="worker/stages/look_plan.py",
         old="    if change.state in IMAGE_UNFINISHED and change.link not in {None, row.link}:\n",
         new="    if change.link not in {change.link, row.link}:\n",
         tests=(

@@ -72,6 +72,28 @@ def test_nothing_is_lost_while_the_database_is_away() -> None:
     assert database.committed == set(range(20))
 
 
+def test_the_evidence_of_a_whole_group_is_safe_once_its_commit_has_failed() -> None:
+    database, keepsakes = Database(), [Keepsake() for _ in range(20)]
+    database.away = 1000
+
+    async def run() -> int | None:
+        async with committing(database) as committer, anyio.create_task_group() as group:
+            for number, keepsake in enumerate(keepsakes):
+                group.start_soon(committer.write, insert(number), keepsake)
+            with anyio.move_on_after(2):
+                await until(lambda: all(keepsake.place for keepsake in keepsakes))
+            safe_after = len(database.groups) if all(keepsake.place for keepsake in keepsakes) else None
+            database.away = 0
+        return safe_after
+
+    # Alone, the twenty would have needed a commit each, and half a minute.
+    safe_after = anyio.run(run)
+    assert safe_after is not None
+    assert safe_after < 10
+    assert database.groups[0] == 20
+    assert [keepsake.said for keepsake in keepsakes] == [["kept", "dropped"]] * 20
+
+
 def test_a_locked_row_is_tried_again_and_its_neighbours_are_not_kept_waiting() -> None:
     database, locked = Database(), threading.Event()
 

@@ -8,7 +8,7 @@ own: one that PostgreSQL does not take holds up nobody else.
 
 PostgreSQL refuses a write permanently only by an SQLSTATE of class 22, 23 or 54, and only after two tries alone.
 Everything else is retried, with a warning from the third time on. A write's keepsake is on the disk as soon as the
-write has failed alone, and before anyone gives up on it: a process that dies then loses nothing.
+write has failed once, alone or in a group: a process that dies then loses nothing.
 """
 
 import heapq
@@ -29,17 +29,17 @@ from shared.backoff import delay
 from shared.db.group_commit import TryAgainError, WriteRefusedError
 
 _log = structlog.get_logger(__name__)
-_GROUP: Final = 200
+_MAX_GROUP: Final = 200
 _GATHER_SECONDS: Final = 0.03
 """How long a write waits for company. At 25 jobs a second it then shares its transaction with one or two others."""
-_COMPANY: Final = 16
-"""Writes that wait for no others: their transaction is cheap already."""
+_GATHER_UNTIL: Final = 16
+"""With so many writes, none waits for others: their transaction is cheap already."""
 # Two for each lane, one for its commits and one for its keepsakes: other threads' work must not delay evidence.
 _THREADS: Final = 4
-_LOUD_FROM: Final = 3
-_REFUSALS: Final = 2
-_AWAY_SECONDS: Final = 5.0
-_MOST_SECONDS: Final = 30.0
+_WARN_FROM_TRY: Final = 3
+_REFUSALS_BEFORE_FINAL: Final = 2
+_MAX_AWAY_WAIT_SECONDS: Final = 5.0
+_MAX_RETRY_WAIT_SECONDS: Final = 30.0
 _PATIENCE_SECONDS: Final = 30.0
 STOP_GRACE_SECONDS: Final = 15.0
 """After a stop is requested, callers wait this long for a write; then its evidence lies on the disk."""
@@ -179,16 +179,17 @@ class Committer:
             while not self._fresh:
                 await self._next_arrival()
             await self._gather()
-            await self._attempt([self._fresh.popleft() for _ in range(min(len(self._fresh), _GROUP))])
+            await self._attempt([self._fresh.popleft() for _ in range(min(len(self._fresh), _MAX_GROUP))])
 
     async def _next_arrival(self) -> None:
+        # One loop: nothing can arrive between the end of the wait and the new event.
         await self._arrived.wait()
         self._arrived = anyio.Event()
 
     async def _gather(self) -> None:
         """Wait a moment for further writes, unless many wait already, or one of them is evidence."""
         with anyio.move_on_after(self._gather_seconds):
-            while len(self._fresh) < _COMPANY and all(write.keepsake is None for write in self._fresh):
+            while len(self._fresh) < _GATHER_UNTIL and all(write.keepsake is None for write in self._fresh):
                 await self._next_arrival()
 
     async def _run_troubled(self) -> None:
@@ -210,7 +211,7 @@ class Committer:
         _, _, write = heapq.heappop(self._troubled)
         if await self._attempt([write]):
             return 0
-        await anyio.sleep(self._wait(away + 1, _AWAY_SECONDS))
+        await anyio.sleep(self._wait(away + 1, _MAX_AWAY_WAIT_SECONDS))
         return away + 1
 
     async def _run_hurried(self) -> None:
@@ -296,13 +297,13 @@ class Committer:
         now = time.monotonic()
         write.tries += 1
         write.failing_since = write.failing_since or now
+        await self._keep(write)
         if alone:
-            await self._keep(write)
             write.refusals = write.refusals + 1 if isinstance(fault, WriteRefusedError) else 0
-        if write.tries >= _LOUD_FROM:
+        if write.tries >= _WARN_FROM_TRY:
             seconds = round(now - write.failing_since, 1)
             _log.warning("write_waits", sqlstate=fault.sqlstate, tries=write.tries, seconds=seconds, kept=write.kept)
-        if write.refusals >= _REFUSALS:
+        if write.refusals >= _REFUSALS_BEFORE_FINAL:
             _log.error("write_refused", sqlstate=fault.sqlstate, tries=write.tries, kept=write.kept)
             write.end(fault)
             return
@@ -312,7 +313,7 @@ class Committer:
             if write.keepsake is None:
                 return
         # While the database is unavailable the whole lane waits, and afterwards all of it is due at once.
-        wait = self._wait(write.tries, _MOST_SECONDS) if there else 0.0
+        wait = self._wait(write.tries, _MAX_RETRY_WAIT_SECONDS) if there else 0.0
         heapq.heappush(self._troubled, (now + wait, next(self._order), write))
         self._trouble.set()
 

@@ -8,7 +8,7 @@ from shared.settings import Settings
 from worker.next_step.payment import NO_KEY_SECONDS
 
 POISON: Final = "poison"
-ABANDONED: Final = "the last bound for collecting passed, and no worker has this account's key"
+ABANDONED: Final = "the collection deadline passed, and no worker has this account's key"
 _MAYBE_BOUGHT: Final = frozenset({JobState.SUBMITTING, JobState.IN_DOUBT})
 
 
@@ -19,7 +19,7 @@ def overdue(claim: Claim) -> Move:
 
 
 def abandoned(claim: Claim, before: JobState) -> Move:
-    """End a bought job that is long past its last bound and that no worker can serve."""
+    """End a bought job that is long past its collection deadline and that no worker can serve."""
     return Move(claim, before, JobState.FAILED, code="never_finished", note=ABANDONED)
 
 

@@ -39,7 +39,7 @@ def is_there(found: UpstreamImage) -> bool:
 
 
 def image_after_look(inputs: DecisionInputs, image: ClaimedImage, look: ImageLook) -> ImageChange:
-    """Decide after a look. After the last bound, an unfinished image has failed, unless a link may give it.
+    """Decide after a look. After the collection deadline, an unfinished image has failed, unless a link may give it.
 
     That link may be of any look: the last one may have been refused.
     """

@@ -1,4 +1,4 @@
-"""Why an image was not finished when the last bound for collecting it passed, by the last look at it."""
+"""Why an image was not finished when the collection deadline passed, by the last look at it."""
 
 from typing import Final
 
@@ -7,9 +7,9 @@ from worker.providers.contract import Refused, UpstreamImage
 
 NO_LINK: Final = "result_not_downloadable"
 _CODE: Final = "never_finished"
-_TOO_LATE: Final = "the provider did not finish it within the last bound"
-_UNSEEN: Final = "the last bound passed, and the provider could not be asked for it then"
-_NO_LINK: Final = "the provider calls it finished, but gave no link to it within the last bound"
+_TOO_LATE: Final = "the provider did not finish it before the collection deadline"
+_UNSEEN: Final = "the collection deadline passed, and the provider could not be asked for it then"
+_NO_LINK: Final = "the provider calls it finished, but gave no link to it before the collection deadline"
 
 
 def why(change: ImageChange, look: UpstreamImage | None, refusal: Refused | None) -> tuple[str, str]:

@@ -87,7 +87,7 @@ class UpstreamImage:
     early_link: str | None = None
     """The link that its provider gives while it calls it unfinished or failed.
 
-    It is taken when the job's last bound passes; if a failure is believed, it is taken for a person to look at.
+    It is taken at the job's collection deadline; if a failure is believed, it is taken for a person to look at.
     """
 
     @property

@@ -129,7 +129,7 @@ def _wait_for_provider(
 
 
 def _await_sender(connection: Connection, case: Case) -> None:
-    """Wait until a call's sender is proved gone: the answer is charged as it arrives, even at a thawed sender."""
+    """Wait until a call's sender is proved gone. A frozen sender that resumes can still receive, and be charged."""
     if lost_calls.sender_gone(connection, case.call):
         wait = case.account.quiet_after_call
         lost_calls.record_sender_gone(connection, case.submission.id, quiet_seconds=wait)

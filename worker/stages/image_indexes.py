@@ -39,7 +39,7 @@ def surplus(missing: Sequence[int], images: Sequence[UpstreamImage]) -> tuple[Bo
 def _with_links_of_their_own(images: Sequence[UpstreamImage]) -> list[UpstreamImage]:
     """Return the images of an answer without a link that an earlier one has: that would store one image as two.
 
-    What has an id may show its own link later. What has no id is not there.
+    An image with an id may get a link of its own later. One without an id is left out.
     """
     seen, found = set[str](), list[UpstreamImage]()
     for image in images:

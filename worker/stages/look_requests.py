@@ -129,7 +129,7 @@ async def _ask_unlisted(runtime: Runtime, account: ServedAccount, looks: Looks) 
 async def _ask_list_for_one(
     runtime: Runtime, account: ServedAccount, upstream_ids: Sequence[str], looks: Looks
 ) -> None:
-    """Ask the list of many for an image whose own request failed, where no other image had the list asked."""
+    """Ask the list for the only image of this poll, if the request for it failed."""
     if len(upstream_ids) != 1 or account.wire.poll_page <= 1 or looks.known or not looks.refusals:
         return
     refused = looks.refusals[0]
@@ -145,7 +145,7 @@ async def _ask_list_for_one(
 async def _ask_pages(runtime: Runtime, account: ServedAccount, pages: Sequence[Sequence[str]], looks: Looks) -> None:
     if not pages:
         return
-    granted, wait = await runtime.sql(rate_windows.grant, account.name, "poll", len(pages))
+    granted, wait = await runtime.in_transaction(rate_windows.grant, account.name, "poll", len(pages))
     async with anyio.create_task_group() as group:
         for page in pages[:granted]:
             group.start_soon(_ask_page, account, page, looks)

@@ -107,7 +107,7 @@ def _stop_buying_nothing(connection: Connection, one: Answered) -> None:
 
 
 def _follow(connection: Connection, one: Answered, *, won: bool) -> None:
-    """Use the evidence where the job itself could not, or a refusal's job has an earlier purchase."""
+    """Apply late evidence if another worker has moved the job. After a refusal, collect an earlier purchase if any."""
     actor = one.runtime.sender.name
     if not won:
         submissions.follow_late(connection, one.job_id, one.submission_id, actor=actor)
@@ -142,7 +142,7 @@ def _slow_account(connection: Connection, one: Answered, refused: Refused) -> No
             probing=None if refused.code in _FOR_A_PERSON else runtime.probing,
         )
     elif refused.again is RetryRule.AFTER:
-        wait = next_step.refused_wait(runtime.decision_inputs(account), refused, tries=intent.tries)
+        wait = next_step.wait_after_refused_call(runtime.decision_inputs(account), refused, tries=intent.tries)
         accounts.slow_down(connection, account.name, wait)
 
 
@@ -177,7 +177,10 @@ def _watch_for_outage(connection: Connection, answered: Sequence[Answered]) -> N
 
 
 def _doubt(answer: Accepted | Refused) -> str | None:
-    """Return why nobody knows what a call bought; None where that is known. What could only be seen is not known."""
+    """Return why nobody knows what a call bought; None where that is known.
+
+    Images that were only seen in an unreadable answer leave it unknown.
+    """
     if isinstance(answer, Accepted):
         return unreadable.SEEN if answer.body else None
     return answer.message if answer.outcome is Outcome.UNKNOWN else None

@@ -33,11 +33,11 @@ async def transfer(runtime: Runtime, account_name: str, claims: Sequence[Claim])
     """Copy ready images and end each job whose images are all final. The others are due again later."""
     account = runtime.accounts.get(account_name)
     if account is None:
-        await runtime.sql(_leave_to_others, account_name, claims)
+        await runtime.in_transaction(_leave_to_others, account_name, claims)
         return
     jobs: dict[Claim, list[ClaimedImage]] = {}
     states = [JobState.TRANSFERRING]
-    for image in await runtime.ask(images.of_claims, account=account_name, claims=claims, states=states):
+    for image in await runtime.one_statement(images.of_claims, account=account_name, claims=claims, states=states):
         jobs.setdefault(image.claim, []).append(image)
     async with anyio.create_task_group() as group:
         for pictures in jobs.values():
@@ -108,7 +108,7 @@ class Copied:
 
 
 def end_all(connection: Connection, copied: Sequence[Copied]) -> list[JobState | None]:
-    """Write the end of each job whose images are final or whose last bound has passed; postpone each other job.
+    """Write the end of each job whose images are final or whose collection deadline has passed; postpone the others.
 
     Returns where each job went; None if another worker holds it by now.
     """
@@ -137,7 +137,7 @@ def _after_copying(connection: Connection, one: Copied, pictures: Sequence[Image
     still_copying = next_step.is_open(pictures) and not next_step.goes_back(inputs, pictures)
     if still_copying and images.past_bound(connection, claim.job_id):
         why = f"; {wait.code}: {wait.note}" if wait else ""
-        images.give_up(connection, [claim.job_id], short_note(f"not copied within the last bound{why}"))
+        images.give_up(connection, [claim.job_id], short_note(f"not copied before the collection deadline{why}"))
         pictures = images.results(connection, [claim.job_id])[claim.job_id]
     return next_step.after_copying(inputs, claim, pictures, wait)
 

@@ -24,16 +24,16 @@ async def is_of_one_job(
 ) -> bool:
     """Tell whether a refusal is said of the images of one job: no other job's look failed, and the account answers.
 
-    The first one that is an account's matter pauses it as ever. A probe ends that pause, and the next look at the same
-    job would begin it again. While the job is `copying`, its host refuses the image too.
+    The first such refusal still pauses the account. After a probe has ended that pause, the same refusal of the same
+    job must not begin it again. While the job is `copying`, the host of its link refuses the image too.
     """
     if refused.http_status not in _OF_WHAT_WAS_ASKED_FOR or len(set(jobs)) != 1:
         return False
-    failed = await runtime.ask(images.refused_jobs, account.name)
+    failed = await runtime.one_statement(images.refused_jobs, account.name)
     before = {jobs[0]} if refused.again is RetryRule.RESUME and not copying else failed & {jobs[0]}
     if failed != before:
         return False
-    granted, _wait = await runtime.sql(rate_windows.grant, account.name, "poll", 1)
+    granted, _wait = await runtime.in_transaction(rate_windows.grant, account.name, "poll", 1)
     alone = granted > 0 and await _answers(account, refused.code)
     if alone:
         _log.info("look_refused_alone", account=account.name, code=refused.code, status=refused.http_status)

@@ -18,7 +18,7 @@ from shared.lifecycle import ImageState, JobState, Outcome
 
 CODE: Final = "answer_found"
 _HELD = text("SELECT epoch, state FROM job WHERE id = :id FOR UPDATE")
-# It may have been held until after its last bound.
+# It may have been held until after its collection deadline.
 _COLLECT = text("UPDATE job SET collect_until = greatest(collect_until, now() + interval '1 day') WHERE id = :id")
 
 

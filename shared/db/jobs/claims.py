@@ -225,6 +225,6 @@ def past_deadline(connection: Connection) -> list[Claim]:
 
 
 def abandoned(connection: Connection, *, grace_seconds: float) -> list[tuple[Claim, JobState]]:
-    """Lock and return bought jobs whose last bound passed `grace_seconds` ago and that nobody works on; at most 500."""
+    """Lock and return at most 500 bought jobs that nobody works on, `grace_seconds` past their collection deadline."""
     rows = connection.execute(_ABANDONED, {"grace": grace_seconds})
     return [(Claim(row.id, row.epoch), JobState(row.state)) for row in rows]

@@ -159,7 +159,7 @@ def give_up(connection: Connection, jobs: Iterable[UUID], note: str) -> None:
 
 
 def past_bound(connection: Connection, job_id: UUID) -> bool:
-    """Tell whether the last bound for collecting a job's images has passed."""
+    """Tell whether the collection deadline of a job has passed."""
     return bool(connection.execute(_BOUND, {"job": job_id}).scalar_one())
 
 

@@ -1,4 +1,14 @@
-"""The only way to change a job's state: one statement with a guarded UPDATE, which reports success, and its event."""
+"""Changes a job's state: one statement with a guarded UPDATE, its event, and the ids of the jobs that moved.
+
+Only `leftovers` changes states elsewhere. Each move also sets, or clears, what belongs to the state:
+
+- the claim is dropped, unless the move keeps it for its `actor`; the count of crashes becomes zero;
+- the hold, the code and note of the error, and the number of tries become those of the move;
+- the job is due no later than its deadline, or its collection deadline once it is bought;
+- a cancelled job ends as `cancelled` where the move would end it otherwise, or pay again.
+
+Triggers keep the counts and the news for webhooks. One call has at most one move of each job.
+"""
 
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -25,9 +35,9 @@ _MOST_SECONDS = 10 * 365 * 86_400  # beyond it a wait would leave the range of t
 
 
 def _due(seconds: str, state: str) -> str:
-    """Return SQL for when a job is due again: never after the last bound of its `state`, whatever a server asked for.
+    """Return SQL for when a job is due again: never after the deadline of its `state`, whatever a server asked for.
 
-    After that bound the wait is at most a minute: a worker must end the job soon, but not at every tick.
+    After that deadline the wait is at most a minute: a worker must end the job soon, but not at every tick.
     """
     wait = f"least(greatest({seconds}, 0), {_MOST_SECONDS})"
     return f"""CASE WHEN {state} IN ('queued', 'pending', 'processing', 'transferring')
