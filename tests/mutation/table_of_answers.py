@@ -301,4 +301,12 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="the connection that each download has for itself",
+        protects="no job is given the picture of another where a gateway repeats its answer",
+        file="worker/transport/address_guard.py",
+        old="            force_close=True,\n",
+        new="",
+        tests=("tests/unit/test_quiet_connector.py::test_a_download_is_never_the_repeated_answer_to_the_one_before",),
+    ),
 )
