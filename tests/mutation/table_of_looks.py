@@ -124,7 +124,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the single requests where a list of many fails",
         protects="a list that is broken for good keeps no finished picture from being collected",
         file="worker/stages/look_requests.py",
-        old="    await _ask_unlisted(runtime, account, looks)\n",
+        old="    await _ask_left_open(runtime, account, looks)\n",
         new="",
         tests=("tests/integration/test_poll_lists.py::test_pictures_whose_list_fails_are_asked_for_by_themselves",),
     ),

@@ -29,8 +29,8 @@ from worker.next_step.lost_call import (
     after_unbought,
     hold,
     sender_runs,
-    unlisted,
     unserved,
+    without_list,
     without_presence,
 )
 from worker.next_step.one_link import links_of_others
@@ -92,11 +92,11 @@ __all__ = [
     "overdue",
     "poisoned",
     "sender_runs",
-    "unlisted",
     "unserved",
     "until_next_copy",
     "wait_after_failed_copy",
     "wait_after_refused_call",
     "without_key",
+    "without_list",
     "without_presence",
 ]
