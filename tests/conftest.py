@@ -14,7 +14,7 @@ from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings as hypothesis_settings
 
 from ops.simulator import Simulator, SimulatorConfig
-from ops.stack import Endpoints, Home, Stack, services
+from ops.stack import Endpoints, Home, Stack, postgres, services
 from ops.stack.servers import postgres_in
 from producer import Client
 from producer.client import enqueueing
@@ -89,6 +89,17 @@ def _chosen_postgres(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if directory is not None:
             patch.setattr(services, "find_postgres", lambda _major=None: postgres_in(directory))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _servers_write_and_do_not_wait_for_the_disk() -> Iterator[None]:
+    """The servers of a run die with it: what they write must survive their own deaths, and not the machine's.
+
+    It is on their command line, where `ALTER SYSTEM` has no say.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(postgres.SETTINGS, "fsync", "off")
         yield
 
 

@@ -80,8 +80,7 @@ class Databases:
     _admins: "list[psycopg.Connection[Any]]" = field(default_factory=list)
 
     def prepare(self) -> None:
-        # These servers die with the run: nothing has to survive the machine.
-        for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+        for name in ("full_page_writes", "autovacuum"):
             self._admin("ALTER SYSTEM SET {} = off", name)
         self._admin("SELECT pg_reload_conf()")
         self._admin("CREATE DATABASE {} OWNER {}", _TEMPLATE, OWNER_ROLE)
