@@ -136,6 +136,16 @@ class Databases:
             else:
                 self._drop(name, emptier)
 
+    @contextmanager
+    def copy_of(self, url: str) -> Iterator[str]:
+        """Yield the URL of a copy of a database that nobody is connected to."""
+        name = f"test_{os.getpid()}_{next(_NUMBERS)}"
+        self._admin("CREATE DATABASE {} OWNER {} TEMPLATE {}", name, OWNER_ROLE, url.rpartition("/")[2])
+        try:
+            yield self._url(name)
+        finally:
+            self._drop(name, None)
+
     def _lend(self, name: str) -> _Emptier:
         if self._clean:
             before, emptier = self._clean.pop()
