@@ -6,10 +6,12 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import structlog
+from botocore.hooks import EventAliaser
 from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings as hypothesis_settings
 
@@ -112,9 +114,13 @@ def _what_never_changes_is_read_once() -> Iterator[None]:
     services_of = Loader.list_available_services
     names = functools.cache(lambda type_name: services_of(Loader(), type_name))
     certificates = functools.cache(httpx.create_ssl_context)
+    aliaser: Any = EventAliaser
+    alias = aliaser._alias_event_name
+    aliases = functools.cache(lambda event: alias(aliaser(None), event))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(JSONFileLoader, "load_file", lambda self, path: read(self, path) if self is own else once(path))
         patched.setattr(Loader, "list_available_services", lambda _self, type_name: names(type_name))
+        patched.setattr(aliaser, "_alias_event_name", lambda _self, event: aliases(event))
         patched.setattr(httpx, "create_ssl_context", certificates)
         patched.setattr("httpx._transports.default.create_ssl_context", certificates)
         yield
