@@ -143,7 +143,8 @@ def _logs_as_before(_plain_logs: None) -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+        if logger.level != level:  # setting it makes every logger forget what it is enabled for
+            logger.setLevel(level)
     log._PROCESSORS[:] = processors
     structlog.configure(**{**configured, "processors": log._PROCESSORS})
 
