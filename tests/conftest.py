@@ -57,6 +57,7 @@ LONGEST_FIRST = (
     "chaos/test_crash_points.py",
     "chaos/test_stops.py",
     "e2e/test_redis_lost.py",
+    "e2e/test_evidence_stop.py",
     "integration/test_growth_of_reads.py",
     "integration/test_resume.py",
     "integration/test_resend_rate.py",
