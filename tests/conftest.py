@@ -6,15 +6,17 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import structlog
+from botocore.hooks import EventAliaser
 from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings as hypothesis_settings
 
 from ops.simulator import Simulator, SimulatorConfig
-from ops.stack import Endpoints, Home, Stack, services
+from ops.stack import Endpoints, Home, Stack, postgres, services
 from ops.stack.servers import postgres_in
 from producer import Client
 from producer.client import enqueueing
@@ -55,6 +57,7 @@ LONGEST_FIRST = (
     "chaos/test_crash_points.py",
     "chaos/test_stops.py",
     "e2e/test_redis_lost.py",
+    "e2e/test_evidence_stop.py",
     "integration/test_growth_of_reads.py",
     "integration/test_resume.py",
     "integration/test_resend_rate.py",
@@ -93,6 +96,17 @@ def _chosen_postgres(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _servers_write_and_do_not_wait_for_the_disk() -> Iterator[None]:
+    """The servers of a run die with it: what they write must survive their own deaths, and not the machine's.
+
+    It is on their command line, where `ALTER SYSTEM` has no say.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(postgres.SETTINGS, "fsync", "off")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _what_never_changes_is_read_once() -> Iterator[None]:
     """Hundreds of tests open a worker's connections: boto's description of S3 and the certificates are files."""
     read = JSONFileLoader.load_file
@@ -101,9 +115,13 @@ def _what_never_changes_is_read_once() -> Iterator[None]:
     services_of = Loader.list_available_services
     names = functools.cache(lambda type_name: services_of(Loader(), type_name))
     certificates = functools.cache(httpx.create_ssl_context)
+    aliaser: Any = EventAliaser
+    alias = aliaser._alias_event_name
+    aliases = functools.cache(lambda event: alias(aliaser(None), event))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(JSONFileLoader, "load_file", lambda self, path: read(self, path) if self is own else once(path))
         patched.setattr(Loader, "list_available_services", lambda _self, type_name: names(type_name))
+        patched.setattr(aliaser, "_alias_event_name", lambda _self, event: aliases(event))
         patched.setattr(httpx, "create_ssl_context", certificates)
         patched.setattr("httpx._transports.default.create_ssl_context", certificates)
         yield
@@ -126,7 +144,8 @@ def _logs_as_before(_plain_logs: None) -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+        if logger.level != level:  # setting it makes every logger forget what it is enabled for
+            logger.setLevel(level)
     log._PROCESSORS[:] = processors
     structlog.configure(**{**configured, "processors": log._PROCESSORS})
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,6 +126,7 @@ def _routes() -> list[Route | Mount]:
     ]
 
 
+@cache
 def _templates() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),

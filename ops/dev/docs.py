@@ -5,7 +5,7 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,20 +23,20 @@ _ROOT: Final = Path(__file__).parents[2]
 
 def main() -> int:
     """Write every generated page."""
-    for name, text in pages().items():
-        (_ROOT / "docs" / name).write_text(text, encoding="utf-8")
+    for name, write in pages().items():
+        (_ROOT / "docs" / name).write_text(write(), encoding="utf-8")
     return 0
 
 
-def pages() -> dict[str, str]:
-    """Return each generated page by its name under docs/."""
+def pages() -> dict[str, Callable[[], str]]:
+    """Return what writes each generated page, by its name under docs/."""
     return {
-        "lifecycle.md": _lifecycle(),
-        "errors.md": _errors(),
-        "settings.md": _settings(),
-        "openapi.json": api_docs.openapi(),
-        "api-reference.md": api_docs.reference(),
-        "simulator.md": simulator_docs.page(),
+        "lifecycle.md": _lifecycle,
+        "errors.md": _errors,
+        "settings.md": _settings,
+        "openapi.json": api_docs.openapi,
+        "api-reference.md": api_docs.reference,
+        "simulator.md": simulator_docs.page,
     }
 
 

@@ -136,6 +136,7 @@ def open_engine(
         pool_timeout=30,
         pool_use_lifo=True,
         hide_parameters=True,
+        use_native_hstore=False,  # we have none, and looking for its type is a question to the catalog
     )
     search_path.attach(engine, schema, _BOUNDS | (PLAN_ONCE if plan_once else {}), may_be_pooled=may_be_pooled)
     event.listen(engine, "connect", _adapt)

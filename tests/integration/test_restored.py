@@ -46,15 +46,16 @@ def opened(endpoints: Endpoints, simulated: Simulator) -> Opened:
 @pytest.fixture
 def copied(endpoints: Endpoints, database_url: str) -> Iterator[Callable[[], str]]:
     """Copy the test's database, as a backup does; the copies are dropped at the end."""
-    made: list[str] = []
+    original, made = database_url.rpartition("/")[2], list[str]()
 
-    def admin(statement: str) -> None:
+    def admin(statement: str, **values: str) -> None:
         with psycopg.connect(endpoints.admin_url, autocommit=True) as connection:
-            connection.execute(statement.encode())
+            connection.execute(statement.encode(), values or None)
 
     def copy() -> str:
         name = f"backup_{os.getpid()}_{len(made)}"
-        admin(f'CREATE DATABASE {name} TEMPLATE "{database_url.rpartition("/")[2]}"')
+        admin("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %(name)s", name=original)
+        admin(f'CREATE DATABASE {name} TEMPLATE "{original}"')
         made.append(name)
         return f"{database_url.rpartition('/')[0]}/{name}"
 

@@ -1,6 +1,7 @@
 """A home made by genqueue at schema 0004 is upgraded: nothing is lost, and nobody real pays for what a trial left."""
 
 import base64
+import functools
 import json
 import os
 import tempfile
@@ -16,6 +17,7 @@ from pydantic import SecretStr
 from ops.stack import Endpoints
 from producer import Client
 from producer.cli.explain import _lines
+from shared import key_ids
 from shared.db import migrating, purpose
 from shared.db.engine import Engine, open_engine, transaction
 from shared.db.jobs import claims
@@ -50,15 +52,46 @@ WHERE b.id = s.batch_id AND b.name = 'spring'
 """
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _keys_of_simulators_are_computed_once() -> Iterator[None]:
+    """They are 300,000, and never change."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_ids, "simulators", functools.cache(key_ids.simulators))
+        yield
+
+
 @pytest.fixture
 def old(databases: Databases) -> Iterator[Engine]:
     """The database as the old code left it."""
     with databases.fresh(migrated=False) as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(DUMP.read_text().encode())
-        engine = open_engine(SecretStr(url), application="tests", pool_size=3)
-        yield engine
-        engine.dispose()
+        yield from _opened(_load(url))
+
+
+@pytest.fixture(scope="module")
+def upgraded_url(databases: Databases) -> Iterator[str]:
+    """The database as the old code left it, after one upgrade for all tests that begin there."""
+    with databases.fresh(migrated=False) as url:
+        for engine in _opened(_load(url)):
+            migrating.migrate(engine)
+        yield url
+
+
+@pytest.fixture
+def upgraded(databases: Databases, upgraded_url: str) -> Iterator[Engine]:
+    with databases.copy_of(upgraded_url) as url:
+        yield from _opened(url)
+
+
+def _load(url: str) -> str:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(DUMP.read_text().encode())
+    return url
+
+
+def _opened(url: str) -> Iterator[Engine]:
+    engine = open_engine(SecretStr(url), application="tests", pool_size=3)
+    yield engine
+    engine.dispose()
 
 
 def url_of(engine: Engine) -> str:
@@ -106,19 +139,17 @@ def test_every_job_attempt_picture_and_cent_is_there_after_the_upgrade(old: Engi
     assert money(old) == spent
 
 
-def test_all_that_waits_is_held_where_the_last_call_went_to_the_simulator(old: Engine) -> None:
-    migrating.migrate(old)
-    assert start_real(old) == len(CALLED_BY_TRIAL) + len(NEVER_SENT) + len(WAITING)
-    assert held(old, "trial") == {**CALLED_BY_TRIAL, **NEVER_SENT}
-    assert held(old, "spring") == WAITING
+def test_all_that_waits_is_held_where_the_last_call_went_to_the_simulator(upgraded: Engine) -> None:
+    assert start_real(upgraded) == len(CALLED_BY_TRIAL) + len(NEVER_SENT) + len(WAITING)
+    assert held(upgraded, "trial") == {**CALLED_BY_TRIAL, **NEVER_SENT}
+    assert held(upgraded, "spring") == WAITING
 
 
-def test_only_what_the_simulator_was_called_for_is_held_where_real_work_followed(old: Engine) -> None:
-    migrating.migrate(old)
-    rows.rows(old, _REAL_LAST)
-    assert start_real(old, simulator_was_here=True) == len(CALLED_BY_TRIAL)
-    assert held(old, "trial") == CALLED_BY_TRIAL
-    assert held(old, "spring") == {}
+def test_only_what_the_simulator_was_called_for_is_held_where_real_work_followed(upgraded: Engine) -> None:
+    rows.rows(upgraded, _REAL_LAST)
+    assert start_real(upgraded, simulator_was_here=True) == len(CALLED_BY_TRIAL)
+    assert held(upgraded, "trial") == CALLED_BY_TRIAL
+    assert held(upgraded, "spring") == {}
 
 
 def test_what_real_accounts_bought_goes_on_and_what_was_held_stays_held(old: Engine) -> None:
@@ -138,22 +169,22 @@ def test_what_real_accounts_bought_goes_on_and_what_was_held_stays_held(old: Eng
     assert (now["held"].on_hold, now["held"].error_code) == (True, "answer_lost")
 
 
-def test_the_second_start_holds_nothing_more(old: Engine) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    rows.rows(old, "UPDATE job SET on_hold = false, error_code = NULL WHERE state = 'queued'")
-    assert start_real(old, simulator_was_here=True) == 0
+def test_the_second_start_holds_nothing_more(upgraded: Engine) -> None:
+    start_real(upgraded)
+    rows.rows(upgraded, "UPDATE job SET on_hold = false, error_code = NULL WHERE state = 'queued'")
+    assert start_real(upgraded, simulator_was_here=True) == 0
 
 
-def test_no_stage_takes_a_job_that_a_trial_left_however_long_it_waits(old: Engine) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    rows.rows(old, "UPDATE job SET due_at = now() - interval '1 year' WHERE due_at IS NOT NULL")
-    rows.rows(old, "UPDATE job SET deadline_at = now() - interval '1 year', collect_until = deadline_at WHERE on_hold")
-    left = {job.id for batch in ("spring", "trial") for job in jobs(old, batch).values() if job.on_hold}
-    left -= {jobs(old, "spring")["held"].id}
+def test_no_stage_takes_a_job_that_a_trial_left_however_long_it_waits(upgraded: Engine) -> None:
+    start_real(upgraded)
+    rows.rows(upgraded, "UPDATE job SET due_at = now() - interval '1 year' WHERE due_at IS NOT NULL")
+    rows.rows(
+        upgraded, "UPDATE job SET deadline_at = now() - interval '1 year', collect_until = deadline_at WHERE on_hold"
+    )
+    left = {job.id for batch in ("spring", "trial") for job in jobs(upgraded, batch).values() if job.on_hold}
+    left -= {jobs(upgraded, "spring")["held"].id}
     taken = set()
-    with transaction(old) as connection:
+    with transaction(upgraded) as connection:
         for stage in Stage:
             for account in ("bloom", "getimg", "openrouter"):
                 found = claims.claim(connection, stage, account, count=100, worker="w", lease_seconds=60)
@@ -164,11 +195,10 @@ def test_no_stage_takes_a_job_that_a_trial_left_however_long_it_waits(old: Engin
     assert not taken & left
 
 
-def test_a_job_of_a_trial_is_explained_with_the_command_that_ends_it(old: Engine) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    with Client(url_of(old)) as client:
-        for name, job in jobs(old, "trial").items():
+def test_a_job_of_a_trial_is_explained_with_the_command_that_ends_it(upgraded: Engine) -> None:
+    start_real(upgraded)
+    with Client(url_of(upgraded)) as client:
+        for name, job in jobs(upgraded, "trial").items():
             if job.on_hold:
                 told = "\n".join(_lines(client.story(job.id)))
                 assert f"genqueue resolve trial/{name} --resend" in told
@@ -178,53 +208,48 @@ def test_a_job_of_a_trial_is_explained_with_the_command_that_ends_it(old: Engine
 
 
 @pytest.mark.parametrize("name", [*CALLED_BY_TRIAL, *NEVER_SENT])
-def test_a_person_may_send_it_for_real_or_end_it(old: Engine, name: str) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    job = jobs(old, "trial")[name]
-    spent = money(old)
-    with Client(url_of(old)) as client:
+def test_a_person_may_send_it_for_real_or_end_it(upgraded: Engine, name: str) -> None:
+    start_real(upgraded)
+    job = jobs(upgraded, "trial")[name]
+    spent = money(upgraded)
+    with Client(url_of(upgraded)) as client:
         assert client.resolve(job.id, resend=True) == "queued"
-        sent = jobs(old, "trial")[name]
+        sent = jobs(upgraded, "trial")[name]
         assert not sent.on_hold
-        assert rows.rows(old, "SELECT 1 FROM image WHERE job_id = :id AND state <> 'failed'", id=job.id) == []
+        assert rows.rows(upgraded, "SELECT 1 FROM image WHERE job_id = :id AND state <> 'failed'", id=job.id) == []
         with pytest.raises(NotHeldError):
             client.resolve(job.id, resend=False)
-    assert money(old) == spent
+    assert money(upgraded) == spent
 
 
 @pytest.mark.parametrize("name", [*CALLED_BY_TRIAL, *NEVER_SENT])
-def test_a_person_may_give_it_up(old: Engine, name: str) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    with Client(url_of(old)) as client:
-        assert client.resolve(jobs(old, "trial")[name].id, resend=False) == "failed"
+def test_a_person_may_give_it_up(upgraded: Engine, name: str) -> None:
+    start_real(upgraded)
+    with Client(url_of(upgraded)) as client:
+        assert client.resolve(jobs(upgraded, "trial")[name].id, resend=False) == "failed"
 
 
-def test_cancelling_the_batch_ends_all_that_the_trial_left(old: Engine) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    with Client(url_of(old)) as client:
+def test_cancelling_the_batch_ends_all_that_the_trial_left(upgraded: Engine) -> None:
+    start_real(upgraded)
+    with Client(url_of(upgraded)) as client:
         done = client.cancel(batch="trial")
         assert (done.ended, done.followed, done.more) == (len(CALLED_BY_TRIAL) + len(NEVER_SENT), 0, False)
         assert set(client.totals("trial")) == {"succeeded", "failed", "cancelled"}
 
 
-def test_a_free_retry_never_asks_a_real_provider_about_a_picture_of_the_simulator(old: Engine) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    with Client(url_of(old)) as client:
+def test_a_free_retry_never_asks_a_real_provider_about_a_picture_of_the_simulator(upgraded: Engine) -> None:
+    start_real(upgraded)
+    with Client(url_of(upgraded)) as client:
         theirs, ours = client.plan_retry(batch="trial"), client.plan_retry(batch="spring")
     assert (theirs.ask, theirs.fetch) == ((), ())
-    assert [claim.job_id for claim in theirs.buy_again] == [jobs(old, "trial")["expired"].id]
-    assert [claim.job_id for claim in ours.ask] == [jobs(old, "spring")["expired"].id]
-    assert jobs(old, "trial")["expired"].error_code == "result_expired"
+    assert [claim.job_id for claim in theirs.buy_again] == [jobs(upgraded, "trial")["expired"].id]
+    assert [claim.job_id for claim in ours.ask] == [jobs(upgraded, "spring")["expired"].id]
+    assert jobs(upgraded, "trial")["expired"].error_code == "result_expired"
 
 
-def test_waiting_for_the_batch_ends_although_jobs_are_held(old: Engine) -> None:
-    migrating.migrate(old)
-    start_real(old)
-    with Client(url_of(old)) as client:
+def test_waiting_for_the_batch_ends_although_jobs_are_held(upgraded: Engine) -> None:
+    start_real(upgraded)
+    with Client(url_of(upgraded)) as client:
         assert client.wait("trial", timeout_seconds=1)["on_hold"] == 6
 
 
@@ -251,16 +276,15 @@ def test_a_database_never_serves_both(engine: Engine, first: Purpose, second: Pu
 
 
 def test_an_answer_that_the_old_code_kept_is_found_and_counts(
-    old: Engine, endpoints: Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    upgraded: Engine, endpoints: Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    migrating.migrate(old)
-    start_real(old)
+    start_real(upgraded)
     place = tmp_path / f"genqueue-{os.getuid()}" / "replies"
     place.mkdir(mode=0o700, parents=True)
     answer = {"data": [{"b64_json": base64.b64encode(b"a picture").decode(), "media_type": "image/png"}]}
     (place / f"{KEPT_REPLY}.reply").write_text(json.dumps({"created": 1, **answer, "usage": {"cost": 0.04}}))
-    with runtime_for(_settings(url_of(old), endpoints), endpoints) as runtime:
+    with runtime_for(_settings(url_of(upgraded), endpoints), endpoints) as runtime:
 
         async def recover() -> None:
             async with anyio.create_task_group() as group:
@@ -269,10 +293,10 @@ def test_an_answer_that_the_old_code_kept_is_found_and_counts(
                 group.cancel_scope.cancel()
 
         anyio.run(recover)
-    (found,) = rows.rows(old, "SELECT outcome, settled FROM submission WHERE id = :id", id=KEPT_REPLY)
+    (found,) = rows.rows(upgraded, "SELECT outcome, settled FROM submission WHERE id = :id", id=KEPT_REPLY)
     assert (found.outcome, f"{found.settled:.2f}") == ("accepted", "0.04")
     pictures = "SELECT i.state FROM image i JOIN submission s ON s.id = i.submission_id WHERE s.id = :id"
-    assert rows.rows(old, pictures, id=KEPT_REPLY) == [("ready",)]
+    assert rows.rows(upgraded, pictures, id=KEPT_REPLY) == [("ready",)]
 
 
 def _settings(database_url: str, endpoints: Endpoints) -> Settings:

@@ -15,11 +15,13 @@ from ops.stack import Endpoints
 from ops.stack.config import OWNER_ROLE
 from shared.db import migrating
 from shared.db.engine import open_engine
+from tests.support.waiting import until
 
 _TEMPLATE: Final = "genqueue_template"
 _NUMBERS = itertools.count(1)
+# Told to wait for their ends, PostgreSQL looks each tenth of a second.
 _LEAVE: Final = """
-SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 # What a test may have changed besides rows: a database that was changed so is thrown away.
@@ -41,30 +43,54 @@ SELECT md5(concat_ws('|',
     WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))))
 """
 # Deleting a few rows is quicker than new files for a table and its indexes; a table that has grown gets new ones.
-# Foreign keys and triggers are out of force meanwhile.
-_EMPTY: Final = """
-DO $$
-DECLARE
-  found regclass;
-  grown regclass[] := '{}';
-BEGIN
-  SET LOCAL session_replication_role = replica;
-  FOR found IN SELECT oid FROM pg_class
-    WHERE relnamespace = 'genqueue'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
-      AND pg_relation_size(oid) > 0
-  LOOP
-    IF pg_relation_size(found) > 65536 THEN grown := grown || found;
-    ELSE EXECUTE format('DELETE FROM %s', found);
-    END IF;
-  END LOOP;
-  IF cardinality(grown) > 0 THEN
-    EXECUTE 'TRUNCATE ' || array_to_string(grown, ', ') || ' CASCADE';
-  END IF;
-  FOR found IN SELECT oid FROM pg_class WHERE relnamespace = 'genqueue'::regnamespace AND relkind = 'S' LOOP
-    PERFORM setval(found, 1, false);
-  END LOOP;
-END $$
+_GROWN: Final = """
+SELECT 'TRUNCATE ' || string_agg(oid::regclass::text, ', ') || ' CASCADE' FROM pg_class
+WHERE relnamespace = 'genqueue'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+  AND pg_relation_size(oid) > 65536
 """
+# One statement for all tables, which its session plans once.
+_DELETE_ALL: Final = """
+SELECT 'WITH ' || string_agg(format('d%s AS (DELETE FROM %s)', oid, oid::regclass), ', ')
+  || ' SELECT ' || (SELECT string_agg(format('setval(%L, 1, false)', oid::regclass), ', ') FROM pg_class
+    WHERE relnamespace = 'genqueue'::regnamespace AND relkind = 'S')
+FROM pg_class WHERE relnamespace = 'genqueue'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
+"""
+# ALTER DATABASE ... RENAME would have nobody connected, not even who empties the database.
+_RENAME: Final = "UPDATE pg_database SET datname = %s WHERE datname = %s"
+
+
+class _Emptier:
+    """A superuser's session in one database: it empties it as often as it is given back.
+
+    The session stays, so that its catalogs are read and its statements planned once. Foreign keys and triggers are out
+    of force in it.
+    """
+
+    def __init__(self, url: str) -> None:
+        replica = "-c session_replication_role=replica"
+        self._connection = psycopg.connect(url, autocommit=True, options=replica, prepare_threshold=0)
+        self._shape = self._read(_SHAPE)
+        self._delete_all = self._read(_DELETE_ALL)
+
+    def empty(self) -> bool:
+        """Empty the database; False where it is not as it was made in anything but its rows."""
+        try:
+            until(lambda: not self._connection.execute(_LEAVE).fetchall())
+            if self._read(_SHAPE) != self._shape:
+                return False
+            if truncate := self._read(_GROWN):
+                self._connection.execute(truncate.encode(), prepare=False)
+            self._connection.execute(self._delete_all.encode())
+        except psycopg.Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _read(self, statement: LiteralString) -> str:
+        (row,) = self._connection.execute(statement).fetchall()
+        return row[0] or ""
 
 
 @dataclass(frozen=True)
@@ -76,12 +102,11 @@ class Databases:
     """
 
     endpoints: Endpoints
-    _clean: list[tuple[str, str]] = field(default_factory=list)
+    _clean: list[tuple[str, _Emptier]] = field(default_factory=list)
     _admins: "list[psycopg.Connection[Any]]" = field(default_factory=list)
 
     def prepare(self) -> None:
-        # These servers die with the run: nothing has to survive the machine.
-        for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum"):
+        for name in ("full_page_writes", "autovacuum"):
             self._admin("ALTER SYSTEM SET {} = off", name)
         self._admin("SELECT pg_reload_conf()")
         self._admin("CREATE DATABASE {} OWNER {}", _TEMPLATE, OWNER_ROLE)
@@ -90,7 +115,9 @@ class Databases:
         engine.dispose()
 
     def close(self) -> None:
-        """End the connection; the databases go with the servers."""
+        """End the connections; the databases go with the servers."""
+        for _name, emptier in self._clean:
+            emptier.close()
         for connection in self._admins:
             connection.close()
 
@@ -98,53 +125,48 @@ class Databases:
     def fresh(self, *, migrated: bool = True) -> Iterator[str]:
         """Yield the URL of an empty database, migrated unless told otherwise."""
         name = f"test_{os.getpid()}_{next(_NUMBERS)}"
-        shape = self._lend(name) if migrated else ""
+        emptier = self._lend(name) if migrated else None
         if not migrated:
             self._admin("CREATE DATABASE {} OWNER {} TEMPLATE template0", name, OWNER_ROLE)
         try:
             yield self._url(name)
         finally:
-            if migrated and self._emptied(name, shape):
-                self._clean.append((name, shape))
+            if emptier and emptier.empty():
+                self._clean.append((name, emptier))
             else:
-                self._admin("DROP DATABASE {} WITH (FORCE)", name)
+                self._drop(name, emptier)
 
-    def _lend(self, name: str) -> str:
-        if self._clean:
-            before, shape = self._clean.pop()
-            self._admin("ALTER DATABASE {} RENAME TO {}", before, name)
-            return shape
-        self._admin("CREATE DATABASE {} OWNER {} TEMPLATE {}", name, OWNER_ROLE, _TEMPLATE)
-        with self._connect(name) as connection:
-            return _shape(connection)
-
-    def _emptied(self, name: str, shape: str) -> bool:
-        """Empty a database; False where it is not as it was made in anything but its rows."""
+    @contextmanager
+    def copy_of(self, url: str) -> Iterator[str]:
+        """Yield the URL of a copy of a database that nobody is connected to."""
+        name = f"test_{os.getpid()}_{next(_NUMBERS)}"
+        self._admin("CREATE DATABASE {} OWNER {} TEMPLATE {}", name, OWNER_ROLE, url.rpartition("/")[2])
         try:
-            with self._connect(name) as connection:
-                connection.execute(_LEAVE)
-                if _shape(connection) != shape:
-                    return False
-                connection.execute(_EMPTY)
-        except psycopg.Error:
-            return False
-        return True
+            yield self._url(name)
+        finally:
+            self._drop(name, None)
+
+    def _lend(self, name: str) -> _Emptier:
+        if self._clean:
+            before, emptier = self._clean.pop()
+            self._admin_connection.execute(_RENAME, (name, before))
+            return emptier
+        self._admin("CREATE DATABASE {} OWNER {} TEMPLATE {}", name, OWNER_ROLE, _TEMPLATE)
+        return _Emptier(self.endpoints.admin_url.rpartition("/")[0] + f"/{name}")
+
+    def _drop(self, name: str, emptier: _Emptier | None) -> None:
+        if emptier:
+            emptier.close()
+        self._admin("DROP DATABASE {} WITH (FORCE)", name)
 
     def _url(self, name: str) -> str:
         return self.endpoints.owner_url.rpartition("/")[0] + f"/{name}"
 
-    def _connect(self, name: str) -> "psycopg.Connection[Any]":
-        """Return a superuser's connection: only one may put triggers out of force."""
-        url = self.endpoints.admin_url.rpartition("/")[0] + f"/{name}"
-        return psycopg.connect(url, autocommit=True)
-
     def _admin(self, statement: LiteralString, *names: str) -> None:
+        self._admin_connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    @property
+    def _admin_connection(self) -> "psycopg.Connection[Any]":
         if not self._admins:
-            plain = self.endpoints.admin_url
-            self._admins.append(psycopg.connect(plain, autocommit=True))
-        self._admins[0].execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
-
-
-def _shape(connection: "psycopg.Connection[Any]") -> str:
-    (row,) = connection.execute(_SHAPE).fetchall()
-    return str(row[0])
+            self._admins.append(psycopg.connect(self.endpoints.admin_url, autocommit=True))
+        return self._admins[0]

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def pins(lock: str) -> dict[str, str]:
     return {normal(name): f"{version}{marker.rstrip()}" for name, version, marker in found}
 
 
+@cache
 def hashes(lock: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     name = ""
