@@ -14,6 +14,7 @@ from producer.api.doors import ApiDoors
 from producer.api.problems import ProblemError
 from producer.client import Client, NoSuchJobError
 from shared.db.audit import Actor
+from shared.db.read.inbox_row import MARK as UNCHECKED
 from shared.db.read.job import JobFacts
 from shared.db.tokens import Token
 from shared.tokens import Scope, token_id
@@ -72,6 +73,13 @@ class Caller:
             facts = None  # what is known of an id that is no job may be another tenant's
         if facts is None or not self.token.covers(facts.job["batch"]):
             raise NoSuchJobError(f"there is no job {job_id}")
+        return facts
+
+    def checked_job(self, job_id: UUID) -> JobFacts:
+        """Return the same of what is a job already; raises `ProblemError` for a row that no worker has checked yet."""
+        facts = self.job(job_id)
+        if facts.job["epoch"] == UNCHECKED.epoch:
+            raise ProblemError("not_checked_yet")
         return facts
 
 

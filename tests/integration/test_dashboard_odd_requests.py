@@ -9,7 +9,7 @@ from ops.dashboard.acts import ACTS
 from producer import Client
 from shared.db.engine import Engine
 from shared.settings import load
-from tests.support import held
+from tests.support import held, rows
 from tests.support.browsing import Browser, signed_in
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -68,3 +68,13 @@ def test_a_page_that_is_asked_oddly_is_no_defect(browser: Browser, path: str) ->
         query = dict.fromkeys(("name", "job", "after", "state", "code", "q", "endpoint", "page"), text)
         assert browser.get(path, **query).status_code < 500, text[:10]
         assert browser.get(path, **{**query, "name": "b", "page": "batch", "once": "1"}).status_code < 500, text[:10]
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", ""])
+def test_a_form_whose_origin_cannot_be_read_comes_from_another_site(browser: Browser, origin: str) -> None:
+    assert browser.post("/sign-in", {"Origin": origin}, token="x").status_code == 403
+
+
+def test_a_model_that_a_spreadsheet_would_run_is_text_in_the_csv(browser: Browser, engine: Engine) -> None:
+    rows.rows(engine, """UPDATE job SET request = request || '{"model": "=1+1"}' RETURNING id""")  # a wrong row by SQL
+    assert ",'=1+1," in browser.get("/batch.csv", name="b").text
