@@ -135,6 +135,7 @@ class SeenTokens:
             self._known.pop(presented, None)
             return None
         caller = self._caller(token)
+        known = self._known.get(presented)  # those who looked it up beside this one share one pace
         if known is None:
             known = self._known[presented] = _Known(caller, now, token.posts_per_second * _BURST_SECONDS, now)
         known.caller, known.read_at = caller, now
