@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
 
 _SCHEMES: Final = ("redis", "rediss", "unix", "sentinel")
 _SENTINEL_PORT: Final = 26379
+_REDIS_PORT: Final = 6379
 _SOCKETS: Final = ("unix", "redis+socket")  # the second is kombu's word for the first
 
 
@@ -45,6 +46,19 @@ def parse(url: str) -> BrokerUrl:
     if ";" in url:
         raise ValueError("name one server: a queue on several servers would lose sight of its messages")
     return BrokerUrl(url, url)
+
+
+def place(url: str) -> tuple[object, ...]:
+    """Return which server and which database a URL names, without its login; raises as `parse` does."""
+    found = parse(url)
+    if found.sentinels is not None:
+        return found.sentinels.master_name, frozenset(found.sentinels.hosts), found.sentinels.db
+    parts = urlsplit(found.plain)
+    query = dict(parse_qsl(parts.query))
+    if parts.scheme == "unix":
+        return parts.path, _number(query)
+    host = "localhost" if parts.hostname in {None, "127.0.0.1", "::1"} else parts.hostname
+    return host, parts.port or _REDIS_PORT, _number({"db": parts.path.strip("/"), **query})
 
 
 def _socket(parts: SplitResult) -> BrokerUrl:

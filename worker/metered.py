@@ -17,7 +17,7 @@ def metered(runtime: Runtime, account: ServedAccount) -> ApiGet:
 
 async def take_look(runtime: Runtime, account: str) -> bool:
     """Count one look in the account's windows; False if they have no room."""
-    granted, _wait = await runtime.sql(rate_windows.grant, account=account, kind="poll", wanted=1)
+    granted, _wait = await runtime.in_transaction(rate_windows.grant, account=account, kind="poll", wanted=1)
     return granted > 0
 
 

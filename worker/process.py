@@ -150,7 +150,7 @@ class WorkerProcess:
         """Begin the parcel's jobs and run their stage. Jobs over which two workers died run one at a time."""
         states, me = RELEASABLE[parcel.stage], self.runtime.sender.name
         lease = self.runtime.leases[parcel.stage]
-        taken = await self.runtime.ask(
+        taken = await self.runtime.one_statement(
             claims.begin, parcel.account, parcel.claims, states=states, worker=me, lease_seconds=lease
         )
         await self._tell_foreign(parcel, taken)
@@ -167,7 +167,9 @@ class WorkerProcess:
         elif self._suspect is not None:
             # Another such job runs here now: this one is given back, so that any worker claims it again in a second.
             states, wait = RELEASABLE[parcel.stage], _ALONE_SECONDS
-            await self.runtime.ask(give_back, [suspect.claim], states=states, account=account, due_seconds=wait)
+            await self.runtime.one_statement(
+                give_back, [suspect.claim], states=states, account=account, due_seconds=wait
+            )
         else:
             self._suspect = suspect.claim
             try:
@@ -179,7 +181,7 @@ class WorkerProcess:
         """Log jobs whose account is not the one that their message named; the other messages only came too late."""
         if len(taken.together) + len(taken.suspects) == len(parcel.claims):
             return
-        if count := await self.runtime.ask(claims.foreign, parcel.account, parcel.claims):
+        if count := await self.runtime.one_statement(claims.foreign, parcel.account, parcel.claims):
             self.reject(parcel.stage, "another account's jobs", jobs=count)
 
     async def _give_back(self, parcel: Parcel) -> None:

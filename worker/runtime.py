@@ -98,7 +98,7 @@ class Runtime:
 
     # These are no coroutines themselves, and return that of what they call: it is not run through here again and again.
 
-    def sql(
+    def in_transaction(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]:
         """Run `work(connection, ...)` in one transaction in a thread and return its result, without retries."""
@@ -109,10 +109,10 @@ class Runtime:
 
         return anyio.to_thread.run_sync(run, limiter=self.threads)
 
-    def ask(
+    def one_statement(
         self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]:
-        """Run one statement, which may write, like `sql` but without BEGIN and COMMIT around it; see `question`."""
+        """Run one statement, which may write, without BEGIN and COMMIT around it; see `question`."""
 
         def run() -> T:
             with question(self.engine) as connection:

@@ -7,6 +7,8 @@ import typer
 
 from producer.cli.session import ExitCode, client, errors, fail
 from shared import log
+from shared.broker_url import place
+from shared.settings import Settings
 
 
 def celery_door(
@@ -30,6 +32,9 @@ def celery_door(
         log.configure(settings.log_level, settings.log_format)
         if not settings.door_broker_url.get_secret_value():
             fail("GENQUEUE_DOOR_BROKER_URL is not set: give the URL of your pipeline's broker", ExitCode.WRONG_INPUT)
+        if _is_our_own(settings):
+            why = "is genqueue's own Redis, which may be emptied at any time: give that of your pipelines"
+            fail(f"GENQUEUE_DOOR_BROKER_URL {why}", ExitCode.WRONG_INPUT)
         try:
             door = CeleryDoor(opened, settings.door_broker_url, queue=queue, name=name)
         except ValueError as error:
@@ -38,3 +43,12 @@ def celery_door(
             signal.signal(number, lambda *_: door.stop())
         errors().print(f"takes orders from the queue {queue}; Ctrl-C stops")
         door.run()
+
+
+def _is_our_own(settings: Settings) -> bool:
+    """Tell whether the door's broker is the one that carries our own messages."""
+    door, own = settings.door_broker_url.get_secret_value(), settings.broker_url.get_secret_value()
+    try:
+        return bool(own) and place(door) == place(own)
+    except ValueError:
+        return False

@@ -26,6 +26,7 @@ from sqlalchemy.exc import (
 )
 
 from shared.db import search_path
+from shared.db.arrays import ArrayDumper
 
 __all__ = [
     "PLAN_ONCE",
@@ -89,7 +90,7 @@ def connect_arguments(application: str) -> dict[str, Any]:
 
     There are no `options`, because PgBouncer refuses a connection that has some. `search_path` sets the bounds.
     """
-    return {"connect_timeout": 10, "application_name": application, **_KEEPALIVE}
+    return {"connect_timeout": 10, "application_name": application, "client_encoding": "UTF8", **_KEEPALIVE}
 
 
 def open_engine(
@@ -137,7 +138,7 @@ def open_engine(
         hide_parameters=True,
     )
     search_path.attach(engine, schema, _BOUNDS | (PLAN_ONCE if plan_once else {}), may_be_pooled=may_be_pooled)
-    event.listen(engine, "connect", _read_any)
+    event.listen(engine, "connect", _adapt)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
     event.listen(engine, "connect", lambda connection, _record: _require_fit(connection), insert=True)
@@ -176,8 +177,9 @@ class _AnyTime(TimestamptzLoader):
             return datetime.max.replace(tzinfo=UTC)
 
 
-def _read_any(connection: psycopg.Connection[Any], _record: object) -> None:
-    """Let a connection read every value that its server can store."""
+def _adapt(connection: psycopg.Connection[Any], _record: object) -> None:
+    """Let a connection read every value that its server can store, and write lists cheaply."""
+    connection.adapters.register_dumper(list, ArrayDumper)
     connection.adapters.register_loader("timestamptz", _AnyTime)
     set_json_loads(_read_json, connection)
 

@@ -16,6 +16,7 @@ from producer.celery_door import CeleryDoor, MessageError, door, open_connection
 from shared.db.engine import DatabaseUnavailableError, Engine
 from shared.db.webhooks.deliveries import Reply
 from tests.support import rows
+from tests.support.command import genqueue
 from tests.support.drain import drain
 from tests.support.outcome import BLOOM, ended
 from tests.support.pipeline import HEARS, QUEUE, Pipeline, open_door
@@ -308,3 +309,13 @@ def test_a_door_sends_only_what_was_ordered_through_it(client: Client) -> None:
 def test_a_message_that_is_no_order_is_refused_with_what_is_wrong(given: dict[str, Any], words: str) -> None:
     with pytest.raises(MessageError, match=words):
         read_order(given)
+
+
+def test_a_door_on_our_own_redis_is_refused_because_that_may_be_emptied(
+    endpoints: Endpoints, database_url: str
+) -> None:
+    ours = endpoints.broker_url
+    env = {"GENQUEUE_DATABASE_URL": database_url, "GENQUEUE_BROKER_URL": ours, "GENQUEUE_DOOR_BROKER_URL": ours}
+    ran = genqueue("celery-door", env=env)
+    assert ran.code == 2
+    assert "own Redis, which may be emptied" in " ".join(ran.err.split())

@@ -113,7 +113,7 @@ def test_an_image_that_can_be_collected_is_collected_before_its_moderated_neighb
         assert acts(client) == (0, 0, 1)
         two(stub, made, made)
         stub.routes[SUBMITS["bloom"]] = receipt("bloom", "j1")
-        stub.routes["GET /images/j1"] = {"data": {**made, "id": "j1"}}
+        stub.routes["GET /images/j1"] = {"data": {**made, "id": "j1", "imageUrl": f"{stub.url}/pic?j1"}}
         client.retry(client.plan_retry(batch="b"), buy_again=True)
         drain(runtime, ended(client))
         assert found(client) == [(0, "i0", "stored"), (1, "j1", "stored")]

@@ -105,3 +105,24 @@ def test_a_link_that_two_jobs_are_given_is_stored_for_one_and_the_other_is_asked
         assert {row.state for row in rows.rows(engine, states)} == {"stored"}
     assert [line["images"] for line in logs if line["event"] == "link_of_another_image"] == [1]
     assert client.totals("b") == {"succeeded": 2}
+
+
+def test_a_link_that_all_images_of_a_job_are_given_is_stored_for_one_however_often_it_is_shown(
+    client: Client, runtime: Runtime, engine: Engine
+) -> None:
+    claim = rows.transferring(engine, ImageState.PENDING, ImageState.PENDING)
+    rows.rows(engine, "UPDATE job SET state = 'pending' WHERE id = :id", id=claim.job_id)
+    images = "SELECT upstream_id, state, link FROM image ORDER BY index"
+    first, second = (row.upstream_id for row in rows.rows(engine, images))
+    with serving_images(Answer()) as host:
+        shared = UpstreamImage(ImageState.READY, link=f"{host.url}/1")
+        for _ in range(4):
+            tell(runtime, engine, {first: shared, second: shared})
+        found = rows.rows(engine, images)
+        assert [row.state for row in found] == ["stored", "processing"]
+        assert host.url not in str(found[0].link)
+        own = UpstreamImage(ImageState.READY, link=f"{host.url}/2")
+        tell(runtime, engine, {second: own})
+    assert [row.state for row in rows.rows(engine, images)] == ["stored", "stored"]
+    assert host.asked == ["/1", "/2"]
+    assert client.totals("b") == {"succeeded": 1}

@@ -24,11 +24,11 @@ class Unlucky(Runtime):
 
     losing: "Losing"
 
-    async def sql(self, work: Any, *given: Any, **options: Any) -> Any:
-        return await self._run(super().sql, work, *given, **options)
+    async def in_transaction(self, work: Any, *given: Any, **options: Any) -> Any:
+        return await self._run(super().in_transaction, work, *given, **options)
 
-    async def ask(self, work: Any, *given: Any, **options: Any) -> Any:
-        return await self._run(super().ask, work, *given, **options)
+    async def one_statement(self, work: Any, *given: Any, **options: Any) -> Any:
+        return await self._run(super().one_statement, work, *given, **options)
 
     async def _run(self, run: Any, work: Any, *given: Any, **options: Any) -> Any:
         if self.losing.refuses(work):

@@ -27,7 +27,7 @@ def made(stub: Stub, *images: dict[str, Any]) -> None:
 
 
 def ready(stub: Stub, name: str) -> dict[str, Any]:
-    return {"id": name, "status": "completed", "imageUrl": f"{stub.url}/pic"}
+    return {"id": name, "status": "completed", "imageUrl": f"{stub.url}/pic?{name}"}
 
 
 def test_a_finished_picture_is_stored_while_its_neighbour_is_stuck_for_good(

@@ -188,4 +188,17 @@ PICTURES: Final[tuple[Mutant, ...]] = (
             ),
         ),
     ),
+    Mutant(
+        removed="what stays of the link of a stored image",
+        protects="one picture is not stored as another of its job a look later",
+        file="shared/db/jobs/stored_images.py",
+        old="link = {LEFT_OF_LINK}, error_code",
+        new="link = NULL, error_code",
+        tests=(
+            (
+                "tests/integration/test_nothing_delivered.py::"
+                "test_a_link_that_all_images_of_a_job_are_given_is_stored_for_one_however_often_it_is_shown"
+            ),
+        ),
+    ),
 )

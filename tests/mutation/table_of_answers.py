@@ -74,7 +74,7 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the least wait after a refusal",
         protects="a server that asks for no wait is not called without a pause",
-        file="worker/next_step/payment.py",
+        file="worker/next_step/refusal_waits.py",
         old="    if asked is None or asked < inputs.settings.retry_first_seconds:\n",
         new="    if asked is None:\n",
         tests=(
@@ -300,5 +300,13 @@ ANSWERS: Final[tuple[Mutant, ...]] = (
                 "test_a_refusal_of_one_picture_among_others_that_are_shown_pauses_no_account"
             ),
         ),
+    ),
+    Mutant(
+        removed="the connection that each download has for itself",
+        protects="no job is given the picture of another where a gateway repeats its answer",
+        file="worker/transport/address_guard.py",
+        old="            force_close=True,\n",
+        new="",
+        tests=("tests/unit/test_quiet_connector.py::test_a_download_is_never_the_repeated_answer_to_the_one_before",),
     ),
 )

@@ -8,7 +8,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
     Mutant(
         removed="the memory of a link beside a state that is no end",
         protects="a look that is refused at the last bound does not lose the link of the looks before",
-        file="worker/stages/poll.py",
+        file="worker/stages/look_plan.py",
         old="    if change.state in IMAGE_UNFINISHED and change.link not in {None, row.link}:\n",
         new="    if change.link not in {change.link, row.link}:\n",
         tests=(
@@ -124,7 +124,7 @@ LOOKS: Final[tuple[Mutant, ...]] = (
         removed="the single requests where a list of many fails",
         protects="a list that is broken for good keeps no finished picture from being collected",
         file="worker/stages/look_requests.py",
-        old="    await _ask_unlisted(runtime, account, looks)\n",
+        old="    await _ask_left_open(runtime, account, looks)\n",
         new="",
         tests=("tests/integration/test_poll_lists.py::test_pictures_whose_list_fails_are_asked_for_by_themselves",),
     ),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.broker_url import parse
+from shared.broker_url import parse, place
 from shared.settings import SettingsError, load
 
 SECRET = "hidden-word"
@@ -48,3 +48,20 @@ def test_another_is_refused_with_what_to_write_and_without_its_secret(url: str, 
     assert words in str(refused.value)
     assert "GENQUEUE_BROKER_URL" in str(refused.value)
     assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (f"redis://u:{SECRET}@h:6379/1", "redis://h/1", True),
+        ("redis://localhost", "redis://127.0.0.1:6379/0", True),
+        ("redis://h", "rediss://h/0", True),
+        ("redis://h/0", "redis://h/1", False),
+        ("redis://h", "redis://h:6380", False),
+        ("unix:///r.sock", "redis+socket:///r.sock?virtual_host=0", True),
+        ("unix:///r.sock", "unix:///r.sock?db=1", False),
+        (f"sentinel://:{SECRET}@a;sentinel://b?master_name=m", "sentinel://b;sentinel://a?master_name=m", True),
+    ],
+)
+def test_two_urls_are_one_place_if_they_name_one_database_of_one_server(one: str, other: str, *, same: bool) -> None:
+    assert (place(one) == place(other)) is same

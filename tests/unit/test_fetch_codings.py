@@ -87,3 +87,8 @@ def test_a_whole_picture_is_taken_under_another_success(tmp_path: Path, status: 
 def test_a_part_of_a_picture_is_not_taken_for_the_whole(tmp_path: Path, given: str) -> None:
     part = reply(PNG, status="206 Partial Content", headers=f"Content-Range: {given}\r\n")
     assert isinstance(failure(part, tmp_path), UnexpectedReply)
+
+
+def test_a_picture_in_several_gzip_files_is_one_picture(tmp_path: Path) -> None:
+    body = gzip.compress(PNG[:50]) + gzip.compress(PNG[50:])
+    assert taken(bytewise(body, "Content-Encoding: gzip\r\n"), tmp_path) == PNG

@@ -128,14 +128,14 @@ def test_a_job_fails_once_its_provider_was_unavailable_so_often() -> None:
 @pytest.mark.parametrize("asked", [0.0, 0.5, 1.9])
 def test_a_server_that_asks_for_hardly_any_wait_is_called_again_after_a_growing_one(asked: float) -> None:
     busy = refused(Outcome.REJECTED, after_seconds=asked)
-    waits = [next_step.refused_wait(POLICY, busy, tries=tries) for tries in range(0, 20, 2)]
+    waits = [next_step.wait_after_refused_call(POLICY, busy, tries=tries) for tries in range(0, 20, 2)]
     assert waits[0] >= 0.8 * SETTINGS.retry_first_seconds
     assert waits[4] >= 10 * waits[0]
-    assert next_step.refused_wait(POLICY, refused(Outcome.REJECTED, after_seconds=2.0), tries=9) == 2.0
+    assert next_step.wait_after_refused_call(POLICY, refused(Outcome.REJECTED, after_seconds=2.0), tries=9) == 2.0
 
 
 def test_a_server_may_ask_for_a_day_at_most() -> None:
-    assert next_step.refused_wait(POLICY, refused(Outcome.REJECTED, after_seconds=1e12), tries=0) == 86_400
+    assert next_step.wait_after_refused_call(POLICY, refused(Outcome.REJECTED, after_seconds=1e12), tries=0) == 86_400
 
 
 LOOKS = [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from shared.lifecycle import ImageState
+from shared.link_marks import mark_of
 from worker import next_step
 from worker.providers.contract import UpstreamImage
 
@@ -34,6 +35,8 @@ def none_yet() -> UpstreamImage:
         ([Row("a", "1")], {"a": ready("1")}, {}),
         ([Row("a"), Row("b")], {"b": ready("1")}, {}),
         ([Row(None, "1"), Row("b")], {"b": ready("1")}, {"b"}),
+        ([Row("a", mark_of("1")), Row("b")], {"b": ready("1")}, {"b"}),
+        ([Row("a", mark_of("1")), Row("b")], {"b": ready("2")}, {}),
         ([], {"a": ready("1")}, {}),
     ],
 )

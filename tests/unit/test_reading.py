@@ -62,6 +62,35 @@ def test_a_picture_is_found_whatever_stands_beside_it(odd: Any, provider: str) -
     assert (found.state, found.link) == (ImageState.READY, LINK)
 
 
+def in_lists(value: Any) -> Any:
+    """Put each value of an object into a list of one, but a state: such a one may be no end."""
+    if isinstance(value, dict):
+        return {name: one if name == "status" else [in_lists(one)] for name, one in value.items()}
+    return value
+
+
+@ASKED
+def test_a_picture_is_found_although_its_id_and_its_link_are_lists_of_one(provider: str) -> None:
+    found = polled(reply(200, {"data": in_lists(PICTURES[provider])}), "a", provider=provider)["a"]
+    assert (found.state, found.link) == (ImageState.READY, LINK)
+
+
+@pytest.mark.parametrize(
+    ("provider", "data"),
+    [
+        ("bloom", {"ids": [["a"]]}),
+        ("getimg", [{"url": [LINK]}]),
+        ("posteverywhere", {"media_id": ["a"], "media_ids": [["a"]]}),
+        ("banatie", {"id": ["a"], "status": ["pending"]}),
+    ],
+)
+def test_a_receipt_is_read_although_its_values_are_lists_of_one(provider: str, data: Any) -> None:
+    answer = submitted(provider, reply(200, {"success": True, "data": data}))
+    assert isinstance(answer, Accepted)
+    (image,) = answer.images
+    assert (image.upstream_id or image.link) == (LINK if provider == "getimg" else "a")
+
+
 @pytest.mark.parametrize("body", [b'{"data":[]}{"data":[1]}', b'{"data":[]}\n[1]', b"404 page not found", b'"a" b'])
 def test_what_follows_an_answer_may_be_a_remark_but_no_further_rows(body: bytes) -> None:
     with pytest.raises(UnreadableError):

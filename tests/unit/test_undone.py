@@ -11,7 +11,9 @@ import anyio.lowlevel
 import pytest
 
 from tests.support.raw_server import Peer, http, serving
+from worker.providers.answer_blocks import blocks
 from worker.providers.inline_answer import END, values
+from worker.transport.inflater import Inflater
 from worker.transport.paid_post import Lost, PaidPost, boot_clock
 from worker.transport.undone import undone
 
@@ -86,7 +88,11 @@ def test_what_is_not_compressed_stays_as_it_is(plain: bytes, coding: str) -> Non
     assert undone(plain, coding, max_bytes=MOST) == plain
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"a" * 5_000_000), gzip.compress(b"a" * 5_000_000)[:-4] + b"\0\0\0\0"])
+@pytest.mark.parametrize(
+    "body",
+    [gzip.compress(b"a" * 5_000_000, mtime=0), gzip.compress(b"a" * 5_000_000)[:-4] + b"\0\0\0\0"],
+    ids=["whole", "checksum"],
+)
 def test_what_it_comes_to_is_bounded(body: bytes) -> None:
     assert undone(body, "gzip", max_bytes=1000) == b"a" * 1000
 
@@ -99,3 +105,36 @@ def test_images_before_a_wrong_checksum_are_found_in_an_answer_that_carries_them
     found = list(values(io.BytesIO(packed[:-4] + b"\0\0\0\0"), "data.[].b64_json", beside="usage"))
     assert [path for path, _ in found].count("data.[].b64_json") == 1
     assert found[-1] == (END, True)
+
+
+SEVERAL = gzip.compress(TEXT[:100]) + gzip.compress(b"") + gzip.compress(TEXT[100:])
+
+
+@pytest.mark.parametrize("behind", [b"", b"\0" * 20, b"<!-- cached -->"])
+def test_several_gzip_files_one_behind_another_are_one_answer(behind: bytes) -> None:
+    assert undone(SEVERAL + behind, "gzip", max_bytes=MOST) == TEXT
+    assert undone(SEVERAL + behind, "", max_bytes=MOST) == TEXT
+    assert b"".join(blocks(io.BytesIO(SEVERAL + behind))) == TEXT
+
+
+@pytest.mark.parametrize("piece", [1, 2, 7, 1000])
+@pytest.mark.parametrize("most", [0, 1, 50])
+def test_several_gzip_files_are_undone_in_pieces_of_any_size(piece: int, most: int) -> None:
+    inflater, found = Inflater(), b""
+    for at in range(0, len(SEVERAL), piece):
+        fresh = SEVERAL[at : at + piece]
+        while fresh:
+            found += inflater.decompress(fresh, most)
+            fresh = inflater.unconsumed_tail
+    while left := inflater.flush():
+        found += left
+    assert found == TEXT
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\x1f\x8b\xff", gzip.compress(TEXT, mtime=0)[:10], b"\x1f"], ids=["magic", "head", "byte"]
+)
+def test_what_stands_before_a_damaged_gzip_file_is_kept(damage: bytes) -> None:
+    damaged = gzip.compress(TEXT[:100]) + damage
+    assert undone(damaged, "gzip", max_bytes=MOST) == TEXT[:100]
+    assert b"".join(blocks(io.BytesIO(damaged))) == TEXT[:100]

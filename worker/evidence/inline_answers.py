@@ -82,7 +82,7 @@ async def pay(
 async def _largest(runtime: Runtime, account: ServedAccount) -> int:
     """Return the expected length of an answer for this account, in bytes."""
     try:
-        return await runtime.sql(db.largest, account=account.name)
+        return await runtime.in_transaction(db.largest, account=account.name)
     except Exception as error:  # noqa: BLE001 - nothing is sent yet, and the least room still serves
         _log.warning("largest_answer_unknown", error=type(error).__name__)
         return 0
@@ -145,7 +145,7 @@ def linked(submission_id: UUID, answer: Accepted) -> Accepted:
 
 async def extract(runtime: Runtime, account: ServedAccount, submission_id: UUID, index: int) -> Fetched:
     """Return one image of a kept answer as if it had been downloaded; the caller closes the spool."""
-    sha256 = await runtime.sql(db.sha256_of, submission_id)
+    sha256 = await runtime.in_transaction(db.sha256_of, submission_id)
     return await runtime.in_thread(_extract, runtime, _wire(account), submission_id, index, sha256)
 
 
@@ -168,7 +168,7 @@ async def recover(runtime: Runtime, account: ServedAccount, submission_id: UUID)
 
     Raises `StorageError` if the bucket cannot be asked, because then nothing is known.
     """
-    sha256 = await runtime.sql(db.sha256_of, submission_id)
+    sha256 = await runtime.in_transaction(db.sha256_of, submission_id)
     try:
         found = await runtime.in_thread(_read, runtime, _wire(account), submission_id, sha256)
     except ObjectMissing:
@@ -239,7 +239,7 @@ async def _is_recovered(runtime: Runtime, submission_id: UUID, *, old: bool) -> 
 
 
 async def _recover_leftover(runtime: Runtime, submission_id: UUID, *, old: bool) -> None:
-    asked = await runtime.sql(submissions.asked_by, submission_id=submission_id)
+    asked = await runtime.in_transaction(submissions.asked_by, submission_id=submission_id)
     account = runtime.accounts.get(asked.account) if asked else None
     if account is None:
         return
@@ -257,7 +257,7 @@ async def _recover_leftover(runtime: Runtime, submission_id: UUID, *, old: bool)
 async def forget(runtime: Runtime, submission_ids: set[UUID]) -> None:
     """Remove answers whose images are all stored separately. A leftover does no harm."""
     for submission_id in submission_ids:
-        if not await runtime.sql(db.all_stored, submission_id=submission_id):
+        if not await runtime.in_transaction(db.all_stored, submission_id=submission_id):
             continue
         try:
             await runtime.in_thread(runtime.replies.forget, submission_id)

@@ -135,8 +135,8 @@ async def read_again(runtime: Runtime, account: ServedAccount, job_id: UUID) -> 
     If the bucket is unavailable, the next look reads the answer.
     """
     await _name_unnamed(runtime, job_id)
-    found = await runtime.sql(db.unread, job_id=job_id)
-    asked = await runtime.sql(submissions.asked_by, submission_id=found.submission_id) if found else None
+    found = await runtime.in_transaction(db.unread, job_id=job_id)
+    asked = await runtime.in_transaction(submissions.asked_by, submission_id=found.submission_id) if found else None
     if found is None or asked is None:
         return
     body = _ShortAnswer()
@@ -157,7 +157,7 @@ async def read_again(runtime: Runtime, account: ServedAccount, job_id: UUID) -> 
 
 async def _name_unnamed(runtime: Runtime, job_id: UUID) -> None:
     """Record an answer that lies in the bucket but not in the database, because its worker died in between."""
-    submission = await runtime.sql(submissions.latest, job_id)
+    submission = await runtime.in_transaction(submissions.latest, job_id)
     if submission is None or submission.error_code != submissions.SENDER_LOST or submission.kept_as is not None:
         return
     key, body = _key(submission.id), _ShortAnswer()

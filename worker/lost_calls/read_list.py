@@ -28,7 +28,7 @@ _FRESH_SECONDS: Final = 30.0
 
 async def look(runtime: Runtime, account: ServedAccount, lost_call: LostCall) -> ListReading | Refused:
     """Return a reading that suffices for the lost call: the last reading, or a new one within the rate windows."""
-    now, known = await runtime.sql(_now_and_purchases, account.name, lost_call.opened_at)
+    now, known = await runtime.in_transaction(_now_and_purchases, account.name, lost_call.opened_at)
     last: ListReading | None = runtime.looked.get(account.name)
     if last is not None and _serves(account, last, lost_call, known, now):
         return last
@@ -103,7 +103,7 @@ async def _look(
         return reading
     if wire.find_by != "reference":
         return reading
-    owned = await runtime.sql(_owned, account.name, reading)
+    owned = await runtime.in_transaction(_owned, account.name, reading)
     return await refer(cast("ReferenceWire", wire), reading, owned, known)
 
 

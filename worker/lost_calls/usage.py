@@ -36,14 +36,14 @@ async def read(runtime: Runtime, account: ServedAccount) -> UsageFigure | Refuse
     """Ask within the account's rate windows, and record the answer."""
     if not await take_look(runtime, account.name):
         return Refused(Outcome.NOT_SENT, RetryRule.AFTER, "rate_limited", "the account's rate windows have no room")
-    asked_at = await runtime.sql(
+    asked_at = await runtime.in_transaction(
         usage.now
     )  # read before the question: a process that freezes afterwards cannot date the figure too late
     used = await cast("UsageWire", account.wire).used()
     if isinstance(used, Refused):
         return used
     record = partial(usage.record, account=account.name, used=used.here, elsewhere=used.elsewhere)
-    return await runtime.sql(record, key_id=account.key_id, asked_at=asked_at)
+    return await runtime.in_transaction(record, key_id=account.key_id, asked_at=asked_at)
 
 
 def judge(connection: Connection, account: ServedAccount, lost_call: LostCall, reading: UsageFigure) -> Judgement:

@@ -3,7 +3,7 @@
 Each function takes the known facts and returns a `Move` of a job, an `ImageChange`, or a wait. It reads no database and
 no network; chance and the time come with its inputs. docs/road.md names the few transitions that are decided elsewhere.
 By stage: submit, `payment`; poll, `look`, `image_look`, `look_times`, `one_link` and `undelivered`; transfer,
-`copying`, `failed_copy` and `refused_bytes`; reconcile, `lost_call`.
+`copying`, `failed_copy` and `refused_bytes`; reconcile, `lost_call`. After a 429 or an outage, `refusal_waits`.
 """
 
 from worker.next_step.bounds import ABANDONED, POISON, abandoned, overdue, poisoned, without_key
@@ -29,8 +29,8 @@ from worker.next_step.lost_call import (
     after_unbought,
     hold,
     sender_runs,
-    unlisted,
     unserved,
+    without_list,
     without_presence,
 )
 from worker.next_step.one_link import links_of_others
@@ -42,8 +42,8 @@ from worker.next_step.payment import (
     after_refusal,
     first_expiry,
     lost,
-    refused_wait,
 )
+from worker.next_step.refusal_waits import wait_after_refused_call
 from worker.next_step.refused_bytes import RefusedBytes, image_after_refused_bytes
 from worker.next_step.undelivered import nothing_bought, nothing_found, nothing_linked
 
@@ -91,12 +91,12 @@ __all__ = [
     "nothing_linked",
     "overdue",
     "poisoned",
-    "refused_wait",
     "sender_runs",
-    "unlisted",
     "unserved",
     "until_next_copy",
     "wait_after_failed_copy",
+    "wait_after_refused_call",
     "without_key",
+    "without_list",
     "without_presence",
 ]

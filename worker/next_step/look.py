@@ -9,8 +9,9 @@ from shared.moves import Claim, Move
 from shared.notes import short_note
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LookedJob, LookedPicture
-from worker.next_step.look_times import until_look_after_refusal, until_next_look
+from worker.next_step.look_times import until_next_look
 from worker.next_step.payment import first_expiry
+from worker.next_step.refusal_waits import wait_after_refused_look
 from worker.providers.contract import Refused
 
 MISSING_LOOKS: Final = 5
@@ -61,5 +62,5 @@ def after_refused_look(
 ) -> Move:
     """Postpone a look that the provider refused, by at most `at_most` seconds if it names a time. No try is spent."""
     note = short_note(f"{inputs.title} was asked for this image: {refused.code}: {refused.message}")
-    wait = until_look_after_refusal(inputs, refused, at_most)
+    wait = wait_after_refused_look(inputs, refused, at_most)
     return Move(claim, before, before, wait, code=_LOOK_FAILED, note=note, tries=tries, needs_claim=True)

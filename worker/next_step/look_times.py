@@ -1,4 +1,4 @@
-"""Decides when a provider is asked for a job's images: the first time, the next time, and after it refused a look."""
+"""Decides when a provider is asked for a job's images: the first time, and the next time."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,7 +6,6 @@ from typing import Final
 from shared.backoff import delay
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LookedJob, LookedPicture
-from worker.providers.contract import Refused, RetryRule
 
 _LONG_SECONDS: Final = 10.0
 _JITTER: Final = 0.05  # jobs that are looked at together share requests, so that spreading them costs some
@@ -21,17 +20,8 @@ def until_next_look(inputs: DecisionInputs, job: LookedJob, open_ones: Sequence[
     """Return the seconds until the next look. While all open images are missing, they grow to `believe_seconds` / 5."""
     looks = min((picture.lacking_looks for picture in open_ones), default=0)
     if looks:
-        return _grown(inputs, 2 * looks, at_most=inputs.settings.believe_seconds / 5)
+        return grown(inputs, 2 * looks, at_most=inputs.settings.believe_seconds / 5)
     return _until_full_second(inputs, _until_likely(inputs, job.model, job.age_seconds, tries=job.job_tries + 1))
-
-
-def until_look_after_refusal(inputs: DecisionInputs, refused: Refused, at_most: float) -> float:
-    """Return the seconds until a refused look is tried again, at most `at_most` if the provider names a time."""
-    if refused.again is RetryRule.RESUME:
-        return inputs.settings.retry_max_seconds
-    if refused.again is RetryRule.AFTER and refused.after_seconds is not None:
-        return min(refused.after_seconds, at_most)
-    return _grown(inputs, 1)
 
 
 def _until_likely(inputs: DecisionInputs, model: str, age: float, *, tries: int) -> float:
@@ -43,7 +33,7 @@ def _until_likely(inputs: DecisionInputs, model: str, age: float, *, tries: int)
     wait = learned.until_likely(age, at_most=inputs.settings.poll_max_seconds) if learned else None
     if wait is not None:
         return wait
-    return _grown(inputs, tries) if tries else inputs.settings.poll_first_seconds
+    return grown(inputs, tries) if tries else inputs.settings.poll_first_seconds
 
 
 def _until_full_second(inputs: DecisionInputs, seconds: float) -> float:
@@ -51,7 +41,7 @@ def _until_full_second(inputs: DecisionInputs, seconds: float) -> float:
     return seconds if seconds < _LONG_SECONDS else seconds - (inputs.clock() + seconds) % 1
 
 
-def _grown(inputs: DecisionInputs, looks: int, *, at_most: float = 0.0) -> float:
+def grown(inputs: DecisionInputs, looks: int, *, at_most: float = 0.0) -> float:
     """Return a wait that grows with the number of looks."""
     first, most = inputs.settings.poll_first_seconds, max(inputs.settings.poll_max_seconds, at_most)
     return delay(looks, first_seconds=first, max_seconds=most, random=inputs.random, jitter=_JITTER)

@@ -102,7 +102,9 @@ def unserved(claim: Claim, submission: ClosedSubmission, call: HeldCall) -> Move
     return hold(claim, submission, call, "no worker has its account's key", seconds=UNSERVED_SECONDS)
 
 
-def unlisted(inputs: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall) -> Move | LookAgain:
+def without_list(
+    inputs: DecisionInputs, claim: Claim, submission: ClosedSubmission, call: HeldCall
+) -> Move | LookAgain:
     """Hold a job whose provider has no list. A job that is already held stays as it is."""
     wait = inputs.settings.held_recheck_seconds
     if call.held_note is not None:

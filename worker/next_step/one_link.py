@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from shared.lifecycle import ImageState
+from shared.link_marks import mark_of
 from worker.providers.contract import UpstreamImage
 
 
@@ -18,22 +19,23 @@ class LinkedImage(Protocol):
 
     @property
     def link(self) -> str | None:
-        """The link to it that is known from an earlier look."""
+        """The link to it that is known from an earlier look, or the mark that is left of it."""
         ...
 
 
 def links_of_others(found: Mapping[str, UpstreamImage], images: Sequence[LinkedImage]) -> dict[str, UpstreamImage]:
     """Return the images of a poll whose links are another image's, each as one that has no link yet.
 
-    A link belongs to the image that had it first. The look after this one may show the image's own.
+    A link belongs to the image that had it first, also after that image was stored. The look after this one may show
+    the image's own.
     """
-    owners = {image.link: image.upstream_id for image in images if image.link is not None}
+    owners = {mark_of(image.link): image.upstream_id for image in images if image.link is not None}
     others: dict[str, UpstreamImage] = {}
     for image in images:
         name = image.upstream_id or ""
         look = found.get(name)
         link = None if look is None else look.link or look.early_link
-        if look is not None and link is not None and owners.setdefault(link, name) != name:
+        if look is not None and link is not None and owners.setdefault(mark_of(link), name) != name:
             others[name] = _without_link(look)
     return others
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from shared.backoff import LONGEST_WAIT_SECONDS
 from shared.lifecycle import IMAGE_FINAL, ImageState, JobState, Outcome
 from shared.moves import Claim, Move
 from worker.next_step.inputs import DecisionInputs
 from worker.next_step.known import LinkedPicture
 from worker.next_step.look_times import until_first_look
+from worker.next_step.refusal_waits import wait_after_refused_call
 from worker.providers.contract import Refused, RetryRule
 
 UNAVAILABLE: Final = "provider_unavailable"
@@ -49,19 +49,8 @@ def after_refusal(
         return Move(claim, before, JobState.FAILED, code=code, note=note)
     if refused.again is RetryRule.RESUME:
         return Move(claim, before, JobState.QUEUED, 0, code=code, note=note, tries=tries)
-    wait = refused_wait(inputs, refused, tries=tries)
+    wait = wait_after_refused_call(inputs, refused, tries=tries)
     return Move(claim, before, JobState.QUEUED, wait, code=code, note=note, tries=tries + 1)
-
-
-def refused_wait(inputs: DecisionInputs, refused: Refused, *, tries: int) -> float:
-    """Return the seconds until a refused call may be made again: the server's own wait, or a growing one.
-
-    A server that asks for no wait, or for a moment, names no pace: calls would hammer it.
-    """
-    asked = refused.after_seconds
-    if asked is None or asked < inputs.settings.retry_first_seconds:
-        return inputs.backoff(tries)
-    return min(asked, LONGEST_WAIT_SECONDS)
 
 
 def lost(

@@ -7,12 +7,12 @@ from functools import partial
 from itertools import chain
 from typing import BinaryIO, Final
 
+from worker.transport.inflater import Inflater
 from worker.transport.undone import before_damage
 
 READ_BYTES: Final = 1024 * 1024
 _INFLATED_BYTES: Final = 512 * 1024 * 1024
 _COMPRESSED: Final = (b"\x1f", b"\x78")  # gzip and zlib begin so; JSON never does
-_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -31,7 +31,7 @@ def blocks(file: BinaryIO) -> Iterator[bytes]:
 
 def _inflates(first: bytes) -> bool:
     try:
-        zlib.decompressobj(_ZLIB_OR_GZIP).decompress(first, 1)
+        Inflater().decompress(first, 1)
     except zlib.error:
         return False
     return True
@@ -39,7 +39,7 @@ def _inflates(first: bytes) -> bool:
 
 def _inflated(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Inflate up to a bound; where it is damaged or ends, what came before counts."""
-    inflate, left = zlib.decompressobj(_ZLIB_OR_GZIP), _INFLATED_BYTES
+    inflate, left = Inflater(), _INFLATED_BYTES
     before, fresh = inflate, b""
     try:
         for block in blocks:

@@ -43,6 +43,7 @@ from worker.providers.receipt import receipt
 from worker.providers.refusals import NAMED, RefusalRule, unread, unreadable
 from worker.providers.state_words import ABSENT, told
 from worker.providers.wording import line_of
+from worker.providers.wrapped import alone
 
 _TITLE: Final = "Banatie"
 _NO = Outcome.REJECTED
@@ -227,11 +228,11 @@ def _image(item: Any, upstream_id: str | None, settings: WireSettings) -> Upstre
 
 
 def _size(item: Any) -> tuple[int, int] | None:
-    return size_of(item.get("outputImage")) if isinstance(item, dict) else None
+    return size_of(alone(item.get("outputImage"))) if isinstance(item, dict) else None
 
 
 def _link(item: Any, settings: WireSettings) -> str | None:
-    output = item.get("outputImage") if isinstance(item, dict) else None
+    output = alone(item.get("outputImage")) if isinstance(item, dict) else None
     return usable_link(output.get("storageUrl"), settings.base_url) if isinstance(output, dict) else None
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from shared import upstream_ids
 from worker.providers.contract import OWN_SCHEME
+from worker.providers.wrapped import alone
 
 T = TypeVar("T")
 _MOST_ROWS: Final = 2000
@@ -183,6 +184,7 @@ def text_of(value: Any) -> str:
 
     White space around it is no part of it: whoever asks for it by a URL would not find it.
     """
+    value = alone(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     value = value.strip() if isinstance(value, str) else value
@@ -227,6 +229,7 @@ def link_of(value: Any, base_url: str) -> str:
     White space around it, and line breaks and tabs in it, are no part of any URL (WHATWG URL, 4.4). Raises
     `UnreadableError` for what cannot be a link.
     """
+    value = alone(value)
     value = _BREAKS.sub("", value.strip()) if isinstance(value, str) else value
     if not isinstance(value, str) or not value or DAMAGED in value or _UNSTORABLE.search(value):
         raise UnreadableError("a link that is not text")

@@ -142,7 +142,7 @@ def _own_status(body: Mapping[str, Any], code: str | None) -> int | None:
 
 def _row(table: Sequence[RefusalRule], status: int | None, body: ErrorBody) -> RefusalRule:
     found = (row for row in table if row.status == status and _matches(row, body))
-    return next(found, None) or _unlisted(status or 0)
+    return next(found, None) or _by_status(status or 0)
 
 
 def _matches(row: RefusalRule, body: ErrorBody) -> bool:
@@ -179,7 +179,7 @@ def unread(status: int, error: UnreadableError) -> Refused:
     return Refused(Outcome.UNKNOWN, RetryRule.AFTER, "answer_unreadable", message, http_status=status)
 
 
-def _unlisted(status: int) -> RefusalRule:
+def _by_status(status: int) -> RefusalRule:
     """Return what an answer means that no document names: it may have been bought.
 
     A redirect or an unknown path will meet every job alike: the account pauses instead of holding them one by one.

@@ -118,7 +118,7 @@ def _wait_for_provider(
         return None
     case = Case(runtime, account, claim, submission, call)
     if account.wire.find_by == "nothing":
-        write(connection, runtime, next_step.unlisted(case.inputs, claim, submission, call))
+        write(connection, runtime, next_step.without_list(case.inputs, claim, submission, call))
     elif account.wire.find_by == "usage" and call.sender_lock is not None:
         _await_sender(connection, case)
     elif call.quiet_in > 0:

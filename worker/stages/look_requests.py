@@ -30,7 +30,7 @@ class Looks:
     vouching: set[str] = field(default_factory=set)
     """Images whose own request, or a link, shows that they exist."""
     refusals: list[Refused] = field(default_factory=list)
-    unlisted: list[str] = field(default_factory=list)
+    left_open: list[str] = field(default_factory=list)
     """Images of lists that failed, although their own requests may not."""
     of_one_job: bool = False
     """Whether the refusal is said of the images of one job, and not of the account."""
@@ -58,7 +58,7 @@ class Looks:
         """Add why the request for `page` was in vain."""
         self.refusals.append(refused)
         if len(page) > 1 and refused.http_status is not None and refused.code not in _NOT_THE_LISTS_OWN:
-            self.unlisted += page
+            self.left_open += page
 
     def of(self, image: ClaimedImage) -> UpstreamImage | None:
         """Return the result for an image; None if it could not be asked for."""
@@ -72,7 +72,7 @@ async def ask_all(runtime: Runtime, account: ServedAccount, asked: Sequence[Clai
     size = account.wire.poll_page
     pages = [upstream_ids[start : start + size] for start in range(0, len(upstream_ids), size)]
     await _ask_pages(runtime, account, pages, looks)
-    await _ask_unlisted(runtime, account, looks)
+    await _ask_left_open(runtime, account, looks)
     await _ask_list_for_one(runtime, account, upstream_ids, looks)
     if not looks.stopped:
         # An image missing from a page is not lost until its own GET says so.
@@ -110,16 +110,16 @@ def _is_open(found: UpstreamImage) -> bool:
     return found.state in IMAGE_UNFINISHED and found.early_link is None
 
 
-async def _ask_unlisted(runtime: Runtime, account: ServedAccount, looks: Looks) -> None:
+async def _ask_left_open(runtime: Runtime, account: ServedAccount, looks: Looks) -> None:
     """Ask for some images of lists that failed, each by itself: one first, in case nothing is answered at all.
 
     The start is random, so that every image has its turn over several polls. Neighbours are taken together, so that the
     images of one job are asked for in one poll.
     """
-    if not looks.unlisted:
+    if not looks.left_open:
         return
-    start = runtime.random.randrange(len(looks.unlisted))
-    chosen = (looks.unlisted[start:] + looks.unlisted[:start])[:SINGLES]
+    start = runtime.random.randrange(len(looks.left_open))
+    chosen = (looks.left_open[start:] + looks.left_open[:start])[:SINGLES]
     failed = len(looks.refusals)
     await _ask_pages(runtime, account, [chosen[:1]], looks)
     if len(looks.refusals) == failed and looks.no_room_seconds is None:
@@ -145,7 +145,7 @@ async def _ask_list_for_one(
 async def _ask_pages(runtime: Runtime, account: ServedAccount, pages: Sequence[Sequence[str]], looks: Looks) -> None:
     if not pages:
         return
-    granted, wait = await runtime.sql(rate_windows.grant, account.name, "poll", len(pages))
+    granted, wait = await runtime.in_transaction(rate_windows.grant, account.name, "poll", len(pages))
     async with anyio.create_task_group() as group:
         for page in pages[:granted]:
             group.start_soon(_ask_page, account, page, looks)

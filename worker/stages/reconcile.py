@@ -38,7 +38,7 @@ async def reconcile(runtime: Runtime, account_name: str, claims: Sequence[Claim]
     for claim in claims:
         with bound_contextvars(job=str(claim.job_id), account=account_name):
             try:
-                if await runtime.ask(renew, claim, lease_seconds=_LEASE_SECONDS, account=account_name):
+                if await runtime.one_statement(renew, claim, lease_seconds=_LEASE_SECONDS, account=account_name):
                     await _reconcile(runtime, account_name, claim)
             except Exception:  # noqa: BLE001 - this one is looked at again; the others must not wait for it
                 _log.exception("reconcile_defect")
@@ -49,23 +49,25 @@ async def _give_back(runtime: Runtime, account_name: str, claim: Claim) -> None:
     """Give back the claim of a failed look. If its lease ended first, it would seem that its worker died."""
     wait = runtime.settings.retry_max_seconds
     try:
-        await runtime.ask(give_back, [claim], states=MAYBE_BOUGHT, account=account_name, due_seconds=wait, done=True)
+        await runtime.one_statement(
+            give_back, [claim], states=MAYBE_BOUGHT, account=account_name, due_seconds=wait, done=True
+        )
     except Exception as error:  # noqa: BLE001 - the database is away; the lease ends by itself
         _log.warning("look_not_given_back", error=type(error).__name__)
 
 
 async def _reconcile(runtime: Runtime, account_name: str, claim: Claim) -> None:
     account = runtime.accounts.get(account_name)
-    await recommit_for(runtime, await runtime.sql(submissions.latest, claim.job_id))
+    await recommit_for(runtime, await runtime.in_transaction(submissions.latest, claim.job_id))
     if account is None:
-        await runtime.sql(follow_evidence, runtime, None, claim)
+        await runtime.in_transaction(follow_evidence, runtime, None, claim)
         return
     await _read_own_bucket(runtime, account, claim)
-    call = await runtime.sql(follow_evidence, runtime, account, claim)
+    call = await runtime.in_transaction(follow_evidence, runtime, account, claim)
     if call is not None:
         by_usage = account.wire.find_by == "usage"
         found = await (usage.read(runtime, account) if by_usage else look(runtime, account, call))
-        judgement = await runtime.sql(follow_provider, runtime, account, claim, call.submission_id, found)
+        judgement = await runtime.in_transaction(follow_provider, runtime, account, claim, call.submission_id, found)
         if isinstance(judgement, Unclear) and judgement.candidates:
             await _note_candidates(runtime, account_name, call.submission_id, judgement.candidates)
 
@@ -74,7 +76,7 @@ async def _note_candidates(runtime: Runtime, account: str, submission_id: UUID, 
     """Record what a person may compare. The decision is committed already, and nothing here can change it."""
     found = [Candidate(row.upstream_id, row.made_at) for row in rows if row.upstream_id]
     try:
-        await runtime.sql(candidates.note, account, submission_id, found)
+        await runtime.in_transaction(candidates.note, account, submission_id, found)
     except Exception as error:  # noqa: BLE001 - the person decides without them
         _log.warning("candidates_not_noted", error=type(error).__name__)
 
@@ -84,7 +86,7 @@ async def _read_own_bucket(runtime: Runtime, account: ServedAccount, claim: Clai
     if not account.wire.inline:
         await unreadable.read_again(runtime, account, claim.job_id)
         return
-    submission = await runtime.sql(submissions.latest, claim.job_id)
+    submission = await runtime.in_transaction(submissions.latest, claim.job_id)
     ours = submission is not None and submission.account == account.name
     if submission is not None and ours and submission.outcome in {None, Outcome.UNKNOWN}:
         await recover(runtime, account, submission.id)

@@ -93,13 +93,13 @@ def _judge_account(connection: Connection, answered: Sequence[Answered]) -> None
         else:
             most = one.runtime.most_for(one.account)
             check_cost(connection, one.account.name, one.answer, one.intent.reserved, most=most)
-            _stop_buying_nothing(connection, one)
+            _count_undelivered(connection, one)
     last = _last_balance(answered)
     if last is not None and last.balance is not None:
         accounts.record_balance(connection, last.account.name, last.balance)
 
 
-def _stop_buying_nothing(connection: Connection, one: Answered) -> None:
+def _count_undelivered(connection: Connection, one: Answered) -> None:
     """Count a purchase that brings no image; after some in a row, the account buys nothing more."""
     if (why := next_step.nothing_bought(one.evidence.images)) is not None:
         probing = one.runtime.probing
@@ -142,7 +142,7 @@ def _slow_account(connection: Connection, one: Answered, refused: Refused) -> No
             probing=None if refused.code in _FOR_A_PERSON else runtime.probing,
         )
     elif refused.again is RetryRule.AFTER:
-        wait = next_step.refused_wait(runtime.decision_inputs(account), refused, tries=intent.tries)
+        wait = next_step.wait_after_refused_call(runtime.decision_inputs(account), refused, tries=intent.tries)
         accounts.slow_down(connection, account.name, wait)
 
 

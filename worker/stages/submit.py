@@ -40,7 +40,7 @@ async def submit(runtime: Runtime, account_name: str, claims: Sequence[Claim]) -
     if account is None or (not account.can_look and runtime.bucket_is_refusing):
         # Without the key nothing can be sent. Without the bucket, a result with a dying link cannot be stored.
         unspent = [JobState.QUEUED]
-        await runtime.ask(give_back, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)
+        await runtime.one_statement(give_back, claims, states=unspent, account=account_name, due_seconds=NO_KEY_SECONDS)
         return
     send_before = boot_clock() + runtime.settings.send_within_seconds
     opened = await _open_intents(runtime, account, claims)
@@ -55,7 +55,7 @@ async def _open_intents(runtime: Runtime, account: ServedAccount, claims: Sequen
     sender = runtime.sender
     try:
         terms = payment_terms(runtime, account)
-        return await runtime.sql(intents.open_intents, account.name, wanted, sender=sender, terms=terms)
+        return await runtime.in_transaction(intents.open_intents, account.name, wanted, sender=sender, terms=terms)
     except Exception as error:  # noqa: BLE001 - the commit may have happened all the same: say that nothing was sent
         _log.warning("intent_failed", account=account.name, jobs=len(claims), error=type(error).__name__)
         note = "the database was lost while the intent was written"

@@ -33,11 +33,11 @@ async def transfer(runtime: Runtime, account_name: str, claims: Sequence[Claim])
     """Copy ready images and end each job whose images are all final. The others are due again later."""
     account = runtime.accounts.get(account_name)
     if account is None:
-        await runtime.sql(_leave_to_others, account_name, claims)
+        await runtime.in_transaction(_leave_to_others, account_name, claims)
         return
     jobs: dict[Claim, list[ClaimedImage]] = {}
     states = [JobState.TRANSFERRING]
-    for image in await runtime.ask(images.of_claims, account=account_name, claims=claims, states=states):
+    for image in await runtime.one_statement(images.of_claims, account=account_name, claims=claims, states=states):
         jobs.setdefault(image.claim, []).append(image)
     async with anyio.create_task_group() as group:
         for pictures in jobs.values():

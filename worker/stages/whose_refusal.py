@@ -29,11 +29,11 @@ async def is_of_one_job(
     """
     if refused.http_status not in _OF_WHAT_WAS_ASKED_FOR or len(set(jobs)) != 1:
         return False
-    failed = await runtime.ask(images.refused_jobs, account.name)
+    failed = await runtime.one_statement(images.refused_jobs, account.name)
     before = {jobs[0]} if refused.again is RetryRule.RESUME and not copying else failed & {jobs[0]}
     if failed != before:
         return False
-    granted, _wait = await runtime.sql(rate_windows.grant, account.name, "poll", 1)
+    granted, _wait = await runtime.in_transaction(rate_windows.grant, account.name, "poll", 1)
     alone = granted > 0 and await _answers(account, refused.code)
     if alone:
         _log.info("look_refused_alone", account=account.name, code=refused.code, status=refused.http_status)

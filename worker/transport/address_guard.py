@@ -175,10 +175,13 @@ class AddressGuard:
     ) -> "GuardedConnector":
         """Return an aiohttp connector that reaches only what this guard permits; call it in a running loop.
 
-        `limit` is the number of connections open at once; `resolver` looks names up (default: the system's).
+        `limit` is the number of connections open at once; `resolver` looks names up (default: the system's). No
+        connection is used twice: an answer that a gateway repeats would be taken for the next one, and a picture does
+        not say whose it is.
         """
         return GuardedConnector(
             limit=limit,
+            force_close=True,
             resolver=GuardedResolver(self, resolver or aiohttp.ThreadedResolver()),
             socket_factory=self.open_socket,
             ssl=ssl_context,

@@ -12,6 +12,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from worker.transport.paid_post import Lost, PaidReply
+from worker.transport.quiet_connector import QuietConnector
 
 _REPLY_BYTES: Final = 16 * 1024 * 1024
 _HEADER_BYTES: Final = 100 * 1024  # as for paid calls: what was bought must be collected
@@ -118,7 +119,7 @@ class ApiGet:
 
     def _session(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._ssl_context),
+            connector=QuietConnector(limit=self._connections, ssl=self._ssl_context),
             trust_env=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             max_line_size=_HEADER_BYTES,

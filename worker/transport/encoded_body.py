@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from worker.imagecheck import begins_as_image
+from worker.transport.inflater import Inflater
 
 _START_BYTES: Final = 64
 _GZIP: Final = zlib.MAX_WBITS | 16
@@ -55,7 +56,7 @@ class EncodedBody:
         if self._coding not in _DEFLATED:
             raise UnknownCodingError
         if self._coding != "deflate":
-            return zlib.decompressobj(_GZIP).decompress
+            return Inflater(_GZIP).decompress
         # Some servers send the stream without zlib's two bytes before it.
         wrapped = self._start[0] & 15 == zlib.DEFLATED and int.from_bytes(self._start[:2], "big") % 31 == 0
         return zlib.decompressobj(zlib.MAX_WBITS if wrapped else -zlib.MAX_WBITS).decompress

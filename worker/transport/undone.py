@@ -6,12 +6,10 @@ readable in each.
 
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from zlib import _Decompress as Inflater
+from worker.transport.inflater import Inflater
 
-_ZLIB_OR_GZIP: Final = 32 + zlib.MAX_WBITS
 _DEFLATED: Final = frozenset({"gzip", "x-gzip", "deflate"})
 _MOST_LAYERS: Final = 2
 _FRAMED: Final = (b"\x1f\x8b", b"\x78")  # gzip and zlib begin so; JSON never does
@@ -38,14 +36,14 @@ def _inflated(body: bytes, layer: str, max_bytes: int) -> bytes:
     """Return a body without one layer of compression; as it is where it has none, whatever a header says."""
     found = b""
     if layer or body.startswith(_FRAMED):
-        found = before_damage(zlib.decompressobj(_ZLIB_OR_GZIP), body, max_bytes)
+        found = before_damage(Inflater(), body, max_bytes)
     if not found and layer == "deflate" and not body.lstrip().startswith((b"{", b"[")):
         with suppress(zlib.error):  # some servers leave out the frame
             found = zlib.decompressobj(-zlib.MAX_WBITS).decompress(body, max_bytes)
     return found or body
 
 
-def before_damage(reader: "Inflater", body: bytes, max_bytes: int) -> bytes:
+def before_damage(reader: Inflater, body: bytes, max_bytes: int) -> bytes:
     """Return what `reader` makes of `body`, up to an error in it; empty for nothing.
 
     A wrong checksum is an error too, and it stands behind everything.

@@ -50,7 +50,7 @@ async def ask(runtime: Runtime, account: ServedAccount) -> bool:
         return False
     asked_at = boot_clock()
     answer = await account.wire.account()
-    await runtime.sql(_record, account.name, answer, runtime.probing, asked_at)
+    await runtime.in_transaction(_record, account.name, answer, runtime.probing, asked_at)
     if account.wire.find_by == "usage":
         await usage.read(runtime, account)
     if isinstance(account.wire, CostsWire):
@@ -62,12 +62,12 @@ async def _ask_costs(runtime: Runtime, account: ServedAccount, wire: CostsWire) 
     """Ask what yesterday and today cost, because yesterday's figure may still have changed."""
     if not await take_look(runtime, account.name):
         return
-    asked_at = await runtime.sql(now)
+    asked_at = await runtime.in_transaction(now)
     costs = await wire.costs(asked_at.astimezone(UTC).date() - timedelta(days=1), asked_at)
     if isinstance(costs, Refused):
         return
     record = partial(verifying.record_costs, account=account.name, costs=costs, key_id=account.key_id)
-    await runtime.sql(record, asked_at=asked_at)
+    await runtime.in_transaction(record, asked_at=asked_at)
 
 
 def _record(

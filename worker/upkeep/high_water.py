@@ -49,12 +49,12 @@ async def keep_marks(runtime: "Runtime") -> None:
     mark: Mark | None = None
     while True:
         try:
-            newest = await runtime.ask(restoration.newest)
+            newest = await runtime.one_statement(restoration.newest)
             if rounds == 0 or not _same_line(mark, newest):
-                mark = await runtime.sql(_advance, runtime.spool_dir)
+                mark = await runtime.in_transaction(_advance, runtime.spool_dir)
             if mark is not None and rounds % _BUCKET_ROUNDS == 0 and mark.line != written:
-                await runtime.sql(_compare, await runtime.in_thread(_from_bucket, runtime, mark.lineage))
-                latest = await runtime.ask(restoration.newest) or mark  # `mark` stays what the file says
+                await runtime.in_transaction(_compare, await runtime.in_thread(_from_bucket, runtime, mark.lineage))
+                latest = await runtime.one_statement(restoration.newest) or mark  # `mark` stays what the file says
                 await runtime.in_thread(_to_bucket, runtime, latest)
                 written = latest.line
         except Exception as error:  # noqa: BLE001 - the next round writes it; the work must go on

@@ -25,7 +25,7 @@ async def read_kept(runtime: Runtime) -> None:
     tries = 0
     while True:
         try:
-            waiting = await runtime.sql(db.waiting, list(runtime.accounts), most=_MOST)
+            waiting = await runtime.in_transaction(db.waiting, list(runtime.accounts), most=_MOST)
         except Exception as error:  # noqa: BLE001 - the database may be away when the machine starts
             _log.warning("kept_answers_not_read", error=type(error).__name__)
             tries += 1

@@ -43,23 +43,23 @@ async def prune(runtime: Runtime, retention: Retention, *, breath_seconds: float
     for state in retention:
         cursor, left = PruneCursor(state), 0
         while not cursor.done:
-            count = await runtime.sql(partial(_prune_some, cursor, retention))
+            count = await runtime.in_transaction(partial(_prune_some, cursor, retention))
             if count is None:
                 return
             left += count
             await anyio.sleep(breath_seconds)
         if left:
             _log.info("pruned", state=state, jobs=left)
-    batches = await runtime.sql(partial(_prune_batches, retention))
+    batches = await runtime.in_transaction(partial(_prune_batches, retention))
     if batches:
         _log.info("pruned", batches=batches)
 
 
 async def delete_doomed(runtime: Runtime) -> None:
     """Delete the objects that are due. A failed deletion is retried with growing waits."""
-    while keys := await runtime.sql(partial(doomed.take, limit=_OBJECTS)):
+    while keys := await runtime.in_transaction(partial(doomed.take, limit=_OBJECTS)):
         gone = [key for key in keys if await _deleted(runtime, key)]
-        await runtime.sql(partial(doomed.gone, keys=gone))
+        await runtime.in_transaction(partial(doomed.gone, keys=gone))
 
 
 async def _deleted(runtime: Runtime, key: str) -> bool:
@@ -68,7 +68,7 @@ async def _deleted(runtime: Runtime, key: str) -> bool:
     except ObjectMissing:
         return True
     except StorageError as error:
-        await runtime.sql(partial(doomed.failed, key=key, code=error.code))
+        await runtime.in_transaction(partial(doomed.failed, key=key, code=error.code))
         _log.warning("not_erased", error=error.code)
         return False
     return True

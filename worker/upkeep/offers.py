@@ -42,7 +42,7 @@ async def look(runtime: Runtime, account: ServedAccount) -> bool | None:
     if not isinstance(account.wire, OfferWire):
         return False
     often = runtime.settings.price_check_seconds
-    turn = await runtime.sql(offers.take_turn, account=account.name, often_seconds=often)
+    turn = await runtime.in_transaction(offers.take_turn, account=account.name, often_seconds=often)
     if turn:
         await ask(runtime, account)
     return turn
@@ -54,10 +54,10 @@ async def ask(runtime: Runtime, account: ServedAccount) -> None:
     if isinstance(answer, Refused):
         again = min(runtime.settings.price_check_seconds, _AGAIN_SECONDS)
         note = f"{answer.code}: {answer.message}"
-        await runtime.sql(offers.put_off, account=account.name, seconds=again, note=note)
+        await runtime.in_transaction(offers.put_off, account=account.name, seconds=again, note=note)
         return
-    changes = await runtime.sql(_record, account.name, answer)
-    while await runtime.sql(requeue_priced, [account.name]) == CHUNK:
+    changes = await runtime.in_transaction(_record, account.name, answer)
+    while await runtime.in_transaction(requeue_priced, [account.name]) == CHUNK:
         pass
     for change in changes:
         before, after = str(change.before), str(change.after or "without an upper bound")

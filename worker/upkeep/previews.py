@@ -40,7 +40,7 @@ async def _due(runtime: Runtime) -> list[ServedAccount]:
     """Return the accounts that lack previews; one question for all: a worker asks it forever."""
     listing = [account.name for account in runtime.accounts.values() if account.can_look]
     try:
-        due = await runtime.ask(candidates.due, listing)
+        due = await runtime.one_statement(candidates.due, listing)
     except Exception as error:  # noqa: BLE001 - a person decides without it; the work must go on
         _log.warning("previews_failed", error=type(error).__name__)
         return []
@@ -50,7 +50,7 @@ async def _due(runtime: Runtime) -> list[ServedAccount]:
 async def preview_some(runtime: Runtime, account: ServedAccount, decoder: Decoder) -> None:
     """Make the previews that an account lacks, a few at a time. Never raises."""
     try:
-        for upstream_id in await runtime.sql(partial(candidates.take, limit=_AT_ONCE), account.name):
+        for upstream_id in await runtime.in_transaction(partial(candidates.take, limit=_AT_ONCE), account.name):
             await _preview(runtime, account, decoder, upstream_id)
     except Exception as error:  # noqa: BLE001 - a person decides without it; the work must go on
         _log.warning("previews_failed", account=account.name, error=type(error).__name__)
@@ -64,7 +64,7 @@ async def _preview(runtime: Runtime, account: ServedAccount, decoder: Decoder, u
     key = candidates.preview_key(account.name, upstream_id)
     store = partial(runtime.storage.put, content_type="image/webp", metadata={})
     await runtime.in_thread(store, key, InMemory(small))
-    await runtime.sql(candidates.made, account.name, upstream_id, key)
+    await runtime.in_transaction(candidates.made, account.name, upstream_id, key)
 
 
 async def _link(runtime: Runtime, account: ServedAccount, upstream_id: str) -> str | None:

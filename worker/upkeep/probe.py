@@ -28,7 +28,7 @@ async def probe(runtime: Runtime) -> None:
     """Probe every paused account when its probe is due, until cancelled."""
     while True:
         try:
-            due = await runtime.ask(pauses.due_probes, runtime.accounts)
+            due = await runtime.one_statement(pauses.due_probes, runtime.accounts)
         except Exception as error:  # noqa: BLE001 - the next look asks again; the work must go on
             due = []
             _log.warning("probe_failed", error=type(error).__name__)
@@ -42,14 +42,14 @@ async def probe(runtime: Runtime) -> None:
 
 async def look(runtime: Runtime, account: ServedAccount) -> None:
     """Probe one account if its probe is due and nobody else does."""
-    due = await runtime.sql(take_turn, account.name, runtime.probing)
+    due = await runtime.in_transaction(take_turn, account.name, runtime.probing)
     if due is None:
         return
     asked_at = boot_clock()
     answer = await account.wire.account()
     over = is_over(due, answer)
     _log.info("probed", account=account.name, code=due.code, over=over)
-    await runtime.sql(_record, account.name, due, answer, over=over, asked_at=asked_at)
+    await runtime.in_transaction(_record, account.name, due, answer, over=over, asked_at=asked_at)
 
 
 def take_turn(connection: Connection, name: str, probing: Probing) -> Probe | None:

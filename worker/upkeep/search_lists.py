@@ -56,7 +56,7 @@ async def search(runtime: Runtime, account: ServedAccount) -> None:
     The search stops before the newest call's quiet time: a younger image may still belong to a call in the air.
     """
     quiet = runtime.quiet_after(account) + account.quiet_seconds
-    span = await runtime.sql(
+    span = await runtime.in_transaction(
         partial(unowned.begin, account=account.name, every_seconds=runtime.settings.sweep_seconds, quiet_seconds=quiet)
     )
     if span is None:
@@ -70,7 +70,7 @@ async def search(runtime: Runtime, account: ServedAccount) -> None:
     made = [row for row in reading.rows if row.made_at is not None and row.made_at <= clock.earliest(span.until)]
     if account.wire.find_by == "reference":
         # Rows that were not looked up by id are left to the next search.
-        owned = await runtime.sql(_owned, account.name, made, span)
+        owned = await runtime.in_transaction(_owned, account.name, made, span)
         whole = whole and all(row.reference is not None or folded(row.upstream_id or "") in owned for row in made)
         made = [row for row in made if row.reference is not None]
     left = await _settle(runtime, account, made, span, whole=whole)
@@ -81,7 +81,7 @@ async def _everything(
     runtime: Runtime, account: ServedAccount, span: SweepSpan
 ) -> tuple[ListReading, ProviderClock] | Refused:
     """Read the list back to the span's beginning, with the rows' references, and derive its clock."""
-    now, known, bought = await runtime.sql(_known, account.name, span)
+    now, known, bought = await runtime.in_transaction(_known, account.name, span)
     slack = account.slack_seconds
     wire = cast("ListWire", account.searching(metered(runtime, account)))
 
@@ -102,8 +102,8 @@ async def _settle(
     # Of several rows of one call, one that did not fail comes first: the call takes no more than it asked for.
     for one in sorted(made, key=lambda row: row.failed):
         if is_uuid(one.reference):
-            await runtime.sql(_adopt, runtime, account.name, one, UUID(one.reference))
-    return await runtime.sql(partial(_record, whole=whole), account.name, made, span)
+            await runtime.in_transaction(_adopt, runtime, account.name, one, UUID(one.reference))
+    return await runtime.in_transaction(partial(_record, whole=whole), account.name, made, span)
 
 
 def _known(connection: Connection, account: str, span: SweepSpan) -> tuple[datetime, set[str], Mapping[str, Purchase]]:

@@ -68,7 +68,7 @@ async def look(runtime: Runtime, known: Watch) -> None:
 async def _away(runtime: Runtime) -> list[Problem]:
     """Return the problem that this worker cannot reach its database; empty if it can."""
     try:
-        await runtime.sql(lambda connection: connection.exec_driver_sql("SELECT 1"))
+        await runtime.in_transaction(lambda connection: connection.exec_driver_sql("SELECT 1"))
     except DatabaseUnavailableError as error:
         words = f"worker {runtime.sender.name} cannot reach the database: {redact(str(error))}"
         return [Problem("database_away", runtime.sender.name, words, "genqueue doctor")]
@@ -78,7 +78,7 @@ async def _away(runtime: Runtime) -> list[Problem]:
 async def _look_at_queue(runtime: Runtime) -> QueueStatus | None:
     """Return the queue's state; None if another worker tells it."""
     before = time.time()
-    state = await runtime.sql(partial(_state, me=runtime.sender.name))
+    state = await runtime.in_transaction(partial(_state, me=runtime.sender.name))
     if state is not None:
         _look_at_clock(runtime, state.at.timestamp() - (before + time.time()) / 2)
     return state

@@ -73,7 +73,7 @@ class WebhookSender:
             while True:
                 try:
                     await self._prune()
-                    more = await self.runtime.ask(deliveries.any_due) and await self.look(group)
+                    more = await self.runtime.one_statement(deliveries.any_due) and await self.look(group)
                 except Exception as error:  # noqa: BLE001 - the next look goes on; the work must too
                     _log.warning("webhooks_failed", error=type(error).__name__)
                     more = False
@@ -85,7 +85,7 @@ class WebhookSender:
         free = _AT_ONCE - self._busy.total()
         if free <= 0:
             return False
-        claimed = await self.runtime.sql(deliveries.claim, most=free, each=_EACH, busy=+self._busy)
+        claimed = await self.runtime.in_transaction(deliveries.claim, most=free, each=_EACH, busy=+self._busy)
         for one in claimed:
             self._busy[one.endpoint_id] += 1
             group.start_soon(self._send, one)
@@ -101,11 +101,11 @@ class WebhookSender:
         if anyio.current_time() - self._told_at < _LOOK_SECONDS:
             return 0
         self._told_at = anyio.current_time()
-        return await self.runtime.sql(settled.tell)
+        return await self.runtime.in_transaction(settled.tell)
 
     async def _prune(self) -> None:
         if anyio.current_time() - self._pruned_at > _PRUNE_SECONDS:
-            await self.runtime.sql(deliveries.prune)
+            await self.runtime.in_transaction(deliveries.prune)
             self._pruned_at = anyio.current_time()
 
     async def _send(self, one: ClaimedDelivery) -> None:

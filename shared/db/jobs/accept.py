@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from shared.db.jobs.stored_images import LEFT_OF_LINK
 from shared.db.jobs.transitions import Claim, Move, move
 from shared.db.payments.submissions import MISSING
 from shared.lifecycle import JobState
@@ -22,8 +23,8 @@ _LOCK = text("""
 SELECT id FROM job WHERE id = ANY(CAST(:jobs AS uuid[])) AND state IN ('failed', 'cancelled') ORDER BY id FOR UPDATE
 """)
 # Only the object that the person saw: a retry may have brought other bytes meanwhile.
-_STORE = text("""
-UPDATE image SET state = 'stored', link = NULL, error_code = NULL, error = NULL, stored_at = clock_timestamp()
+_STORE = text(f"""
+UPDATE image SET state = 'stored', link = {LEFT_OF_LINK}, error_code = NULL, error = NULL, stored_at = clock_timestamp()
 FROM unnest(CAST(:jobs AS uuid[]), CAST(:indexes AS integer[]), CAST(:keys AS text[])) AS a (job_id, index, key)
 WHERE image.job_id = a.job_id AND image.index = a.index AND image.key = a.key AND image.state = 'failed'
   AND image.job_id = ANY(CAST(:locked AS uuid[]))

@@ -14,6 +14,7 @@ from shared.db import pauses
 from shared.db.leaving import doomed
 from shared.db.leaving.erase import NOT_ERASED
 from shared.db.payments.placing import pass_over
+from shared.link_marks import MARK
 
 # Only a failed image can be one of an erased job.
 _PRIVATE: Final = (
@@ -23,8 +24,12 @@ _OURS: Final = (
     "image.job_id = a.job_id AND image.index = a.index AND image.submission_id = a.submission_id "
     "AND image.upstream_id IS NOT DISTINCT FROM a.upstream_id"
 )
+LEFT_OF_LINK: Final = f"""CASE WHEN image.upstream_id IS NOT NULL AND EXISTS (
+  SELECT 1 FROM image other WHERE other.job_id = image.job_id AND other.index <> image.index)
+  THEN '{MARK}' || encode(sha256(convert_to(image.link, 'UTF8')), 'hex') END"""
+"""SQL: what stays of the link of an image that is stored: where its job has others, the mark by which it is known."""
 _STORE = text(f"""
-UPDATE image SET state = 'stored', link = NULL, error_code = NULL, error = NULL, short_sha256 = NULL,
+UPDATE image SET state = 'stored', link = {LEFT_OF_LINK}, error_code = NULL, error = NULL, short_sha256 = NULL,
   lacking_looks = 0, lacking_since = NULL, bucket = a.bucket, key = a.key,
   sha256 = a.sha256, bytes = a.bytes, content_type = a.content_type, width = a.width, height = a.height,
   stored_at = clock_timestamp()
