@@ -7,7 +7,9 @@ from typing import Annotated, Final
 
 import typer
 import uvicorn
+from starlette.types import ASGIApp
 
+from ops.bounded_http import BoundedHttp
 from ops.cli.download import bucket
 from ops.cli.join import joined
 from ops.dashboard.app import DashboardOptions, create_app
@@ -80,19 +82,23 @@ def _serve(settings: Settings, options: DashboardOptions, sock: socket.socket, u
         errors().print(url)
         if not settings.dashboard_token.get_secret_value():
             errors().print(f"sign-in token: {token}")
-        # No access log: a search for a part of a prompt stands in its URL.
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-        )
-        uvicorn.Server(config).run([sock])
+        uvicorn.Server(served(app)).run([sock])
     finally:
         engine.dispose()
+
+
+def served(app: ASGIApp) -> uvicorn.Config:
+    """Return how the pages are served."""
+    return uvicorn.Config(
+        app,
+        http=BoundedHttp,  # nobody has signed in yet who sends a head
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # a search for a part of a prompt stands in its URL
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
 
 
 def _proxies(settings: Settings) -> TrustedProxies | None:

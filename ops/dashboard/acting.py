@@ -78,7 +78,7 @@ def _page(request: Request, person: Person, given: dict[str, str]) -> Response:
 def _wish(person: Person, given: dict[str, str]) -> Wish:
     if wrong := [name for name, value in given.items() if "\0" in name + value]:
         raise HTTPException(400, f"{wrong[0][:40]!r} contains a character that no text has")
-    return Wish(given, may_buy=has_one_of(person, BUYERS))
+    return Wish(given, may_buy=has_one_of(person, BUYERS), sees_money=person.may(Right.MONEY))
 
 
 def _proposed(client: Client, person: Person, act: Act, wish: Wish) -> Proposal:

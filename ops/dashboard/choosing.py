@@ -38,7 +38,7 @@ def propose(client: Client, wish: Wish) -> Proposal:
         says=[
             f"Chosen: {', '.join(named)}.",
             *_lacking(choice, named),
-            _cost(choice, charged),
+            _cost(choice, charged, sees_money=wish.sees_money),
             "The picture is collected and stored, and no other lost call can take it.",
         ],
         asks=("charged",),
@@ -59,10 +59,12 @@ def _lacking(choice: OpenChoice, named: list[str]) -> list[str]:
     return [f"The call asked for {choice.wanted}: {lack} will count as not delivered."] if lack else []
 
 
-def _cost(choice: OpenChoice, charged: Decimal | None) -> str:
+def _cost(choice: OpenChoice, charged: Decimal | None, *, sees_money: bool) -> str:
     amount = choice.reserved if charged is None else charged
     if amount is None:
         return "The ledger will count the call as charged at an unknown price."
+    if charged is None and not sees_money and choice.unit != "unbilled":
+        return "The ledger will say the price of its account."
     return (
         "Nothing is billed for it." if choice.unit == "unbilled" else f"The ledger will say {amount:f} {choice.unit}."
     )

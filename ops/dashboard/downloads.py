@@ -15,12 +15,11 @@ from starlette.responses import Response, StreamingResponse
 from ops.dashboard.page import Dashboard, needs, of
 from ops.dashboard.sessions import Right
 from ops.downloading import file_name
-from producer.cli.results import harmless
+from producer.cli.results import FREE_TEXT, harmless
 from producer.results import COLUMNS, as_json
 from shared.db.read.pages import Row
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_FREE_TEXT: Final = frozenset({"error"})
 
 
 @needs(Right.PICTURES)
@@ -68,7 +67,7 @@ def _lines(dashboard: Dashboard, name: str) -> Iterator[str]:
 def _cell(column: str, value: Any) -> Any:
     if value is None:
         return ""
-    return harmless(str(value)) if column in _FREE_TEXT else as_json(value)
+    return harmless(str(value)) if column in FREE_TEXT else as_json(value)
 
 
 class _Sink(io.RawIOBase):

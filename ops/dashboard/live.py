@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -17,11 +18,13 @@ from ops.dashboard.pages import LIVE
 from ops.dashboard.sessions import Person, Right
 from shared.db.engine import DatabaseUnavailableError
 
+_log = structlog.get_logger(__name__)
 EVERY_SECONDS: Final = 1.0
 _MOST_STREAMS: Final = 200
 _SILENCE_SECONDS: Final = 15.0
 """A proxy may end a stream that is silent for longer than its own limit, often a minute."""
 _AWAY: Final = "event: away\ndata: the database does not answer\n\n"
+_FAILED: Final = "event: away\ndata: this page failed; the dashboard's log says why\n\n"
 
 
 class Topic(NamedTuple):
@@ -87,6 +90,10 @@ class Feed:
             return _AWAY
         except HTTPException as error:
             return f"event: away\ndata: {json.dumps(str(error.detail))}\n\n"
+        except Exception as error:  # noqa: BLE001 - one loop serves all: a defect on one page must not end the others
+            if self._last.get(topic) != _FAILED:
+                _log.exception("live_page_failed", page=topic.page, error=type(error).__name__)
+            return _FAILED
 
 
 def _put_newest(queue: "asyncio.Queue[str]", event: str) -> None:

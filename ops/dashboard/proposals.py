@@ -36,10 +36,14 @@ class WrongFormError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """The fields of a form: an act, and what it is about. `may_buy`: whether the person may have jobs bought."""
+    """The fields of a form: an act, and what it is about. `may_buy`: whether the person may have jobs bought.
+
+    `sees_money`: whether the person may read amounts.
+    """
 
     fields: Mapping[str, str]
     may_buy: bool = True
+    sees_money: bool = True
 
     def text(self, name: str) -> str | None:
         """Return a field, None if it is missing or empty."""

@@ -14,6 +14,7 @@ from producer.api.doors import ApiDoors
 from producer.api.problems import ProblemError
 from producer.client import Client, NoSuchJobError
 from shared.db.audit import Actor
+from shared.db.read.inbox_row import MARK as UNCHECKED
 from shared.db.read.job import JobFacts
 from shared.db.tokens import Token
 from shared.tokens import Scope, token_id
@@ -74,6 +75,13 @@ class Caller:
             raise NoSuchJobError(f"there is no job {job_id}")
         return facts
 
+    def checked_job(self, job_id: UUID) -> JobFacts:
+        """Return the same of what is a job already; raises `ProblemError` for a row that no worker has checked yet."""
+        facts = self.job(job_id)
+        if facts.job["epoch"] == UNCHECKED.epoch:
+            raise ProblemError("not_checked_yet")
+        return facts
+
 
 @dataclass(slots=True)
 class _Known:
@@ -127,6 +135,7 @@ class SeenTokens:
             self._known.pop(presented, None)
             return None
         caller = self._caller(token)
+        known = self._known.get(presented)  # those who looked it up beside this one share one pace
         if known is None:
             known = self._known[presented] = _Known(caller, now, token.posts_per_second * _BURST_SECONDS, now)
         known.caller, known.read_at = caller, now

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from producer.api.access import Caller, needs
+from producer.api.access import Caller, needs, sees_sums
 from producer.api.bodies import StrictRoute
 from producer.api.jobs import MOST_NAME, batch_name
 from producer.api.problems import ProblemError
@@ -18,6 +18,9 @@ from shared.tokens import Scope
 
 router = APIRouter(tags=["operating"], route_class=StrictRoute)
 _MOST_REASON: Final = 200
+_SUMS: Final = "null also for a token without `money:read`, or of some batches"
+_OF_ALL: Final = {"balance": None, "daily_cap": None}
+"""What of an account is money of all batches together."""
 
 
 class AccountShown(Shown):
@@ -27,8 +30,8 @@ class AccountShown(Shown):
     provider: str
     unit: str
     concurrency: int = Field(description="paid calls at once")
-    balance: Amount | None
-    daily_cap: Amount | None
+    balance: Amount | None = Field(description=_SUMS)
+    daily_cap: Amount | None = Field(description=_SUMS)
     paused_at: datetime | None
     paused_code: str | None
     paused_reason: str | None
@@ -112,8 +115,12 @@ class ProvidersShown(Shown):
 
 @router.get("/v1/accounts", responses={200: {"model": AccountsShown}})
 def list_accounts(caller: Annotated[Caller, needs(Scope.OPS)]) -> Response:
-    """List the accounts as workers last wrote them."""
-    items = [_of(AccountShown, row) for row in caller.client.accounts()]
+    """List the accounts as workers last wrote them.
+
+    Their balances and caps are there for a token of all batches that has `money:read`.
+    """
+    hidden = {} if sees_sums(caller.token) else _OF_ALL
+    items = [_of(AccountShown, {**row, **hidden}) for row in caller.client.accounts()]
     return answer(AccountsShown(items=items))
 
 

@@ -29,6 +29,8 @@ from shared.tokens import Scope
 router = APIRouter(tags=["deciding"], route_class=StrictRoute)
 _PAID_BEFORE: Final = "bought before; `buy_again` pays a second time"
 
+_ARRIVING: Final = "rows that came by SQL wait for a worker: send the same request again, or hold the batch"
+
 
 class FilterBody(BaseModel):
     """Which jobs of a batch are meant; for one job, nothing."""
@@ -91,7 +93,7 @@ class BatchTermsShown(Shown):
 @router.post("/v1/jobs/{job_id}:cancel", responses={200: {"model": DoneShown | Planned}})
 def cancel_job(caller: Annotated[Caller, needs(Scope.JOBS_WRITE)], job_id: UUID, how: How) -> Response:
     """Cancel a job: free if nothing is bought yet; otherwise its purchase is stored, and the job ends as cancelled."""
-    caller.job(job_id)
+    caller.checked_job(job_id)
     return _cancel(caller, {"job": job_id}, how)
 
 
@@ -209,7 +211,10 @@ def _cancel(caller: Caller, which: dict[str, Any], how: HowAsked) -> Response:
     if how.dry_run:
         return answer(planned.shown())
     planned.require(caller, how.confirm)
-    return told(caller.client.carry_out_cancel(plan))
+    done = caller.client.carry_out_cancel(plan)
+    if plan.which.batch is not None and caller.client.is_arriving(plan.which.batch):
+        raise ProblemError("not_checked_yet", f"{done.jobs.total():,} cancelled; {_ARRIVING}")
+    return told(done)
 
 
 def _retry(caller: Caller, which: dict[str, Any], body: RetryBody, how: HowAsked) -> Response:

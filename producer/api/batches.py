@@ -26,6 +26,7 @@ from producer.api.shown import (
     BatchShown,
     Link,
     answer,
+    batch_path,
     batch_shown,
 )
 from producer.api.uploads import Upload, add, in_turn, plan
@@ -73,7 +74,7 @@ async def add_rows(
             return JSONResponse(await in_turn(request, caller.client, upload, plan))
         added = await in_turn(request, caller.client, upload, add)
     document = Added(batch=batch, given=added.given, added=added.added)
-    return answer(document, 201 if added.added else 200, {"Location": f"/v1/batches/{name}"})
+    return answer(document, 201 if added.added else 200, {"Location": batch_path(batch)})
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:

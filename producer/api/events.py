@@ -19,6 +19,7 @@ from producer.api.jobs import batch_name
 from producer.api.paths import NAME
 from producer.api.problems import ProblemError
 from producer.api.shown import BatchShown
+from producer.client import NoSuchBatchError
 from producer.json_lines import one_line
 from shared.db.engine import DatabaseUnavailableError
 from shared.tokens import Scope
@@ -79,7 +80,10 @@ async def _events(first: BatchShown, look: Look, trusted: Trusted) -> AsyncItera
         await anyio.sleep(_LOOK_SECONDS)
         if not await trusted():
             return
-        now = await _looked(look, seen)
+        try:
+            now = await _looked(look, seen)
+        except NoSuchBatchError:
+            return  # it has left the database
         if now != seen:
             seen, told = now, time.monotonic()
             yield _event(now)

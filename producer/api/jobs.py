@@ -104,7 +104,7 @@ def get_story(caller: Annotated[Caller, needs(Scope.JOBS_READ)], job_id: UUID) -
 
     What its account spends for all batches together is there for a token of all batches that has `money:read`.
     """
-    caller.job(job_id)
+    caller.checked_job(job_id)
     story = {**caller.client.story(job_id), "waits": caller.client.why(job_id)}
     return JSONResponse(story_document(story, sums=sees_sums(caller.token)))
 

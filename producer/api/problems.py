@@ -63,6 +63,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "internal_error": (500, "The API failed; its log has the request_id."),
     "links_unavailable": (503, "No link to the image can be made now."),
     "batch_busy": (503, "A file is being added to the batch, perhaps with this row; send the same request again."),
+    "not_checked_yet": (503, "A row that came by SQL waits for a worker to check it; send the same request again."),
     "upload_interrupted": (503, "The check of the file was ended from outside; send the same file again."),
     "database_unavailable": (503, "The database cannot be reached; send the same request again."),
     "schema_unusable": (503, "The database's schema does not fit this version; an operator migrates it."),

@@ -176,7 +176,7 @@ def job_shown(facts: JobFacts, link: Link | None) -> JobShown:
         reason=_reason(job),
         images=[_image(image, link) for image in facts.images],
         money=MoneyShown(**facts.money) if facts.money else None,
-        links=JobLinks(self=f"/v1/jobs/{job['id']}", batch=f"/v1/batches/{_quoted(job['batch'])}"),
+        links=JobLinks(self=f"/v1/jobs/{job['id']}", batch=batch_path(job["batch"])),
     )
 
 
@@ -188,7 +188,7 @@ def batch_shown(facts: BatchFacts) -> BatchShown:
         created_at=facts.row["created_at"],
         on_unknown=facts.row["on_unknown"],
         jobs=facts.row["jobs"],
-        settled=is_settled(totals),
+        settled=is_settled(totals) and not facts.is_arriving,
         held=facts.is_held,
         states=totals,
         by_provider=facts.states,
@@ -217,5 +217,6 @@ def _image(image: Mapping[str, Any], link: Link | None) -> ImageShown:
     return ImageShown(**facts, **where, **url)
 
 
-def _quoted(name: str) -> str:
-    return quote(name, safe="")
+def batch_path(name: str) -> str:
+    """Return the path of a batch: in ASCII, as a header must be, whatever the name's script."""
+    return f"/v1/batches/{quote(name, safe='')}"

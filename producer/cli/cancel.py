@@ -58,7 +58,16 @@ def cancel(
             done = opened.cancel(job=named)
             _tell(Counter(cancelled=done.ended, followed=done.followed, held=done.held, busy=int(done.more)))
         else:
+            _warn_of_arriving(opened, batch)
             _many(opened, opened.plan_cancel(job=named, batch=batch, account=account, code=error_code), terms)
+
+
+def _warn_of_arriving(opened: Client, batch: str | None) -> None:
+    if batch is not None and opened.is_arriving(batch):
+        errors().print(
+            "warning: rows that came by SQL wait for a worker to check them, and are not cancelled: run the same "
+            "command again, or `genqueue hold`, which holds them too"
+        )
 
 
 def _many(opened: Client, plan: BulkPlan, terms: PreviewTerms) -> None:

@@ -21,7 +21,8 @@ from producer.json_lines import json_line
 from producer.results import COLUMNS
 from shared.prompt_rows.rules import META_PREFIX
 
-_FREE_TEXT: Final = frozenset({"model", "error"})
+FREE_TEXT: Final = frozenset({"model", "error"})
+"""Columns that hold what others wrote: only they can hold a formula."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER: Final = re.compile(r"[+-]?[0-9][0-9.,]*")
 _BOM: Final = "\ufeff"
@@ -98,7 +99,7 @@ def _write_csv(rows: Iterable[Mapping[str, Any]], stream: TextIO, keys: Sequence
     shown = cell if stream.isatty() else plain
     writer.writerow([shown(name) for name in (*COLUMNS, *(f"{META_PREFIX}{key}" for key in keys))])
     for row in rows:
-        cells = [harmless(plain(row[name])) if name in _FREE_TEXT else plain(row[name]) for name in COLUMNS]
+        cells = [harmless(plain(row[name])) if name in FREE_TEXT else plain(row[name]) for name in COLUMNS]
         cells += [_own_cell(row["metadata"].get(key)) for key in keys]
         writer.writerow([shown(value) for value in cells])
 

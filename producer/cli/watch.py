@@ -24,7 +24,7 @@ from producer.cli.patient import Patient
 from producer.cli.policy import show_hints
 from producer.cli.session import ExitCode, client
 from producer.cli.terminal import Terminal, styled, visible
-from producer.client import Client, is_settled
+from producer.client import Client
 from producer.plan.times import duration, time_left
 from shared.wait_facts import OF_ACCOUNT, PROGRESS
 
@@ -118,22 +118,22 @@ def _live(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
     pace, began = Pace(), time.monotonic()
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
-            totals = opened.ask(lambda client: client.totals(batch))
+            totals, settled = opened.ask(lambda client: client.settling(batch))
             pace.mark(time.monotonic(), _done(totals))
             live.update(opened.ask(lambda client: _view(client, batch, pace, time.monotonic() - began)))
-            if is_settled(totals):
+            if settled:
                 return totals
             time.sleep(_TICK_SECONDS)
 
 
 def _json(opened: Patient, batch: str, _console: Terminal) -> dict[str, int]:
-    said: dict[str, int] = {}
+    said: tuple[dict[str, int], bool] | None = None
     while True:
-        totals = opened.ask(lambda client: client.totals(batch))
-        if totals != said:
-            typer.echo(json.dumps({"batch": batch, "settled": is_settled(totals), "jobs": totals}))
-            said = totals
-        if is_settled(totals):
+        seen = totals, settled = opened.ask(lambda client: client.settling(batch))
+        if seen != said:
+            typer.echo(json.dumps({"batch": batch, "settled": settled, "jobs": totals}))
+            said = seen
+        if settled:
             return totals
         time.sleep(_TICK_SECONDS)
 
@@ -143,8 +143,8 @@ def _plain(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
     said: set[str] = set()
     pace, looked_at = Pace(), float("-inf")
     while True:
-        totals = opened.ask(lambda client: client.totals(batch))
-        if is_settled(totals):
+        totals, settled = opened.ask(lambda client: client.settling(batch))
+        if settled:
             return totals
         if time.monotonic() - looked_at >= _PLAIN_SECONDS:
             looked_at = time.monotonic()

@@ -46,6 +46,8 @@ class BatchFacts:
     reasons: dict[str, int]
     caps: dict[str, Decimal]
     is_held: bool
+    is_arriving: bool
+    """Whether rows that came by SQL still wait to become jobs."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -83,6 +85,7 @@ class Batches(Connected):
         """Return a batch with its counts and caps, as of one moment; raises `NoSuchBatchError`."""
         with self._connection() as connection:
             self._require(connection, name)
+            is_arriving = inbox.has(connection, name)  # before the counts, as in `settling`
             found = pages.batches(connection, name=name, limit=1)
             reasons: Counter[str] = Counter()
             for codes in counts.by_error(connection, name).values():
@@ -93,6 +96,7 @@ class Batches(Connected):
                 reasons=dict(reasons),
                 caps=of_batch(connection, name),
                 is_held=steering.is_held(connection, name),
+                is_arriving=is_arriving,
             )
 
     def counts(self, batch: str) -> dict[str, dict[str, int]]:
@@ -134,14 +138,24 @@ class Batches(Connected):
         """
         end = time.monotonic() + timeout_seconds if timeout_seconds is not None else float("inf")
         while True:
-            # In this order: rows leave the inbox in the transaction that makes them jobs.
-            if not self._arriving(batch) and is_settled(totals := self.totals(batch)):
+            totals, is_over = self.settling(batch)
+            if is_over:
                 return totals
             if time.monotonic() >= end:
                 raise TimeoutError(f"batch {batch!r} has not ended within {timeout_seconds:g} s")
             time.sleep(_POLL_SECONDS)
 
-    def _arriving(self, batch: str) -> bool:
+    def settling(self, batch: str) -> tuple[dict[str, int], bool]:
+        """Return state -> number of jobs of `batch`, and whether it has settled; raises `NoSuchBatchError`.
+
+        It has not while rows that came by SQL still wait to become jobs.
+        """
+        # In this order: rows leave the inbox in the transaction that makes them jobs.
+        is_arriving = self.is_arriving(batch)
+        totals = self.totals(batch)
+        return totals, is_settled(totals) and not is_arriving
+
+    def is_arriving(self, batch: str) -> bool:
         """Tell whether rows that came by SQL still wait to become jobs of a batch."""
         with self._connection() as connection:
             return inbox.has(connection, batch)

@@ -98,11 +98,17 @@ class Jobs(Connected):
             return found or read_job.mark(connection, job_id) or _no_job(job_id)
 
     def story(self, job_id: UUID) -> dict[str, Any]:
-        """Return everything known of one job: its row, attempts to pay, images, ledger lines and events."""
+        """Return everything known of one job: its row, attempts to pay, images, ledger lines and events.
+
+        Raises `NoSuchJobError`.
+        """
         with self._connection() as connection:
             from shared.db.read.story import story  # noqa: PLC0415 - the tables as classes take half a second to load
 
-            return story(connection, job_id)
+            try:
+                return story(connection, job_id)
+            except LookupError as error:
+                raise NoSuchJobError(str(error)) from None
 
     def results(self, batch: str, *, after: UUID | None = None) -> Iterator[Row]:
         """Yield one row for each image asked for, stored or not, behind the job `after`; raises `NoSuchBatchError`.

@@ -3,10 +3,12 @@
 import contextlib
 import json
 import socket
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 from httpx import Client as Http
 from httpx import Response
@@ -171,6 +173,14 @@ def test_a_cap_holds_under_fifty_connections(alice: Client) -> None:
     assert sum(one.status_code == 202 for one in answers) == 10
     assert sum(sum(alice.totals(row["name"]).values()) for row in alice.batches()) == 10
     assert alice.tokens()[0][1] == {"bloom": 10}
+
+
+def test_a_new_token_has_one_pace_however_many_requests_come_at_once(alice: Client) -> None:
+    with serving(alice) as http, ThreadPoolExecutor(16) as pool:
+        header = bearer(alice, posts=1)
+        url = f"http://localhost:{http.base_url.port}/v1/batches"
+        got = Counter(pool.map(lambda _: httpx.get(url, headers=header).status_code, range(16)))
+    assert got[200] <= 4  # two at once, and one a second
 
 
 def test_a_token_that_sends_too_fast_is_told_to_wait(alice: Client) -> None:

@@ -306,3 +306,27 @@ def test_a_webhook_of_ours_verifies_with_either_secret_and_no_other_request_does
     ):
         with pytest.raises(WebhookError):
             verify_webhook(given, with_headers, key)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"webhook-timestamp": "9" * 400}, {"webhook-id": "\udcff"}, {"webhook-signature": "v1,\udcff"}],
+)
+def test_a_webhook_whose_headers_no_clock_and_no_text_has_is_refused_as_any_other(changed: dict[str, str]) -> None:
+    now = str(int(datetime.now(UTC).timestamp()))
+    headers = {"webhook-id": "msg", "webhook-timestamp": now, "webhook-signature": "v1,", **changed}
+    with pytest.raises(WebhookError):
+        verify_webhook(b"{}", headers, secret(SecretStr("k"), UUID(int=1), 1).get_secret_value())
+
+
+@pytest.mark.parametrize("empty", ["", "whsec_"])
+def test_an_empty_secret_verifies_nothing(empty: str) -> None:
+    now = int(datetime.now(UTC).timestamp())
+    signed = signature([SecretStr("")], "msg", now, b'{"type": "t", "timestamp": "", "data": {}}')
+    headers = {"webhook-id": "msg", "webhook-timestamp": str(now), "webhook-signature": signed}
+    with pytest.raises(WebhookError):
+        verify_webhook(b'{"type": "t", "timestamp": "", "data": {}}', headers, empty)
+
+
+def test_a_retry_after_beyond_every_calendar_is_none() -> None:
+    assert retry_after("Mon, 01 Jan 99999999999999999999 00:00:00 GMT") == 0

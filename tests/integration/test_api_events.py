@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from producer import Client
+from producer import Client, NoSuchBatchError
 from producer.api import access, events
 from producer.api.events import MOST_STREAMS
 from shared.settings import load
@@ -109,3 +109,17 @@ def test_a_wait_ends_with_its_token(alice: Client, monkeypatch: pytest.MonkeyPat
         until(lambda: any(token.name == "reader" and token.last_used_at for token, _ in alice.tokens()))
         alice.revoke_token("reader")
         refused(waiting.result(), 401, "token_invalid")
+
+
+def test_a_stream_of_a_batch_that_leaves_the_database_ends_whole(
+    http: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_given: object) -> None:
+        raise NoSuchBatchError("there is no batch 'shop'")
+
+    with http.stream("GET", PATH) as stream:
+        lines = stream.iter_lines()
+        told(lines)
+        monkeypatch.setattr(events, "looked_at", gone)
+        monkeypatch.setattr(Client, "batch", gone)
+        assert [line for line in lines if line] == []

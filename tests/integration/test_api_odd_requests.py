@@ -6,6 +6,7 @@ import json
 import socket
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from httpx import Client as Http
@@ -181,3 +182,16 @@ def test_a_websocket_is_refused_with_a_problem_document(http: Http) -> None:
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     )
     assert (status, document["code"]) in {(400, "bad_request"), (401, "token_missing")}
+
+
+@pytest.mark.parametrize("name", ["東京", "e\u0301", "a b", "a?b#c", "50%"])
+def test_a_file_for_a_batch_of_any_name_is_answered_with_a_path_that_leads_there(http: Http, name: str) -> None:
+    rows = {"content": b"custom_id,provider,prompt\na,bloom,x\n", "headers": {"content-type": "text/csv"}}
+    added = http.post(f"/v1/batches/{quote(name)}/rows", **rows)  # type: ignore[arg-type]
+    assert (added.status_code, added.json()["added"]) == (201, 1)
+    assert http.get(added.headers["location"]).json()["name"] == name
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "http://localhost:x]", "null", "localhost"])
+def test_an_origin_that_cannot_be_read_is_another_site(http: Http, origin: str) -> None:
+    refused(http.get("/v1/batches", headers={"origin": origin}), 403, "origin_not_allowed")

@@ -117,3 +117,17 @@ def test_a_list_of_batches_and_its_cursors_name_only_those_of_the_token(
         assert named in own
         query["cursor"] = page["next_cursor"]
     assert seen == ["shop-1", "shop-2"]
+
+
+def test_an_accounts_balance_and_cap_are_for_whoever_reads_the_money_of_all_batches(
+    http: Http, alice: Client, engine: Engine
+) -> None:
+    spent_for_others(engine)
+    for header, sees in (
+        (bearer(alice, Scope.OPS), False),
+        (bearer(alice, Scope.OPS, Scope.MONEY_READ, prefix="shop"), False),
+        (bearer(alice, Scope.ADMIN, prefix="shop"), False),
+        (bearer(alice, Scope.OPS, Scope.MONEY_READ), True),
+    ):
+        found = {one["name"]: one for one in http.get("/v1/accounts", headers=header).json()["items"]}["bloom"]
+        assert (found["balance"], found["daily_cap"]) == (("77", "2") if sees else (None, None))

@@ -188,6 +188,9 @@ def test_previews_are_for_those_who_may_see_pictures_and_a_choice_for_those_who_
         assert 'name="picture"' not in page
         assert browser.get(f"/preview/{name}").status_code == 403
         assert browser.get("/act", what="bought", job=str(job), picture=name).status_code == 403
+    with signed_in(engine, tmp_path, rights={Right.SEE, Right.OPERATE}, settings=runtime.settings) as browser:
+        proposed = browser.get("/act", what="bought", job=str(job), picture=name).text
+        assert "The ledger will say the price of its account." in proposed  # no amount for who may not see money
 
 
 def test_the_command_names_the_candidates_and_collects_one(

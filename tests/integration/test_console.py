@@ -80,10 +80,10 @@ def test_a_watch_outlives_a_database_that_is_away_for_a_while(
     away = iter([DatabaseUnavailableError("PostgreSQL does not answer")] * 2)
 
     class Flaky:
-        def totals(self, batch: str) -> dict[str, int]:
+        def settling(self, batch: str) -> tuple[dict[str, int], bool]:
             for error in away:
                 raise error
-            return client.totals(batch)
+            return client.settling(batch)
 
         def __getattr__(self, name: str) -> Any:
             return getattr(client, name)

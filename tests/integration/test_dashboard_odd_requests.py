@@ -1,15 +1,19 @@
 """Odd requests to the dashboard: each is a page that says what is wrong, and none is a defect in the log."""
 
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 
+from ops.cli.dashboard import served
 from ops.dashboard.acts import ACTS
 from producer import Client
 from shared.db.engine import Engine
 from shared.settings import load
-from tests.support import held
+from tests.support import held, rows
 from tests.support.browsing import Browser, signed_in
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
@@ -68,3 +72,27 @@ def test_a_page_that_is_asked_oddly_is_no_defect(browser: Browser, path: str) ->
         query = dict.fromkeys(("name", "job", "after", "state", "code", "q", "endpoint", "page"), text)
         assert browser.get(path, **query).status_code < 500, text[:10]
         assert browser.get(path, **{**query, "name": "b", "page": "batch", "once": "1"}).status_code < 500, text[:10]
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", ""])
+def test_a_form_whose_origin_cannot_be_read_comes_from_another_site(browser: Browser, origin: str) -> None:
+    assert browser.post("/sign-in", {"Origin": origin}, token="x").status_code == 403
+
+
+def test_a_model_that_a_spreadsheet_would_run_is_text_in_the_csv(browser: Browser, engine: Engine) -> None:
+    rows.rows(engine, """UPDATE job SET request = request || '{"model": "=1+1"}' RETURNING id""")  # a wrong row by SQL
+    assert ",'=1+1," in browser.get("/batch.csv", name="b").text
+
+
+def test_a_head_beyond_the_bound_is_refused_before_anybody_has_signed_in(browser: Browser) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(served(browser.client.app))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    try:
+        with socket.create_connection(listening.getsockname(), timeout=10) as connection:
+            connection.sendall(b"GET /sign-in HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40_000)
+            assert connection.recv(100).startswith(b"HTTP/1.1 431 ")
+    finally:
+        server.should_exit = True
+        thread.join()

@@ -78,4 +78,24 @@ PEOPLE: Final[tuple[Mutant, ...]] = (
             ("tests/integration/test_revisions.py::test_a_revision_is_not_bought_again_after_an_earlier_one_has_left"),
         ),
     ),
+    Mutant(
+        removed="the look for rows that wait to be checked, where a batch is told over HTTP",
+        protects="nobody fetches the results of a batch before its last row is a job",
+        file="producer/api/shown.py",
+        old="is_settled(totals) and not facts.is_arriving",
+        new="is_settled(totals)",
+        tests=(
+            "tests/integration/test_unchecked_rows.py::test_a_batch_is_not_settled_over_http_while_a_row_waits_to_be_checked",
+        ),
+    ),
+    Mutant(
+        removed="the refusal to cancel a row that is no job yet",
+        protects="nobody is told that a row is cancelled which is then bought",
+        file="producer/api/access.py",
+        old='if facts.job["epoch"] == UNCHECKED.epoch:',
+        new="if False:",
+        tests=(
+            "tests/integration/test_unchecked_rows.py::test_a_cancel_that_cannot_reach_a_row_yet_says_so_and_does_not_answer_as_if_it_had",
+        ),
+    ),
 )

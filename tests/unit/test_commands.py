@@ -107,7 +107,7 @@ def test_the_shell_completes_commands() -> None:
 
 def test_whoever_stops_waiting_is_not_told_that_all_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     class Interrupted:
-        def totals(self, _batch: str) -> dict[str, int]:
+        def settling(self, _batch: str) -> dict[str, int]:
             raise KeyboardInterrupt
 
     assert follow(cast("Client", Interrupted()), "my batch", as_json=True) == 130

@@ -84,6 +84,26 @@ def test_a_database_that_does_not_answer_is_told_and_the_stream_goes_on() -> Non
     assert said(back) == "back"
 
 
+def test_a_page_that_fails_for_its_viewers_goes_on_for_all_others() -> None:
+    def render(topic: Topic) -> str:
+        if topic.page == "broken":
+            raise ValueError("a defect of one page")
+        return "fine"
+
+    async def run() -> tuple[str | None, str | None]:
+        feed = Feed(render, every_seconds=0.01)
+        broken, fine = feed.follow(TOPIC._replace(page="broken")), feed.follow(TOPIC)
+        heard = await asyncio.wait_for(anext(broken), 5), await asyncio.wait_for(anext(fine), 5)
+        await broken.aclose()  # type: ignore[attr-defined]
+        await fine.aclose()  # type: ignore[attr-defined]
+        return heard
+
+    failed, there = asyncio.run(run())
+    assert failed is not None
+    assert failed.startswith("event: away\n")
+    assert said(there) == "fine"
+
+
 class _News:
     """A feed that always has news."""
 

@@ -80,6 +80,6 @@ def retry_after(value: str | None) -> float:
         return min(float(value), _LONGEST_RETRY_AFTER)
     try:
         seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)

@@ -99,6 +99,7 @@ UNION ALL SELECT inbox.taken_at, inbox.note
   FROM unnest(CAST(:batches AS text[]), CAST(:custom_ids AS text[])) AS a (batch, custom_id)
   JOIN inbox ON inbox.batch = a.batch AND inbox.custom_id = a.custom_id
 """)
+_COUNT = text("SELECT count(*) FROM inbox WHERE batch = :batch AND taken_at IS NULL")
 _HAS = text("SELECT EXISTS (SELECT FROM inbox WHERE batch = :batch AND taken_at IS NULL)")
 
 
@@ -110,6 +111,11 @@ def batches(connection: Connection) -> list[str]:
 def has(connection: Connection, batch: str) -> bool:
     """Tell whether rows of a batch wait to be checked."""
     return bool(connection.execute(_HAS, {"batch": batch}).scalar_one())
+
+
+def count_waiting(connection: Connection, batch: str) -> int:
+    """Return how many rows of a batch wait to be checked."""
+    return int(connection.execute(_COUNT, {"batch": batch}).scalar_one())
 
 
 def said_of(connection: Connection, name: str) -> str | None:

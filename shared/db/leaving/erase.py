@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.jobs import bulk
+from shared.db.jobs import bulk, inbox
 from shared.db.jobs.bulk import BulkPlan, Target, Which
 from shared.db.jobs.inbox import INVALID
 from shared.db.jobs.transitions import Claim
@@ -31,6 +31,7 @@ REFUSALS: Final = {
     "held": "held in doubt: `genqueue resolve JOB --fail` ends it",
     "open": "not ended yet: `genqueue cancel JOB` ends it",
     "money_held": "a lost call of it has an open cost: `genqueue resolve JOB --fail --charged AMOUNT` settles it",
+    "unchecked": "came by SQL, and wait for a worker to check them: the same command then erases them",
     "uncollected": "something that it bought is not collected: `genqueue retry JOB` collects it",
 }
 """Why a job cannot be erased yet -> the words for it, with the command that removes the obstacle."""
@@ -117,6 +118,8 @@ def _sorted(connection: Connection, which: Which) -> tuple[list[Claim], Counter[
             left[row.refused] += 1
         else:
             free.append(Claim(row.id, row.epoch))
+    if which.batch is not None and (waiting := inbox.count_waiting(connection, which.batch)):
+        left["unchecked"] = waiting
     return free, left
 
 
