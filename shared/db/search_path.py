@@ -3,17 +3,19 @@
 Nothing else is on the path. An application that shares the database may have tables of the same names.
 """
 
+import os
+import socket
 from collections.abc import Mapping
 from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Connection, Engine, event
 
-from shared.db.pooler import is_between
-
 DEFAULT: Final = "genqueue"
 """The schema of a new installation. One that lives in `public` already goes on there."""
 _EACH_TRANSACTION: Final = "search_path"
+# A Unix socket has no port, on either side.
+_SEEN_BY_SERVER: Final = "SELECT pg_backend_pid(), inet_client_port()"
 # This reads the catalog itself: to_regclass does not find what the role may not use. An application may have a table
 # `alembic_version` in `public` too, so that a column which only ours has is asked for as well.
 IN_PUBLIC: Final = """
@@ -40,7 +42,7 @@ def attach(engine: Engine, schema: str, bounds: Mapping[str, str], *, may_be_poo
 
     def begin_session(connection: psycopg.Connection[Any], record: Any) -> None:
         connection.autocommit = True
-        if may_be_pooled and is_between(connection):
+        if may_be_pooled and pooler_is_between(connection):
             record.info[_EACH_TRANSACTION] = schema or choose(connection)
         else:
             settle(connection, schema, bounds)
@@ -56,6 +58,22 @@ def attach(engine: Engine, schema: str, bounds: Mapping[str, str], *, may_be_poo
     event.listen(engine, "connect", begin_session, insert=True)
     if may_be_pooled:
         event.listen(engine, "begin", begin_transaction)
+
+
+def pooler_is_between(connection: psycopg.Connection[Any]) -> bool:
+    """Tell whether the server sees another peer than us; a forwarder that changes the port counts as a pooler.
+
+    A pooler has connections of its own to the server, and names a process that it invented. The connection must be in
+    autocommit. Raises `psycopg.Error`.
+    """
+    seen = connection.execute(_SEEN_BY_SERVER).fetchone()
+    return seen != (connection.info.backend_pid, _own_port(connection.fileno()))
+
+
+def _own_port(descriptor: int) -> int | None:
+    """Return the port at our end of a connection; None for a Unix socket."""
+    with socket.socket(fileno=os.dup(descriptor)) as end:
+        return None if end.family == socket.AF_UNIX else int(end.getsockname()[1])
 
 
 def has_own_session(connection: Connection) -> bool:

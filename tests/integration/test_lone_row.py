@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from producer import Client
 from shared.db import engine as engines
-from shared.db import pooler
+from shared.db import search_path
 from shared.db.engine import Engine, question, transaction
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.settings import load
@@ -172,4 +172,4 @@ def test_only_what_is_asked_often_is_prepared(warm: Client) -> None:
 def test_a_unix_socket_has_no_port_on_either_side() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        assert pooler._own_port(ours.fileno()) is None
+        assert search_path._own_port(ours.fileno()) is None

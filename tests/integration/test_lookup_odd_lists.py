@@ -75,7 +75,7 @@ class Shop:
         return {"data": {"images": [*strangers, *images][:100], **self.pagination}}
 
     def row(self, one: Purchase) -> dict[str, Any]:
-        link = f"{self.stub.url}/pic"
+        link = f"{self.stub.url}/pic?{one.name}"
         made = one.made_at.isoformat()
         return {
             "id": self.spell(one.name),
@@ -338,7 +338,10 @@ def test_of_two_generations_of_one_call_the_one_that_did_not_fail_is_its_picture
 
         def submit(body: dict[str, Any]) -> Any:
             for state in states:
-                when, link = datetime.now(UTC).isoformat(), {"outputImage": {"storageUrl": f"{stub.url}/pic"}}
+                when, link = (
+                    datetime.now(UTC).isoformat(),
+                    {"outputImage": {"storageUrl": f"{stub.url}/pic{len(made)}"}},
+                )
                 row = {"id": f"g{len(made)}", "createdAt": when, "status": state, "meta": body["meta"]}
                 made.append(row | (link if state == "success" else {}))
             return (500, {})
@@ -349,7 +352,8 @@ def test_of_two_generations_of_one_call_the_one_that_did_not_fail_is_its_picture
         def listing(_body: Any) -> Any:
             return {"success": True, "data": made[::-1], "pagination": {"total": len(made), "hasMore": False}}
 
-        stub.routes |= {"GET /pic": picture(), "POST /api/v1/generations": submit, "GET /api/v1/generations": listing}
+        stub.routes |= {"POST /api/v1/generations": submit, "GET /api/v1/generations": listing}
+        stub.routes |= {f"GET /pic{n}": picture() for n in range(2)}
         stub.routes |= {f"GET /api/v1/generations/g{n}": lambda _body, n=n: look(n) for n in range(2)}
         with working(stub, "banatie", database_url, endpoints, limits="none") as (client, runtime):
             lose(client, runtime, "banatie")

@@ -68,8 +68,11 @@ def test_as_many_pictures_as_the_provider_allows_are_asked_for_in_one_request(ru
 
 def test_still_pending_is_no_failure_and_only_moves_the_due_time(runtime: Runtime, engine: Engine) -> None:
     (upstream,) = pending(engine)
+    (before,) = rows.rows(engine, "SELECT now() AS time")
     polled(runtime, engine, {upstream: UpstreamImage(ImageState.PENDING, upstream)})
-    (job,) = rows.rows(engine, "SELECT state, error_code, tries, claimed_by, due_at > now() AS later FROM job")
+    (job,) = rows.rows(
+        engine, "SELECT state, error_code, tries, claimed_by, due_at > :before AS later FROM job", before=before.time
+    )
     assert job == ("pending", None, 1, None, True)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from shared.lifecycle import ImageState
-from shared.link_marks import mark_of
+from shared.upstream_ids import mark_of
 from worker import next_step
 from worker.providers.contract import UpstreamImage
 

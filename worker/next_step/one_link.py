@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from shared.lifecycle import ImageState
-from shared.link_marks import mark_of
+from shared.upstream_ids import mark_of
 from worker.providers.contract import UpstreamImage
 
 

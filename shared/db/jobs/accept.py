@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.db.jobs.stored_images import LEFT_OF_LINK
 from shared.db.jobs.transitions import Claim, Move, move
+from shared.db.payments.placing import LEFT_OF_LINK
 from shared.db.payments.submissions import MISSING
 from shared.lifecycle import JobState
 from shared.notes import NOTE_CHARS

@@ -13,8 +13,7 @@ from sqlalchemy import Connection, text
 from shared.db import pauses
 from shared.db.leaving import doomed
 from shared.db.leaving.erase import NOT_ERASED
-from shared.db.payments.placing import pass_over
-from shared.link_marks import MARK
+from shared.db.payments.placing import LEFT_OF_LINK, pass_over
 
 # Only a failed image can be one of an erased job.
 _PRIVATE: Final = (
@@ -24,10 +23,6 @@ _OURS: Final = (
     "image.job_id = a.job_id AND image.index = a.index AND image.submission_id = a.submission_id "
     "AND image.upstream_id IS NOT DISTINCT FROM a.upstream_id"
 )
-LEFT_OF_LINK: Final = f"""CASE WHEN image.upstream_id IS NOT NULL AND EXISTS (
-  SELECT 1 FROM image other WHERE other.job_id = image.job_id AND other.index <> image.index)
-  THEN '{MARK}' || encode(sha256(convert_to(image.link, 'UTF8')), 'hex') END"""
-"""SQL: what stays of the link of an image that is stored: where its job has others, the mark by which it is known."""
 _STORE = text(f"""
 UPDATE image SET state = 'stored', link = {LEFT_OF_LINK}, error_code = NULL, error = NULL, short_sha256 = NULL,
   lacking_looks = 0, lacking_since = NULL, bucket = a.bucket, key = a.key,

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from shared.db.payments.answers import BoughtImage
 from shared.lifecycle import ImageState
+from shared.upstream_ids import LINK_MARK
 
 GIVEN_UP: Final = "bought_again"
 """The code of an image that a person had bought again because it could not be collected."""
@@ -21,7 +22,10 @@ COPY_FAILED: Final = "(image.error_code LIKE 'result\\_%' OR image.error_code IN
 """SQL: the image was made as far as we know, and only collecting it failed."""
 LINK_LIVES: Final = "(image.link IS NOT NULL AND coalesce(image.link_expires_at > now(), true))"
 """SQL: the image's link may still give it."""
-
+LEFT_OF_LINK: Final = f"""CASE WHEN image.upstream_id IS NOT NULL AND EXISTS (
+  SELECT 1 FROM image other WHERE other.job_id = image.job_id AND other.index <> image.index)
+  THEN '{LINK_MARK}' || encode(sha256(convert_to(image.link, 'UTF8')), 'hex') END"""
+"""SQL: what stays of the link of an image that is stored: where its job has others, the mark by which it is known."""
 # Two late answers of one job must not choose the same place.
 _LOCK_JOBS = text("""
 SELECT id FROM job
