@@ -20,6 +20,7 @@ _NUMBER: Final = r"[0-9](?:[0-9.,]*[0-9])?"
 _SUM: Final = re.compile(
     rf"(?:{_NUMBER} of )?{_NUMBER}(?= (?:USD|credits?)\b)|(?<=this needs ){_NUMBER}|(?<=by hand: ){_NUMBER}|\${_NUMBER}"
 )
+_QUOTED: Final = re.compile(r"`([^`\n]+)`")
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -132,10 +133,15 @@ def size(length: int | None) -> str:
     return f"{length / 1e6:.1f} MB" if length >= 10**6 else f"{length / 1e3:.0f} kB"
 
 
-def meaning(code: str | None) -> str:
+def meaning(code: str | None) -> Markup:
     """Return what an error code means; "" for one that nobody knows."""
     known = CODES.get(code or "")
-    return known.meaning if known else ""
+    return coded(known.meaning if known else "")
+
+
+def coded(text: str) -> Markup:
+    """Return a sentence, escaped, with what stands between backticks as code."""
+    return Markup(_QUOTED.sub(r"<code>\1</code>", str(escape(visible(text)))))  # noqa: S704 - escaped just here
 
 
 def remedy(code: str | None) -> str:
@@ -186,6 +192,7 @@ FILTERS: Final = {
         clock,
         size,
         meaning,
+        coded,
         remedy,
         short,
         told,

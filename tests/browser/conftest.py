@@ -29,6 +29,10 @@ from worker.runtime import Runtime
 TOKEN: Final = "a-token-that-signs-in"
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _HARMLESS: Final = "Password forms should have"
+_CUT_ON_A_PHONE: Final = (
+    "innerWidth > 640 ? [] : [...document.querySelectorAll('.scroll')].filter((one) => !one.closest('details')"
+    " && one.scrollWidth > one.clientWidth).map((one) => one.ariaLabel)"
+)
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +77,8 @@ class Viewer:
         ]
         if self.page.evaluate("document.documentElement.scrollWidth > innerWidth"):
             found.append("the page is wider than the window")
+        cut = self.page.evaluate(_CUT_ON_A_PHONE)
+        found += [f"on a phone, a part of the rows is hidden: {label}" for label in cut]
         return found + self.complaints
 
 

@@ -112,7 +112,7 @@ def test_each_fault_is_shown_with_its_line_and_hostile_cells_stay_text(browser: 
     answer = drop(browser, "prompt,provider,size\nok,bloom,\n<img src=x>,<b>nobody</b>,\n")
     page = browser.get(answer.headers["location"]).text
     assert "1 fault; nothing was enqueued" in page
-    assert re.search(r'<td class="n">3</td><th scope="row">provider</th>', page)
+    assert re.search(r'<td class="n" data-label="line">3</td><th scope="row">provider</th>', page)
     assert "<b>nobody" not in page
     assert browser.post(answer.headers["location"], how="all").status_code == 409
     assert not client.batches()

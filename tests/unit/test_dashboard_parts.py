@@ -67,6 +67,12 @@ def test_an_amount_keeps_every_digit(amount: str, expected: str) -> None:
     assert words.money(Decimal(amount)) == expected
 
 
+def test_what_stands_between_backticks_is_code_and_everything_is_escaped() -> None:
+    assert "<code>unverified/</code>" in words.meaning("result_unverified")
+    assert words.coded("<b> `<i>\u202e` and `") == "&lt;b&gt; <code>&lt;i&gt;\\u202e</code> and `"
+    assert words.meaning("nobody knows it") == ""
+
+
 def test_every_state_has_a_sign_and_a_word() -> None:
     assert {state.value for state in JobState} | {"on_hold", "checking"} == set(words.STATES)
     assert {state.value for state in ImageState} == set(words.IMAGE_STATES)
