@@ -86,6 +86,12 @@ def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(typed: str, 
     assert f"Did you mean {meant}" in ran.err
 
 
+def test_an_old_name_of_a_command_is_not_suggested() -> None:
+    ran = genqueue("staus", env={})
+    assert "Did you mean status" in ran.err
+    assert "strays" not in ran.err
+
+
 def test_an_ascii_terminal_a_full_disk_and_a_closed_pipe_bring_no_traceback() -> None:
     providers = [sys.executable, "-m", "ops.cli", "providers"]
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "TERM": "dumb", "NO_COLOR": "1"}
