@@ -159,8 +159,8 @@ def _reason(error: csv.Error) -> str:
 
 
 def _miscounted(cells: int, columns: int) -> str:
-    hint = "; put cells that contain commas in quotes" if cells > columns else ""
-    return f"has {cells} cells, the header has {columns}{hint}"
+    hint = "put cells that contain commas in quotes" if cells > columns else "a comma is missing, or a quote is wrong"
+    return f"has {cells} {'cell' if cells == 1 else 'cells'}, the header has {columns}; {hint}"
 
 
 def _converter(name: str, rules: RowRules) -> Callable[[str], Any]:

@@ -139,7 +139,7 @@ def test_text_after_a_closing_quote_is_a_fault_and_reading_goes_on() -> None:
 
 def test_a_wrong_number_of_cells_is_a_fault_with_both_numbers() -> None:
     _only(_faults("prompt,n\na cat, sleeping,1\n"), 2, "row", "has 3 cells, the header has 2", "in quotes")
-    _only(_faults("prompt,n\na cat\n"), 2, "row", "has 1 cells, the header has 2")
+    _only(_faults("prompt,n\na cat\n"), 2, "row", "has 1 cell, the header has 2", "a comma is missing")
 
 
 def test_faults_of_a_record_over_several_lines_name_its_first_line() -> None:
