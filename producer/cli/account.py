@@ -47,12 +47,13 @@ def resume(
         if after_restore:
             _after_restore(opened, yes=yes)
             return
-        _require(account, [str(row["name"]) for row in opened.accounts()])
+        paused = {str(row["name"]): row["paused_at"] is not None for row in opened.accounts()}
+        _require(account, list(paused))
         try:
             opened.resume(account)
         except AfterRestoreError as error:
             fail(str(error), ExitCode.WRONG_INPUT)
-    errors().print(f"{account} takes jobs again")
+    errors().print(f"{account} takes jobs again" if paused[account] else f"{account} was not paused")
 
 
 def _after_restore(opened: Client, *, yes: bool) -> None:
