@@ -23,9 +23,13 @@ def hold(context: typer.Context, batch: Annotated[str, _BATCH]) -> None:
     Example: genqueue hold spring
     """
     with client(context) as opened:
-        jobs = opened.hold(batch)
+        was_held = opened.is_held(batch)
+        new = opened.hold(batch)
+        every = opened.totals(batch).get("on_hold", 0)
+    already = " already" if was_held else ""
+    on_hold = f"{every:,} {'job is' if every == 1 else 'jobs are'} on hold, {new:,} of them newly"
     name = f"-- {shlex.quote(batch)}" if batch.startswith("-") else shlex.quote(batch)
-    errors().print(visible(f"batch {batch} is held, {jobs:,} jobs on hold; to let it go on: genqueue release {name}"))
+    errors().print(visible(f"batch {batch} is held{already}, {on_hold}; to let it go on: genqueue release {name}"))
 
 
 def release(context: typer.Context, batch: Annotated[str, _BATCH]) -> None:

@@ -80,6 +80,8 @@ def test_a_hold_and_a_release_twice_change_nothing_the_second_time(client: Clien
     client.enqueue([BLOOM], batch="b")
     assert [client.hold("b"), client.hold("b"), client.release("b"), client.release("b")] == [1, 0, 1, 0]
     assert [row["act"] for row in client.audited()] == ["release", "hold"]
+    assert "batch b is held, 1 job is on hold, 1 of them newly" in run("hold", "b").err
+    assert "batch b is held already, 1 job is on hold, 0 of them newly" in run("hold", "b").err
     for command in (
         ("hold", "nowhere"),
         ("release", "nowhere"),
