@@ -59,11 +59,15 @@ def remarks(
         yield _unpriced(share, terms, capped=capped or (standing is not None and standing.daily_cap is not None))
 
 
-def batch_cap(batch: str, provider: Provider, *, cap: Decimal, left: Decimal, wanted: Decimal) -> Remark:
+def batch_cap(
+    batch: str, provider: Provider, *, cap: Decimal, left: Decimal, wanted: Decimal, is_new: bool = False
+) -> Remark:
     """Return the remark that a batch's cap has no room for the highest cost of its rows."""
     left = max(left, Decimal(0))
     seen = _lacking(f"{left:f} {provider.unit} left of the batch's {cap:f} for {provider.name}", left, wanted)
-    do = f"genqueue cap {shlex.quote(batch)} {provider.name}={cap + wanted - left:f}, or --max-cost of enqueue"
+    enough = f"{provider.name}={cap + wanted - left:f}"
+    by_command = "" if is_new else f"genqueue cap {shlex.quote(batch)} {enough}, or "
+    do = f"{by_command}--max-cost {enough} of enqueue"
     return Remark("batch_cap_short", None, seen, do)
 
 
