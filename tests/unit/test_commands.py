@@ -86,6 +86,13 @@ def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(typed: str, 
     assert f"Did you mean {meant}" in ran.err
 
 
+@pytest.mark.parametrize("name", ["cancel", "erase"])
+def test_a_command_that_pays_nothing_does_not_say_that_it_may_pay_twice(name: str) -> None:
+    told = " ".join(genqueue(name, "--help", env={}).out.split())
+    assert "do not ask" in told
+    assert "pay twice" not in told
+
+
 def test_an_old_name_of_a_command_is_not_suggested() -> None:
     ran = genqueue("staus", env={})
     assert "Did you mean status" in ran.err
