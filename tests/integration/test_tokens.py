@@ -93,8 +93,12 @@ def test_a_rotated_token_has_the_old_terms_and_the_old_one_ends_later(alice: Cli
     kept = {one.id: one for one, _ in alice.tokens()}[old.id]
     assert kept.alive
     assert kept.expires_at is not None
-    with pytest.raises(NoSuchTokenError, match="several live tokens are called 'shop'"):
+    with pytest.raises(NoSuchTokenError, match="several live tokens are called 'shop'") as several:
         alice.revoke_token("shop")
+    assert f"{named} (made {new.created_at:%Y-%m-%d %H:%M}, never ends)" in str(several.value)
+    assert f"{old.id} (made {old.created_at:%Y-%m-%d %H:%M}, ends {kept.expires_at:%Y-%m-%d %H:%M})" in str(
+        several.value
+    )
     assert alice.revoke_token(old.id).id == old.id
 
 
