@@ -227,4 +227,6 @@ def test_a_token_that_is_not_clear_is_not_made(given: tuple[str, ...], said: str
 
 def test_a_token_that_only_reads_needs_no_cap(database_url: str) -> None:
     env = {"GENQUEUE_DATABASE_URL": database_url}
+    wrong = genqueue("token", "create", "board", "--scope", "foo", env=env)
+    assert (wrong.code, "'--scope': 'foo' is no scope; they are jobs:write, " in wrong.err) == (2, True)
     assert genqueue("token", "create", "board", "--scope", "jobs:read", env=env).code == 0
