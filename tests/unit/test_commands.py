@@ -93,6 +93,12 @@ def test_a_command_that_pays_nothing_does_not_say_that_it_may_pay_twice(name: st
     assert "pay twice" not in told
 
 
+@pytest.mark.parametrize("name", ["token", "webhook"])
+def test_no_summary_in_the_list_of_a_groups_commands_is_cut(name: str) -> None:
+    listed = genqueue(name, "--help", env={"COLUMNS": "80"}).out.split("Commands:")[1]
+    assert "..." not in listed
+
+
 def test_an_old_name_of_a_command_is_not_suggested() -> None:
     ran = genqueue("staus", env={})
     assert "Did you mean status" in ran.err
