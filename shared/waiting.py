@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from shared import catalog
+from shared.counts import counted
 from shared.errors import CODES
 from shared.lifecycle import FINAL, POLLED, JobState
 from shared.pause_ends import ends_pause
@@ -114,7 +115,7 @@ def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | N
 def _spent_of_cap(account: AccountState, cap: Decimal) -> str:
     spent = f"{account.spent_today.normalize():f} of {cap.normalize():f} {account.unit} are spent or set aside"
     unpriced = account.unpriced_today
-    return f"{spent}, and so is the unknown price of {unpriced} call(s)" if unpriced else spent
+    return f"{spent}, and so is the unknown price of {counted(unpriced, 'call')}" if unpriced else spent
 
 
 def _midnight(now: datetime) -> datetime:

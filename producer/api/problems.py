@@ -11,6 +11,7 @@ from starlette.responses import Response
 from producer.client import AfterRestoreError, BatchBusyError, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.money import CapError
 from producer.prompts import PromptFileError
+from shared.counts import counted
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.jobs.choose import NotACandidateError
 from shared.db.jobs.enqueue import EnqueueConflictError
@@ -136,5 +137,5 @@ def _rows_invalid(error: InvalidRowsError) -> ProblemError:
     shown = [
         {"line": fault.line, "field": fault.field, "detail": fault.message} for fault in error.faults[:FAULTS_SHOWN]
     ]
-    detail = f"{error.count} fault(s); nothing was enqueued"
+    detail = f"{counted(error.count, 'fault')}; nothing was enqueued"
     return ProblemError("rows_invalid", detail, {"count": error.count, "errors": shown})

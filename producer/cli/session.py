@@ -12,6 +12,7 @@ from producer.cli.terminal import Terminal, styled, visible
 from producer.client import Client, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.money import CapError
 from producer.prompts import PromptFileError
+from shared.counts import counted
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.jobs.resolve import NotHeldError
@@ -107,7 +108,7 @@ def _tell_faults(error: InvalidRowsError) -> None:
     shown = sum(map(len, list(lines.values())[:_FAULTS_SHOWN]))
     if error.count > shown:
         console.print(f"... and {error.count - shown:,} more")
-    console.print(_error(f"{error.count:,} fault(s); nothing was enqueued"))
+    console.print(_error(f"{counted(error.count, 'fault')}; nothing was enqueued"))
 
 
 def _where(lines: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
+from shared.counts import counted
 from shared.db.engine import Connection, is_kept_waiting, is_violation
 from shared.db.jobs import lone_row
 from shared.db.jobs.dealing import waiting_account
@@ -39,7 +40,7 @@ class InvalidRowsError(Exception):
         self.faults = faults
         self.count = count
         first = faults[0]
-        super().__init__(f"{count} fault(s), the first in row {first.line}, {first.field}: {first.message}")
+        super().__init__(f"{counted(count, 'fault')}, the first in row {first.line}, {first.field}: {first.message}")
 
 
 def new_job(row: PreparedRow) -> NewJob:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from producer.plan.shares import Share
 from producer.plan.times import duration
 from shared.catalog import Provider
+from shared.counts import counted
 from shared.db.accounts import AccountTerms
 from shared.db.read.planning import BoughtElsewhere, Standing
 from shared.pause_ends import ends_pause
@@ -107,7 +108,7 @@ def _brand(share: Share, known: AccountTerms | None) -> Iterator[Remark]:
         return
     do = f"set options.brandSessionId in the rows, or {_setting(share.account, 'brand_session_id')} for the workers"
     whose = "the account has none" if known else "this command's settings do not show the account's"
-    seen = f"{share.without_brand:,} row(s) name no brand, and {whose}"
+    seen = f"{counted(share.without_brand, 'row names', 'rows name')} no brand, and {whose}"
     yield Remark("brand_missing", share.account, seen, do, waits=known is not None)
 
 
@@ -119,7 +120,7 @@ def _unpriced(share: Share, known: AccountTerms | None, *, capped: bool) -> Rema
     whose = "" if known else "; the workers' settings may have it"
     reasons = [f"{model} is {share.why_unpriced[model]}" for model in models if model in share.why_unpriced]
     whose = f"; {'; '.join(reasons[:_MODELS_NAMED])}" if reasons else whose
-    seen = f"price unknown of {sum(share.unpriced.values()):,} row(s){whose}"
+    seen = f"price unknown of {counted(sum(share.unpriced.values()), 'row')}{whose}"
     do = f"set {_setting(share.account, 'prices')}={named} ({share.unit} an image){more}"
     return Remark("price_unknown", share.account, seen, do, waits=known is not None and not allowed)
 

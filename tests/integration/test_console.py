@@ -68,7 +68,7 @@ def test_batches_are_listed_newest_first_and_bounded(client: Client, run: Run) -
         client.enqueue([BLOOM], batch=name)
     lines = run("batches", "--limit", "2").out.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["third", "second"]
-    assert "1 older batches" in lines[3]
+    assert "1 older batch;" in lines[3]
 
 
 def test_a_watch_outlives_a_database_that_is_away_for_a_while(
@@ -104,7 +104,7 @@ def test_the_same_fault_of_many_lines_is_told_once(run: Run, tmp_path: Path) -> 
     told = run("plan", "rows.csv").err.splitlines()
     assert told[0].startswith("lines 2, 3, 4 and 498 more, provider: is missing")
     assert told[1].startswith("line 502, n: must be a whole number")
-    assert told[-1] == "error: 502 fault(s); nothing was enqueued"
+    assert told[-1] == "error: 502 faults; nothing was enqueued"
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a mug"\n')
     assert run("plan", "rows.jsonl").err.startswith("line 1: is not valid JSON")
     assert "did you mean bloom?" in run("plan", "rows.csv", "--provider", "blom").err

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from shared.counts import counted
 from shared.db.accounts import LockedAccount
 from shared.db.jobs import leftovers
 from shared.db.jobs.steering import HELD
@@ -149,7 +150,7 @@ class Budget:
         for purse, code, whose in ((self._day, DAILY_CAP, "the account's day"), (batch, BATCH_CAP, "the batch")):
             if purse is not None and not purse.fits(price):
                 spent = f"{purse.spent:f} of {purse.cap:f} {self._unit} are spent or set aside"
-                spent += f", and so is the unknown price of {purse.unpriced} call(s)" if purse.unpriced else ""
+                spent += f", and so is the unknown price of {counted(purse.unpriced, 'call')}" if purse.unpriced else ""
                 return Refusal(code, f"{whose} has a cap: {spent}, this needs {price:f}", passing=purse.open > 0)
         for purse in filter(None, (self._day, batch)):
             purse.spent += price
