@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from shared.counts import counted
 from shared.db.read.status import HeldLine, QueueStatus, StageLine, WorkerLine
 from shared.db.webhooks.endpoints import GONE
 from shared.db.workers import STUCK_SECONDS
 from shared.errors import CODES
 from shared.lifecycle import FINAL, JobState, Stage
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.wait_facts import AccountState, WaitReason
 

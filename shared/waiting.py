@@ -7,9 +7,9 @@ from decimal import Decimal
 from typing import Final
 
 from shared import catalog
-from shared.counts import counted
 from shared.errors import CODES
 from shared.lifecycle import FINAL, POLLED, JobState
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.wait_facts import CAPPED_SECONDS, AccountState, Around, Wait, WaitingJob, WaitReason
 

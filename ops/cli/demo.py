@@ -24,7 +24,7 @@ from producer.cli.session import ExitCode, errors, told
 from producer.cli.tables import cell
 from producer.cli.terminal import Terminal
 from producer.cli.watch import follow
-from shared.counts import counted
+from shared.notes import counted
 from shared.settings import load
 
 _START_SECONDS: Final = 30.0

@@ -17,9 +17,9 @@ from producer import Client
 from producer.cli.session import ExitCode, told
 from producer.cli.tables import show_cells
 from producer.cli.terminal import Terminal, styled, visible
-from shared.counts import counted
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.schema import SchemaError
+from shared.notes import counted
 from shared.setting_origins import SettingOrigin, origins
 from shared.settings import Settings, load
 

@@ -7,7 +7,7 @@ import typer
 
 from ops.downloading import Downloaded, download_batch
 from producer.cli.session import ExitCode, client, errors, fail
-from shared.counts import counted
+from shared.notes import counted
 from shared.settings import load
 from worker.transport.storage import Storage
 from worker.transport.storage_errors import StorageError

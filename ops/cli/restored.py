@@ -11,7 +11,7 @@ from ops.cli.download import bucket
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.terminal import visible
 from producer.client import Client
-from shared.counts import counted
+from shared.notes import counted
 from worker.transport.storage_errors import StorageError
 
 _PREFIXES: Final = ("images/", "unverified/")

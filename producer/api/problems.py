@@ -11,7 +11,6 @@ from starlette.responses import Response
 from producer.client import AfterRestoreError, BatchBusyError, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.money import CapError
 from producer.prompts import PromptFileError
-from shared.counts import counted
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.jobs.choose import NotACandidateError
 from shared.db.jobs.enqueue import EnqueueConflictError
@@ -19,6 +18,7 @@ from shared.db.jobs.resolve import NotHeldError
 from shared.db.schema import SchemaError
 from shared.db.tokens import TokenCapError
 from shared.db.webhooks.endpoints import NoSuchEndpointError
+from shared.notes import counted
 
 MEDIA_TYPE: Final = "application/problem+json"
 FAULTS_SHOWN: Final = 100

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from producer.cli.session import ExitCode, client, errors, fail
-from shared.counts import counted
 from shared.db.jobs.accept import UnverifiedImage
+from shared.notes import counted
 
 _SHOWN = 20
 

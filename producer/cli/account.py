@@ -7,7 +7,7 @@ import typer
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.tables import show_cells, show_sentence
 from producer.client import AfterRestoreError, Client
-from shared.counts import counted
+from shared.notes import counted
 
 Account = Annotated[str, typer.Argument(help="the account's name, such as bloom")]
 

@@ -7,7 +7,7 @@ import typer
 from producer.cli.policy import show_hints
 from producer.cli.session import client
 from producer.cli.tables import AsJson, show, show_sentence, without_empty
-from shared.counts import counted
+from shared.notes import counted
 
 _COUNTS: Final = ("jobs", "queued", "on_hold", "running", "in_doubt", "succeeded", "failed", "cancelled")
 _RARE: Final = frozenset({"on_hold", "in_doubt", "cancelled"})

@@ -8,9 +8,9 @@ import typer
 
 from producer.cli.session import ExitCode, client, fail
 from producer.cli.tables import AsJson, show, show_cells, show_sentence, without_empty, words
-from shared.counts import counted
 from shared.db.payments.drift import BalanceSpan, FigureVerdict
 from shared.db.read.verifying import Figure
+from shared.notes import counted
 
 _FIGURE = (
     "account", "figure", "read", "stated", "booked", "held", "in_air", "unpriced", "difference", "unit", "verdict",

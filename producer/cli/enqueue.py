@@ -25,8 +25,8 @@ from producer.cli.own_files import (
 from producer.cli.session import client, errors
 from producer.cli.terminal import Terminal
 from producer.client import Client
-from shared.counts import counted
 from shared.db.jobs.enqueue import Enqueued
+from shared.notes import counted
 from shared.policies import OnUnknown
 
 

@@ -13,10 +13,10 @@ from producer.cli.terminal import Terminal, styled
 from producer.plan.times import duration
 from producer.story import story_document
 from shared import catalog
-from shared.counts import counted
 from shared.db.jobs import leftovers
 from shared.errors import CODES, COLLECT, ErrorCode
 from shared.lifecycle import COLLECTED, FINAL, ImageState, JobState
+from shared.notes import counted
 from shared.wait_facts import BY_CODE, WaitReason
 
 _PROMPT_CHARS = 60

@@ -32,9 +32,9 @@ from producer.plan import AccountPlan, BatchPlan
 from producer.plan.document import plan_document
 from producer.plan.shares import Total
 from producer.plan.times import duration
-from shared.counts import counted
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.purpose import Purpose
+from shared.notes import counted
 from shared.prompt_rows.ways import COMMAND_LINE
 
 _SPENT = {

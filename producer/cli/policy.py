@@ -8,8 +8,8 @@ import typer
 from producer.cli.session import client
 from producer.cli.terminal import Terminal, visible
 from producer.client import Client
-from shared.counts import counted
 from shared.db.jobs.policy import HeldByPolicy
+from shared.notes import counted
 from shared.policies import RISKS, OnUnknown
 
 _HINTS: Final = 3

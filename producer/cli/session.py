@@ -12,7 +12,6 @@ from producer.cli.terminal import Terminal, styled, visible
 from producer.client import Client, InvalidRowsError, NoSuchBatchError, NoSuchJobError
 from producer.money import CapError
 from producer.prompts import PromptFileError
-from shared.counts import counted
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.jobs.resolve import NotHeldError
@@ -20,6 +19,7 @@ from shared.db.purpose import PurposeError
 from shared.db.schema import SchemaError
 from shared.db.tokens import NoSuchTokenError
 from shared.db.webhooks.endpoints import NoSuchEndpointError
+from shared.notes import counted
 from shared.prompt_rows.ways import COMMAND_LINE
 from shared.settings import SettingsError
 

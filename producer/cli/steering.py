@@ -9,7 +9,7 @@ import typer
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.terminal import visible
 from producer.plan.times import duration
-from shared.counts import counted
+from shared.notes import counted
 
 _BATCH: Final = typer.Argument(help="the batch's name")
 _TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d)")

@@ -14,7 +14,6 @@ from producer.plan import BatchPlan
 from producer.plan import plan as planned
 from producer.prompts import Format, LineFault, PreparedFile, PreparedRow, RowRules, read, read_rows
 from shared import catalog
-from shared.counts import counted
 from shared.db.engine import Connection, is_kept_waiting, is_violation
 from shared.db.jobs import lone_row
 from shared.db.jobs.dealing import waiting_account
@@ -24,6 +23,7 @@ from shared.db.jobs.revisions import renew_metadata, revised
 from shared.db.payments.caps import of_batch
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.tokens import Token
+from shared.notes import counted
 from shared.policies import OnUnknown
 from shared.prompt_rows.ids import name_complaint
 

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from producer.plan.shares import Share
 from producer.plan.times import duration
 from shared.catalog import Provider
-from shared.counts import counted
 from shared.db.accounts import AccountTerms
 from shared.db.read.planning import BoughtElsewhere, Standing
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.setting_origins import written_as
 from shared.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any, Final
 from producer.prompts import strict_json
 from producer.prompts.dialect import delimiter_of
 from producer.prompts.lines import Lines, decode, too_long
-from shared.counts import counted
+from shared.notes import counted
 from shared.prompt_rows.columns import is_option, repeated, text_options, unknown_faults
 from shared.prompt_rows.faults import Faults, shown
 from shared.prompt_rows.rules import RowRules

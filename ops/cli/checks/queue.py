@@ -10,12 +10,12 @@ from producer import Client
 from producer.cli.bill import balance_verdict, unpriced_words
 from producer.cli.tables import cell
 from shared import catalog
-from shared.counts import counted
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.payments.drift import FigureVerdict
 from shared.db.purpose import Purpose
 from shared.db.workers import ALIVE_SECONDS, STUCK_SECONDS
 from shared.errors import CODES
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.problems import Problem, problems
 from shared.settings import Settings

@@ -15,12 +15,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from shared.counts import counted
 from shared.db.accounts import LockedAccount
 from shared.db.jobs import leftovers
 from shared.db.jobs.steering import HELD
 from shared.db.jobs.transitions import Claim
 from shared.db.payments import spending
+from shared.notes import counted
 
 _CAPPED = text("""
 SELECT id, CAST(caps ->> :provider AS numeric) AS cap, held_at IS NOT NULL AS held FROM batch

@@ -1,6 +1,6 @@
 """A number with its noun."""
 
-from shared.counts import counted
+from shared.notes import counted
 
 
 def test_one_is_said_without_an_s_and_none_and_many_with_it() -> None:
