@@ -11,6 +11,7 @@ from shared.db.webhooks.endpoints import GONE
 from shared.db.workers import STUCK_SECONDS
 from shared.errors import CODES
 from shared.lifecycle import FINAL, JobState, Stage
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.wait_facts import AccountState, WaitReason
 
@@ -63,7 +64,10 @@ def _no_worker(status: QueueStatus) -> Iterator[Problem]:
     waiting = sum(jobs for state, jobs in status.totals.items() if state in _ALIVE - {"in_doubt"})
     if waiting and not status.live_workers:
         yield Problem(
-            "no_worker", "", f"no worker runs, and {waiting:,} job(s) wait", "genqueue up, or genqueue worker"
+            "no_worker",
+            "",
+            f"no worker runs, and {counted(waiting, 'job waits', 'jobs wait')}",
+            "genqueue up, or genqueue worker",
         )
 
 
@@ -133,7 +137,8 @@ def _held(status: QueueStatus) -> Iterator[Problem]:
         if one.code == BATCH_HELD:
             continue  # a person wants it so
         code = CODES.get(one.code or "")
-        words = f"{one.jobs:,} job(s) at {one.provider} are held: {code.meaning if code else 'for a person'}"
+        held = f"{counted(one.jobs, 'job')} at {one.provider} {'is' if one.jobs == 1 else 'are'} held"
+        words = f"{held}: {code.meaning if code else 'for a person'}"
         if one.code in _MONEY:
             yield Problem(_cap_code(one), f"{one.provider}", words, _plain(code.you_can if code else ""))
         else:

@@ -9,6 +9,7 @@ from typing import Final
 from shared import catalog
 from shared.errors import CODES
 from shared.lifecycle import FINAL, POLLED, JobState
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.wait_facts import CAPPED_SECONDS, AccountState, Around, Wait, WaitingJob, WaitReason
 
@@ -114,7 +115,7 @@ def _slowed(_job: WaitingJob, account: AccountState, around: Around) -> Wait | N
 def _spent_of_cap(account: AccountState, cap: Decimal) -> str:
     spent = f"{account.spent_today.normalize():f} of {cap.normalize():f} {account.unit} are spent or set aside"
     unpriced = account.unpriced_today
-    return f"{spent}, and so is the unknown price of {unpriced} call(s)" if unpriced else spent
+    return f"{spent}, and so is the unknown price of {counted(unpriced, 'call')}" if unpriced else spent
 
 
 def _midnight(now: datetime) -> datetime:

@@ -107,7 +107,7 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command of these arguments; for an unknown one, name those that are near."""
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            question = overview.near(args[0], [*offered(), *_OLD_NAMES])
+            question = overview.near(args[0], offered())
             ctx.fail(f"There is no command {args[0]!r}.{question}")
         return super().resolve_command(ctx, args)
 

@@ -24,6 +24,7 @@ from producer.cli.session import ExitCode, errors, told
 from producer.cli.tables import cell
 from producer.cli.terminal import Terminal
 from producer.cli.watch import follow
+from shared.notes import counted
 from shared.settings import load
 
 _START_SECONDS: Final = 30.0
@@ -63,7 +64,7 @@ def demo(
         with Client() as opened:
             batch = f"demo-{os.getpid()}-{int(time.time())}"
             added = opened.enqueue_file(_PROMPTS, batch=batch)
-            errors().print(f"batch {batch}: {added.added} jobs enqueued")
+            errors().print(f"batch {batch}: {counted(added.added, 'job')} enqueued")
             await_workers(opened.live_workers)
             follow(opened, batch)
             agreed = _report(console, opened, batch, running.simulator["url"], output)

@@ -19,6 +19,7 @@ from producer.cli.tables import show_cells
 from producer.cli.terminal import Terminal, styled, visible
 from shared.db.engine import DatabaseUnavailableError
 from shared.db.schema import SchemaError
+from shared.notes import counted
 from shared.setting_origins import SettingOrigin, origins
 from shared.settings import Settings, load
 
@@ -128,8 +129,12 @@ def _verdict(console: Terminal, findings: list[Finding]) -> None:
     if broken:
         console.print(styled(f"{broken} of {len(findings)} checks failed: what is marked NO is broken", "red"))
         if look:
-            console.print(styled(f"besides, {look} thing(s) marked !! wait for a person", "yellow"))
+            console.print(
+                styled(
+                    f"besides, {counted(look, 'thing marked !! waits', 'things marked !! wait')} for a person", "yellow"
+                )
+            )
     elif look:
-        console.print(styled(f"everything works; {look} thing(s) wait for a person", "yellow"))
+        console.print(styled(f"everything works; {counted(look, 'thing waits', 'things wait')} for a person", "yellow"))
     else:
         console.print(styled(f"everything works: {len(findings)} checks", "green"))

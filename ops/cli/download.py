@@ -7,6 +7,7 @@ import typer
 
 from ops.downloading import Downloaded, download_batch
 from producer.cli.session import ExitCode, client, errors, fail
+from shared.notes import counted
 from shared.settings import load
 from worker.transport.storage import Storage
 from worker.transport.storage_errors import StorageError
@@ -53,7 +54,7 @@ def bucket(silence_seconds: float | None = None, *, for_links: bool = False) -> 
 
 def _tell(done: Downloaded, directory: Path) -> None:
     kept = f", {done.kept:,} already there" if done.kept else ""
-    errors().print(f"{done.written:,} images written to {directory}{kept}")
+    errors().print(f"{counted(done.written, 'image')} written to {directory}{kept}")
     if done.missing:
-        errors().print(f"{done.missing:,} images are not stored; `genqueue results` says why")
+        errors().print(f"{counted(done.missing, 'image is', 'images are')} not stored; `genqueue results` says why")
         raise typer.Exit(ExitCode.INCOMPLETE)

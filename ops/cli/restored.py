@@ -11,6 +11,7 @@ from ops.cli.download import bucket
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.terminal import visible
 from producer.client import Client
+from shared.notes import counted
 from worker.transport.storage_errors import StorageError
 
 _PREFIXES: Final = ("images/", "unverified/")
@@ -43,9 +44,10 @@ def restored(
     waiting = [job for job in known if job["state"] == "queued"]
     for job in waiting:
         typer.echo(visible(f"genqueue cancel {job['id']} --yes  # {job['batch']}/{job['custom_id']}"))
+    wait = counted(len(waiting), "waits", "wait")
     errors().print(
-        f"the bucket has images of {len(ids):,} job(s) since {begin:%Y-%m-%d %H:%M:%S} UTC: {len(waiting):,} wait here "
-        f"and would be bought again, {len(ids) - len(known):,} are not in the database"
+        f"the bucket has images of {counted(len(ids), 'job')} since {begin:%Y-%m-%d %H:%M:%S} UTC: {wait} here "
+        f"and would be bought again, {counted(len(ids) - len(known), 'is', 'are')} not in the database"
     )
 
 

@@ -18,6 +18,7 @@ from shared.db.jobs.resolve import NotHeldError
 from shared.db.schema import SchemaError
 from shared.db.tokens import TokenCapError
 from shared.db.webhooks.endpoints import NoSuchEndpointError
+from shared.notes import counted
 
 MEDIA_TYPE: Final = "application/problem+json"
 FAULTS_SHOWN: Final = 100
@@ -137,5 +138,5 @@ def _rows_invalid(error: InvalidRowsError) -> ProblemError:
     shown = [
         {"line": fault.line, "field": fault.field, "detail": fault.message} for fault in error.faults[:FAULTS_SHOWN]
     ]
-    detail = f"{error.count} fault(s); nothing was enqueued"
+    detail = f"{counted(error.count, 'fault')}; nothing was enqueued"
     return ProblemError("rows_invalid", detail, {"count": error.count, "errors": shown})

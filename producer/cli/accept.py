@@ -7,6 +7,7 @@ import typer
 
 from producer.cli.session import ExitCode, client, errors, fail
 from shared.db.jobs.accept import UnverifiedImage
+from shared.notes import counted
 
 _SHOWN = 20
 
@@ -35,11 +36,13 @@ def accept(
         _show(found)
         if dry_run:
             jobs = len({picture.job_id for picture in found})
-            errors().print(f"{len(found):,} image(s) of {jobs:,} job(s) would be accepted; nothing was changed")
+            errors().print(
+                f"{counted(len(found), 'image')} of {counted(jobs, 'job')} would be accepted; nothing was changed"
+            )
             return
         taken = opened.accept(found)
     more = f"; {taken.others:,} still lack other images or stay cancelled" if taken.others else ""
-    errors().print(f"{taken.images:,} image(s) accepted, {taken.succeeded:,} job(s) succeeded{more}")
+    errors().print(f"{counted(taken.images, 'image')} accepted, {counted(taken.succeeded, 'job')} succeeded{more}")
 
 
 def _show(found: Sequence[UnverifiedImage]) -> None:

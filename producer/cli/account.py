@@ -7,6 +7,7 @@ import typer
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.tables import show_cells, show_sentence
 from producer.client import AfterRestoreError, Client
+from shared.notes import counted
 
 Account = Annotated[str, typer.Argument(help="the account's name, such as bloom")]
 
@@ -47,12 +48,13 @@ def resume(
         if after_restore:
             _after_restore(opened, yes=yes)
             return
-        _require(account, [str(row["name"]) for row in opened.accounts()])
+        paused = {str(row["name"]): row["paused_at"] is not None for row in opened.accounts()}
+        _require(account, list(paused))
         try:
             opened.resume(account)
         except AfterRestoreError as error:
             fail(str(error), ExitCode.WRONG_INPUT)
-    errors().print(f"{account} takes jobs again")
+    errors().print(f"{account} takes jobs again" if paused[account] else f"{account} was not paused")
 
 
 def _after_restore(opened: Client, *, yes: bool) -> None:
@@ -66,7 +68,9 @@ def _after_restore(opened: Client, *, yes: bool) -> None:
     show_sentence(_ADVICE)
     if not yes and not typer.confirm("let all accounts pay again?", err=True):
         raise typer.Exit(ExitCode.WRONG_INPUT)
-    errors().print(f"{opened.resume_after_restore()} accounts take jobs again, one call at first")
+    errors().print(
+        f"{counted(opened.resume_after_restore(), 'account takes', 'accounts take')} jobs again, one call at first"
+    )
 
 
 _ADVICE: Final = (

@@ -7,6 +7,7 @@ import typer
 from producer.cli.policy import show_hints
 from producer.cli.session import client
 from producer.cli.tables import AsJson, show, show_sentence, without_empty
+from shared.notes import counted
 
 _COUNTS: Final = ("jobs", "queued", "on_hold", "running", "in_doubt", "succeeded", "failed", "cancelled")
 _RARE: Final = frozenset({"on_hold", "in_doubt", "cancelled"})
@@ -30,5 +31,7 @@ def batches(
         show(seen, names, as_json=as_json, also=("created_at", "on_unknown"))
         if not as_json:
             if len(every) > len(rows):
-                show_sentence(f"... and {len(every) - len(rows):,} older batches; --limit shows more")
+                show_sentence(
+                    f"... and {counted(len(every) - len(rows), 'older batch', 'older batches')}; --limit shows more"
+                )
             show_hints(opened)

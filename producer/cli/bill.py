@@ -10,6 +10,7 @@ from producer.cli.session import ExitCode, client, fail
 from producer.cli.tables import AsJson, show, show_cells, show_sentence, without_empty, words
 from shared.db.payments.drift import BalanceSpan, FigureVerdict
 from shared.db.read.verifying import Figure
+from shared.notes import counted
 
 _FIGURE = (
     "account", "figure", "read", "stated", "booked", "held", "in_air", "unpriced", "difference", "unit", "verdict",
@@ -92,7 +93,7 @@ def _sentences(figures: Sequence[Figure]) -> Iterator[str]:
             continue
         parts = {"held": figure.held, "in the air": figure.in_air}
         also = [f"{words(amount)} {figure.unit} {what}" for what, amount in parts.items() if amount]
-        also += [f"{figure.unpriced:,} call(s) of unknown price"] * bool(figure.unpriced)
+        also += [f"{counted(figure.unpriced, 'call')} of unknown price"] * bool(figure.unpriced)
         yield f"{figure.account}, {figure.figure}: {_figure(figure)['verdict']}" + "".join(f"; {one}" for one in also)
 
 
@@ -113,7 +114,7 @@ def unpriced_words(row: Mapping[str, Any]) -> str:
     """Say how many calls of a bill's line count as 0 because their cost is unknown; "" if none do."""
     counts = {"charged": row["settled_unpriced"], "held": row["held_unpriced"]}
     said = " and ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-    return f"the cost of {said} call(s) is unknown" if said else ""
+    return f"the cost of {said} {'call' if sum(counts.values()) == 1 else 'calls'} is unknown" if said else ""
 
 
 def balance_verdict(span: BalanceSpan) -> str:

@@ -14,7 +14,7 @@ from producer.cli.preview import (
     JobName,
     Preview,
     PreviewTerms,
-    Yes,
+    YesFree,
     agreed,
     require_named,
     require_some,
@@ -41,7 +41,7 @@ def cancel(
     error_code: Code = None,
     dry_run: DryRun = False,
     confirm: Confirm = None,
-    yes: Yes = False,
+    yes: YesFree = False,
 ) -> None:
     """Cancel jobs that have not ended: free if nothing is bought yet; the others are followed to their end.
 

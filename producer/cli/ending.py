@@ -23,6 +23,8 @@ def head(ending: BatchEnding, batch: str) -> str:
     total = sum(reason.jobs for reason in ending.reasons)
     done = sum(reason.jobs for reason in ending.reasons if reason.state == "succeeded")
     parts = [f"{batch}: {done:,} of {total:,} {_jobs(total)} succeeded"]
+    if cancelled := sum(reason.jobs for reason in ending.reasons if reason.state == "cancelled" and not reason.code):
+        parts.append(f"{cancelled:,} cancelled")  # of the others, `troubles` says how many and why
     if ending.images is not None:
         parts.append(f"{ending.images:,} {'image' if ending.images == 1 else 'images'} stored")
     if ending.began_at and ending.ended_at:

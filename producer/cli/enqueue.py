@@ -26,6 +26,7 @@ from producer.cli.session import client, errors
 from producer.cli.terminal import Terminal
 from producer.client import Client
 from shared.db.jobs.enqueue import Enqueued
+from shared.notes import counted
 from shared.policies import OnUnknown
 
 
@@ -93,7 +94,7 @@ def _tell(opened: Client, batch: str, added: Enqueued, *, as_json: bool) -> None
     there = added.given - added.added
     known = f", {there:,} already there" if there else ""
     known += f", metadata of {added.renewed:,} renewed" if added.renewed else ""
-    errors().print(f"{purpose.label}: batch {batch}: {added.added:,} jobs enqueued{known}")
+    errors().print(f"{purpose.label}: batch {batch}: {counted(added.added, 'job')} enqueued{known}")
     if as_json:
         given = {
             "batch": batch,

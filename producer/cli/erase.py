@@ -9,7 +9,7 @@ from producer.cli.preview import (
     DryRun,
     Preview,
     PreviewTerms,
-    Yes,
+    YesFree,
     agreed,
     require_some,
     tell,
@@ -30,7 +30,7 @@ def erase(
     results: Annotated[bool, typer.Option("--results", help="also erase the stored images")] = False,
     dry_run: DryRun = False,
     confirm: Confirm = None,
-    yes: Yes = False,
+    yes: YesFree = False,
 ) -> None:
     """Erase prompts, references, kept answers, unverified images, links and providers' words of ended jobs.
 

@@ -16,6 +16,7 @@ from shared import catalog
 from shared.db.jobs import leftovers
 from shared.errors import CODES, COLLECT, ErrorCode
 from shared.lifecycle import COLLECTED, FINAL, ImageState, JobState
+from shared.notes import counted
 from shared.wait_facts import BY_CODE, WaitReason
 
 _PROMPT_CHARS = 60
@@ -48,7 +49,7 @@ def _lines(story: Mapping[str, Any]) -> list[str]:
     job = story["job"]
     lines = [
         f"{job['batch']}/{job['custom_id']}  {job['id']}",
-        f"  {job['provider']} (account {job['account']}), {job['images']} image(s): {_asked(job['request'])}",
+        f"  {job['provider']} (account {job['account']}), {counted(job['images'], 'image')}: {_asked(job['request'])}",
         f"  {job['state']}{_when(job)}",
         *waits(story),
     ]
@@ -230,7 +231,8 @@ def money(story: Mapping[str, Any]) -> list[str]:
     unit = story["ledger"][0]["unit"] if story["ledger"] else ""
     lines = ["  money: " + ", ".join(f"{name} {cell(total) or 0} {unit}".strip() for name, total in totals.items())]
     if count := sum(map(_is_unpriced, story["submissions"])):
-        lines.append(f"  {count} charged call(s) count as 0 in it: the provider stated no cost, and no price was known")
+        calls = counted(count, "charged call counts", "charged calls count")
+        lines.append(f"  {calls} as 0 in it: the provider stated no cost, and no price was known")
     if JobState(job["state"]) in FINAL and any(attempt["outcome"] == "unknown" for attempt in story["submissions"]):
         settle = fill("`genqueue resolve JOB --fail --charged AMOUNT`", job)
         lines.append(f"  an attempt's cost is still open; once the provider's history shows it: {cell(settle)}")

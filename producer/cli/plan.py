@@ -34,6 +34,7 @@ from producer.plan.shares import Total
 from producer.plan.times import duration
 from shared.db.jobs.enqueue import EnqueueConflictError
 from shared.db.purpose import Purpose
+from shared.notes import counted
 from shared.prompt_rows.ways import COMMAND_LINE
 
 _SPENT = {
@@ -120,7 +121,11 @@ def _sum(planned: BatchPlan) -> str:
     where = f"{'batch' if planned.batch_exists else 'new batch'} {planned.batch}"
     costs = [money_range(total) for total in planned.totals if total.unit != "unbilled"]
     usually = f", about {duration(planned.usual_seconds)} as of late" if planned.usual_seconds else ""
-    return f"{planned.new:,} jobs for {where}" + (f": {'; '.join(costs)}" if costs and planned.new else "") + usually
+    return (
+        f"{counted(planned.new, 'job')} for {where}"
+        + (f": {'; '.join(costs)}" if costs and planned.new else "")
+        + usually
+    )
 
 
 def _row(planned: AccountPlan) -> dict[str, str]:

@@ -9,6 +9,7 @@ from producer.cli.session import client
 from producer.cli.terminal import Terminal, visible
 from producer.client import Client
 from shared.db.jobs.policy import HeldByPolicy
+from shared.notes import counted
 from shared.policies import RISKS, OnUnknown
 
 _HINTS: Final = 3
@@ -44,17 +45,20 @@ def policy(
         change = opened.set_policy(batch, on_unknown)
     was = "already" if change.before == change.now else f"was {change.before}"
     console.print(visible(f"batch {batch} ({was}): {RISKS[change.now]}"))
-    console.print(f"{change.due:,} held jobs are looked at again; nothing is sent before that look")
+    console.print(
+        f"{counted(change.due, 'held job is', 'held jobs are')} looked at again; nothing is sent before that look"
+    )
 
 
 def hint(held: HeldByPolicy) -> tuple[str, str, str]:
     """Say that the policy `resend` might help with held jobs, how to set it, and what it risks."""
     one = held.jobs == 1
-    many, whose, them = ("1 job", "its provider", "it") if one else (f"{held.jobs:,} jobs", "their providers", "them")
+    whose, them, wait = ("its provider", "it", "waits") if one else ("their providers", "them", "wait")
+    many = counted(held.jobs, "job")
     name = f"-- {shlex.quote(held.batch)}" if held.batch.startswith("-") else shlex.quote(held.batch)
     why = (
-        f"{many} of {held.batch} wait for you, although {whose} may show that nothing was bought. This lets the queue "
-        f"send {them} again once that is proved (enqueue has --on-unknown resend):"
+        f"{many} of {held.batch} {wait} for you, although {whose} may show that nothing was bought. This lets the "
+        f"queue send {them} again once that is proved (enqueue has --on-unknown resend):"
     )
     return (
         why,

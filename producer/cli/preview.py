@@ -25,6 +25,8 @@ Confirm = Annotated[
     str | None, typer.Option(metavar="TOKEN", help="do exactly what the --dry-run with this token showed")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="do not ask; not enough if the command may pay twice")]
+YesFree = Annotated[bool, typer.Option("--yes", help="do not ask")]
+"""For commands that pay nothing."""
 
 
 @dataclass(frozen=True, slots=True)

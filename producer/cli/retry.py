@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from typing import Annotated, Final
+from uuid import UUID
 
 import typer
 
+from producer.cli.advice import fill
 from producer.cli.preview import (
     Account,
     Batch,
@@ -73,9 +75,22 @@ def retry(
         named = opened.find_job(job) if job else None
         plan = opened.plan_retry(job=named, batch=batch, account=account, code=error_code)
         if job is not None and not dry_run and confirm is None:
-            _one(opened, plan, buy_again=buy_again)
+            _one(opened, plan, named, buy_again=buy_again)
         else:
             _many(opened, plan, terms, buy_again=buy_again)
+
+
+def _nothing(opened: Client, named: UUID | None) -> str:
+    """Say why nothing can be tried again; of one job, how it stands and what comes next."""
+    if named is None:
+        return "no failed job matches"
+    job = opened.job(named).job
+    name = f"{job['batch']}/{job['custom_id']}"
+    if job["state"] == "succeeded":
+        return f"{name} has succeeded: nothing to retry"
+    if job["state"] == "cancelled":
+        return f"{name} is cancelled: enqueue it again under a new custom_id"
+    return f"{name} has not failed, it is {job['state'].replace('_', ' ')}: {fill('genqueue explain JOB', job)}"
 
 
 def _costs(opened: Client, targets: Sequence[Target]) -> list[str]:
@@ -92,9 +107,9 @@ def _costs(opened: Client, targets: Sequence[Target]) -> list[str]:
     return said
 
 
-def _one(opened: Client, plan: RetryPlan, *, buy_again: bool) -> None:
+def _one(opened: Client, plan: RetryPlan, named: UUID | None, *, buy_again: bool) -> None:
     if not claims_of(plan):
-        fail("no failed job matches", ExitCode.WRONG_INPUT)
+        fail(_nothing(opened, named), ExitCode.WRONG_INPUT)
     for line in _costs(opened, plan.of(buy_again=buy_again)):
         errors().print(visible(line))
     opened.retry(plan, buy_again=buy_again)
@@ -119,7 +134,7 @@ def _many(opened: Client, plan: RetryPlan, terms: PreviewTerms, *, buy_again: bo
     kept = sum(claim.job_id in plan.kept for claim in plan.buy_again)
     why = f"left alone: {left:,} may already be bought; --buy-again pays a second time"
     free = f"{kept:,} of these have an image that is kept unverified: genqueue accept takes it, free"
-    require_some(targets, terms, "; ".join([why, free][: 1 + bool(kept)]) if left else "no failed job matches")
+    require_some(targets, terms, "; ".join([why, free][: 1 + bool(kept)]) if left else _nothing(opened, plan.which.job))
     again = [target for target in targets if target.act == BUY_AGAIN]
     notes = [*_costs(opened, targets), *([why] if left else []), *([free] if kept else [])]
     if again:

@@ -19,6 +19,7 @@ from shared.db.purpose import PurposeError
 from shared.db.schema import SchemaError
 from shared.db.tokens import NoSuchTokenError
 from shared.db.webhooks.endpoints import NoSuchEndpointError
+from shared.notes import counted
 from shared.prompt_rows.ways import COMMAND_LINE
 from shared.settings import SettingsError
 
@@ -101,11 +102,13 @@ def _tell_faults(error: InvalidRowsError) -> None:
         row = f" ({fault.row})" if fault.row else ""
         lines.setdefault((fault.field, fault.message), []).append(f"{fault.line}{row}")
     for (field, message), where in list(lines.items())[:_FAULTS_SHOWN]:
-        console.print(visible(f"{_where(where)}, {field}: {message}"))
+        # What is wrong with a whole row has no field, and "row" would read as the name of a column.
+        at = "" if field == "row" else f", {field}"
+        console.print(visible(f"{_where(where)}{at}: {message}"))
     shown = sum(map(len, list(lines.values())[:_FAULTS_SHOWN]))
     if error.count > shown:
         console.print(f"... and {error.count - shown:,} more")
-    console.print(_error(f"{error.count:,} fault(s); nothing was enqueued"))
+    console.print(_error(f"{counted(error.count, 'fault')}; nothing was enqueued"))
 
 
 def _where(lines: Sequence[str]) -> str:

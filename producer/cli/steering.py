@@ -9,6 +9,7 @@ import typer
 from producer.cli.session import ExitCode, client, errors, fail
 from producer.cli.terminal import visible
 from producer.plan.times import duration
+from shared.notes import counted
 
 _BATCH: Final = typer.Argument(help="the batch's name")
 _TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|m|h|d)")
@@ -23,9 +24,13 @@ def hold(context: typer.Context, batch: Annotated[str, _BATCH]) -> None:
     Example: genqueue hold spring
     """
     with client(context) as opened:
-        jobs = opened.hold(batch)
+        was_held = opened.is_held(batch)
+        new = opened.hold(batch)
+        every = opened.totals(batch).get("on_hold", 0)
+    already = " already" if was_held else ""
+    on_hold = f"{counted(every, 'job is', 'jobs are')} on hold, {new:,} of them newly"
     name = f"-- {shlex.quote(batch)}" if batch.startswith("-") else shlex.quote(batch)
-    errors().print(visible(f"batch {batch} is held, {jobs:,} jobs on hold; to let it go on: genqueue release {name}"))
+    errors().print(visible(f"batch {batch} is held{already}, {on_hold}; to let it go on: genqueue release {name}"))
 
 
 def release(context: typer.Context, batch: Annotated[str, _BATCH]) -> None:
@@ -35,7 +40,7 @@ def release(context: typer.Context, batch: Annotated[str, _BATCH]) -> None:
     """
     with client(context) as opened:
         jobs = opened.release(batch)
-    errors().print(visible(f"batch {batch} goes on: {jobs:,} jobs back in line"))
+    errors().print(visible(f"batch {batch} goes on: {counted(jobs, 'job')} back in line"))
 
 
 def priority(
@@ -54,7 +59,9 @@ def priority(
             jobs = opened.set_priority(batch, value)
         except ValueError as error:
             fail(str(error), ExitCode.WRONG_INPUT)
-    errors().print(visible(f"batch {batch}: priority {value} for {jobs:,} jobs that have not ended"))
+    errors().print(
+        visible(f"batch {batch}: priority {value} for {counted(jobs, 'job that has', 'jobs that have')} not ended")
+    )
 
 
 def deadline(
@@ -77,4 +84,5 @@ def deadline(
             jobs = opened.set_deadline(batch, seconds)
         except ValueError as error:
             fail(str(error), ExitCode.WRONG_INPUT)
-    errors().print(visible(f"batch {batch}: {jobs:,} queued jobs buy nothing after {duration(seconds)} from now"))
+    buy = counted(jobs, "queued job buys", "queued jobs buy")
+    errors().print(visible(f"batch {batch}: {buy} nothing after {duration(seconds)} from now"))

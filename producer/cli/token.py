@@ -33,6 +33,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,59}", re.ASCII)
 _PREFIX: Final = re.compile(r"[^\s\x00]{0,100}")
 _SCOPES: Final = ", ".join(Scope)
 _SPENDING: Final = frozenset({Scope.JOBS_WRITE, Scope.MONEY_SPEND, Scope.OPS, Scope.ADMIN})
+
+
+def _scope(given: str) -> Scope:
+    """Return the scope of that name. Without this, a wrong one was told in the words of a library."""
+    if given not in set(Scope):
+        raise typer.BadParameter(f"{given[:40]!r} is no scope; they are {_SCOPES}")
+    return Scope(given)
+
+
 Which = Annotated[str, typer.Argument(metavar="TOKEN", help="the token's id, or its name if only one has it")]
 Days = Annotated[int, typer.Option(min=0, max=3650, help="the token ends after this many days; 0 = never")]
 
@@ -42,7 +51,8 @@ def create(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="what it is for, such as shop; shown in the audit")],
     scope: Annotated[
-        list[Scope] | None, typer.Option(metavar="SCOPE", help=f"may be repeated: {_SCOPES}; default: a backend's")
+        list[Scope] | None,
+        typer.Option(parser=_scope, metavar="SCOPE", help=f"may be repeated: {_SCOPES}; default: a backend's"),
     ] = None,
     max_cost: Annotated[
         list[str] | None,

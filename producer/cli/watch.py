@@ -116,6 +116,7 @@ def summary(totals: Mapping[str, int]) -> Text:
 
 def _live(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
     pace, began = Pace(), time.monotonic()
+    opened.ask(lambda client: client.totals(batch))  # without such a batch, nothing is drawn before the error
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         while True:
             totals, settled = opened.ask(lambda client: client.settling(batch))
@@ -154,7 +155,7 @@ def _plain(opened: Patient, batch: str, console: Terminal) -> dict[str, int]:
             if (new := _gist(lines)) != said:
                 guess = None if warnings else opened.ask(lambda client: _guess(client, batch, pace))
                 for line in (lines[0] + _left(totals, pace, guess), *lines[1:]):
-                    console.print(visible(line))
+                    console.print(visible(line), soft_wrap=True)  # a log has no width
             said = new
         time.sleep(_TICK_SECONDS)
 

@@ -46,7 +46,7 @@ def add(
     ] = None,
     batches: Annotated[str, typer.Option(metavar="PREFIX", help="only batches whose name begins so")] = "",
 ) -> None:
-    """Send events to a URL from now on, and print the secret with which the receiver verifies them.
+    """Send events to a URL, and print the secret that verifies them.
 
     Without --events it is told of everything but the end of each job. Private
     addresses and plain http are refused when a worker sends, unless
@@ -85,8 +85,9 @@ def _unreached(url: str) -> str | None:
 
 @webhook.command(name="list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
-    """List webhooks: whether each is on, what waits, and when it last took an event.
+    """List webhooks: which are on, and what waits.
 
+    It also says when each last took an event.
     The beginning of an id is enough for other commands. What does not fit on
     a line is shortened; --json has all.
 
@@ -126,7 +127,7 @@ def deliveries(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="the newest so many")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List the newest deliveries of a webhook, each with what its last try came to.
+    """List the newest deliveries of a webhook and their last tries.
 
     Example: genqueue webhook deliveries 0197 --failed
     """

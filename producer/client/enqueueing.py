@@ -23,6 +23,7 @@ from shared.db.jobs.revisions import renew_metadata, revised
 from shared.db.payments.caps import of_batch
 from shared.db.payments.offer_check import OfferCheck
 from shared.db.tokens import Token
+from shared.notes import counted
 from shared.policies import OnUnknown
 from shared.prompt_rows.ids import name_complaint
 
@@ -39,7 +40,7 @@ class InvalidRowsError(Exception):
         self.faults = faults
         self.count = count
         first = faults[0]
-        super().__init__(f"{count} fault(s), the first in row {first.line}, {first.field}: {first.message}")
+        super().__init__(f"{counted(count, 'fault')}, the first in row {first.line}, {first.field}: {first.message}")
 
 
 def new_job(row: PreparedRow) -> NewJob:

@@ -1,5 +1,6 @@
 """The part of a `Client` that reads jobs and their images, and acts on one job."""
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -71,8 +72,12 @@ class Jobs(Connected):
         with self._connection() as connection:
             found = pages.find_jobs(connection, name)
             said = inbox.said_of(connection, name) if not found else None
+            is_batch = not found and pages.batch_exists(connection, name)
         if said:
             raise NoSuchJobError(f"there is no job {name[:80]!r}: {said}")
+        if is_batch:
+            listed = f"genqueue jobs {'-- ' * name.startswith('-')}{shlex.quote(name)}"
+            raise NoSuchJobError(f"no job is called {name[:80]!r}, it is a batch: {listed}")
         if not found:
             raise NoSuchJobError(f"no job is called {name[:80]!r}: give an id, a custom_id, or BATCH/custom_id")
         if len(found) > 1:

@@ -22,7 +22,7 @@ class Steering(Connected):
     """Whole batches that run."""
 
     def hold(self, batch: str) -> int:
-        """Buy nothing more for `batch` until it is released; return how many queued jobs are on hold for it now.
+        """Buy nothing more for `batch` until it is released; return how many queued jobs this put on hold for it.
 
         What was bought already is collected. Raises `NoSuchBatchError`.
         """

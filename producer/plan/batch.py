@@ -193,7 +193,8 @@ def _caps(
         wanted = sum((share.high + share.due for share in shares if share.provider == provider), Decimal(0))
         spent = planning.spent_in_batch(connection, batch_id, provider) if batch_id else Decimal(0)
         if wanted > cap - spent:
-            yield batch_cap(batch, catalog.get(provider), cap=cap, left=cap - spent, wanted=wanted)
+            given = {"cap": cap, "left": cap - spent, "wanted": wanted}
+            yield batch_cap(batch, catalog.get(provider), **given, is_new=batch_id is None)
 
 
 def _workers(connection: Connection, shares: Sequence[Share]) -> Iterator[Remark]:

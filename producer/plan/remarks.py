@@ -11,6 +11,7 @@ from producer.plan.times import duration
 from shared.catalog import Provider
 from shared.db.accounts import AccountTerms
 from shared.db.read.planning import BoughtElsewhere, Standing
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.setting_origins import written_as
 from shared.settings import Settings
@@ -59,11 +60,15 @@ def remarks(
         yield _unpriced(share, terms, capped=capped or (standing is not None and standing.daily_cap is not None))
 
 
-def batch_cap(batch: str, provider: Provider, *, cap: Decimal, left: Decimal, wanted: Decimal) -> Remark:
+def batch_cap(
+    batch: str, provider: Provider, *, cap: Decimal, left: Decimal, wanted: Decimal, is_new: bool = False
+) -> Remark:
     """Return the remark that a batch's cap has no room for the highest cost of its rows."""
     left = max(left, Decimal(0))
     seen = _lacking(f"{left:f} {provider.unit} left of the batch's {cap:f} for {provider.name}", left, wanted)
-    do = f"genqueue cap {shlex.quote(batch)} {provider.name}={cap + wanted - left:f}, or --max-cost of enqueue"
+    enough = f"{provider.name}={cap + wanted - left:f}"
+    by_command = "" if is_new else f"genqueue cap {shlex.quote(batch)} {enough}, or "
+    do = f"{by_command}--max-cost {enough} of enqueue"
     return Remark("batch_cap_short", None, seen, do)
 
 
@@ -103,7 +108,7 @@ def _brand(share: Share, known: AccountTerms | None) -> Iterator[Remark]:
         return
     do = f"set options.brandSessionId in the rows, or {_setting(share.account, 'brand_session_id')} for the workers"
     whose = "the account has none" if known else "this command's settings do not show the account's"
-    seen = f"{share.without_brand:,} row(s) name no brand, and {whose}"
+    seen = f"{counted(share.without_brand, 'row names', 'rows name')} no brand, and {whose}"
     yield Remark("brand_missing", share.account, seen, do, waits=known is not None)
 
 
@@ -115,7 +120,7 @@ def _unpriced(share: Share, known: AccountTerms | None, *, capped: bool) -> Rema
     whose = "" if known else "; the workers' settings may have it"
     reasons = [f"{model} is {share.why_unpriced[model]}" for model in models if model in share.why_unpriced]
     whose = f"; {'; '.join(reasons[:_MODELS_NAMED])}" if reasons else whose
-    seen = f"price unknown of {sum(share.unpriced.values()):,} row(s){whose}"
+    seen = f"price unknown of {counted(sum(share.unpriced.values()), 'row')}{whose}"
     do = f"set {_setting(share.account, 'prices')}={named} ({share.unit} an image){more}"
     return Remark("price_unknown", share.account, seen, do, waits=known is not None and not allowed)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from producer.prompts import strict_json
 from producer.prompts.dialect import delimiter_of
 from producer.prompts.lines import Lines, decode, too_long
+from shared.notes import counted
 from shared.prompt_rows.columns import is_option, repeated, text_options, unknown_faults
 from shared.prompt_rows.faults import Faults, shown
 from shared.prompt_rows.rules import RowRules
@@ -96,7 +97,9 @@ def table_rows(
             faults.add(line, "row", _miscounted(len(found), len(columns)))
             continue
         if stray := [cell for (name, _), cell in zip(columns, found, strict=True) if cell.strip() and not name]:
-            faults.add(line, "(no name)", f"{len(stray)} cell(s) stand under a column without a name")
+            faults.add(
+                line, "(no name)", f"{counted(len(stray), 'cell stands', 'cells stand')} under a column without a name"
+            )
             continue
         pairs = zip(columns, found, strict=True)
         yield (
@@ -159,8 +162,8 @@ def _reason(error: csv.Error) -> str:
 
 
 def _miscounted(cells: int, columns: int) -> str:
-    hint = "; put cells that contain commas in quotes" if cells > columns else ""
-    return f"has {cells} cells, the header has {columns}{hint}"
+    hint = "put cells that contain commas in quotes" if cells > columns else "a comma is missing, or a quote is wrong"
+    return f"has {counted(cells, 'cell')}, the header has {columns}; {hint}"
 
 
 def _converter(name: str, rules: RowRules) -> Callable[[str], Any]:

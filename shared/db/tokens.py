@@ -22,10 +22,12 @@ _COLUMNS: Final = """
 id, name, scopes, batch_prefix, caps, posts_per_second, purse, created_at, expires_at, revoked_at, last_used_at,
 revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AS alive
 """
+_NAMED: Final = 5
+"""Tokens of one name that an error lists."""
 _BY_ID: Final = text(f"SELECT secret_hash, {_COLUMNS} FROM token WHERE id = :id")
 _LIVE: Final = text(f"""
 SELECT {_COLUMNS} FROM token WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
-  AND (id = :name OR name = :name) ORDER BY id = :name DESC, created_at DESC LIMIT 2
+  AND (id = :name OR name = :name) ORDER BY id = :name DESC, created_at DESC LIMIT {_NAMED}
 """)
 _LIST: Final = text(f"SELECT {_COLUMNS} FROM token ORDER BY created_at DESC, id LIMIT 1000")
 _REVOKE: Final = text("UPDATE token SET revoked_at = now() WHERE id = :id AND revoked_at IS NULL")
@@ -149,8 +151,15 @@ def live(connection: Connection, name: str) -> Token:
     if not found:
         raise NoSuchTokenError(f"there is no live token {name[:80]!r}; `genqueue token list` lists them")
     if len(found) > 1 and found[0].id != name:
-        raise NoSuchTokenError(f"several live tokens are called {name[:80]!r}: give the id of one")
+        each = ", ".join(f"{one.id} ({_end(one)})" for one in found)
+        more = ", ..." if len(found) == _NAMED else ""
+        raise NoSuchTokenError(f"several live tokens are called {name[:80]!r}: give the id of one: {each}{more}")
     return found[0]
+
+
+def _end(one: Token) -> str:
+    made = f"made {one.created_at:%Y-%m-%d %H:%M}"
+    return f"{made}, ends {one.expires_at:%Y-%m-%d %H:%M}" if one.expires_at else f"{made}, never ends"
 
 
 def listing(connection: Connection) -> list[Token]:

@@ -270,3 +270,17 @@ def test_no_policy_is_advised_where_the_provider_can_show_nothing(run: Run, engi
     (job,) = held.held(engine, account="getimg")
     for ran in (run("explain", str(job)), run("batches"), run("watch", "b")):
         assert "genqueue policy" not in ran.out + ran.err
+
+
+def test_a_named_job_that_did_not_fail_is_told_how_it_stands(run: Run, client: Client, engine: Engine) -> None:
+    rows.add(engine, [rows.new_job("gone"), rows.new_job("done"), rows.new_job("waits")])
+    client.cancel(job=client.find_job("b/gone"))
+    rows.rows(engine, "UPDATE job SET state = 'succeeded', finished_at = now(), due_at = NULL WHERE custom_id = 'done'")
+    for name, said in (
+        ("gone", "b/gone is cancelled: enqueue it again under a new custom_id"),
+        ("done", "b/done has succeeded: nothing to retry"),
+        ("waits", "b/waits has not failed, it is queued: genqueue explain b/waits"),
+    ):
+        for more in ((), ("--dry-run",)):
+            ran = run("retry", f"b/{name}", *more)
+            assert (ran.code, ran.err) == (2, f"error: {said}\n")

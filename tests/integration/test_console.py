@@ -68,7 +68,7 @@ def test_batches_are_listed_newest_first_and_bounded(client: Client, run: Run) -
         client.enqueue([BLOOM], batch=name)
     lines = run("batches", "--limit", "2").out.splitlines()
     assert [line.split()[0] for line in lines[1:3]] == ["third", "second"]
-    assert "1 older batches" in lines[3]
+    assert "1 older batch;" in lines[3]
 
 
 def test_a_watch_outlives_a_database_that_is_away_for_a_while(
@@ -92,10 +92,19 @@ def test_a_watch_outlives_a_database_that_is_away_for_a_while(
     assert capsys.readouterr().err.count("PostgreSQL does not answer; the batch is safe, asking again") == 1
 
 
+def test_a_resume_of_an_account_that_was_not_paused_says_so(client: Client, run: Run) -> None:
+    client.enqueue([BLOOM], batch="b")
+    client.pause("bloom", "a test")
+    assert run("resume", "bloom").err == "bloom takes jobs again\n"
+    assert run("resume", "bloom").err == "bloom was not paused\n"
+
+
 def test_the_same_fault_of_many_lines_is_told_once(run: Run, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("prompt,n\n" + "a mug,1\n" * 500 + "a bowl,99\n")
     told = run("plan", "rows.csv").err.splitlines()
     assert told[0].startswith("lines 2, 3, 4 and 498 more, provider: is missing")
     assert told[1].startswith("line 502, n: must be a whole number")
-    assert told[-1] == "error: 502 fault(s); nothing was enqueued"
+    assert told[-1] == "error: 502 faults; nothing was enqueued"
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a mug"\n')
+    assert run("plan", "rows.jsonl").err.startswith("line 1: is not valid JSON")
     assert "did you mean bloom?" in run("plan", "rows.csv", "--provider", "blom").err

@@ -228,8 +228,8 @@ def test_a_charge_of_unknown_price_is_counted_by_itself_everywhere(
     for told in ("bill", "explain"):
         shown = command(database_url, told, *([job] if told == "explain" else []))
         assert "unpriced" in shown.out or "nobody knows what it cost" in shown.out
-    assert "the cost of 2 charged call(s) is unknown" in command(database_url, "watch", "b").err
-    assert "the cost of 3 charged call(s) is unknown" in " ".join(command(database_url, "doctor").out.split())
+    assert "the cost of 2 charged calls is unknown" in command(database_url, "watch", "b").err
+    assert "the cost of 3 charged calls is unknown" in " ".join(command(database_url, "doctor").out.split())
 
 
 def test_a_cap_that_comes_after_calls_of_unknown_price_has_no_room(
@@ -244,7 +244,7 @@ def test_a_cap_that_comes_after_calls_of_unknown_price_has_no_room(
         drain(runtime, ended(client))
         assert client.totals("b") == {"succeeded": 1, "on_hold": 1}
         said = client.jobs("b", state="on_hold")[0]["error"]
-    assert "the unknown price of 1 call(s)" in said
+    assert "the unknown price of 1 call" in said
     assert stub.asked.count("POST /images") == 1
 
 

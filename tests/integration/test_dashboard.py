@@ -151,7 +151,7 @@ def test_each_page_is_read_in_at_most_three_statements(engine: Engine, tmp_path:
 def test_the_state_of_the_queue_is_read_once_for_all_viewers(engine: Engine, tmp_path: Path) -> None:
     a_bit_of_everything(engine)
     with signed_in(engine, tmp_path, fresh_seconds=60) as browser:
-        assert "2 job(s) at bloom are held" in browser.get("/").text
+        assert "2 jobs at bloom are held" in browser.get("/").text
         assert 0 < len(browser.statements) <= 20
         assert browser.get("/").status_code == 200
         assert not browser.statements

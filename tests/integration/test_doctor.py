@@ -151,8 +151,8 @@ def test_a_held_job_is_for_a_person_and_nothing_is_broken(run: Run, engine: Engi
     serve(engine)
     ran = run("doctor")
     assert ran.code == 0, ran.out
-    assert ran.out.splitlines()[0].startswith("!!  held bloom answer_lost  1 job(s) at bloom are held: ")
-    assert ran.out.splitlines()[-1] == "everything works; 1 thing(s) wait for a person"
+    assert ran.out.splitlines()[0].startswith("!!  held bloom answer_lost  1 job at bloom is held: ")
+    assert ran.out.splitlines()[-1] == "everything works; 1 thing waits for a person"
 
 
 def test_what_is_broken_and_what_waits_for_a_person_are_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,7 +160,7 @@ def test_what_is_broken_and_what_waits_for_a_person_are_told_apart(capsys: pytes
     _printed(iter([broken, held]), [])
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "1 of 2 checks failed: what is marked NO is broken",
-        "besides, 1 thing(s) marked !! wait for a person",
+        "besides, 1 thing marked !! waits for a person",
     ]
 
 

@@ -124,7 +124,7 @@ def test_without_room_for_an_answer_nothing_is_sent_and_the_job_waits_with_its_r
         assert money(client) == (0, 0)
         assert str(spool) in str(only(client)["job"]["error"])
         assert not finding.ok
-        assert "1 job(s) wait (spool_full)" in finding.seen
+        assert "1 job waits (spool_full)" in finding.seen
         assert ("warning", "call_waits_for_room") in {(line["log_level"], line["event"]) for line in logs}
         drain(runtime, ended(client))
         assert ends(client) == {"a": ("succeeded", None)}

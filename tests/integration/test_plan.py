@@ -145,6 +145,8 @@ def test_prices_of_the_account_make_an_unknown_cost_known(run: Run, tmp_path: Pa
 
 def test_a_cap_of_the_batch_counts_what_is_spent_and_what_waits(run: Run, tmp_path: Path, ready: Engine) -> None:
     (tmp_path / "spring.csv").write_text(BLOOM)  # 3 credits
+    first = plan(run, tmp_path, BLOOM, "--max-cost", "bloom=2")[1]["remarks"][0]
+    assert first["do"] == "--max-cost bloom=3 of enqueue"  # the batch has no cap to change yet
     assert run("enqueue", "spring.csv", "--max-cost", "bloom=6").code == 0
     (intent,) = rows.open_intents(ready, rows.claim(ready))  # 2 of them
     with transaction(ready) as connection:

@@ -60,8 +60,10 @@ def test_a_job_is_found_by_its_id_its_beginning_its_custom_id_and_with_its_batch
         with pytest.raises(NoSuchJobError, match="jobs answer to"):
             client.find_job(unclear)
     for unknown in ("nobody", "%", "a/twice", "zzzz"):
-        with pytest.raises(NoSuchJobError, match="no job is called"):
+        with pytest.raises(NoSuchJobError, match=r"no job is called .*: give an id"):
             client.find_job(unknown)
+    with pytest.raises(NoSuchJobError, match=r"it is a batch: genqueue jobs a$"):
+        client.find_job("a")
 
 
 @pytest.mark.parametrize(

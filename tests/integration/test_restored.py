@@ -178,11 +178,11 @@ def test_jobs_that_wait_although_the_bucket_has_their_images_are_listed_with_the
         found = genqueue("restored", env=environment)
         late = client.find_job("b/late")
         assert found.out.splitlines() == [f"genqueue cancel {late} --yes  # b/late"]
-        assert "1 wait here and would be bought again" in found.err
+        assert "1 waits here and would be bought again" in found.err
         assert genqueue("cancel", str(late), "--yes", env=environment).code == 0
         assert genqueue("restored", env=environment).out == ""
         assert genqueue("restored", "--since", "2999-01-01T00:00:00", env=environment).err.startswith(
-            "the bucket has images of 0 job(s)"
+            "the bucket has images of 0 jobs"
         )
 
 

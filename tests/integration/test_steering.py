@@ -80,6 +80,8 @@ def test_a_hold_and_a_release_twice_change_nothing_the_second_time(client: Clien
     client.enqueue([BLOOM], batch="b")
     assert [client.hold("b"), client.hold("b"), client.release("b"), client.release("b")] == [1, 0, 1, 0]
     assert [row["act"] for row in client.audited()] == ["release", "hold"]
+    assert "batch b is held, 1 job is on hold, 1 of them newly" in run("hold", "b").err
+    assert "batch b is held already, 1 job is on hold, 0 of them newly" in run("hold", "b").err
     for command in (
         ("hold", "nowhere"),
         ("release", "nowhere"),
@@ -107,7 +109,7 @@ def test_more_jobs_than_one_transaction_changes_are_steered_too(
 def test_a_raised_priority_is_bought_first(engine: Engine, run: Run) -> None:
     rows.add(engine, [rows.new_job("early")], batch="early")
     rows.add(engine, [rows.new_job("urgent")], batch="urgent")
-    assert "priority 5 for 1 jobs" in run("priority", "urgent", "5").err
+    assert "priority 5 for 1 job" in run("priority", "urgent", "5").err
     (claim,) = rows.claim(engine, count=1)
     assert rows.job(engine, claim.job_id).custom_id == "urgent"
     assert run("priority", "urgent", "40000").code == 2
@@ -115,7 +117,7 @@ def test_a_raised_priority_is_bought_first(engine: Engine, run: Run) -> None:
 
 def test_a_deadline_from_now_is_given_as_a_time(engine: Engine, run: Run) -> None:
     rows.add(engine, [rows.new_job("a")], batch="b")
-    assert "1 queued jobs buy nothing after 1 h 30 min from now" in run("deadline", "b", "90min").err
+    assert "1 queued job buys nothing after 1 h 30 min from now" in run("deadline", "b", "90min").err
     (job,) = rows.rows(engine, "SELECT deadline_at - now() AS left FROM job")
     assert 5300 < job.left.total_seconds() <= 5400
     for wrong in ("soon", "0h", "5", "1w"):

@@ -93,8 +93,12 @@ def test_a_rotated_token_has_the_old_terms_and_the_old_one_ends_later(alice: Cli
     kept = {one.id: one for one, _ in alice.tokens()}[old.id]
     assert kept.alive
     assert kept.expires_at is not None
-    with pytest.raises(NoSuchTokenError, match="several live tokens are called 'shop'"):
+    with pytest.raises(NoSuchTokenError, match="several live tokens are called 'shop'") as several:
         alice.revoke_token("shop")
+    assert f"{named} (made {new.created_at:%Y-%m-%d %H:%M}, never ends)" in str(several.value)
+    assert f"{old.id} (made {old.created_at:%Y-%m-%d %H:%M}, ends {kept.expires_at:%Y-%m-%d %H:%M})" in str(
+        several.value
+    )
     assert alice.revoke_token(old.id).id == old.id
 
 
@@ -223,4 +227,6 @@ def test_a_token_that_is_not_clear_is_not_made(given: tuple[str, ...], said: str
 
 def test_a_token_that_only_reads_needs_no_cap(database_url: str) -> None:
     env = {"GENQUEUE_DATABASE_URL": database_url}
+    wrong = genqueue("token", "create", "board", "--scope", "foo", env=env)
+    assert (wrong.code, "'--scope': 'foo' is no scope; they are jobs:write, " in wrong.err) == (2, True)
     assert genqueue("token", "create", "board", "--scope", "jobs:read", env=env).code == 0

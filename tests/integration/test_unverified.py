@@ -246,7 +246,7 @@ def test_a_dry_run_of_accept_shows_what_it_would_take_and_changes_nothing(
     (told, *_) = client.unverified(batch="b")
     assert "  image 1: " in command(settings, "explain", f"{told.batch}/{told.custom_id}").out
     assert ran.code == 0
-    assert "2 image(s) of 2 job(s) would be accepted" in ran.err
+    assert "2 images of 2 jobs would be accepted" in ran.err
     assert ran.err.count("s3://") == 2
     assert ends(client) == before
     assert command(settings, "accept", "--batch", "b").code == 0

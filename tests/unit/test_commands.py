@@ -86,6 +86,25 @@ def test_a_mistyped_command_is_answered_with_the_one_that_was_meant(typed: str, 
     assert f"Did you mean {meant}" in ran.err
 
 
+@pytest.mark.parametrize("name", ["cancel", "erase"])
+def test_a_command_that_pays_nothing_does_not_say_that_it_may_pay_twice(name: str) -> None:
+    told = " ".join(genqueue(name, "--help", env={}).out.split())
+    assert "do not ask" in told
+    assert "pay twice" not in told
+
+
+@pytest.mark.parametrize("name", ["token", "webhook"])
+def test_no_summary_in_the_list_of_a_groups_commands_is_cut(name: str) -> None:
+    listed = genqueue(name, "--help", env={"COLUMNS": "80"}).out.split("Commands:")[1]
+    assert "..." not in listed
+
+
+def test_an_old_name_of_a_command_is_not_suggested() -> None:
+    ran = genqueue("staus", env={})
+    assert "Did you mean status" in ran.err
+    assert "strays" not in ran.err
+
+
 def test_an_ascii_terminal_a_full_disk_and_a_closed_pipe_bring_no_traceback() -> None:
     providers = [sys.executable, "-m", "ops.cli", "providers"]
     ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii", "TERM": "dumb", "NO_COLOR": "1"}

@@ -38,6 +38,9 @@ def test_the_head_says_jobs_images_and_time() -> None:
     assert ending.head(of(reason("succeeded", None, 1200), reason("failed", "poison")), "b") == (
         "b: 1,200 of 1,201 jobs succeeded, 3 images stored, in 1 min"
     )
+    assert ending.head(of(reason("succeeded", None, 20), reason("cancelled", None, 20)), "b").startswith(
+        "b: 20 of 40 jobs succeeded, 20 cancelled, 3 images stored"
+    )
     assert ending.head(BatchEnding((reason("succeeded", None),), None, None, None), "b") == "b: 1 of 1 job succeeded"
 
 

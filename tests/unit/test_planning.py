@@ -244,7 +244,7 @@ def test_rows_without_a_brand_need_one_of_the_account() -> None:
 def test_unknown_prices_are_counted_and_the_commonest_models_named() -> None:
     (remark,) = said(row(), provider="getimg", unpriced=Counter({"a": 1, "b": 5, "c": 2, "d": 1}))
     assert remark.code == "price_unknown"
-    assert remark.seen.startswith("price unknown of 9 row(s)")
+    assert remark.seen.startswith("price unknown of 9 rows")
     assert "GENQUEUE_GETIMG_PRICES=b=...,c=...,a=..." in remark.do
     assert "1 models more" in remark.do
 

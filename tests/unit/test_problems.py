@@ -30,7 +30,7 @@ def test_a_quiet_queue_has_no_problem_and_says_so() -> None:
 
 def test_work_without_a_worker_is_a_problem_and_an_idle_queue_without_one_is_not() -> None:
     found = only(workers=())
-    assert (found.code, found.words) == ("no_worker", "no worker runs, and 1 job(s) wait")
+    assert (found.code, found.words) == ("no_worker", "no worker runs, and 1 job waits")
     assert problems(replace(QUIET, workers=(), jobs={"bloom": {"succeeded": 4, "in_doubt": 0}}, lines=())) == []
 
 
@@ -114,7 +114,7 @@ def test_held_jobs_and_jobs_without_room_under_a_cap_are_different_problems(
 ) -> None:
     found = only(held=(HeldLine("bloom", state, code, 3),), held_since=AGO)
     assert found.code == expected
-    assert found.words.startswith("3 job(s) at bloom are held: ")
+    assert found.words.startswith("3 jobs at bloom are held: ")
     assert found.since == (AGO if state == "in_doubt" else None)
     assert "genqueue" in found.then or "_PRICES" in found.then
 

@@ -72,7 +72,7 @@ def test_an_unknown_column_is_named_with_a_suggestion(column: str, words: str) -
 
 def test_a_column_twice_and_a_cell_under_no_name_are_faults() -> None:
     assert [fault[1] for fault in _faults("prompt,,n,n\na,,1,1\n")] == ["n"]
-    _only(_faults("prompt,,n\na,,1\nb,x,1\n"), 3, "(no name)", "1 cell(s) stand under a column without a name")
+    _only(_faults("prompt,,n\na,,1\nb,x,1\n"), 3, "(no name)", "1 cell stands under a column without a name")
 
 
 def test_a_hundred_thousand_unknown_keys_are_one_fault_with_ten_names_and_a_number() -> None:
@@ -139,7 +139,7 @@ def test_text_after_a_closing_quote_is_a_fault_and_reading_goes_on() -> None:
 
 def test_a_wrong_number_of_cells_is_a_fault_with_both_numbers() -> None:
     _only(_faults("prompt,n\na cat, sleeping,1\n"), 2, "row", "has 3 cells, the header has 2", "in quotes")
-    _only(_faults("prompt,n\na cat\n"), 2, "row", "has 1 cells, the header has 2")
+    _only(_faults("prompt,n\na cat\n"), 2, "row", "has 1 cell, the header has 2", "a comma is missing")
 
 
 def test_faults_of_a_record_over_several_lines_name_its_first_line() -> None:

@@ -114,7 +114,7 @@ def test_a_daily_cap_that_is_spent_is_named_alone_with_its_sum_and_lasts_until_m
 
 def test_a_call_of_unknown_price_fills_a_daily_cap() -> None:
     found = reason(JOB, replace(CAPPED, spent_today=Decimal(3), unpriced_today=2))
-    said = "(3 of 20 credit are spent or set aside, and so is the unknown price of 2 call(s))"
+    said = "(3 of 20 credit are spent or set aside, and so is the unknown price of 2 calls)"
     assert found.words.endswith(f"its daily cap is reached {said}")
 
 

@@ -15,6 +15,7 @@ from shared.db.payments.drift import FigureVerdict
 from shared.db.purpose import Purpose
 from shared.db.workers import ALIVE_SECONDS, STUCK_SECONDS
 from shared.errors import CODES
+from shared.notes import counted
 from shared.pause_ends import ends_pause
 from shared.problems import Problem, problems
 from shared.settings import Settings
@@ -110,7 +111,9 @@ def _accounts(settings: Settings, client: Client) -> Iterator[Finding]:
         else:
             left = f", {cell(row['balance'])} {row['unit']} left" if row["balance"] is not None else ""
             notes = f"; {row['notes']}" if row["notes"] else ""
-            yield Finding(f"account {name}", ok=True, seen=f"{row['concurrency']} calls at once{left}{notes}")
+            yield Finding(
+                f"account {name}", ok=True, seen=f"{counted(int(str(row['concurrency'])), 'call')} at once{left}{notes}"
+            )
 
 
 def _balances(client: Client) -> Iterator[Finding]:
@@ -127,7 +130,7 @@ def _balances(client: Client) -> Iterator[Finding]:
 
 def _waiting_for_room(client: Client) -> Iterator[Finding]:
     for row in client.waiting_for_room():
-        seen = f"{row['jobs']:,} job(s) wait ({row['error_code']}): {row['error']}"
+        seen = f"{counted(row['jobs'], 'job waits', 'jobs wait')} ({row['error_code']}): {row['error']}"
         yield Finding(f"answers of {row['account']}", ok=False, seen=seen, do=CODES[row["error_code"]].you_can)
 
 

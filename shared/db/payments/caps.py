@@ -20,6 +20,7 @@ from shared.db.jobs import leftovers
 from shared.db.jobs.steering import HELD
 from shared.db.jobs.transitions import Claim
 from shared.db.payments import spending
+from shared.notes import counted
 
 _CAPPED = text("""
 SELECT id, CAST(caps ->> :provider AS numeric) AS cap, held_at IS NOT NULL AS held FROM batch
@@ -149,7 +150,7 @@ class Budget:
         for purse, code, whose in ((self._day, DAILY_CAP, "the account's day"), (batch, BATCH_CAP, "the batch")):
             if purse is not None and not purse.fits(price):
                 spent = f"{purse.spent:f} of {purse.cap:f} {self._unit} are spent or set aside"
-                spent += f", and so is the unknown price of {purse.unpriced} call(s)" if purse.unpriced else ""
+                spent += f", and so is the unknown price of {counted(purse.unpriced, 'call')}" if purse.unpriced else ""
                 return Refusal(code, f"{whose} has a cap: {spent}, this needs {price:f}", passing=purse.open > 0)
         for purse in filter(None, (self._day, batch)):
             purse.spent += price
