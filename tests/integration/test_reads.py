@@ -62,8 +62,8 @@ def test_a_job_is_found_by_its_id_its_beginning_its_custom_id_and_with_its_batch
     for unknown in ("nobody", "%", "a/twice", "zzzz"):
         with pytest.raises(NoSuchJobError, match=r"no job is called .*: give an id"):
             client.find_job(unknown)
-    with pytest.raises(NoSuchJobError, match=r"it is a batch: genqueue jobs a$"):
-        client.find_job("a")
+    with pytest.raises(NoSuchJobError, match=r"it is a batch: genqueue jobs a/b$"):
+        client.find_job("a/b")
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ class Asked:
             raise NoSuchBatchError(batch)
         return self._totals.pop(0)
 
+    def settling(self, batch: str) -> tuple[dict[str, int], bool]:
+        totals = self.totals(batch)
+        return totals, set(totals) == {"succeeded"}
+
     def waits(self, _batch: str) -> list[Any]:
         return []
 
