@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from anyio.streams.tls import TLSListener
 
 
@@ -69,9 +70,19 @@ async def serving(script: Script, context: ssl.SSLContext | None = None) -> Asyn
             with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 await script(peer)
 
+    accepting = anyio.CancelScope()
+
+    async def accept() -> None:
+        with accepting:
+            await listener.serve(handle, group)
+
     async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, handle)
+        group.start_soon(accept)
         yield server
+        # A connection whose handler never began would never be closed.
+        accepting.cancel()
+        for _ in range(3):
+            await anyio.lowlevel.checkpoint()
         group.cancel_scope.cancel()
 
 
