@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import anyio
 import structlog
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 
 from shared.db import workers
 from shared.db.engine import DatabaseUnavailableError, transaction
 from shared.db.jobs import claims
 from shared.db.jobs.transitions import Claim, give_back
 from shared.lifecycle import Stage
+from worker import event_loop
 from worker.claiming import RELEASABLE, Parcel
 from worker.dispatch import Dispatcher, Publish
 from worker.evidence.inline_answers import recover_leftovers
@@ -77,7 +78,7 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start the loop and the dispatcher; raises what the runtime raises."""
-        self._context = start_blocking_portal("asyncio", name="stages")
+        self._context = event_loop.portal("stages")
         self._portal = self._context.__enter__()
         self._ended, _ = self._portal.start_task(self._live)
         self._dispatcher.start()

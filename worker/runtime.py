@@ -40,6 +40,7 @@ from worker.next_step.learned import LearnedTime, Span
 from worker.served_accounts import ServedAccount, serve_accounts
 from worker.transport.address_guard import AddressGuard
 from worker.transport.download import Fetcher
+from worker.transport.quick_put import QuickPut
 from worker.transport.storage import Storage
 from worker.transport.transfer_slots import TransferSlots
 from worker.troubles import BUCKET, Troubles
@@ -50,6 +51,7 @@ Item = TypeVar("Item")
 USER_AGENT = "genqueue"
 _DB_THREADS = 8
 _BUCKET_GATE_SECONDS = 20.0
+_QUICK_PUT_SECONDS = 10.0  # within the slack of a claim; then `Storage.put` has its whole time
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ class Runtime:
     settings: Settings
     engine: Engine
     storage: Storage
+    quick_put: QuickPut
     fetcher: Fetcher
     accounts: dict[str, ServedAccount]
     sender: Sender
@@ -193,6 +196,7 @@ class Runtime:
     async def close(self) -> None:
         """Close every connection."""
         await self.fetcher.close()
+        await self.quick_put.close()
         for account in self.accounts.values():
             await account.post.close()
             await account.get.close()
@@ -249,6 +253,11 @@ def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key
             plan_once=True,
         ),
         storage=storage,
+        quick_put=QuickPut(
+            connections=settings.worker_slots * 2,
+            seconds=min(_QUICK_PUT_SECONDS, settings.s3_timeout_seconds),
+            ssl_context=certificates,
+        ),
         replies=Replies(
             spool_dir / "replies",
             storage,

@@ -22,6 +22,7 @@ from worker.stages import reconcile, submit, transfer
 from worker.transport import paid_post, storage
 from worker.transport.download import Fetcher
 from worker.transport.paid_post import PaidPost, PaidReply
+from worker.transport.quick_put import Put, QuickPut
 
 WAITS = {
     (leases, "API_SECONDS"): 4.0,
@@ -87,10 +88,11 @@ def _around_post(points: Points) -> None:
 
 
 def _around_transfer(points: Points) -> None:
-    received, extract, put, write = (
+    received, extract, put, quick, write = (
         Fetcher._received,
         inline_answers._extract,
         storage.Storage.put,
+        QuickPut.put,
         runtime.Runtime.write_joined,
     )
 
@@ -106,13 +108,19 @@ def _around_transfer(points: Points) -> None:
         put(self, key, *given, **options)
         points.pass_by_in_thread("after_put" if key.startswith("images/") else "after_keep")
 
+    async def putting_quickly(self: Any, bucket: Any, key: str, *given: Any, **options: Any) -> Any:
+        end = await quick(self, bucket, key, *given, **options)
+        if end is Put.TAKEN:
+            await points.pass_by("after_put" if key.startswith("images/") else "after_keep")
+        return end
+
     async def writing(self: Any, work: Callable[..., Any], *given: Any, **options: Any) -> Any:
         if work is transfer.end_all:
             await points.pass_by("before_final_write")
         return await write(self, work, *given, **options)
 
     Fetcher._received, inline_answers._extract = receiving, extracting
-    storage.Storage.put, runtime.Runtime.write_joined = putting, writing
+    storage.Storage.put, QuickPut.put, runtime.Runtime.write_joined = putting, putting_quickly, writing
 
 
 def tell_who_pays(directory: Path) -> None:

@@ -20,6 +20,7 @@ from shared.broker import create_app
 from shared.settings import load
 from tests.support.tcp_proxy import TcpProxy, redis_socket
 from tests.support.tls_front import TlsFront, tls_front
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.troubles import BROKER
 from worker.upkeep import broker_back
@@ -163,7 +164,7 @@ def ask(runtime: Runtime, url: str) -> dict[str, str]:
             await broker_back.look(runtime)
             group.cancel_scope.cancel()
 
-    anyio.run(run)
+    event_loop.run(run)
     return runtime.troubles.present()
 
 

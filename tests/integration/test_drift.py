@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from ops.simulator import Simulator
@@ -27,6 +26,7 @@ from tests.support.command import genqueue
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.outcome import ended
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.upkeep.balances import ask
 
@@ -67,7 +67,7 @@ def survey(runtime: Runtime, name: str) -> None:
         await ask(runtime, account)
         await account.get.close()
 
-    anyio.run(look)
+    event_loop.run(look)
 
 
 def buy(client: Client, runtime: Runtime, name: str, batch: str, count: int = 3) -> None:

@@ -26,6 +26,7 @@ from tests.support import rows
 from tests.support.command import genqueue
 from tests.support.drain import drain, runtime_for
 from tests.support.outcome import BLOOM, GETIMG, only, paid, paid_posts
+from worker import event_loop
 from worker.evidence.evidence_files import Evidence
 from worker.evidence.recommit import recommit_leftovers
 from worker.runtime import Runtime
@@ -73,7 +74,7 @@ def recommit(runtime: Runtime) -> None:
             await recommit_leftovers(runtime)
             group.cancel_scope.cancel()
 
-    anyio.run(work)
+    event_loop.run(work)
 
 
 def files(runtime: Runtime) -> list[Path]:

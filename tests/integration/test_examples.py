@@ -29,6 +29,7 @@ from tests.support.api import serving
 from tests.support.drain import drain, on_loop, settings_for
 from tests.support.outcome import ended
 from tests.support.receiver import Message, receiver
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.upkeep.webhooks import WebhookSender
 
@@ -184,7 +185,7 @@ def test_a_shop_in_fastapi_orders_once_and_hears_of_the_end(
             async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport) as http:
                 return (await http.post(f"http://shop{path}", content=body, headers=headers)).status_code
 
-        return anyio.run(post)
+        return event_loop.run(post)
 
     order_and_hear(ask, module.pictures, client, runtime)
 

@@ -18,6 +18,7 @@ from shared.lifecycle import ImageState, JobState, Outcome, Stage
 from tests.support import rows
 from tests.support.drain import run_stage
 from tests.support.outcome import BLOOM, paid_posts
+from worker import event_loop
 from worker.claiming import RELEASABLE, Parcel
 from worker.process import WorkerProcess
 from worker.runtime import Runtime
@@ -136,7 +137,7 @@ def test_a_message_with_another_account_pays_nothing_and_is_counted_without_its_
     claim = rows.claim(engine)[0]
     runtime.settings.accounts.clear()  # no dispatcher of this process takes it
     with capture_logs() as logs:
-        anyio.run(_begin_under, runtime, "getimg", claim)
+        event_loop.run(_begin_under, runtime, "getimg", claim)
     (told,) = [line for line in logs if line["event"] == "message_rejected"]
     assert (told["log_level"], told["jobs"], told["rejected"]) == ("warning", 1, 1)
     assert str(claim.job_id) not in str(told)

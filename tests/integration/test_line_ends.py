@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import anyio
 import pytest
 from genqueue_client import AsyncClient
 from genqueue_client import Client as ApiClient
@@ -18,6 +17,7 @@ from shared.tokens import Scope
 from tests.support.api import bearer, serving
 from tests.support.command import genqueue
 from tests.support.outcome import BLOOM
+from worker import event_loop
 
 ROW: dict[str, Any] = {"provider": "bloom", "prompt": "a quiet harbour", "batch": "shop"}
 ENDS = "\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\r\n"
@@ -69,7 +69,7 @@ def test_results_whose_metadata_has_a_line_end_are_read(served: tuple[str, str],
         async with AsyncClient(*served) as waiting:
             assert [row["metadata"] async for row in waiting.results("shop")] == [facts, {}]
 
-    anyio.run(work)
+    event_loop.run(work)
 
 
 @LINE_ENDS

@@ -23,6 +23,7 @@ from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.http_stub import Stub, provider
 from tests.support.outcome import ended, paid_posts
+from worker import event_loop
 from worker.claiming import Parcel
 from worker.runtime import Runtime
 from worker.upkeep.offers import ask, look
@@ -56,7 +57,7 @@ def read_offers(runtime: Runtime, *names: str) -> list[dict[str, Any]]:
             life.cancel_scope.cancel()
 
     with capture_logs() as logs:
-        anyio.run(work)
+        event_loop.run(work)
     return [dict(entry) for entry in logs]
 
 
@@ -206,7 +207,7 @@ def test_only_one_worker_asks_within_the_interval(
                 life.cancel_scope.cancel()
             return turns
 
-        assert anyio.run(work) == [True, False, False]
+        assert event_loop.run(work) == [True, False, False]
         asked = [entry for entry in simulated.requests(method="GET", limit=100) if entry["path"].endswith("/models")]
         assert len(asked) == 1
 

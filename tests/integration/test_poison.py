@@ -20,6 +20,7 @@ from tests.support import rows
 from tests.support.drain import drain, run_stage, settings_for
 from tests.support.living import living
 from tests.support.outcome import GETIMG, paid
+from worker import event_loop
 from worker.claiming import Parcel
 from worker.dispatch import Dispatcher
 from worker.process import WorkerProcess
@@ -259,4 +260,4 @@ def twice_at_once(process: WorkerProcess, parcels: list[Parcel]) -> None:
                 assert parcel.stage is Stage.SUBMIT
                 group.start_soon(anyio.to_thread.run_sync, process.run, parcel)
 
-    anyio.run(deliver)
+    event_loop.run(deliver)

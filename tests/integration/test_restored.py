@@ -23,6 +23,7 @@ from tests.support.command import genqueue
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.outcome import BLOOM, ended, paid_posts
 from tests.support.waiting import until
+from worker import event_loop
 from worker.dispatch import Dispatcher
 from worker.runtime import Runtime
 from worker.upkeep import high_water
@@ -230,7 +231,7 @@ def test_a_running_worker_keeps_both_marks(opened: Opened, database_url: str, sp
                 await anyio.to_thread.run_sync(lambda: until(kept))
                 group.cancel_scope.cancel()
 
-        anyio.run(work)
+        event_loop.run(work)
         assert [file.stat().st_mode & 0o777 for file in spool.glob("high-water-*")] == [0o600]
     assert not list(elsewhere.iterdir())
 
@@ -263,5 +264,5 @@ def test_a_line_that_is_written_while_the_bucket_is_asked_reaches_the_file_too(
                 group.cancel_scope.cancel()
 
         monkeypatch.setattr(high_water, "_from_bucket", slowly)
-        anyio.run(work)
+        event_loop.run(work)
         assert caught_up()

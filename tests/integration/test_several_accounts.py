@@ -15,6 +15,7 @@ from shared.db.engine import Engine
 from tests.support import rows
 from tests.support.drain import drain, runtime_for, settings_for
 from tests.support.five import five_accounts
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.upkeep.balances import ask
 
@@ -89,7 +90,7 @@ def survey_once(runtime: Runtime, name: str) -> None:
             await runtime.accounts[name].get.close()
             group.cancel_scope.cancel()
 
-    anyio.run(run)
+    event_loop.run(run)
 
 
 def test_what_an_account_has_left_is_known_without_paying(

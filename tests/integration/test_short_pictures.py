@@ -14,6 +14,7 @@ from tests.support.drain import drain, on_loop
 from tests.support.image_host import Answer, ImageHost, picture, serving_images
 from tests.support.outcome import ended, ends
 from worker.runtime import Runtime
+from worker.transport.quick_put import QuickPut
 from worker.transport.storage import Storage
 from worker.transport.storage_errors import ObjectMissing
 from worker.upkeep.leaving import delete_doomed
@@ -73,13 +74,13 @@ def test_damaged_bytes_are_named_by_their_job_before_they_are_in_the_bucket(
 ) -> None:
     """A worker that dies between the bucket and the row leaves nothing that no job names, and an erasure finds it."""
     named: dict[str, list[str]] = {}
-    put = Storage.put
+    put = QuickPut.put
 
-    def told(storage: Storage, key: str, *given: Any, **options: Any) -> Any:
+    async def told(quick: QuickPut, storage: Storage, key: str, *given: Any, **options: Any) -> Any:
         named[key] = announced(engine)
-        return put(storage, key, *given, **options)
+        return await put(quick, storage, key, *given, **options)
 
-    monkeypatch.setattr(Storage, "put", told)
+    monkeypatch.setattr(QuickPut, "put", told)
     with serving_images(Answer(body=PART)) as host:
         job(engine, host)
         drain(runtime, lambda: bool(kept(engine)))

@@ -19,6 +19,7 @@ from tests.support import rows
 from tests.support.answering import inline_answer, png
 from tests.support.drain import _living, runtime_for, settings_for
 from tests.support.kept import in_bucket
+from worker import event_loop
 from worker.evidence.inline_answers import recover_leftovers
 from worker.runtime import Runtime, spool_directory
 
@@ -69,7 +70,7 @@ def recover(runtime: Runtime, *, seconds: float = 20) -> None:
             with anyio.move_on_after(seconds):
                 await recover_leftovers(runtime)
 
-    anyio.run(work)
+    event_loop.run(work)
 
 
 def test_nothing_paid_lies_in_the_shared_temporary_directory(

@@ -11,7 +11,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from ops.stack import Home, Stack, StackError, database_alone
@@ -20,6 +19,7 @@ from ops.stack.identity import choose_identity
 from ops.stack.ports import free_port, is_free, usual_port
 from ops.stack.s3 import HOSTS, KeyGuard
 from ops.stack.servers import find_postgres, find_redis
+from worker import event_loop
 
 
 def message(error: pytest.ExceptionInfo[StackError]) -> str:
@@ -207,11 +207,11 @@ def test_the_guard_refuses_what_the_disk_cannot_hold(tmp_path: Path) -> None:
 
         await KeyGuard(emulator, "OURKEY", tmp_path)(scope, receive, send)
 
-    anyio.run(put, 10**15)
+    event_loop.run(put, 10**15)
     assert passed == []
     assert sent[0]["status"] == 507
     assert b"<Code>InsufficientStorage</Code>" in sent[1]["body"]
-    anyio.run(put, 5)
+    event_loop.run(put, 5)
     assert passed == ["PUT"]
 
 
@@ -238,6 +238,6 @@ def test_the_guard_lets_a_trials_containers_in_by_the_name_that_it_was_given(
 
         await KeyGuard(emulator, "OURKEY", tmp_path, HOSTS | {"s3"})(scope, receive, send)
 
-    anyio.run(get)
+    event_loop.run(get)
     assert passed == passes
     assert [event["status"] for event in sent[:1]] == ([] if passes else [403])

@@ -9,6 +9,7 @@ from shared.db.engine import Engine
 from tests.support import rows
 from tests.support.drain import drain
 from tests.support.waiting import until
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.upkeep.balances import survey
 
@@ -37,5 +38,5 @@ def test_an_account_without_room_is_asked_soon_and_the_others_no_more_often_for_
                 await account.get.close()
             life.cancel_scope.cancel()
 
-    anyio.run(work)
+    event_loop.run(work)
     assert (asked(simulated, "/billing/balance"), asked(simulated, "/credits")) == (1, 1)

@@ -18,6 +18,7 @@ from tests.support.drain import drain
 from tests.support.lost import FINDABLE, fast_simulator, make_by_hand, row
 from tests.support.sweeping import hasty_runtime, search_now, search_once, unowned, until_found
 from tests.support.waiting import until
+from worker import event_loop
 from worker.claiming import Parcel
 from worker.providers import WireSettings
 from worker.runtime import Runtime
@@ -165,6 +166,6 @@ def test_one_account_whose_search_fails_keeps_no_other_from_it(
                 await account.get.close()
             life.cancel_scope.cancel()
 
-    anyio.run(work)
+    event_loop.run(work)
     assert unowned(client) == [foreign]
     assert swept_until(engine, "banatie") is None

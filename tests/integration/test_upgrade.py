@@ -28,6 +28,7 @@ from shared.settings import Settings, load
 from tests.support import rows
 from tests.support.drain import runtime_for
 from tests.support.servers import Databases
+from worker import event_loop
 from worker.evidence.inline_answers import recover_leftovers
 
 DUMP = Path(__file__).with_name("home-0004.sql")
@@ -292,7 +293,7 @@ def test_an_answer_that_the_old_code_kept_is_found_and_counts(
                 await recover_leftovers(runtime)
                 group.cancel_scope.cancel()
 
-        anyio.run(recover)
+        event_loop.run(recover)
     (found,) = rows.rows(upgraded, "SELECT outcome, settled FROM submission WHERE id = :id", id=KEPT_REPLY)
     assert (found.outcome, f"{found.settled:.2f}") == ("accepted", "0.04")
     pictures = "SELECT i.state FROM image i JOIN submission s ON s.id = i.submission_id WHERE s.id = :id"

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-import anyio
 import httpx
 import pytest
 
@@ -23,6 +22,7 @@ from tests.support.command import Ran, genqueue
 from tests.support.drain import drain
 from tests.support.lost import MODEL, fast_simulator, finish, lose, opened, row
 from tests.support.usage import survey
+from worker import event_loop
 from worker.runtime import Runtime
 
 BILLED: Final = ("bloom", "getimg", "openrouter", "posteverywhere")
@@ -175,7 +175,7 @@ def test_a_figure_adds_up_within_what_may_stand_on_either_side(
 )
 def test_days_that_cannot_be_read_or_were_not_asked_for_are_left_out(answer: Any, costs: Any) -> None:
     asked = Canned(reply(200, answer))
-    found = anyio.run(wire("getimg", asked).costs, TODAY - timedelta(days=1), datetime.now(UTC))
+    found = event_loop.run(wire("getimg", asked).costs, TODAY - timedelta(days=1), datetime.now(UTC))
     assert found == costs
     ((path, span),) = asked.asked
     assert path == "/v2/billing/costs"

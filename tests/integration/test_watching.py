@@ -18,6 +18,7 @@ from shared.lifecycle import JobState, Outcome
 from shared.settings import Settings
 from tests.support import rows
 from tests.support.drain import runtime_for
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.troubles import CLOCK
 from worker.upkeep import watching
@@ -41,7 +42,7 @@ def look(runtime: Runtime, known: Watch) -> None:
             await watching.look(runtime, known)
             group.cancel_scope.cancel()
 
-    anyio.run(run)
+    event_loop.run(run)
 
 
 def tick(engine: Engine, name: str) -> None:

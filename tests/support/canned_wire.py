@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, cast
 
-import anyio
 import httpx
 from pydantic import SecretStr
 
 from shared.errors import CODES
 from shared.lifecycle import Outcome
+from worker import event_loop
 from worker.providers import WireSettings, wire_for
 from worker.providers.contract import PaidCall, Refused, RetryRule
 from worker.providers.receipt import kept
@@ -63,20 +63,20 @@ def wire(provider: str, answer: Any, **settings: Any) -> Any:
 def submitted(provider: str, answer: Any) -> Any:
     """Return what one submit came to; an inline answer is kept and read."""
     asked, file = wire(provider, answer), BytesIO()
-    outcome = anyio.run(asked.submit, PaidCall({}, 0, "", cast("Any", file) if asked.inline else None))
+    outcome = event_loop.run(asked.submit, PaidCall({}, 0, "", cast("Any", file) if asked.inline else None))
     return kept(outcome, asked, file) if asked.inline else outcome
 
 
 def polled(answer: Any, *ids: str, provider: str = "bloom", media_without_url: str = "fail") -> Any:
-    return anyio.run(wire(provider, answer, media_without_url=media_without_url).poll, ids)
+    return event_loop.run(wire(provider, answer, media_without_url=media_without_url).poll, ids)
 
 
 def page(provider: str, answer: Any, following: str | None = None) -> Any:
-    return anyio.run(wire(provider, answer).page, following)
+    return event_loop.run(wire(provider, answer).page, following)
 
 
 def account(provider: str, answer: Any) -> Any:
-    return anyio.run(wire(provider, answer).account)
+    return event_loop.run(wire(provider, answer).account)
 
 
 def verdict(refused: Refused) -> tuple[Outcome, RetryRule, str]:

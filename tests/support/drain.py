@@ -13,6 +13,7 @@ import anyio.to_thread
 from pydantic import SecretStr
 
 from shared.settings import Settings, load
+from worker import event_loop
 from worker.claiming import Parcel
 from worker.dispatch import Dispatcher
 from worker.process import STAGES
@@ -114,7 +115,7 @@ def drain(
     `LookupError`). Parcels run beside each other and beside the dispatcher, as in a real worker; those begun are
     finished before this returns.
     """
-    anyio.run(_drain, runtime, until, seconds, seen)
+    event_loop.run(_drain, runtime, until, seconds, seen)
 
 
 def run_stage(runtime: Runtime, *parcels: Parcel) -> None:
@@ -125,7 +126,7 @@ def run_stage(runtime: Runtime, *parcels: Parcel) -> None:
             for parcel in parcels:
                 group.start_soon(cast("Any", STAGES[parcel.stage]), runtime, parcel.account, parcel.claims)
 
-    anyio.run(work)
+    event_loop.run(work)
 
 
 def on_loop(runtime: Runtime, work: Callable[[], Awaitable[None]]) -> None:
@@ -135,7 +136,7 @@ def on_loop(runtime: Runtime, work: Callable[[], Awaitable[None]]) -> None:
         async with _living(runtime):
             await work()
 
-    anyio.run(run)
+    event_loop.run(run)
 
 
 @asynccontextmanager
@@ -148,6 +149,7 @@ async def _living(runtime: Runtime) -> AsyncIterator[None]:
         finally:
             with anyio.CancelScope(shield=True):
                 await runtime.fetcher.close()
+                await runtime.quick_put.close()
                 for account in runtime.accounts.values():
                     await account.get.close()
         group.cancel_scope.cancel()

@@ -58,6 +58,7 @@ def standing_still(runtime: Runtime) -> Runtime:
         settings=runtime.settings.model_copy(update=dict.fromkeys((*waits, "send_within_seconds"), _LONG)),
         engine=runtime.engine,
         storage=runtime.storage,
+        quick_put=runtime.quick_put,
         fetcher=runtime.fetcher,
         accounts=runtime.accounts,
         sender=runtime.sender,

@@ -15,6 +15,7 @@ from tests.support.drain import runtime_for, settings_for
 from tests.support.five import five_accounts
 from tests.support.lost import FINDABLE
 from tests.support.waiting import until
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.upkeep.search_lists import search
 
@@ -42,7 +43,7 @@ def search_once(runtime: Runtime, *providers: str) -> None:
                 await account.get.close()
             life.cancel_scope.cancel()
 
-    anyio.run(work)
+    event_loop.run(work)
 
 
 def search_now(runtime: Runtime, engine: Engine, provider: str) -> None:

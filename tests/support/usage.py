@@ -5,6 +5,7 @@ from typing import Any, Final
 import anyio
 
 from ops.simulator import OpenRouterSettings, Simulator, SimulatorConfig
+from worker import event_loop
 from worker.runtime import Runtime
 from worker.upkeep.balances import ask
 
@@ -28,4 +29,4 @@ def survey(runtime: Runtime, name: str) -> None:
             await account.get.close()
             life.cancel_scope.cancel()
 
-    anyio.run(work)
+    event_loop.run(work)

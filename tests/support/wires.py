@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, cast
 
-import anyio
 import httpx
 from pydantic import SecretStr
 
 from ops.simulator import Simulator
+from worker import event_loop
 from worker.lost_calls.listing import read
 from worker.providers import Wire, WireSettings, wire_for
 from worker.providers.contract import PaidCall
@@ -73,24 +73,24 @@ class Caller:
             answer = await wire.submit(PaidCall(chosen, boot_clock() + 5, reference, cast("Any", self.reply)))
             return kept(answer, wire, self.reply) if wire.inline else answer
 
-        return anyio.run(self._ask, pay)
+        return event_loop.run(self._ask, pay)
 
     def poll(self, upstream_ids: Sequence[str]) -> Any:
         """Ask for pictures; return what the wire returned."""
-        return anyio.run(self._ask, lambda wire: wire.poll(upstream_ids))
+        return event_loop.run(self._ask, lambda wire: wire.poll(upstream_ids))
 
     def listed(self) -> Any:
         """Read the provider's list to its end; return the reading, or the refusal."""
         now = datetime.now(UTC)
-        return anyio.run(self._ask, lambda wire: read(wire, lambda _rows: False, asked_at=now))
+        return event_loop.run(self._ask, lambda wire: read(wire, lambda _rows: False, asked_at=now))
 
     def look(self, upstream_id: str) -> Any:
         """Ask for one row of the list by itself; return what the wire returned."""
-        return anyio.run(self._ask, lambda wire: wire.look(upstream_id))
+        return event_loop.run(self._ask, lambda wire: wire.look(upstream_id))
 
     def account(self) -> Any:
         """Ask about the account; return what the wire returned."""
-        return anyio.run(self._ask, lambda wire: wire.account())
+        return event_loop.run(self._ask, lambda wire: wire.account())
 
     def image(self, index: int) -> bytes:
         """Take one image out of the last answer."""
@@ -100,7 +100,7 @@ class Caller:
             wire.extract(self.reply, index, taken)
             return taken.getvalue()
 
-        return anyio.run(self._ask, take)
+        return event_loop.run(self._ask, take)
 
     async def _ask(self, question: Any) -> Any:
         post = PaidPost(timeout_seconds=self._seconds, connect_seconds=1, ssl_context=_CERTIFICATES)

@@ -3,11 +3,11 @@ import ipaddress
 import socket
 
 import aiohttp
-import anyio
 import httpx
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from worker import event_loop
 from worker.transport.address_guard import (
     AddressGuard,
     AddressRefused,
@@ -212,7 +212,7 @@ def test_a_name_that_resolves_to_any_private_address_is_refused() -> None:
         with pytest.raises(AddressRefused, match=r"cdn\.example: a private address"):
             await resolver.resolve("cdn.example", 443)
 
-    anyio.run(resolve)
+    event_loop.run(resolve)
 
 
 def test_a_name_that_a_sinkhole_answers_for_once_may_pass() -> None:
@@ -222,7 +222,7 @@ def test_a_name_that_a_sinkhole_answers_for_once_may_pass() -> None:
             await resolver.resolve("cdn.example", 443)
         assert await resolver.resolve("cdn.example", 443)
 
-    anyio.run(resolve)
+    event_loop.run(resolve)
 
 
 def test_an_address_that_an_allowed_name_has_is_reached_by_that_name_only() -> None:
@@ -280,7 +280,7 @@ def test_the_socket_is_refused_even_if_every_earlier_check_was_deceived() -> Non
             listener.accept()
         listener.close()
 
-    anyio.run(connect)
+    event_loop.run(connect)
 
 
 def test_a_name_that_resolves_differently_the_second_time_reaches_nothing() -> None:
@@ -293,4 +293,4 @@ def test_a_name_that_resolves_differently_the_second_time_reaches_nothing() -> N
             with pytest.raises(AddressRefused, match=r"rebinding\.example: a loopback address"):
                 await session.get("http://rebinding.example:1/")
 
-    anyio.run(connect)
+    event_loop.run(connect)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.raw_server import Peer, Script, Server, http, serving
+from worker import event_loop
 from worker.transport.api_get import ApiGet
 from worker.transport.paid_post import Lost, PaidPost, PaidReply, boot_clock
 
@@ -31,7 +32,7 @@ def outcome_of(script: Script, **options: Any) -> tuple[Outcome, Server]:
         async with serving(script) as server:
             return await get(server.url, **options), server
 
-    return anyio.run(once)
+    return event_loop.run(once)
 
 
 async def answer(peer: Peer) -> None:
@@ -127,7 +128,7 @@ def test_a_head_that_a_paid_call_is_read_under_is_read_by_a_look_too(head: list[
             return await post.send(server.url, headers={}, json={}, send_before=boot_clock() + 5)
 
     outcome, _ = outcome_of(odd)
-    bought = anyio.run(paid)
+    bought = event_loop.run(paid)
     assert isinstance(outcome, PaidReply)
     assert isinstance(bought, PaidReply)
     assert outcome.body == bought.body == b'{"data": 1}'
@@ -150,7 +151,7 @@ def test_a_redirect_is_not_followed_so_that_the_key_stays(status: int) -> None:
             async with serving(redirect) as server:
                 return await get(server.url), len(elsewhere.peers)
 
-    outcome, elsewhere = anyio.run(once)
+    outcome, elsewhere = event_loop.run(once)
     assert isinstance(outcome, PaidReply)
     assert (outcome.status, elsewhere) == (status, 0)
 
@@ -207,7 +208,7 @@ def test_an_endless_answer_is_cut_off() -> None:
     "url", ["http://127.0.0.1:1/", "http://nowhere.invalid/", "nonsense", "http://[", "https://\0/"]
 )
 def test_an_address_that_cannot_be_reached_is_a_reason(url: str) -> None:
-    assert isinstance(anyio.run(get, url), Lost)
+    assert isinstance(event_loop.run(get, url), Lost)
 
 
 def test_a_proxy_from_the_environment_sees_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,6 +218,6 @@ def test_a_proxy_from_the_environment_sees_nothing(monkeypatch: pytest.MonkeyPat
                 monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
             return await get(server.url), len(proxy.peers)
 
-    outcome, proxied = anyio.run(once)
+    outcome, proxied = event_loop.run(once)
     assert isinstance(outcome, PaidReply)
     assert proxied == 0

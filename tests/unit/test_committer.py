@@ -18,6 +18,7 @@ from tests.support.committing import (
     until,
     write_all,
 )
+from worker import event_loop
 from worker.evidence.committer import NotCommittedError
 
 
@@ -43,7 +44,7 @@ def test_writes_that_arrive_during_a_commit_go_into_the_next_one_together() -> N
             database.gate.set()
         return results
 
-    assert anyio.run(run) == list(range(50))
+    assert event_loop.run(run) == list(range(50))
     assert database.groups == [1, 50]
 
 
@@ -54,7 +55,7 @@ def test_a_conflict_is_told_to_its_own_caller_and_fails_no_neighbour() -> None:
         async with committing(database) as committer:
             return await write_all(committer, [insert("a"), conflict, insert("b")])
 
-    first, second, third = anyio.run(run)
+    first, second, third = event_loop.run(run)
     assert (first, third) == ("a", "b")
     assert isinstance(second, KeyError)
     assert database.committed == {"a", "b"}
@@ -68,7 +69,7 @@ def test_nothing_is_lost_while_the_database_is_away() -> None:
         async with committing(database) as committer:
             return await write_all(committer, [insert(n) for n in range(20)])
 
-    assert anyio.run(run) == list(range(20))
+    assert event_loop.run(run) == list(range(20))
     assert database.committed == set(range(20))
 
 
@@ -87,7 +88,7 @@ def test_the_evidence_of_a_whole_group_is_safe_once_its_commit_has_failed() -> N
         return safe_after
 
     # Alone, the twenty would have needed a commit each, and half a minute.
-    safe_after = anyio.run(run)
+    safe_after = event_loop.run(run)
     assert safe_after is not None
     assert safe_after < 10
     assert database.groups[0] == 20
@@ -115,7 +116,7 @@ def test_a_locked_row_is_tried_again_and_its_neighbours_are_not_kept_waiting() -
                 locked.set()
             return results
 
-    assert anyio.run(run) == [*range(10), "locked"]
+    assert event_loop.run(run) == [*range(10), "locked"]
 
 
 def test_a_write_that_kills_its_connection_each_time_holds_up_nobody_else() -> None:
@@ -139,7 +140,7 @@ def test_a_write_that_kills_its_connection_each_time_holds_up_nobody_else() -> N
                 cured.set()
             return results
 
-    assert anyio.run(run) == [*range(20), "poison"]
+    assert event_loop.run(run) == [*range(20), "poison"]
 
 
 def test_a_cancelled_caller_does_not_lose_its_write() -> None:
@@ -154,7 +155,7 @@ def test_a_cancelled_caller_does_not_lose_its_write() -> None:
                 group.cancel_scope.cancel()
                 threading.Timer(0.05, database.gate.set).start()
 
-    anyio.run(run)
+    event_loop.run(run)
     assert database.committed == {"paid"}
 
 
@@ -172,7 +173,7 @@ def test_a_stop_commits_what_is_still_held() -> None:
             writers.start_soon(write_twenty)
             await until(lambda: bool(database.groups))
 
-    anyio.run(run)
+    event_loop.run(run)
     assert results == list(range(20))
 
 
@@ -191,7 +192,7 @@ def test_a_stop_during_a_commit_still_hands_out_its_results() -> None:
             await until(lambda: database.begun == 1)
             threading.Timer(0.05, database.gate.set).start()
 
-    anyio.run(run)
+    event_loop.run(run)
     assert (results, database.groups) == (["paid"], [1])
 
 
@@ -212,7 +213,7 @@ def test_a_stop_without_a_database_ends_within_its_grace_and_leaves_no_caller_ha
             await committer.write(insert("late"))
         return results
 
-    results = anyio.run(run)
+    results = event_loop.run(run)
     assert [type(result) for result in results] == [NotCommittedError] * 3
 
 
@@ -223,7 +224,7 @@ def test_a_large_backlog_is_committed_in_bounded_groups() -> None:
         async with committing(database) as committer:
             return await write_all(committer, [insert(n) for n in range(1000)])
 
-    assert anyio.run(run) == list(range(1000))
+    assert event_loop.run(run) == list(range(1000))
     assert max(database.groups) <= 200
 
 
@@ -251,7 +252,7 @@ def test_a_refusal_is_final_after_failing_alone_twice_and_its_evidence_is_safe_b
                 await committer.write(told, keepsake)
             return list(keepsake.said)
 
-    assert anyio.run(run) == ["kept"]
+    assert event_loop.run(run) == ["kept"]
     assert alone == [1, 1]
 
 
@@ -278,7 +279,7 @@ def test_a_refusal_in_a_group_counts_for_nothing() -> None:
                 database.gate.set()
             return results
 
-    first, second, third = anyio.run(run)
+    first, second, third = event_loop.run(run)
     assert (first, third) == ("a", "b")
     assert isinstance(second, WriteRefusedError)
     assert tries == [3, 1, 1]
@@ -297,7 +298,7 @@ def test_a_refusal_that_passes_the_second_time_is_committed() -> None:
         async with committing(database) as committer:
             return await committer.write(once)
 
-    assert anyio.run(run) == "in the end"
+    assert event_loop.run(run) == "in the end"
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "42501", "53100", "55P03", "57014", "P0001", "XX000"])
@@ -326,7 +327,7 @@ def test_any_other_refusal_is_tried_again_and_told_from_the_third_time_on_withou
             return results
 
     with capture_logs() as logs:
-        assert anyio.run(run) == ["in the end"]
+        assert event_loop.run(run) == ["in the end"]
     told = [line for line in logs if line["event"] == "write_waits"]
     assert [line["tries"] for line in told][:2] == [3, 4]
     assert {(line["sqlstate"], line["log_level"]) for line in told} == {(sqlstate, "warning")}
@@ -353,7 +354,7 @@ def test_a_write_that_is_never_taken_holds_up_no_other_of_its_lane() -> None:
             committer.hurry(0)
         return results
 
-    assert anyio.run(run) == [f"w{number}" for number in range(20)]
+    assert event_loop.run(run) == [f"w{number}" for number in range(20)]
 
 
 def test_who_waits_for_a_write_that_postgresql_does_not_take_goes_on_and_it_is_tried_again_all_the_same() -> None:
@@ -372,7 +373,7 @@ def test_who_waits_for_a_write_that_postgresql_does_not_take_goes_on_and_it_is_t
             cured.set()
             await until(lambda: keepsake.said == ["kept", "dropped"])
 
-    anyio.run(run)
+    event_loop.run(run)
     assert database.committed == {"in the end"}
 
 
@@ -391,7 +392,7 @@ def test_a_stop_lets_go_of_a_write_that_is_not_taken_once_its_evidence_is_safe()
             await until(lambda: bool(committer._troubled))
             committer.hurry(0.1)
 
-    anyio.run(run)
+    event_loop.run(run)
 
 
 def test_a_stop_lets_go_of_a_commit_that_never_returns_once_its_evidence_is_safe() -> None:
@@ -407,7 +408,7 @@ def test_a_stop_lets_go_of_a_commit_that_never_returns_once_its_evidence_is_safe
             database.gate.set()
             await until(lambda: keepsake.said == ["kept", "dropped"])
 
-    anyio.run(run)
+    event_loop.run(run)
     assert database.committed == {"slow"}
 
 
@@ -420,7 +421,7 @@ def test_evidence_that_comes_after_the_committer_ended_is_kept() -> None:
         with pytest.raises(NotCommittedError):
             await committer.write(insert("late"), keepsake)
 
-    anyio.run(run)
+    event_loop.run(run)
     assert keepsake.said == ["kept"]
 
 
@@ -433,5 +434,5 @@ def test_a_write_that_is_taken_at_once_touches_no_disk() -> None:
         async with committing(database) as committer:
             await committer.write(insert("a"), keepsake)
 
-    anyio.run(run)
+    event_loop.run(run)
     assert written == []

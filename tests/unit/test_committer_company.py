@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 
 from tests.support.committing import Database, Keepsake, committing, insert, until, write_all
+from worker import event_loop
 
 
 def test_a_write_waits_for_company_and_evidence_that_comes_takes_it_along_at_once() -> None:
@@ -18,7 +19,7 @@ def test_a_write_waits_for_company_and_evidence_that_comes_takes_it_along_at_onc
             assert database.begun == 0
             await committer.write(insert("evidence"), Keepsake())
 
-    anyio.run(run)
+    event_loop.run(run)
     assert database.groups == [3]
     assert database.committed == {"plain", "another", "evidence"}
 
@@ -30,7 +31,7 @@ def test_sixteen_writes_wait_for_no_more() -> None:
         async with committing(database, gather_seconds=60) as committer:
             return await write_all(committer, [insert(n) for n in range(16)])
 
-    assert anyio.run(run) == list(range(16))
+    assert event_loop.run(run) == list(range(16))
     assert database.groups == [16]
 
 
@@ -41,5 +42,5 @@ def test_a_write_alone_is_committed_after_a_moment() -> None:
         async with committing(database) as committer:
             return await committer.write(insert("alone"))
 
-    assert anyio.run(run) == "alone"
+    assert event_loop.run(run) == "alone"
     assert database.groups == [1]

@@ -3,11 +3,11 @@
 import tracemalloc
 from typing import Any
 
-import anyio
 import pytest
 
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import account, polled, reply, submitted, verdict, wire
+from worker import event_loop
 from worker.providers.contract import Accepted, Refused, RetryRule
 from worker.providers.reading import UnreadableError, link_of, read_json, readable, text_of
 from worker.transport.paid_post import Lost
@@ -240,7 +240,7 @@ def test_a_warning_beside_what_was_asked_for_is_no_error(provider: str, ids: lis
 def test_a_list_that_is_to_prove_an_absence_has_no_error_beside_it(provider: str) -> None:
     row, name = WARNED[provider]
     said = reply(200, {"data": {name: [row]} if name else [row], "error": {"code": "partial", "message": "timed out"}})
-    assert isinstance(anyio.run(wire(provider, said).page), Refused)
+    assert isinstance(event_loop.run(wire(provider, said).page), Refused)
 
 
 @POLLED

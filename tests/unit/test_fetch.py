@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import anyio
 import pytest
 
+from worker import event_loop
 from worker.transport.address_guard import AddressGuard, AddressRefused, Misdirected
 from worker.transport.download import Fetched, Fetcher, retry_after_seconds
 from worker.transport.fetch_errors import (
@@ -131,7 +131,7 @@ def fetched(
         async with serving(respond) as server, fetching(spool_dir, **options) as fetcher:
             return await fetcher.fetch(server.url(target)), server
 
-    return anyio.run(once)
+    return event_loop.run(once)
 
 
 def failure(respond: Respond, spool_dir: Path, **options: Any) -> TransferError:
@@ -182,7 +182,7 @@ def test_only_the_five_known_headers_are_sent_and_never_a_cookie_or_credentials(
                 (await fetcher.fetch(server.url("/"))).spool.close()
             return server.requests
 
-    requests = anyio.run(twice)
+    requests = event_loop.run(twice)
     assert len(requests) == 4
     for request in requests:
         names = [line.split(":")[0].lower() for line in request.splitlines()[1:] if line]
@@ -293,7 +293,7 @@ def test_a_port_where_nobody_listens_is_unavailable(tmp_path: Path) -> None:
             with pytest.raises(ResultUnavailable, match="ClientConnectorError"):
                 await fetcher.fetch(dead)
 
-    anyio.run(once)
+    event_loop.run(once)
 
 
 def test_an_announcement_alone_is_no_reason_to_call_a_body_too_large(tmp_path: Path) -> None:
@@ -314,11 +314,11 @@ def test_a_short_body_is_returned_where_the_caller_knows_it_to_be_whole(tmp_path
         async with serving(reply(body, announced=announced)) as server, fetching(tmp_path) as fetcher:
             return await fetcher.fetch(server.url("/"), take_short=take)
 
-    got = anyio.run(once, b"half")
+    got = event_loop.run(once, b"half")
     with got.spool as spool:
         assert spool.rewound().read() == b"half"
     with pytest.raises(Truncated) as caught:
-        anyio.run(once, b"hal")
+        event_loop.run(once, b"hal")
     assert seen == [hashlib.sha256(body).hexdigest() for body in (b"half", b"hal")]
     assert caught.value.sha256 == hashlib.sha256(b"hal").digest()
 
@@ -337,7 +337,7 @@ def test_a_body_that_stalls_has_ended(tmp_path: Path) -> None:
             stop.set()
             return caught.value
 
-    assert anyio.run(once).sha256 == hashlib.sha256(b"x").digest()
+    assert event_loop.run(once).sha256 == hashlib.sha256(b"x").digest()
 
 
 def test_a_huge_body_without_announcement_is_refused_at_the_cap_with_flat_memory(tmp_path: Path) -> None:
@@ -394,7 +394,7 @@ def test_one_wall_clock_limit_covers_a_body_that_trickles(tmp_path: Path) -> Non
             stop.set()
             return caught.value
 
-    error = anyio.run(once)
+    error = event_loop.run(once)
     assert (error.code, error.retryable) == ("result_timeout", True)
 
 
@@ -418,7 +418,7 @@ def test_a_literal_address_that_is_not_allowed_is_never_contacted(tmp_path: Path
                 await fetcher.fetch(server.url())
             return server.requests
 
-    assert anyio.run(once) == []
+    assert event_loop.run(once) == []
 
 
 def test_a_name_that_resolves_to_a_private_address_is_never_contacted(tmp_path: Path) -> None:
@@ -433,7 +433,7 @@ def test_a_name_that_resolves_to_a_private_address_is_never_contacted(tmp_path: 
                 await fetcher.fetch(f"https://rebinding.example:{server.port}/result")
             return server.requests
 
-    assert anyio.run(once) == []
+    assert event_loop.run(once) == []
 
 
 def test_a_server_without_a_trusted_certificate_is_unavailable_over_https(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_a_server_without_a_trusted_certificate_is_unavailable_over_https(tmp_pa
             with pytest.raises(ResultUnavailable, match="SSL"):
                 await fetcher.fetch(f"https://127.0.0.1:{server.port}/result")
 
-    anyio.run(once)
+    event_loop.run(once)
     trusted = make_fetcher(tmp_path)._ssl_context
     assert (trusted.verify_mode, trusted.check_hostname) == (ssl.CERT_REQUIRED, True)
 
@@ -463,7 +463,7 @@ def test_a_closed_fetcher_opens_again(tmp_path: Path) -> None:
                 await fetcher.close()
             return len(server.requests)
 
-    assert anyio.run(twice) == 2
+    assert event_loop.run(twice) == 2
 
 
 @pytest.mark.parametrize(

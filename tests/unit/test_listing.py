@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
-import anyio
 import pytest
 
 from shared.lifecycle import Outcome
 from tests.support.listings import ASKED, at
+from worker import event_loop
 from worker.lost_calls.listing import Enough, ListReading, read
 from worker.providers.contract import Listed, ListWire, Page, Refused, RetryRule
 from worker.providers.listed import offset_page
@@ -57,7 +57,7 @@ def reading(wire: Pages, enough: Enough = never) -> Any:
     async def work() -> ListReading | Refused:
         return await read(cast("ListWire", wire), enough, asked_at=ASKED)
 
-    return anyio.run(work)
+    return event_loop.run(work)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 8])

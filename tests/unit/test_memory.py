@@ -10,7 +10,7 @@ import anyio
 import psutil
 import pytest
 
-from worker import memory
+from worker import event_loop, memory
 from worker.runtime import Runtime
 from worker.upkeep import memory_back
 
@@ -69,5 +69,5 @@ def test_a_worker_returns_memory_once_after_each_burst_and_never_within_one(monk
 
     monkeypatch.setattr(anyio, "sleep", next_look)
     with pytest.raises(KeyboardInterrupt):
-        anyio.run(memory_back.return_memory, cast("Runtime", working))
+        event_loop.run(memory_back.return_memory, cast("Runtime", working))
     assert working.returned == [9, 12]

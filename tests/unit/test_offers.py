@@ -3,7 +3,6 @@
 from decimal import Decimal
 from typing import Any
 
-import anyio
 import pytest
 
 from ops.simulator.replies import exact_json
@@ -13,6 +12,7 @@ from shared import catalog
 from shared.catalog.offers import NO_OFFERS, Offer, Offers, Rate, price, read
 from shared.requests import GenerationRequest
 from tests.support.canned_wire import Canned, reply, wire
+from worker import event_loop
 from worker.providers.contract import Refused
 from worker.providers.offering import Offered
 
@@ -24,7 +24,7 @@ def asked(model: str = "m", **changes: Any) -> GenerationRequest:
 
 
 def getimg(body: Any) -> Any:
-    return anyio.run(wire("getimg", reply(200, body)).offers)
+    return event_loop.run(wire("getimg", reply(200, body)).offers)
 
 
 def getimg_one(**changes: Any) -> Offer:
@@ -42,7 +42,7 @@ def openrouter(*endpoints: Any, listed: Any = None) -> Any:
         "/endpoints": reply(200, {"id": "a/b", "endpoints": list(endpoints)}),
         "/images/models": reply(200, {"data": listed or [{"id": "a/b", "supported_parameters": {}}]}),
     }
-    return anyio.run(wire("openrouter", Canned(answers)).offers)
+    return event_loop.run(wire("openrouter", Canned(answers)).offers)
 
 
 def endpoint(*lines: tuple[Any, ...], **parameters: Any) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def simulated_openrouter() -> Offers:
     models = OPENROUTER.values()
     answers = {f"{model.id}/endpoints": exact({"id": model.id, "endpoints": [model.endpoint()]}) for model in models}
     answers["/images/models"] = exact({"data": [model.listed() for model in models]})
-    answer = anyio.run(wire("openrouter", Canned(answers)).offers)
+    answer = event_loop.run(wire("openrouter", Canned(answers)).offers)
     assert (answer.whole, answer.unread) == (True, ())
     return Offers({offer.model: offer for offer in answer.offers}, whole=True)
 
@@ -229,7 +229,7 @@ def test_a_list_that_was_not_read_whole_refuses_no_model(body: Any) -> None:
 @pytest.mark.parametrize("body", [b"<html>", b"{}", b"null", b'"x"', b"[" * 100_000])
 def test_an_answer_that_is_no_list_is_refused_and_raises_nothing(body: bytes) -> None:
     assert isinstance(getimg(body), Refused)
-    assert isinstance(anyio.run(wire("openrouter", reply(200, body)).offers), Refused)
+    assert isinstance(event_loop.run(wire("openrouter", reply(200, body)).offers), Refused)
 
 
 @pytest.mark.parametrize(

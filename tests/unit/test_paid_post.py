@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support.raw_server import Peer, Script, Server, http, serving
+from worker import event_loop
 from worker.providers import WireSettings, wire_for
 from worker.providers.contract import PaidCall
 from worker.transport.paid_post import SHORT_BYTES, Lost, NotSent, PaidPost, PaidReply, boot_clock
@@ -37,7 +38,7 @@ def outcome_of(script: Script, **options: Any) -> tuple[Outcome, Server]:
         async with serving(script) as server:
             return await send(server.url, **options), server
 
-    return anyio.run(once)
+    return event_loop.run(once)
 
 
 async def close_after_the_request(peer: Peer) -> None:
@@ -122,12 +123,12 @@ def test_what_came_of_a_broken_answer_is_kept(script: Script) -> None:
 def test_a_refused_connection_was_not_sent() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        outcome = anyio.run(send, f"http://127.0.0.1:{unused.getsockname()[1]}/pay")
+        outcome = event_loop.run(send, f"http://127.0.0.1:{unused.getsockname()[1]}/pay")
     assert isinstance(outcome, NotSent)
 
 
 def test_a_name_that_does_not_resolve_was_not_sent() -> None:
-    assert isinstance(anyio.run(send, "http://nowhere.invalid/pay"), NotSent)
+    assert isinstance(event_loop.run(send, "http://nowhere.invalid/pay"), NotSent)
 
 
 def test_a_connection_that_never_opens_was_not_sent() -> None:
@@ -139,7 +140,7 @@ def test_a_connection_that_never_opens_was_not_sent() -> None:
             waiting = stack.enter_context(socket.socket())
             waiting.settimeout(0)
             waiting.connect_ex(full.getsockname())
-        outcome = anyio.run(lambda: send(f"http://127.0.0.1:{full.getsockname()[1]}/pay", connect=0.2))
+        outcome = event_loop.run(lambda: send(f"http://127.0.0.1:{full.getsockname()[1]}/pay", connect=0.2))
     assert isinstance(outcome, NotSent)
 
 
@@ -150,7 +151,7 @@ def test_a_certificate_nobody_signed_is_refused_before_a_byte_of_the_request(tmp
         async with serving(never_answer, context) as server:
             return await send(f"https://127.0.0.1:{server.port}/pay"), server
 
-    outcome, server = anyio.run(once)
+    outcome, server = event_loop.run(once)
     assert isinstance(outcome, NotSent)
     assert "certificate" in outcome.reason
     assert server.requests == 0
@@ -196,7 +197,7 @@ def test_a_redirect_is_an_answer_and_is_never_followed(status: int) -> None:
                 outcome = await send(server.url, headers={"x-api-key": "secret"})
                 return outcome, server.requests, len(elsewhere.peers)
 
-    outcome, asked, elsewhere = anyio.run(once)
+    outcome, asked, elsewhere = event_loop.run(once)
     assert isinstance(outcome, PaidReply)
     assert (outcome.status, asked, elsewhere) == (status, 1, 0)
 
@@ -209,7 +210,7 @@ def test_a_proxy_from_the_environment_sees_nothing(monkeypatch: pytest.MonkeyPat
                 monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{proxy.port}")
             return await send(server.url), len(proxy.peers)
 
-    outcome, proxied = anyio.run(once)
+    outcome, proxied = event_loop.run(once)
     assert isinstance(outcome, PaidReply)
     assert proxied == 0
 
@@ -282,7 +283,7 @@ def spilled(body: bytes, *, status: str = "200 OK", more: int = 0) -> tuple[Outc
             finally:
                 await post.close()
 
-    return anyio.run(once), b"".join(spill)
+    return event_loop.run(once), b"".join(spill)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "500 Oops"])
@@ -321,7 +322,7 @@ def test_a_spill_that_takes_nothing_leaves_the_beginning() -> None:
             finally:
                 await post.close()
 
-    outcome = anyio.run(once)
+    outcome = event_loop.run(once)
     assert isinstance(outcome, Lost)
     assert len(outcome.body) > SHORT_BYTES
 
@@ -337,7 +338,7 @@ def test_each_provider_whose_answers_have_no_images_inside_hands_its_spill_on(pr
 
     spill = Spilled()
     settings = WireSettings("https://provider.example", SecretStr("k"), cast("Any", Post()), cast("Any", None))
-    anyio.run(wire_for(provider, settings).submit, PaidCall({}, 0, "", spill))
+    event_loop.run(wire_for(provider, settings).submit, PaidCall({}, 0, "", spill))
     assert handed == [spill]
 
 
@@ -354,7 +355,7 @@ def test_every_request_takes_a_fresh_connection() -> None:
             await post.close()
             return outcomes, server
 
-    outcomes, server = anyio.run(twice)
+    outcomes, server = event_loop.run(twice)
     assert [outcome.status for outcome in outcomes if isinstance(outcome, PaidReply)] == [202, 202]
     assert (len(server.peers), server.requests) == (2, 2)
 
@@ -379,5 +380,5 @@ def test_a_cancelled_caller_stops_waiting_and_nothing_is_sent_again() -> None:
                 await closed.wait()
             return server
 
-    server = anyio.run(once)
+    server = event_loop.run(once)
     assert (len(server.peers), server.requests) == (1, 1)

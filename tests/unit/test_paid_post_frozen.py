@@ -15,12 +15,14 @@ import pytest
 
 from tests.support.raw_server import Peer, http, serving
 from tests.support.waiting import until
+from worker import event_loop
 from worker.transport.paid_post import Lost, PaidPost, boot_clock
 
 ROOT: Final = Path(__file__).parents[2]
 SECONDS: Final = 1.0
 PAY: Final = """
-import sys, anyio
+import sys
+from worker import event_loop
 from worker.transport.paid_post import PaidPost, boot_clock
 
 async def pay():
@@ -29,7 +31,7 @@ async def pay():
     outcome = await post.send(sys.argv[1], headers={}, json={}, send_before=boot_clock() + 60)
     print(type(outcome).__name__, outcome.status, outcome.body.decode())
 
-anyio.run(pay)
+event_loop.run(pay)
 """
 
 
@@ -108,6 +110,6 @@ def test_a_silent_server_is_given_up_at_the_deadline() -> None:
             outcome = await post.send(server.url, headers={}, json={}, send_before=begun + 60)
             return outcome, boot_clock() - begun
 
-    outcome, took = anyio.run(pay)
+    outcome, took = event_loop.run(pay)
     assert isinstance(outcome, Lost)
     assert 0.4 <= took < 3

@@ -6,6 +6,7 @@ from pathlib import Path
 import anyio
 
 from tests.support.raw_server import Peer, http, serving
+from worker import event_loop
 from worker.transport.address_guard import AddressGuard
 from worker.transport.api_get import ApiGet
 from worker.transport.download import Fetcher
@@ -55,7 +56,7 @@ def test_a_download_is_never_the_repeated_answer_to_the_one_before(tmp_path: Pat
             await fetcher.close()
         return got
 
-    assert anyio.run(thrice) == [b"/a", b"/b", b"/c"]
+    assert event_loop.run(thrice) == [b"/a", b"/b", b"/c"]
 
 
 def test_a_look_is_never_answered_by_the_repeated_answer_to_the_one_before() -> None:
@@ -70,7 +71,7 @@ def test_a_look_is_never_answered_by_the_repeated_answer_to_the_one_before() -> 
             await reader.close()
         return got
 
-    assert anyio.run(thrice) == [b"/a", b"/b", b"/c"]
+    assert event_loop.run(thrice) == [b"/a", b"/b", b"/c"]
 
 
 def test_a_server_that_speaks_before_it_is_asked_ends_a_look_in_time() -> None:
@@ -81,4 +82,4 @@ def test_a_server_that_speaks_before_it_is_asked_ends_a_look_in_time() -> None:
                 await reader.get(f"http://127.0.0.1:{server.port}/a", headers={}, params={})
             await reader.close()
 
-    anyio.run(once)
+    event_loop.run(once)

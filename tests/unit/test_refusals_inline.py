@@ -11,11 +11,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import Canned, reply, submitted, verdict, wire
+from worker import event_loop
 from worker.providers.contract import Accepted, PaidCall, RetryRule
 from worker.providers.reading import UnreadableError
 from worker.providers.receipt import kept
@@ -352,7 +352,7 @@ def test_without_a_place_for_the_answer_nothing_is_sent() -> None:
         async def send(self, *_: Any, **__: Any) -> Any:
             raise AssertionError("a call was paid whose images have no place to go")
 
-    refused = anyio.run(wire("openrouter", Untouched(None)).submit, PaidCall({}, 0))
+    refused = event_loop.run(wire("openrouter", Untouched(None)).submit, PaidCall({}, 0))
     assert refused.outcome is Outcome.NOT_SENT
 
 

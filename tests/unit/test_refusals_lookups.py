@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import anyio
 import pytest
 
 from tests.support.canned_wire import Canned, account, page, reply, wire
+from worker import event_loop
 from worker.providers.contract import Accepted, AccountFacts, Listed, PaidCall, Refused, RetryRule, Used
 from worker.transport.paid_post import Lost
 
@@ -86,7 +86,7 @@ def test_brands_that_cannot_be_read_do_not_lose_the_balance() -> None:
 )
 def test_what_an_openrouter_key_has_used_up_is_told_from_what_its_owner_pays_elsewhere(key: Any, used: Used) -> None:
     asked = Canned(reply(200, {"data": key}))
-    assert anyio.run(wire("openrouter", asked).used) == used
+    assert event_loop.run(wire("openrouter", asked).used) == used
     assert asked.asked == [("/key", {})]
 
 
@@ -95,12 +95,12 @@ def test_what_an_openrouter_key_has_used_up_is_told_from_what_its_owner_pays_els
 )
 def test_a_usage_that_cannot_be_read_is_no_figure(key: Any) -> None:
     for answer in (reply(200, {"data": key}), reply(200, b"<html>"), reply(500), Lost("gone"), reply(401, b"{}")):
-        assert isinstance(anyio.run(wire("openrouter", answer).used), Refused)
+        assert isinstance(event_loop.run(wire("openrouter", answer).used), Refused)
 
 
 def test_a_proof_in_which_a_name_comes_twice_is_none() -> None:
     twice = reply(200, b'{"data":{"usage":1.08,"usage":1.0,"byok_usage":0}}')
-    assert isinstance(anyio.run(wire("openrouter", twice).used), Refused)
+    assert isinstance(event_loop.run(wire("openrouter", twice).used), Refused)
     twice = reply(200, b'{"data":{"id":"a","meta":{"genqueue_submission":"ours"},"meta":{}}}')
     assert isinstance(look(Canned(twice)), Refused)
 
@@ -259,7 +259,7 @@ def test_the_next_page_begins_with_the_last_row_that_came_not_with_the_one_that_
 
 
 def look(canned: Canned, name: str = "a") -> Any:
-    return anyio.run(wire("banatie", canned).look, name)
+    return event_loop.run(wire("banatie", canned).look, name)
 
 
 def full(name: str, reference: Any) -> Any:
@@ -280,7 +280,7 @@ def test_a_reference_of_ours_is_known_in_any_form_of_a_uuid(form: Any) -> None:
     assert look(Canned(full("a", form(ours)))).reference == ours
     assert page("banatie", listing("banatie", row("banatie", "a", meta=meta))).rows[0].reference == ours
     sent = wire("banatie", reply(201, {"data": {"id": "a", "status": "pending", "meta": meta}}))
-    assert isinstance(anyio.run(sent.submit, PaidCall({}, 0, ours)), Accepted)
+    assert isinstance(event_loop.run(sent.submit, PaidCall({}, 0, ours)), Accepted)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_a_row_of_banatie_says_whether_its_picture_failed(status: Any, failed: b
 def test_what_was_deleted_is_asked_for_only_where_a_list_is_to_prove_an_absence() -> None:
     for with_deleted in (True, False):
         asked = Canned(listing("banatie"))
-        assert not isinstance(anyio.run(wire("banatie", asked, with_deleted=with_deleted).page), Refused)
+        assert not isinstance(event_loop.run(wire("banatie", asked, with_deleted=with_deleted).page), Refused)
         ((_path, parameters),) = asked.asked
         assert parameters.get("includeDeleted") == ("true" if with_deleted else None)
 

@@ -3,13 +3,13 @@
 import json
 from typing import Any
 
-import anyio
 import pytest
 
 from shared.errors import CODES
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import page as listed
 from tests.support.canned_wire import polled, reply, verdict, wire
+from worker import event_loop
 from worker.providers.contract import Refused, RetryRule, Used
 from worker.transport.paid_post import Lost, PaidReply
 
@@ -130,8 +130,8 @@ def test_a_list_that_is_to_prove_an_absence_must_have_come_to_its_end(provider: 
 
 def test_a_figure_that_is_to_prove_an_absence_must_have_come_to_its_end() -> None:
     body = b'{"data": {"usage": 1, "byok_usage": 0}}'
-    assert isinstance(anyio.run(wire("openrouter", reply(200, body)).used), Used)
-    assert isinstance(anyio.run(wire("openrouter", Lost("cut", 200, body)).used), Refused)
+    assert isinstance(event_loop.run(wire("openrouter", reply(200, body)).used), Used)
+    assert isinstance(event_loop.run(wire("openrouter", Lost("cut", 200, body)).used), Refused)
 
 
 @ASKED
@@ -223,7 +223,7 @@ def test_a_page_that_cannot_be_read_is_asked_for_again(body: bytes) -> None:
 
 
 def test_getimg_cannot_be_asked_again() -> None:
-    refused = anyio.run(wire("getimg", None).poll, ["a"])
+    refused = event_loop.run(wire("getimg", None).poll, ["a"])
     assert verdict(refused) == (Outcome.REJECTED, RetryRule.NEVER, "result_expired")
 
 

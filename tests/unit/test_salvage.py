@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-import anyio
 import pytest
 
 from shared.lifecycle import ImageState, Outcome
 from tests.support.canned_wire import BASE, reply, wire
+from worker import event_loop
 from worker.providers.contract import UNSURE_LINK, Accepted, PaidCall, Refused
 from worker.providers.salvage import closed, links_in
 from worker.transport.paid_post import Lost
@@ -21,7 +21,7 @@ ITEM = {"url": LINK, "mime_type": "image/png"}
 def submitted(answer: Any) -> Accepted | Refused:
     sent = {"prompt": "a harbour", "images": [{"url": SENT, "role": "reference"}]}
     asked = wire("getimg", answer)
-    found: Accepted | Refused = anyio.run(asked.submit, PaidCall(sent, 0))
+    found: Accepted | Refused = event_loop.run(asked.submit, PaidCall(sent, 0))
     return found
 
 
@@ -96,7 +96,7 @@ def test_what_is_no_sight_of_a_paid_picture_stays_in_doubt(answer: Any) -> None:
 
 @pytest.mark.parametrize("provider", ["bloom", "banatie", "posteverywhere"])
 def test_a_provider_that_can_be_asked_is_asked(provider: str) -> None:
-    found = anyio.run(wire(provider, reply(200, {"images": [ITEM]})).submit, PaidCall({}, 0))
+    found = event_loop.run(wire(provider, reply(200, {"images": [ITEM]})).submit, PaidCall({}, 0))
     assert isinstance(found, Refused)
 
 

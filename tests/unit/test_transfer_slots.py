@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
+from worker import event_loop
 from worker.transport.transfer_slots import TransferSlots
 
 
@@ -43,7 +44,7 @@ def run(work: Callable[[Copies, Callable[[str, int], Awaitable[None]]], Awaitabl
             await work(copies, begin)
             group.cancel_scope.cancel()
 
-    anyio.run(live)
+    event_loop.run(live)
 
 
 def test_accounts_that_never_end_leave_each_other_one_its_share() -> None:
@@ -101,7 +102,7 @@ def test_the_slow_lane_has_one_slot_and_a_host_leaves_it_by_being_quick_or_after
         async with slots.slow_lane() as again:
             assert again
 
-    anyio.run(work)
+    event_loop.run(work)
     slots.found_slow("images.example")
     assert slots.is_slow("images.example")
     assert not slots.is_slow("other.example")

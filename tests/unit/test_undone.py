@@ -11,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from tests.support.raw_server import Peer, http, serving
+from worker import event_loop
 from worker.providers.answer_blocks import blocks
 from worker.providers.inline_answer import END, values
 from worker.transport.inflater import Inflater
@@ -52,7 +53,7 @@ def test_a_compressed_answer_that_broke_off_behind_its_text_is_undone_like_a_who
             finally:
                 await post.close()
 
-    lost = anyio.run(once)
+    lost = event_loop.run(once)
     assert isinstance(lost, Lost)
     assert (lost.status, lost.body) == (200, TEXT)
 

@@ -1,10 +1,10 @@
 """Puts the bytes of one image into the bucket. While the bucket refuses, it holds an image whose link may die."""
 
 import time
-from functools import partial
+from collections.abc import Mapping
+from typing import Any
 
 import anyio
-import anyio.to_thread
 import structlog
 
 from shared.backoff import delay
@@ -16,7 +16,8 @@ from shared.lifecycle import Stage
 from worker.imagecheck import ImageFacts
 from worker.runtime import Runtime
 from worker.transport.download import Fetched
-from worker.transport.storage import key_for
+from worker.transport.quick_put import Put
+from worker.transport.storage import Stored, key_for
 from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)
@@ -34,21 +35,18 @@ async def put_object(
     """Put the object. While the bucket refuses, hold an image whose link may die for `patience` seconds."""
     spool = fetched.spool
     key = key_for(str(image.claim.job_id), image.index, spool.sha256, facts.extension, verified=verified)
-    put = partial(
-        runtime.storage.put,
-        key,
-        spool,
-        content_type=facts.content_type,
-        metadata={"genqueue-job": str(image.claim.job_id)},
-        attached=facts.attached,
-    )
+    about = {
+        "content_type": facts.content_type,
+        "metadata": {"genqueue-job": str(image.claim.job_id)},
+        "attached": facts.attached,
+    }
     if not verified:
         await runtime.write(stored_images.announce, image.claim.job_id, key)
     give_up = time.monotonic() + patience
     tries = 0
     while True:
         try:
-            await anyio.to_thread.run_sync(put, limiter=runtime.transfers_threads)
+            await _put(runtime, key, spool, about)
         except StorageError as error:
             runtime.bucket_refused(f"{error.code}: {error}")
             job, said = str(image.claim.job_id), str(error)
@@ -60,6 +58,16 @@ async def put_object(
         else:
             runtime.bucket_took()
             return _stored(runtime, fetched, facts, key)
+
+
+async def _put(runtime: Runtime, key: str, spool: Stored, about: Mapping[str, Any]) -> None:
+    """Take the short cut, or the whole way where there is none; raises `StorageError`."""
+    quick = await runtime.quick_put.put(runtime.storage, key, spool, **about)
+    if quick is Put.TAKEN:
+        return
+    await runtime.in_thread(runtime.storage.put, key, spool, **about)
+    if quick is Put.REFUSED:
+        runtime.quick_put.leave()
 
 
 async def _wait_for_bucket(runtime: Runtime, image: ClaimedImage, tries: int) -> None:

@@ -3,7 +3,10 @@
 The descriptions are data: with them, botocore makes the methods of a client, builds requests and parses answers.
 """
 
+import os
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import botocore.session
@@ -97,3 +100,12 @@ def open_session(*, access_key: str | None, secret_key: str | None, region: str)
     return Session(
         aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region, botocore_session=core
     )
+
+
+def trusted(usual: ssl.SSLContext) -> ssl.SSLContext:
+    """Return the certificates that boto3 trusts: those that a profile or its variables name, or the `usual` ones."""
+    named = botocore.session.get_session().get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if not named:
+        return usual
+    is_directory = Path(named).is_dir()
+    return ssl.create_default_context(cafile=None if is_directory else named, capath=named if is_directory else None)

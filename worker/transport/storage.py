@@ -8,9 +8,10 @@ import base64
 import binascii
 import hashlib
 import re
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
@@ -18,9 +19,10 @@ from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.utils import get_environ_proxies
 
 from worker.transport.object_stream import ObjectStream
-from worker.transport.s3_session import open_session
+from worker.transport.s3_session import open_session, trusted
 from worker.transport.storage_errors import StorageDamaged, StorageRefused, code_of, explained
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _ATTEMPTS: Final = 3
 _BLOCK_BYTES: Final = 256 * 1024
+_SIGNED_SECONDS: Final = 600  # S3 lets a clock differ by 15 minutes
 _LONGEST_LINK_SECONDS: Final = 7 * 24 * 3600
 _DEFAULT_REGION: Final = "us-east-1"
 _KEY_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -45,6 +48,14 @@ class ObjectFacts:
     content_type: str
     sha256: str | None
     metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPut:
+    """A PUT that anybody may send for some minutes, with exactly these headers beside `Content-Length`."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
 
 
 class Stored(Protocol):
@@ -106,6 +117,7 @@ class Storage:
         try:
             with self._explained():
                 self._client: S3Client = session.client("s3", endpoint_url=endpoint_url or None, config=config)
+                self._credentials = session.get_credentials()
         except ValueError:
             raise StorageRefused("GENQUEUE_S3_ENDPOINT_URL is not a URL such as https://s3.example.com") from None
 
@@ -120,7 +132,7 @@ class Storage:
         """
         stated = self.put_stating(key, spool, content_type=content_type, metadata=metadata, attached=attached)
         if stated not in {None, spool.sha256_base64}:
-            raise StorageDamaged(f"bucket {self._bucket!r} at {self._place} states that it stored other bytes")
+            raise StorageDamaged(f"{self.name} states that it stored other bytes")
 
     def put_stating(
         self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
@@ -139,6 +151,58 @@ class Storage:
                 ContentDisposition="attachment" if attached else "inline",
             )
         return stored.get("ChecksumSHA256")
+
+    def signed_put(
+        self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
+    ) -> SignedPut:
+        """Return what `put` would send, signed; the checksum is part of it. Raises `StorageRefused`.
+
+        It asks nobody where `signs_at_once` is true.
+        """
+        disposition = "attachment" if attached else "inline"
+        with self._explained():
+            url = self._client.generate_presigned_url(
+                "put_object",
+                Params={
+                    "Bucket": self._bucket,
+                    "Key": key,
+                    "ContentType": content_type,
+                    "ContentDisposition": disposition,
+                    "ChecksumSHA256": spool.sha256_base64,
+                    "Metadata": dict(metadata),
+                },
+                ExpiresIn=_SIGNED_SECONDS,
+            )
+        headers = {
+            "Content-Type": content_type,
+            "Content-Disposition": disposition,
+            "x-amz-checksum-sha256": spool.sha256_base64,
+            **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
+        }
+        return SignedPut(url, headers)
+
+    @property
+    def signs_at_once(self) -> bool:
+        """Whether the credentials are at hand: those of a role run out, and new ones come over the network."""
+        refresh_needed = getattr(self._credentials, "refresh_needed", None)
+        return refresh_needed is None or not refresh_needed()
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether boto3 goes through a proxy to the bucket."""
+        return bool(get_environ_proxies(self._client.meta.endpoint_url))
+
+    def certificates(self, usual: ssl.SSLContext) -> ssl.SSLContext:
+        """Return what boto3 trusts on the way to the bucket; `usual` where it is told of nothing else, or needs none.
+
+        Raises `OSError` for a file that is not there.
+        """
+        return trusted(usual) if self._client.meta.endpoint_url.startswith("https:") else usual
+
+    @property
+    def name(self) -> str:
+        """The bucket and its server, as messages name them."""
+        return f"bucket {self._bucket!r} at {self._place}"
 
     def begin_parts(self, key: str, *, content_type: str, metadata: Mapping[str, str]) -> str:
         """Start a multipart object and return its upload's id; raises as `put` does."""

@@ -120,6 +120,11 @@ def _refusal(error: ClientError, where: str) -> StorageError:
     return StorageRefused(f"{where} refuses the request ({code})")
 
 
+def is_damage(code: str) -> bool:
+    """Tell whether S3 says with `code` that the bytes are not those of the checksum."""
+    return any(kind is StorageDamaged and code in codes.split() for codes, kind, _advice in _REFUSALS)
+
+
 def code_of(error: ClientError) -> str:
     """Return S3's code for an error; of a HEAD, the status."""
     return error.response.get("Error", {}).get("Code", "unknown")
