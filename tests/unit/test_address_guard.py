@@ -143,7 +143,7 @@ def test_a_link_of_an_unacceptable_form_is_refused_without_quoting_it(url: str) 
 )
 def test_a_redirect_that_is_refused_may_pass_and_the_same_text_in_a_link_may_not(location: str) -> None:
     with pytest.raises(Misdirected) as caught:
-        AddressGuard().check_url(location, redirected_from="https://cdn.example/picture")
+        AddressGuard().check_url(location, redirected_from=httpx.URL("https://cdn.example/picture"))
     assert (caught.value.code, caught.value.retryable) == ("result_misdirected", True)
     with pytest.raises(AddressRefused) as final:
         AddressGuard().check_url(location)
@@ -194,10 +194,10 @@ def test_plain_http_is_refused_unless_allowed_and_never_follows_https() -> None:
     with pytest.raises(AddressRefused, match=r"example\.com: plain http"):
         AddressGuard().check_url("http://example.com/")
     open_guard = AddressGuard(["cdn.internal"], allow_http=True)
-    assert open_guard.check_url("http://example.com/", redirected_from="http://example.org/")
-    assert open_guard.check_url("http://cdn.internal/", redirected_from="https://example.org/")
+    assert open_guard.check_url("http://example.com/", redirected_from=httpx.URL("http://example.org/"))
+    assert open_guard.check_url("http://cdn.internal/", redirected_from=httpx.URL("https://example.org/"))
     with pytest.raises(AddressRefused, match="must not lead to plain http"):
-        open_guard.check_url("http://example.com/", redirected_from="https://example.org/")
+        open_guard.check_url("http://example.com/", redirected_from=httpx.URL("https://example.org/"))
 
 
 @pytest.mark.parametrize("entry", ["http://minio:9000", "minio:9000", "10.0.0.0/99", "", "0x7f.1", "*.example.com"])

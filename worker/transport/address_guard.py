@@ -108,7 +108,7 @@ class AddressGuard:
                 ) from None
             self._hosts.add(host)
 
-    def check_url(self, url: str, *, redirected_from: str | None = None) -> str:
+    def check_url(self, url: str | httpx.URL, *, redirected_from: httpx.URL | None = None) -> httpx.URL:
         """Return `url` in the form to request, without its fragment, if its text is acceptable.
 
         Refuses other schemes than http and https, credentials in the URL, unusual spellings of IPv4
@@ -120,7 +120,7 @@ class AddressGuard:
         with _may_pass():
             return self._checked(url, redirected_from)
 
-    def _checked(self, url: str, redirected_from: str | None) -> str:
+    def _checked(self, url: str | httpx.URL, redirected_from: httpx.URL | None) -> httpx.URL:
         try:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, TypeError, ValueError):
@@ -139,10 +139,10 @@ class AddressGuard:
             self.check_address(literal, host)
         if parsed.scheme == "http" and not by_name and not (literal is not None and self._listed(literal)):
             self._check_plain(host, redirected_from)
-        return str(parsed.copy_with(fragment=None))
+        return parsed.copy_with(fragment=None) if "#" in str(parsed) else parsed
 
-    def _check_plain(self, host: str, redirected_from: str | None) -> None:
-        if redirected_from is not None and redirected_from.startswith("https:"):
+    def _check_plain(self, host: str, redirected_from: httpx.URL | None) -> None:
+        if redirected_from is not None and redirected_from.scheme == "https":
             raise AddressRefused(f"{_shown(host)}: an https link must not lead to plain http")
         if not self._allow_http:
             raise AddressRefused(f"{_shown(host)}: plain http; if intended, name the host in {SETTING}")

@@ -1,7 +1,7 @@
 """Downloads one result over an untrusted link into a spool.
 
 Links are signed, so messages contain only hosts and numbers, and no error has another library's error as its cause,
-because those quote the URL. For the same reason requests bypass `httpx.AsyncClient`, which logs each URL.
+because those quote the URL. For the same reason nothing here logs a URL.
 """
 
 import email.utils
@@ -10,15 +10,15 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, Self, cast
+from typing import Final
 
 import aiohttp
 import anyio
 import httpx
 import yarl
 from aiohttp.abc import AbstractResolver
-from httpx_aiohttp import AiohttpTransport
 
 from shared.backoff import LONGEST_WAIT_SECONDS
 from worker.transport.address_guard import AddressGuard
@@ -39,7 +39,8 @@ _EXPIRED: Final = frozenset({401, 403, 404, 410})
 _BUSY: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
 _BODIES: Final = frozenset({200, 203})
-_CLOSE_SECONDS: Final = 1.0
+_READ_BYTES: Final = 128 * 1024
+_CODED_BYTES: Final = 16 * 1024  # each byte of a coding may become a thousand
 _WHOLE: Final = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18})")
 _HEADER_BYTES: Final = 64 * 1024  # signed redirect targets outgrow aiohttp's default of 8 KiB
 _MOST_HEADERS: Final = 1000
@@ -95,7 +96,7 @@ class Fetcher:
         self._guard = guard
         self._max_bytes = max_bytes
         self._total_seconds = total_seconds
-        self._timeout = httpx.Timeout(None, connect=connect_seconds).as_dict()
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_seconds)
         self._spool_dir = spool_dir
         # Every header that is sent: no cookie, no credentials, and nothing from the environment.
         self._headers = {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
@@ -107,8 +108,7 @@ class Fetcher:
         self._stalled_seconds = stalled_seconds
         self._least_speed = least_speed
         self.grace_seconds = grace_seconds
-        self._session: _VerbatimSession | None = None
-        self._transport: AiohttpTransport | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def fetch(
         self, url: str, *, take_short: TakeShort | None = None, patient_seconds: float | None = None
@@ -126,7 +126,7 @@ class Fetcher:
 
     async def close(self) -> None:
         """Close the connections; a later `fetch` opens new ones."""
-        session, self._session, self._transport = self._session, None, None
+        session, self._session = self._session, None
         if session is not None:
             await session.close()
 
@@ -135,41 +135,40 @@ class Fetcher:
         for redirects in range(self._max_redirects + 1):
             response = await self._request(target)
             try:
-                if response.status_code not in _REDIRECTS:
+                if response.status not in _REDIRECTS:
                     return await self._received(response, redirects, take_short, least)
                 target = self._redirected(response, target)
             finally:
-                # Shielded: a cancellation here would lose a spool that is already complete.
-                with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-                    await response.aclose()
+                response.close()
         raise RedirectLoop(f"{_host(target)}: redirected more than {self._max_redirects} times")
 
-    def _redirected(self, response: httpx.Response, url: str) -> str:
+    def _redirected(self, response: aiohttp.ClientResponse, url: httpx.URL) -> httpx.URL:
         try:
-            location = httpx.URL(url).join(response.headers["location"])
+            location = url.join(response.headers["location"])
         except (KeyError, httpx.InvalidURL, ValueError):
             raise UnexpectedReply(
-                f"{_host(url)}: a redirect without a usable Location", status=response.status_code
+                f"{_host(url)}: a redirect without a usable Location", status=response.status
             ) from None
-        return self._guard.check_url(str(location), redirected_from=url)
+        return self._guard.check_url(location, redirected_from=url)
 
-    async def _request(self, url: str) -> httpx.Response:
-        request = httpx.Request("GET", url, headers=self._headers, extensions={"timeout": self._timeout})
+    async def _request(self, url: httpx.URL) -> aiohttp.ClientResponse:
+        # aiohttp rewrites escapes of a URL that is given as text (`%2F` becomes `/`), which breaks its signature.
+        written = yarl.URL(str(url), encoded=True)
         try:
-            return await self._open().handle_async_request(request)
-        except (httpx.TransportError, aiohttp.ClientError, OSError) as error:
-            cause = error.__cause__ or error
-        if isinstance(cause, aiohttp.ServerTimeoutError):
-            raise FetchTimeout(f"{_host(url)}: no connection within {self._timeout['connect']:g} s")
-        raise ResultUnavailable(f"{_host(url)}: no answer ({type(cause).__name__})")
+            return await self._open().get(written, headers=self._headers, allow_redirects=False, timeout=self._timeout)
+        except aiohttp.ServerTimeoutError:
+            pass
+        except (aiohttp.ClientError, OSError) as error:
+            raise ResultUnavailable(f"{_host(url)}: no answer ({type(error).__name__})") from None
+        raise FetchTimeout(f"{_host(url)}: no connection within {self._timeout.sock_connect:g} s")
 
     async def _received(
-        self, response: httpx.Response, redirects: int, take_short: TakeShort | None, least: float
+        self, response: aiohttp.ClientResponse, redirects: int, take_short: TakeShort | None, least: float
     ) -> Fetched:
         self._check_status(response)
-        media_type = response.headers.get("content-type", "").split(";", 1)[0].strip().lower()
+        media_type = _header(response, "content-type").split(";", 1)[0].strip().lower()
         spool = Spool(directory=self._spool_dir, max_bytes=self._max_bytes)
-        fetched = Fetched(spool, media_type or None, response.status_code, redirects)
+        fetched = Fetched(spool, media_type or None, response.status, redirects)
         try:
             await self._check_whole(fetched, await self._receive(response, spool, least), take_short)
         except BaseException:
@@ -182,97 +181,86 @@ class Fetcher:
         if lacking is not None and not (take_short is not None and await take_short(fetched)):
             raise Truncated(lacking, sha256=bytes.fromhex(fetched.spool.sha256))
 
-    def _check_status(self, response: httpx.Response) -> None:
-        status, host = response.status_code, _host(str(response.request.url))
+    def _check_status(self, response: aiohttp.ClientResponse) -> None:
+        status, host = response.status, _server(response)
         if status in _EXPIRED:
             raise LinkExpired(f"{host}: the link is no longer honoured (HTTP {status})", status=status)
         if status in _BUSY or status >= _SERVER_ERROR:
-            wait = retry_after_seconds(response.headers.get("retry-after"), self._now())
+            wait = retry_after_seconds(_header(response, "retry-after"), self._now())
             raise ResultUnavailable(f"{host}: HTTP {status}", status=status, retry_after=wait)
-        if status not in _BODIES and not (status == httpx.codes.PARTIAL_CONTENT and _is_all(response)):
+        if status not in _BODIES and not (status == HTTPStatus.PARTIAL_CONTENT and _is_all(response)):
             raise UnexpectedReply(f"{host}: HTTP {status} instead of the result", status=status)
 
-    async def _receive(self, response: httpx.Response, spool: Spool, least: float) -> str | None:
+    async def _receive(self, response: aiohttp.ClientResponse, spool: Spool, least: float) -> str | None:
         """Read the body into `spool`; return what it lacks, None if it is whole. The announced length may be wrong."""
-        host = _host(str(response.request.url))
         announced = response.headers.get("content-length")
         expected = int(announced) if announced is not None else None  # aiohttp lets only digits through
-        broken: str | None = None
+        came, broken = _Came(_server(response), anyio.current_time(), least), None
         try:
-            await self._read(response, spool, least)
+            await self._read(response, spool, came)
         except UnknownCodingError:
-            raise UnexpectedReply(f"{host}: the reply is compressed, which was not asked for") from None
+            raise UnexpectedReply(f"{came.host}: the reply is compressed, which was not asked for") from None
         except TimeoutError:
             broken = f"nothing for {self._stalled_seconds:g} s"
         except DamagedCodingError:
             broken = "its compression is damaged"
-        except (httpx.TransportError, aiohttp.ClientError) as error:
-            broken = type(error.__cause__ or error).__name__
-        received = response.num_bytes_downloaded
-        if broken is None and (expected is None or received == expected):
+        except aiohttp.ClientError as error:
+            broken = type(error).__name__
+        if broken is None and (expected is None or came.bytes == expected):
             return None
-        return f"{host}: {received} of {'unknown' if expected is None else expected} bytes came ({broken or 'short'})"
+        whole = "unknown" if expected is None else expected
+        return f"{came.host}: {came.bytes} of {whole} bytes came ({broken or 'short'})"
 
-    async def _read(self, response: httpx.Response, spool: Spool, least: float) -> None:
-        body = EncodedBody(response.headers.get("content-encoding", ""))
+    async def _read(self, response: aiohttp.ClientResponse, spool: Spool, came: "_Came") -> None:
+        body = EncodedBody(_header(response, "content-encoding"))
         try:
-            await self._read_on(response, body, spool, least)
-        except (TimeoutError, httpx.TransportError, aiohttp.ClientError):
+            await self._read_on(response, body, spool, came)
+        except (TimeoutError, aiohttp.ClientError):
             spool.write(body.end())  # what came may be whole, whatever length was announced
             raise
         spool.write(body.end())
 
-    async def _read_on(self, response: httpx.Response, body: EncodedBody, spool: Spool, least: float) -> None:
-        began = anyio.current_time()
+    async def _read_on(self, response: aiohttp.ClientResponse, body: EncodedBody, spool: Spool, came: "_Came") -> None:
+        most = _CODED_BYTES if "content-encoding" in response.headers else _READ_BYTES
         with anyio.fail_after(self._stalled_seconds) as stalled:
-            async for chunk in response.aiter_raw():
+            while piece := await response.content.read(most):
                 now = anyio.current_time()
                 stalled.deadline = now + self._stalled_seconds
-                spool.write(body.feed(chunk))
-                if now - began > self.grace_seconds and response.num_bytes_downloaded < least * (now - began):
-                    speed = response.num_bytes_downloaded / (now - began)
-                    raise TooSlow(f"{_host(str(response.request.url))}: only {speed:,.0f} bytes per second")
+                came.bytes += len(piece)
+                spool.write(body.feed(piece))
+                came.require_pace(now, self.grace_seconds)
 
-    def _open(self) -> AiohttpTransport:
-        """Return the transport, created at first use because an aiohttp session belongs to a running loop."""
-        if self._transport is None:
-            connector = self._guard.connector(
-                limit=self._max_connections, ssl_context=self._ssl_context, resolver=self._resolver
+    def _open(self) -> aiohttp.ClientSession:
+        """Return the session, created at first use because it belongs to a running loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=self._guard.connector(
+                    limit=self._max_connections, ssl_context=self._ssl_context, resolver=self._resolver
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+                max_line_size=_HEADER_BYTES,
+                max_field_size=_HEADER_BYTES,
+                max_headers=_MOST_HEADERS,
             )
-            self._session = _VerbatimSession(connector)
-            # The transport asks a callable for its session; it is given one that passes URLs on unchanged.
-            self._transport = AiohttpTransport(
-                verify=self._ssl_context, client=cast("Callable[[], aiohttp.ClientSession]", self._session)
-            )
-        return self._transport
+        return self._session
 
 
-class _VerbatimSession:
-    """An aiohttp session that sends each URL as it is written.
+@dataclass(slots=True)
+class _Came:
+    """What has come of one body so far, as it is on the wire."""
 
-    aiohttp rewrites escapes in a URL given as text (`%2F` in a query becomes `/`), which breaks signatures
-    made over the text.
-    """
+    host: str
+    began: float
+    least_speed: float
+    bytes: int = 0
 
-    def __init__(self, connector: aiohttp.TCPConnector) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            max_line_size=_HEADER_BYTES,
-            max_field_size=_HEADER_BYTES,
-            max_headers=_MOST_HEADERS,
-        )
-
-    def __call__(self) -> Self:
-        return self
-
-    def request(self, method: str, url: str, **options: Any) -> Any:
-        return self._session.request(method, yarl.URL(url, encoded=True), **options)
-
-    async def close(self) -> None:
-        await self._session.close()
+    def require_pace(self, now: float, grace_seconds: float) -> None:
+        """Raise `TooSlow` for a body that is slower than it may be, on average."""
+        took = now - self.began
+        if took > grace_seconds and self.bytes < self.least_speed * took:
+            raise TooSlow(f"{self.host}: only {self.bytes / took:,.0f} bytes per second")
 
 
 def retry_after_seconds(value: str | None, now: datetime) -> float | None:
@@ -295,11 +283,20 @@ def retry_after_seconds(value: str | None, now: datetime) -> float | None:
     return min(max(0.0, (date - now).total_seconds()), LONGEST_WAIT_SECONDS)
 
 
-def _is_all(response: httpx.Response) -> bool:
+def _is_all(response: aiohttp.ClientResponse) -> bool:
     """Tell whether a part is the whole (RFC 9110, 14.4): a proxy may answer so to a request without a range."""
-    found = _WHOLE.fullmatch(response.headers.get("content-range", "").strip())
+    found = _WHOLE.fullmatch(_header(response, "content-range").strip())
     return found is not None and int(found[1]) + 1 == int(found[2])
 
 
-def _host(url: str) -> str:
-    return httpx.URL(url).host[:100]
+def _header(response: aiohttp.ClientResponse, name: str) -> str:
+    """Return the value of a header, as one list where it came more than once (RFC 9110, 5.2); empty without it."""
+    return ", ".join(response.headers.getall(name, ()))
+
+
+def _server(response: aiohttp.ClientResponse) -> str:
+    return (response.url.raw_host or "")[:100]
+
+
+def _host(url: httpx.URL) -> str:
+    return url.host[:100]

@@ -144,7 +144,7 @@ class WebhookSender:
         try:
             url = self._guard.check_url(one.url)
             async with self._opened().post(
-                yarl.URL(url, encoded=True), data=body, headers=self._headers(one, body), allow_redirects=False
+                yarl.URL(str(url), encoded=True), data=body, headers=self._headers(one, body), allow_redirects=False
             ) as response:
                 await response.content.read(_READ_BYTES)
                 status = response.status
