@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.credentials import Credentials
 
 from ops.stack import Endpoints
 from tests.support.signing_store import SigningStore
@@ -162,6 +163,9 @@ def test_credentials_that_run_out_are_fetched_in_a_thread(store: SigningStore) -
         def refresh_needed(self) -> bool:
             asked.append(threading.current_thread().name)
             return True
+
+        def get_frozen_credentials(self) -> Credentials:
+            return Credentials("a", SECRET)
 
     with store.serve() as url, bucket(url) as storage:
         storage._credentials = Role()  # type: ignore[assignment]

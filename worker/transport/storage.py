@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from botocore.utils import get_environ_proxies
 
 from worker.transport.object_stream import ObjectStream
 from worker.transport.s3_session import open_session, trusted
+from worker.transport.signing import Signing
 from worker.transport.storage_errors import StorageDamaged, StorageRefused, code_of, explained
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 _ATTEMPTS: Final = 3
 _BLOCK_BYTES: Final = 256 * 1024
-_SIGNED_SECONDS: Final = 600  # S3 lets a clock differ by 15 minutes
 _LONGEST_LINK_SECONDS: Final = 7 * 24 * 3600
 _DEFAULT_REGION: Final = "us-east-1"
 _KEY_PART: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -157,29 +157,24 @@ class Storage:
     ) -> SignedPut:
         """Return what `put` would send, signed; the checksum is part of it. Raises `StorageRefused`.
 
-        It asks nobody where `signs_at_once` is true.
+        It asks nobody where `signs_at_once` is true. Only a bucket that `has_short_cut` may be asked.
         """
-        disposition = "attachment" if attached else "inline"
-        with self._explained():
-            url = self._client.generate_presigned_url(
-                "put_object",
-                Params={
-                    "Bucket": self._bucket,
-                    "Key": key,
-                    "ContentType": content_type,
-                    "ContentDisposition": disposition,
-                    "ChecksumSHA256": spool.sha256_base64,
-                    "Metadata": dict(metadata),
-                },
-                ExpiresIn=_SIGNED_SECONDS,
-            )
         headers = {
             "Content-Type": content_type,
-            "Content-Disposition": disposition,
+            "Content-Disposition": "attachment" if attached else "inline",
             "x-amz-checksum-sha256": spool.sha256_base64,
             **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
         }
-        return SignedPut(url, headers)
+        if self._signing is None:
+            raise StorageRefused(f"{self.name} takes no URLs that are signed in the usual way")
+        with self._explained():
+            return SignedPut(self._signing.url("PUT", key, headers, self._credentials), headers)
+
+    @cached_property
+    def _signing(self) -> Signing | None:
+        params = {"Bucket": self._bucket, "Key": Signing.EXAMPLE}
+        with self._explained():
+            return Signing.like(self._client.generate_presigned_url("put_object", Params=params))
 
     @property
     def signs_at_once(self) -> bool:
@@ -188,9 +183,9 @@ class Storage:
         return refresh_needed is None or not refresh_needed()
 
     @property
-    def has_proxy(self) -> bool:
-        """Whether boto3 goes through a proxy to the bucket."""
-        return bool(get_environ_proxies(self._client.meta.endpoint_url))
+    def has_short_cut(self) -> bool:
+        """Whether others may send a PUT past boto3: not where it goes through a proxy, or signs in another way."""
+        return self._signing is not None and not get_environ_proxies(self._client.meta.endpoint_url)
 
     def certificates(self, usual: ssl.SSLContext) -> ssl.SSLContext:
         """Return what boto3 trusts on the way to the bucket; `usual` where it is told of nothing else, or needs none.
