@@ -3,6 +3,7 @@
 It costs a job less CPU than asyncio's own loop, which is Python.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any, Final, TypeVar
@@ -12,6 +13,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 _BACKEND: Final[dict[str, Any]] = {"use_uvloop": True}
 _T = TypeVar("_T")
+# libuv looks names up in half of its threads, of which it has four: two links with names that nobody answers for would
+# keep every paid call waiting. It reads this when it looks up the first name.
+os.environ.setdefault("UV_THREADPOOL_SIZE", "32")
 
 
 def run(work: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:
