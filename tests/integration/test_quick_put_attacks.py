@@ -245,3 +245,18 @@ def test_certificates_that_boto3_is_told_to_trust_but_that_are_missing_are_its_t
         assert quickly(storage, PICTURE) == [Put.NOT_TRIED]
         with pytest.raises((StorageUnavailable, OSError)):
             storage.put(KEY, PICTURE, **ABOUT)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>Please log in</html>"])
+def test_boto3s_own_success_stores_nothing_that_the_bucket_does_not_state_to_have(body: bytes) -> None:
+    async def answer(peer: Peer) -> None:
+        while True:
+            peer.received = b""
+            await peer.answer(http("200 OK", b"" if peer.received.startswith(b"HEAD") else body))
+
+    async def put() -> None:
+        async with serving(answer) as server:
+            with bucket(f"http://127.0.0.1:{server.port}") as storage, pytest.raises(StorageUnavailable, match="state"):
+                await anyio.to_thread.run_sync(lambda: storage.put(KEY, PICTURE, **ABOUT))
+
+    event_loop.run(put)

@@ -25,7 +25,7 @@ from worker.transport.digested import Stored
 from worker.transport.faithful_reader import FaithfulReader
 from worker.transport.object_stream import ObjectStream
 from worker.transport.s3_session import open_session, trusted
-from worker.transport.storage_errors import StorageDamaged, StorageRefused, code_of, explained
+from worker.transport.storage_errors import StorageDamaged, StorageRefused, StorageUnavailable, code_of, explained
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -111,14 +111,21 @@ class Storage:
     ) -> None:
         """Store the spool's bytes under `key`.
 
-        S3 itself compares the bytes with the spool's SHA-256, and must not state another one. With `attached`, a
-        browser that opens the object's URL downloads it and never shows it. Repeating is harmless. Raises
-        `StorageDamaged` if the hashes differ, `StorageUnavailable` or `StorageRefused`, and `SpoolError` for unreadable
-        bytes.
+        S3 itself compares the bytes with the spool's SHA-256, and must state that one, at once or when it is asked: any
+        server between may answer that all is well. With `attached`, a browser that opens the object's URL downloads it
+        and never shows it. Repeating is harmless. Raises `StorageDamaged` if the hashes differ, `StorageUnavailable` or
+        `StorageRefused`, and `SpoolError` for unreadable bytes.
         """
         stated = self.put_stating(key, spool, content_type=content_type, metadata=metadata, attached=attached)
-        if stated not in {None, spool.sha256_base64}:
+        stated = stated or self._stated_later(key)
+        if stated is None:
+            raise StorageUnavailable(f"{self.name} took an object, and does not state that it has it")
+        if stated != spool.sha256_base64:
             raise StorageDamaged(f"{self.name} states that it stored other bytes")
+
+    def _stated_later(self, key: str) -> str | None:
+        found = self.head(key)
+        return base64.b64encode(bytes.fromhex(found.sha256)).decode("ascii") if found and found.sha256 else None
 
     def put_stating(
         self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
@@ -259,10 +266,11 @@ class Storage:
                 self._client.head_bucket(Bucket=self._bucket)
                 return None
         return ObjectFacts(
-            length=found["ContentLength"],
-            content_type=found["ContentType"],
+            # What is no bucket may answer too, with less.
+            length=found.get("ContentLength", 0),
+            content_type=found.get("ContentType", ""),
             sha256=_hexadecimal(found.get("ChecksumSHA256")),
-            metadata=found["Metadata"],
+            metadata=found.get("Metadata", {}),
         )
 
     def get_to(self, key: str, file: BinaryIO) -> str:
