@@ -179,6 +179,19 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         ),
     ),
     Mutant(
+        removed="the question for the checksum that an answer to a PUT does not state",
+        protects="a login page before the bucket stores no paid picture",
+        file="worker/transport/storage.py",
+        old="stated or self._stated_later(key)",
+        new="stated or spool.sha256_base64",
+        tests=(
+            (
+                "tests/integration/test_quick_put_attacks.py::"
+                "test_boto3s_own_success_stores_nothing_that_the_bucket_does_not_state_to_have"
+            ),
+        ),
+    ),
+    Mutant(
         removed="the look whether a bucket's answer came before",
         protects="the repeated answer to one object stores no other paid picture",
         file="worker/transport/quick_put.py",
