@@ -13,9 +13,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 _BACKEND: Final[dict[str, Any]] = {"use_uvloop": True}
 _T = TypeVar("_T")
-# libuv looks names up in half of its threads, of which it has four: two links with names that nobody answers for would
-# keep every paid call waiting. It reads this when it looks up the first name.
-os.environ.setdefault("UV_THREADPOOL_SIZE", "32")
+# libuv looks names up in half of its threads. By default they are four: two names whose servers do not answer would
+# hold the look-ups of every other provider, host and bucket. It reads this at its first look-up.
+os.environ.setdefault("UV_THREADPOOL_SIZE", "64")
 
 
 def run(work: Callable[..., Awaitable[_T]], *arguments: Any) -> _T:

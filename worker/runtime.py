@@ -255,7 +255,7 @@ def open_runtime(settings: Settings, *, access_key: SecretStr | None, secret_key
         storage=storage,
         quick_put=QuickPut(
             connections=settings.worker_slots * 2,
-            seconds=min(_QUICK_PUT_SECONDS, settings.s3_timeout_seconds),
+            seconds=min(_QUICK_PUT_SECONDS, settings.s3_timeout_seconds, settings.lease_slack_seconds / 2),
             ssl_context=certificates,
         ),
         replies=Replies(

@@ -28,7 +28,7 @@ CERTIFICATES = httpx.create_ssl_context()
 
 
 @contextmanager
-def bucket(url: str, *, name: str = "b", key: str = "a", secret: str = SECRET) -> Iterator[Storage]:
+def bucket(url: str, *, name: str = "b", key: str | None = "a", secret: str | None = SECRET) -> Iterator[Storage]:
     storage = Storage(
         bucket=name,
         endpoint_url=url,
@@ -126,7 +126,13 @@ def test_a_refusal_that_boto3_does_not_get_ends_the_short_cut(store: SigningStor
         assert quickly(storage, *[InMemory(b"a picture")] * 2, leave=True) == [Put.REFUSED, Put.NOT_TRIED]
 
 
-@pytest.mark.parametrize("answer", [(503, "SlowDown"), (500, ""), (200, "InternalError"), (204, "")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *((503, "SlowDown"), (500, ""), (200, "InternalError"), (204, "")),
+        *((429, ""), (409, "OperationAborted"), (400, "RequestTimeout"), (400, "BadDigest")),
+    ],
+)
 def test_after_a_failure_the_short_cut_rests_half_a_minute(store: SigningStore, answer: tuple[int, str]) -> None:
     store.answers = [(400, "BadDigest"), answer]
     with store.serve() as url, bucket(url) as storage:

@@ -156,12 +156,51 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         removed="the look whether a bucket verifies what comes with a signed URL",
         protects="a damaged picture is not stored as the one that was paid for",
         file="worker/transport/quick_put.py",
-        old="        if not is_damage(answer.code):\n",
-        new="        if False:\n",
+        old="reason=_TAKES_DAMAGED)\n            return False\n",
+        new="reason=_TAKES_DAMAGED)\n            return True\n",
         tests=(
             (
                 "tests/integration/test_quick_put.py::"
                 "test_a_bucket_that_takes_damaged_bytes_this_way_gets_none_and_keeps_nothing_of_the_proof"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the look whether an object had left when its answer came",
+        protects="an answer that came too early stores no paid picture",
+        file="worker/transport/quick_put.py",
+        old="self.status == _TAKEN and self.is_late and ",
+        new="self.status == _TAKEN and ",
+        tests=(
+            (
+                "tests/integration/test_quick_put_attacks.py::"
+                "test_an_answer_that_comes_before_the_last_byte_left_stores_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the question for the checksum that an answer to a PUT does not state",
+        protects="a login page before the bucket stores no paid picture",
+        file="worker/transport/storage.py",
+        old="stated or self._stated_later(key)",
+        new="stated or spool.sha256_base64",
+        tests=(
+            (
+                "tests/integration/test_quick_put_attacks.py::"
+                "test_boto3s_own_success_stores_nothing_that_the_bucket_does_not_state_to_have"
+            ),
+        ),
+    ),
+    Mutant(
+        removed="the look whether a bucket's answer came before",
+        protects="the repeated answer to one object stores no other paid picture",
+        file="worker/transport/quick_put.py",
+        old="not (self.body or self.is_repeated)",
+        new="not self.body",
+        tests=(
+            (
+                "tests/integration/test_quick_put_attacks.py::"
+                "test_an_answer_that_is_repeated_after_the_next_object_left_does_not_store_that"
             ),
         ),
     ),

@@ -25,6 +25,7 @@ class SigningStore:
     looks: bool = True
     states: str | None = None
     hangs: float = 0.0
+    hangs_on_delete: float = 0.0
     puts: list[str] = field(default_factory=list)
     """How each PUT was signed: `url` or `header`."""
     objects: dict[str, tuple[bytes, dict[str, str]]] = field(default_factory=dict)
@@ -106,6 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def do_DELETE(self) -> None:
+        time.sleep(self.kept.hangs_on_delete)
         self.kept.objects.pop(self.path, None)
         self.send_response(204)
         self.send_header("Content-Length", "0")

@@ -21,8 +21,9 @@ from worker.evidence import private_files
 from worker.evidence.private_files import NotOursError
 from worker.evidence.reply_file import PART, ReplyFile, failure, lock, sync
 from worker.providers.contract import OWN_SCHEME
+from worker.transport.digested import Stored
 from worker.transport.spool import SpoolError
-from worker.transport.storage import Storage, Stored
+from worker.transport.storage import Storage
 from worker.transport.storage_errors import ObjectMissing
 
 _log = structlog.get_logger(__name__)

@@ -15,9 +15,10 @@ from shared.images import ClaimedImage
 from shared.lifecycle import Stage
 from worker.imagecheck import ImageFacts
 from worker.runtime import Runtime
+from worker.transport.digested import Stored
 from worker.transport.download import Fetched
 from worker.transport.quick_put import Put
-from worker.transport.storage import Stored, key_for
+from worker.transport.storage import key_for
 from worker.transport.storage_errors import StorageError
 
 _log = structlog.get_logger(__name__)

@@ -22,6 +22,7 @@ import httpx
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from worker.transport.fetch_errors import FetchError
+from worker.transport.interim_answers import BoundedConnector
 from worker.transport.spool import TransferError
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -194,7 +195,7 @@ class AddressGuard:
         return host.lower().rstrip(".") in self._hosts
 
 
-class GuardedConnector(aiohttp.TCPConnector):
+class GuardedConnector(BoundedConnector):
     """Tells `AddressGuard.open_socket` to which host a socket is opened: aiohttp hands it the address alone."""
 
     async def connect(self, req: aiohttp.ClientRequest, *rest: Any, **options: Any) -> aiohttp.connector.Connection:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 
 class Digested:
@@ -32,6 +32,24 @@ class Digested:
     def _count(self, written: bytes | memoryview) -> None:
         self._hash.update(written)
         self._length += len(written)
+
+
+class Stored(Protocol):
+    """Bytes that are complete, with their length and hash: a spool, or an answer kept in a file."""
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+        ...
+
+    @property
+    def sha256_base64(self) -> str:
+        """Their SHA-256 in base64."""
+        ...
+
+    def rewound(self) -> BinaryIO:
+        """Return them as a seekable file at its beginning."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

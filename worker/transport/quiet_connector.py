@@ -4,8 +4,10 @@ from typing import Any
 
 import aiohttp
 
+from worker.transport.interim_answers import BoundedConnector
 
-class QuietConnector(aiohttp.TCPConnector):
+
+class QuietConnector(BoundedConnector):
     """Closes a kept connection on which something came since its last answer.
 
     aiohttp would take it for the answer to the next request. A look names what it was asked about, so an answer that

@@ -14,17 +14,19 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from urllib.parse import urlsplit
 
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.utils import get_environ_proxies
 
+from worker.transport.digested import Stored
+from worker.transport.faithful_reader import FaithfulReader
 from worker.transport.object_stream import ObjectStream
 from worker.transport.s3_session import open_session, trusted
 from worker.transport.signing import Signing
-from worker.transport.storage_errors import StorageDamaged, StorageRefused, code_of, explained
+from worker.transport.storage_errors import StorageDamaged, StorageRefused, StorageUnavailable, code_of, explained
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -58,24 +60,6 @@ class SignedPut:
     headers: Mapping[str, str]
 
 
-class Stored(Protocol):
-    """Bytes that are complete, with their length and hash: a spool, or an answer kept in a file."""
-
-    @property
-    def length(self) -> int:
-        """How many bytes there are."""
-        ...
-
-    @property
-    def sha256_base64(self) -> str:
-        """Their SHA-256 in base64."""
-        ...
-
-    def rewound(self) -> BinaryIO:
-        """Return them as a seekable file at its beginning."""
-        ...
-
-
 class Storage:
     """One bucket.
 
@@ -103,7 +87,8 @@ class Storage:
         self._place = parts.netloc.rpartition("@")[2] if parts else "AWS"
         config = Config(
             signature_version="s3v4",
-            s3={"addressing_style": "path" if endpoint_url else "auto"},
+            # "auto" signs URLs for the host of all regions: it redirects a young bucket, and knows no newer region.
+            s3={"addressing_style": "path" if endpoint_url else "virtual"},
             # The checksum that matters is passed explicitly; boto3's default would hash each body again.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -126,24 +111,32 @@ class Storage:
     ) -> None:
         """Store the spool's bytes under `key`.
 
-        S3 itself compares the bytes with the spool's SHA-256, and must not state another one. With `attached`, a
-        browser that opens the object's URL downloads it and never shows it. Repeating is harmless. Raises
-        `StorageDamaged` if the hashes differ, `StorageUnavailable` or `StorageRefused`.
+        S3 itself compares the bytes with the spool's SHA-256, and must state that one, at once or when it is asked: any
+        server between may answer that all is well. With `attached`, a browser that opens the object's URL downloads it
+        and never shows it. Repeating is harmless. Raises `StorageDamaged` if the hashes differ, `StorageUnavailable` or
+        `StorageRefused`, and `SpoolError` for unreadable bytes.
         """
         stated = self.put_stating(key, spool, content_type=content_type, metadata=metadata, attached=attached)
-        if stated not in {None, spool.sha256_base64}:
+        stated = stated or self._stated_later(key)
+        if stated is None:
+            raise StorageUnavailable(f"{self.name} took an object, and does not state that it has it")
+        if stated != spool.sha256_base64:
             raise StorageDamaged(f"{self.name} states that it stored other bytes")
+
+    def _stated_later(self, key: str) -> str | None:
+        found = self.head(key)
+        return base64.b64encode(bytes.fromhex(found.sha256)).decode("ascii") if found and found.sha256 else None
 
     def put_stating(
         self, key: str, spool: Stored, *, content_type: str, metadata: Mapping[str, str], attached: bool = False
     ) -> str | None:
         """Store like `put`, and return in base64 the SHA-256 that S3 states, whatever it is; None if it states none."""
-        body = spool.rewound()
-        with self._explained():
+        body = FaithfulReader(spool)
+        with self._explained(body):
             stored = self._client.put_object(
                 Bucket=self._bucket,
                 Key=key,
-                Body=body,
+                Body=body.file,
                 ContentLength=spool.length,
                 ContentType=content_type,
                 ChecksumSHA256=spool.sha256_base64,
@@ -268,10 +261,11 @@ class Storage:
                 self._client.head_bucket(Bucket=self._bucket)
                 return None
         return ObjectFacts(
-            length=found["ContentLength"],
-            content_type=found["ContentType"],
+            # What is no bucket may answer too, with less.
+            length=found.get("ContentLength", 0),
+            content_type=found.get("ContentType", ""),
             sha256=_hexadecimal(found.get("ChecksumSHA256")),
-            metadata=found["Metadata"],
+            metadata=found.get("Metadata", {}),
         )
 
     def get_to(self, key: str, file: BinaryIO) -> str:
@@ -331,9 +325,9 @@ class Storage:
         """Close the connections."""
         self._client.close()
 
-    def _explained(self) -> AbstractContextManager[None]:
-        """Turn boto3's errors into ours."""
-        return explained(self._bucket, self._place)
+    def _explained(self, body: FaithfulReader | None = None) -> AbstractContextManager[None]:
+        """Turn boto3's errors into ours; where `body` could not be read, into that."""
+        return explained(self._bucket, self._place, body)
 
 
 def key_for(job_id: str, index: int, sha256: str, extension: str, *, verified: bool = True) -> str:

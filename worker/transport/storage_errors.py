@@ -29,6 +29,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as S3ConnectionError
 
+from worker.transport.faithful_reader import FaithfulReader
 from worker.transport.spool import TransferError
 
 _SERVER_ERROR: Final = 500
@@ -84,8 +85,22 @@ _REFUSALS: Final[tuple[tuple[str, type[StorageError], str], ...]] = (
 
 
 @contextmanager
-def explained(bucket: str, place: str) -> Iterator[None]:
-    """Turn boto3's errors into ours; from None, because boto3's errors quote request parameters."""
+def explained(bucket: str, place: str, body: FaithfulReader | None = None) -> Iterator[None]:
+    """Turn boto3's errors into ours; from None, because boto3's errors quote request parameters.
+
+    Where the `body` to send could not be read, boto3's error is none of the bucket's: raises `SpoolError`.
+    """
+    try:
+        with _explained(bucket, place):
+            yield
+    except Exception:
+        if body is not None and body.fault is not None:
+            raise body.fault from None
+        raise
+
+
+@contextmanager
+def _explained(bucket: str, place: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
@@ -123,6 +138,11 @@ def _refusal(error: ClientError, where: str) -> StorageError:
 def is_damage(code: str) -> bool:
     """Tell whether S3 says with `code` that the bytes are not those of the checksum."""
     return any(kind is StorageDamaged and code in codes.split() for codes, kind, _advice in _REFUSALS)
+
+
+def may_pass(code: str) -> bool:
+    """Tell whether what S3 says with `code` may be over at the next try."""
+    return any(kind.retryable and code in codes.split() for codes, kind, _advice in _REFUSALS)
 
 
 def code_of(error: ClientError) -> str:
