@@ -250,9 +250,10 @@ async def _check_in_thread(runtime: Runtime, fetched: Fetched) -> ImageFacts:
 def _check(runtime: Runtime, fetched: Fetched) -> ImageFacts:
     settings = runtime.settings
     reader = FaithfulReader(fetched.spool) if fetched.spool.length else None
+    file = reader.file if reader else BytesIO()
     try:
         return imagecheck.check(
-            reader.file if reader else BytesIO(),
+            file,
             declared_type=fetched.content_type,
             max_pixels=settings.max_image_pixels,
             decode=settings.verify_decode,
