@@ -188,8 +188,9 @@ def test_a_bucket_that_hangs_on_a_deletion_holds_no_copy() -> None:
     store = SigningStore(SECRET, looks=False, hangs_on_delete=2.0)
     with store.serve() as url, bucket(url) as storage:
         began = time.monotonic()
-        assert quickly(storage, PICTURE, seconds=0.3) == [Put.NOT_TRIED]
+        assert quickly(storage, PICTURE, PICTURE, seconds=0.3, at=(0.0, 60.0)) == [Put.NOT_TRIED] * 2
         assert time.monotonic() - began < 1.5
+    assert store.puts == ["url"]
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,8 @@ PICTURES: Final[tuple[Mutant, ...]] = (
         removed="the look whether a bucket verifies what comes with a signed URL",
         protects="a damaged picture is not stored as the one that was paid for",
         file="worker/transport/quick_put.py",
-        old="reason=_TAKES_DAMAGED)\n            return False\n",
-        new="reason=_TAKES_DAMAGED)\n            return True\n",
+        old="abandon_on_cancel=True)\n            return False\n",
+        new="abandon_on_cancel=True)\n            return True\n",
         tests=(
             (
                 "tests/integration/test_quick_put.py::"

@@ -169,8 +169,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         removed="the check that the bytes are one whole image",
         protects="an error page or half a picture never counts as a result",
         file="worker/stages/copy_image.py",
-        old="    return imagecheck.check(\n        file,\n",
-        new='    return ImageFacts("png", "image/png", "png", 1, 1) if file else imagecheck.check(\n        file,\n',
+        old="return imagecheck.check(\n            file,\n",
+        new='return ImageFacts("png", "image/png", "png", 1, 1) if file else imagecheck.check(\n            file,\n',
         tests=(
             "tests/integration/test_transfer.py::test_a_result_that_is_no_image_fails_by_its_name_and_stores_nothing",
         ),

@@ -26,6 +26,7 @@ from worker.served_accounts import ServedAccount
 from worker.stages.failed_copy import follow_failure, is_renewable
 from worker.stages.put_object import put_object
 from worker.transport.download import Fetched
+from worker.transport.faithful_reader import FaithfulReader
 from worker.transport.fetch_errors import TooSlow
 from worker.transport.spool import Spool, SpoolError, TooLarge, TransferError
 from worker.transport.storage_errors import StorageError
@@ -183,10 +184,14 @@ def _trusted(image: ClaimedImage, facts: ImageFacts | ImageError) -> ImageFacts 
 def _unwrapped(runtime: Runtime, fetched: Fetched, spools: ExitStack) -> Fetched:
     """Return what came, or what its wrapping holds."""
     inside = spools.enter_context(Spool(directory=runtime.spool_dir, max_bytes=runtime.settings.max_image_bytes))
+    if not fetched.spool.length:
+        return fetched
+    reader, is_wrapped = FaithfulReader(fetched.spool), False
     with suppress(TooLarge):
-        if fetched.spool.length and imagecheck.unwrap(fetched.spool.rewound(), inside.write):
-            return replace(fetched, spool=inside)
-    return fetched
+        is_wrapped = imagecheck.unwrap(reader.file, inside.write)
+    if reader.fault is not None:
+        raise reader.fault
+    return replace(fetched, spool=inside) if is_wrapped else fetched
 
 
 async def _fetch(runtime: Runtime, image: ClaimedImage, patient_seconds: float | None) -> Fetched:
@@ -244,13 +249,19 @@ async def _check_in_thread(runtime: Runtime, fetched: Fetched) -> ImageFacts:
 
 def _check(runtime: Runtime, fetched: Fetched) -> ImageFacts:
     settings = runtime.settings
-    file = fetched.spool.rewound() if fetched.spool.length else BytesIO()
-    return imagecheck.check(
-        file,
-        declared_type=fetched.content_type,
-        max_pixels=settings.max_image_pixels,
-        decode=settings.verify_decode,
-    )
+    reader = FaithfulReader(fetched.spool) if fetched.spool.length else None
+    file = reader.file if reader else BytesIO()
+    try:
+        return imagecheck.check(
+            file,
+            declared_type=fetched.content_type,
+            max_pixels=settings.max_image_pixels,
+            decode=settings.verify_decode,
+        )
+    except ImageError:
+        if reader and reader.fault:  # a decoder takes any error for a damaged image
+            raise reader.fault from None
+        raise
 
 
 def _arrived(image: ClaimedImage, place: StoredObject) -> StoredImage:

@@ -182,9 +182,10 @@ class QuickPut:
         if answer is not None and answer.status >= _REDIRECT and is_damage(answer.code):
             return True
         if answer is not None and answer.status < _REDIRECT:
+            _log.info("quick_put_left", reason=_TAKES_DAMAGED)
+            self._is_verified = False  # also if the deletion takes too long
             with suppress(StorageError):
                 await anyio.to_thread.run_sync(storage.delete, key, abandon_on_cancel=True)
-            _log.info("quick_put_left", reason=_TAKES_DAMAGED)
             return False
         if answer is None or answer.put is Put.FAILED:
             self._rest()
