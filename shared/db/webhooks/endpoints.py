@@ -31,9 +31,8 @@ SELECT {_COLUMNS},
     ORDER BY created_at DESC LIMIT {_COUNTED}) AS d) AS delivered_at
 FROM endpoint WHERE kind = :kind ORDER BY created_at, id
 """)
-_FIND = text(f"""
-SELECT {_COLUMNS} FROM endpoint WHERE (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2
-""")
+_FIND: Final = f"SELECT {_COLUMNS} FROM endpoint WHERE (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2"
+_FIND_AND_KEEP: Final = f"{_FIND} FOR NO KEY UPDATE"
 _REMOVE = text("DELETE FROM endpoint WHERE id = :id")
 # The row has only the newest rotation. The audit has each, written in the rotation's own transaction.
 ROTATIONS: Final = """
@@ -118,13 +117,15 @@ def listing(connection: Connection, kind: str = WEBHOOK) -> list[Mapping[str, An
     return [dict(row) for row in connection.execute(_LIST, {"kind": kind}).mappings()]
 
 
-def find(connection: Connection, name: str) -> EndpointRow:
+def find(connection: Connection, name: str, *, lock: bool = False) -> EndpointRow:
     """Return the endpoint with this id, beginning of an id, or URL; raises `NoSuchEndpointError`.
 
-    A Celery task is found too: `genqueue status` names one that is switched off.
+    A Celery task is found too: `genqueue status` names one that is switched off. With `lock`, nobody else can remove
+    or change it until this transaction ends.
     """
     beginning = name.lower() + "%" if name and set(name.lower()) <= set("0123456789abcdef-") else ""
-    rows = connection.execute(_FIND, {"beginning": beginning, "name": name}).mappings().all()
+    named = {"beginning": beginning, "name": name}
+    rows = connection.execute(text(_FIND_AND_KEEP if lock else _FIND), named).mappings().all()
     if len(rows) != 1:
         what = "several endpoints have" if rows else "no endpoint has"
         raise NoSuchEndpointError(f"{what} the id or URL {name[:80]!r}: `genqueue webhook list` shows them")
