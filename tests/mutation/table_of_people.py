@@ -138,4 +138,14 @@ PEOPLE: Final[tuple[Mutant, ...]] = (
             "tests/integration/test_act_races.py::test_no_deadline_passes_of_a_job_that_came_into_a_held_batch_or_was_on_hold_for_its_cap",
         ),
     ),
+    Mutant(
+        removed="the look for what other attempts bought when a poll ends a job",
+        protects="an answer that comes while a second call comes to nothing is collected before its links end",
+        file="worker/stages/poll.py",
+        old="    submissions.collect_after_end(connection, failed, actor=runtime.sender.name)\n",
+        new="",
+        tests=(
+            "tests/integration/test_late_evidence_ends.py::test_it_is_collected_where_the_second_call_s_pictures_are_found_to_have_failed_meanwhile",
+        ),
+    ),
 )
