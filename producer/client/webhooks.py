@@ -63,7 +63,10 @@ class Webhooks(Connected):
         """Delete an endpoint with its deliveries; raises `NoSuchEndpointError`."""
         with self._connection() as connection:
             found = endpoints.find(connection, name, lock=True)
-            endpoints.remove(connection, found.id)
+            endpoints.begin_removal(connection, found.id)
+        with self._connection() as connection:
+            if not endpoints.remove(connection, found.id):
+                raise NoSuchEndpointError("somebody else has removed the endpoint")
             audit.note(connection, self._webhook_entry(f"remove {found.id}"), changed=1)
         return found.id
 

@@ -1,6 +1,7 @@
 """Webhooks over HTTP: a program manages the endpoints of its own batches, and of no others."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from httpx import Client as Http
@@ -144,3 +145,36 @@ def test_a_test_of_an_endpoint_that_is_removed_meanwhile_says_so(
     monkeypatch.setattr("producer.client.webhooks.time.sleep", lambda _seconds: alice.remove_webhook(one))
     with pytest.raises(NoSuchEndpointError, match="was removed"):
         alice.test_webhook(one)
+
+
+def test_a_job_moves_while_somebody_removes_the_endpoint_that_would_be_told(
+    http: Http, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = http.post("/v1/webhooks", json={"url": URL, "events": ["job.cancelled"]}).json()["id"]
+    alice.enqueue([{"provider": "bloom", "prompt": "a harbour", "custom_id": "a"}], batch="shop")
+    (job,) = alice.jobs("shop")
+    remove, cancelled = endpoints.remove, []
+
+    def then_a_job_is_cancelled(connection: Connection, endpoint: UUID) -> bool:
+        removed = remove(connection, endpoint)
+        cancelled.append(http.post(f"/v1/jobs/{job['id']}:cancel", headers=bearer(alice)).json())
+        return removed
+
+    monkeypatch.setattr(endpoints, "remove", then_a_job_is_cancelled)
+    assert http.delete(f"/v1/webhooks/{one}").status_code == 200
+    assert cancelled == [{"done": {"cancelled": 1}, "changed_meanwhile": 0}]
+
+
+def test_of_two_who_remove_an_endpoint_at_once_one_is_told_that_it_is_gone(
+    http: Http, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = http.post("/v1/webhooks", json={"url": URL}).json()["id"]
+    remove = endpoints.remove
+
+    def after_somebody_else(connection: Connection, endpoint: UUID) -> bool:
+        with transaction(engine) as other:
+            assert remove(other, endpoint)
+        return remove(connection, endpoint)
+
+    monkeypatch.setattr(endpoints, "remove", after_somebody_else)
+    refused(http.delete(f"/v1/webhooks/{one}"), 404, "no_such_webhook")

@@ -7,7 +7,7 @@ import pytest
 
 from shared.db.engine import Engine, transaction
 from shared.db.jobs.transitions import Move, move
-from shared.db.payments import submissions
+from shared.db.payments import intents, submissions
 from shared.db.payments.intents import Intent
 from shared.db.payments.submissions import Answer
 from shared.lifecycle import ImageState, JobState, Outcome, Stage
@@ -96,3 +96,13 @@ def test_it_is_collected_where_the_second_call_s_sender_dies(
     assert collects(engine, second.claim.job_id)
     (open_one,) = rows.rows(engine, "SELECT outcome FROM submission WHERE id = :id", id=second.submission_id)
     assert open_one.outcome == Outcome.UNKNOWN
+
+
+def test_it_is_collected_and_nothing_is_paid_where_the_second_call_s_intent_is_undone(
+    engine: Engine, second: Intent, late: Late
+) -> None:
+    late()
+    with transaction(engine) as connection:
+        wanted = {second.claim: second.submission_id}
+        intents.undo(connection, "bloom", wanted, note="the database was lost", actor="a-worker")
+    assert collects(engine, second.claim.job_id)

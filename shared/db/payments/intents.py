@@ -13,7 +13,7 @@ from shared.db.accounts import LockedAccount
 from shared.db.jobs import claims, steering
 from shared.db.jobs.transitions import Claim, Move, give_back, move
 from shared.db.payments import caps, ledger
-from shared.db.payments.submissions import MISSING, Answer, follow_late, record
+from shared.db.payments.submissions import MISSING, Answer, collect, follow_late, record
 from shared.lifecycle import JobState, Outcome
 from shared.wait_facts import CAPPED_SECONDS
 
@@ -220,5 +220,8 @@ def undo(connection: Connection, account: str, wanted: Mapping[Claim, UUID], *, 
             continue
         record(connection, submission_id, Answer(Outcome.NOT_SENT, error_code="provider_unreachable", error=note))
         back = Move(claim, JobState.SUBMITTING, JobState.QUEUED, 1.0, note=note)
-        if not move(connection, [back], actor=actor):
+        if move(connection, [back], actor=actor):
+            # What an earlier attempt bought may have become known meanwhile: it must not be bought again.
+            collect(connection, claim.job_id, actor=actor)
+        else:
             follow_late(connection, claim.job_id, submission_id, actor=actor)

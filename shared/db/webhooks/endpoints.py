@@ -16,6 +16,8 @@ GONE: Final = "gone"
 """The receiver said with 410 that it wants no more."""
 FAILING: Final = "failing"
 """It failed for days, without one success."""
+REMOVED: Final = "removed"
+"""Somebody is removing it."""
 _COUNTED: Final = 1000
 _ADD = text("INSERT INTO endpoint (id, kind, url, types, batch_prefix) VALUES (:id, :kind, :url, :types, :prefix)")
 _COLUMNS: Final = """
@@ -52,6 +54,9 @@ WHERE id = :id
 _DISABLE = text("""
 UPDATE endpoint SET disabled_at = clock_timestamp(), disabled_code = :code WHERE id = :id AND disabled_at IS NULL
 RETURNING id
+""")
+_REMOVING = text("""
+UPDATE endpoint SET disabled_at = clock_timestamp(), disabled_code = :code WHERE id = :id AND disabled_at IS NULL
 """)
 _TELL_OTHERS = text("""
 INSERT INTO delivery (id, endpoint_id, event_key, type, data)
@@ -92,7 +97,7 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True)
 class EndpointOff:
-    """An endpoint that is switched off: its id, since when, and why (`gone` or `failing`)."""
+    """An endpoint that is switched off: its id, since when, and why (`gone`, `failing` or `removed`)."""
 
     id: str
     since: datetime
@@ -132,9 +137,17 @@ def find(connection: Connection, name: str, *, lock: bool = False) -> EndpointRo
     return EndpointRow(**{**rows[0], "types": tuple(rows[0]["types"])})
 
 
-def remove(connection: Connection, endpoint: UUID) -> None:
-    """Delete an endpoint with its deliveries."""
-    connection.execute(_REMOVE, {"id": endpoint})
+def begin_removal(connection: Connection, endpoint: UUID) -> None:
+    """Tell an endpoint of nothing more, in a transaction before that of `remove`.
+
+    A job whose move would tell it waits for its removal, which may take long, and then fails.
+    """
+    connection.execute(_REMOVING, {"id": endpoint, "code": REMOVED})
+
+
+def remove(connection: Connection, endpoint: UUID) -> bool:
+    """Delete an endpoint with its deliveries; False if somebody else did."""
+    return connection.execute(_REMOVE, {"id": endpoint}).rowcount == 1
 
 
 def rotation(endpoint: UUID) -> str:
