@@ -97,5 +97,6 @@ def _new(
     """Yield the provider and the highest cost of each new row."""
     found = {one.custom_id: one for one in enqueued_rows(connection, batch_id, [row.custom_id for row in chunk])}
     for row in chunk:
-        if found[row.custom_id].is_new:
-            yield row.provider, costs.most(row, found[row.custom_id].account)
+        one = found.get(row.custom_id)  # what was there already may have left the database meanwhile
+        if one is not None and one.is_new:
+            yield row.provider, costs.most(row, one.account)

@@ -13,7 +13,7 @@ import structlog
 
 from shared.db import accounts, folding, purpose, tick_question, troubles, workers
 from shared.db.engine import Connection, DatabaseUnavailableError, question, transaction
-from shared.db.jobs import claims, images, inbox, model_times
+from shared.db.jobs import claims, images, inbox, model_times, steering
 from shared.db.jobs.insert_rows import JobTimes
 from shared.db.jobs.transitions import give_back, move
 from shared.db.listening import Listener
@@ -248,7 +248,8 @@ class Dispatcher:
 
 def end_overdue(connection: Connection, actor: str) -> None:
     """End queued jobs past their deadline, even those of accounts whose key no worker has."""
-    move(connection, map(next_step.overdue, claims.past_deadline(connection)), actor=actor)
+    over = steering.hold_instead(connection, claims.past_deadline(connection), actor=actor)
+    move(connection, map(next_step.overdue, over), actor=actor)
 
 
 def end_abandoned(connection: Connection, actor: str) -> None:

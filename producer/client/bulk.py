@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Final
 from uuid import UUID
 
 from producer.client.connection import Connected
@@ -14,15 +14,13 @@ from producer.plan import retrying
 from shared import catalog
 from shared.db import audit
 from shared.db.audit import AuditEntry
-from shared.db.engine import Connection, DatabaseUnavailableError
+from shared.db.engine import Connection
 from shared.db.jobs import bulk, cancel, resolve, retry
 from shared.db.jobs.bulk import CHUNK, BulkPlan, SecondCharge, Target, Which
 from shared.db.jobs.retry import BUY_AGAIN, RetryPlan
 
 _BUSY_SECONDS: Final = 0.1
 _CANCEL_SECONDS: Final = 60.0
-_TRIES: Final = 5
-_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,22 +185,12 @@ class Bulk(Connected):
     ) -> Done:
         done = Counter[str]()
         for some in bulk.chunks(targets, CHUNK):
-            done += self._unless_locked_out(act, some)
-        return Done(done, len(targets) - done.total())
 
-    def _unless_locked_out(
-        self, act: Callable[[Connection, Sequence[Target]], _Value], some: Sequence[Target]
-    ) -> _Value:
-        """Act in a transaction; retry if workers hold the same jobs, because then nothing was committed."""
-        for _ in range(_TRIES - 1):
-            try:
-                with self._connection() as connection:
-                    return act(connection, some)
-            except DatabaseUnavailableError as error:
-                if not bulk.locked_out(error):
-                    raise
-        with self._connection() as connection:
-            return act(connection, some)
+            def act_on_some(connection: Connection, some: Sequence[Target] = some) -> Counter[str]:
+                return act(connection, some)
+
+            done += self._unless_locked_out(act_on_some)
+        return Done(done, len(targets) - done.total())
 
 
 def terms_of_resolve(*, resend: bool, charged: Decimal | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from pydantic import SecretStr
 
@@ -12,7 +12,7 @@ from producer.client.turnstile import PlaceTimeoutError, Turnstile
 from shared.db import schema
 from shared.db.audit import Actor, AuditEntry
 from shared.db.engine import Connection, DatabaseUnavailableError, open_engine, question, transaction
-from shared.db.jobs import inbox
+from shared.db.jobs import bulk, inbox
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.lone_row import RecentPlaces
 from shared.db.payments.offers import RecentOffers
@@ -21,6 +21,8 @@ from shared.db.waking import wake
 from shared.settings import Settings, load
 
 _PLACE_SECONDS: Final = 30.0
+_TRIES: Final = 5
+_Value = TypeVar("_Value")
 
 
 class NoSuchBatchError(LookupError):
@@ -94,6 +96,18 @@ class Connected:
                 yield connection
         except PlaceTimeoutError as error:
             raise DatabaseUnavailableError(f"each of this client's connections was in use: {error}") from error
+
+    def _unless_locked_out(self, act: Callable[[Connection], _Value]) -> _Value:
+        """Act in a transaction; retry if workers hold the same jobs, because then nothing was committed."""
+        for _ in range(_TRIES - 1):
+            try:
+                with self._connection() as connection:
+                    return act(connection)
+            except DatabaseUnavailableError as error:
+                if not bulk.locked_out(error):
+                    raise
+        with self._connection() as connection:
+            return act(connection)
 
     def _until_none_is_left(self, some: Callable[..., int]) -> int:
         """Repeat `some(connection, wait=...)` in transactions until none is left; return the sum.

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from producer.client.connection import Connected
 from shared.db import audit
+from shared.db.engine import Connection
 from shared.db.jobs import steering
 from shared.db.jobs.bulk import Which
 from shared.db.jobs.steering import Changed
@@ -70,15 +71,18 @@ class Steering(Connected):
         return self._page_by_page("deadline", batch, f"{seconds:g} s", change)
 
     def _page_by_page(self, act: str, batch: str, terms: str, change: Callable[..., Changed]) -> int:
-        total = 0
-        after: UUID | None = None
         entry = self._entry(act, Which(batch=batch), terms)
-        while True:
-            with self._connection() as connection:
-                self._require(connection, batch)
-                changed = change(connection, after=after)
-                audit.note(connection, entry, changed=changed.jobs)
-                wake(connection)
-            total, after = total + changed.jobs, changed.after
-            if after is None:
-                return total
+
+        def some(connection: Connection, *, after: UUID | None) -> Changed:
+            self._require(connection, batch)
+            changed = change(connection, after=after)
+            audit.note(connection, entry, changed=changed.jobs)
+            wake(connection)
+            return changed
+
+        changed = self._unless_locked_out(partial(some, after=None))
+        total = changed.jobs
+        while changed.after is not None:
+            changed = self._unless_locked_out(partial(some, after=changed.after))
+            total += changed.jobs
+        return total

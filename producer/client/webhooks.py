@@ -13,6 +13,7 @@ from producer.client.connection import Connected
 from shared.db import audit
 from shared.db.audit import AuditEntry
 from shared.db.webhooks import deliveries, endpoints
+from shared.db.webhooks.endpoints import NoSuchEndpointError
 from shared.ids import new_id
 from shared.settings import SettingsError
 from shared.webhooks import FEW, parse_types, secret
@@ -53,7 +54,7 @@ class Webhooks(Connected):
         """Give an endpoint a new secret and return it; for a day the old one signs too. Raises as `remove_webhook`."""
         master = self._webhook_master()
         with self._connection() as connection:
-            found = endpoints.find(connection, name)
+            found = endpoints.find(connection, name, lock=True)
             version = endpoints.rotate(connection, found.id)
             audit.note(connection, self._webhook_entry(endpoints.rotation(found.id)), changed=1)
         return secret(master, found.id, version)
@@ -61,15 +62,18 @@ class Webhooks(Connected):
     def remove_webhook(self, name: str) -> UUID:
         """Delete an endpoint with its deliveries; raises `NoSuchEndpointError`."""
         with self._connection() as connection:
-            found = endpoints.find(connection, name)
-            endpoints.remove(connection, found.id)
+            found = endpoints.find(connection, name, lock=True)
+            endpoints.begin_removal(connection, found.id)
+        with self._connection() as connection:
+            if not endpoints.remove(connection, found.id):
+                raise NoSuchEndpointError("somebody else has removed the endpoint")
             audit.note(connection, self._webhook_entry(f"remove {found.id}"), changed=1)
         return found.id
 
     def resume_webhook(self, name: str) -> UUID:
         """Switch an endpoint on again, and send what waited; raises `NoSuchEndpointError`."""
         with self._connection() as connection:
-            found = endpoints.find(connection, name)
+            found = endpoints.find(connection, name, lock=True)
             endpoints.resume(connection, found.id)
             audit.note(connection, self._webhook_entry(f"resume {found.id}"), changed=1)
         return found.id
@@ -90,7 +94,7 @@ class Webhooks(Connected):
     def replay_span(self, name: str, since: datetime, until: datetime, *, only_failed: bool = True) -> int:
         """Send the ended deliveries of a span again; return how many. Raises `NoSuchEndpointError`."""
         with self._connection() as connection:
-            found = endpoints.find(connection, name)
+            found = endpoints.find(connection, name, lock=True)
             again = deliveries.replay_span(connection, found.id, since, until, only_failed=only_failed)
             audit.note(
                 connection, self._webhook_entry(f"replay {found.id} since {since:%Y-%m-%d %H:%M}"), changed=again
@@ -98,15 +102,19 @@ class Webhooks(Connected):
         return again
 
     def test_webhook(self, name: str, *, timeout_seconds: float = 20.0) -> Mapping[str, Any]:
-        """Have a worker send a `webhook.test` and return the delivery once it was tried, or as it stands then."""
+        """Have a worker send a `webhook.test` and return the delivery once it was tried, or as it stands then.
+
+        Raises `NoSuchEndpointError`, also where the endpoint is removed meanwhile.
+        """
         with self._connection() as connection:
-            found = endpoints.find(connection, name)
+            found = endpoints.find(connection, name, lock=True)
             deliveries.add_test(connection, found.id, delivery := new_id())
         end = time.monotonic() + timeout_seconds
         while True:
             with self._connection() as connection:
                 one = deliveries.one(connection, delivery)
-            assert one is not None
+            if one is None:
+                raise NoSuchEndpointError("the endpoint was removed before the test was sent")
             if one["milliseconds"] is not None or time.monotonic() >= end:
                 return one
             time.sleep(_LOOK_SECONDS)

@@ -1,12 +1,17 @@
 """Webhooks over HTTP: a program manages the endpoints of its own batches, and of no others."""
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
 from httpx import Client as Http
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from producer import Client
+from shared.db.engine import Connection, DatabaseUnavailableError, Engine, transaction
+from shared.db.webhooks import endpoints
+from shared.db.webhooks.endpoints import EndpointRow, NoSuchEndpointError
 from shared.settings import load
 from shared.tokens import Scope
 from tests.integration.test_api import refused
@@ -107,3 +112,69 @@ def test_a_webhook_that_can_never_be_posted_to_is_refused_and_not_quoted(http: H
 
 def test_a_webhooks_prefix_is_text_that_begins_a_name(http: Http) -> None:
     refused(http.post("/v1/webhooks", json={"url": URL, "batch_prefix": "a\0b"}), 422, "request_invalid")
+
+
+@pytest.mark.parametrize("act", ["rotate", "resume", "replay"])
+def test_whoever_removes_an_endpoint_waits_for_a_change_of_it_and_no_change_is_told_of_a_removed_one(
+    act: str, http: Http, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = http.post("/v1/webhooks", json={"url": URL}).json()["id"]
+    find, waited = endpoints.find, []
+
+    def then_somebody_removes_it(connection: Connection, name: str, **how: bool) -> EndpointRow:
+        found = find(connection, name, **how)
+        try:
+            with transaction(engine) as other:
+                other.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                endpoints.remove(other, found.id)
+        except DatabaseUnavailableError:
+            waited.append(name)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(endpoints, "find", then_somebody_removes_it)
+        changed = http.post(f"/v1/webhooks/{one}:{act}", json=SPAN if act == "replay" else None)
+    assert (changed.status_code, waited) == (200, [one])
+    assert len(http.get("/v1/webhooks").json()["items"]) == 1
+
+
+def test_a_test_of_an_endpoint_that_is_removed_meanwhile_says_so(
+    http: Http, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = http.post("/v1/webhooks", json={"url": URL}).json()["id"]
+    monkeypatch.setattr("producer.client.webhooks.time.sleep", lambda _seconds: alice.remove_webhook(one))
+    with pytest.raises(NoSuchEndpointError, match="was removed"):
+        alice.test_webhook(one)
+
+
+def test_a_job_moves_while_somebody_removes_the_endpoint_that_would_be_told(
+    http: Http, alice: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = http.post("/v1/webhooks", json={"url": URL, "events": ["job.cancelled"]}).json()["id"]
+    alice.enqueue([{"provider": "bloom", "prompt": "a harbour", "custom_id": "a"}], batch="shop")
+    (job,) = alice.jobs("shop")
+    remove, cancelled = endpoints.remove, []
+
+    def then_a_job_is_cancelled(connection: Connection, endpoint: UUID) -> bool:
+        removed = remove(connection, endpoint)
+        cancelled.append(http.post(f"/v1/jobs/{job['id']}:cancel", headers=bearer(alice)).json())
+        return removed
+
+    monkeypatch.setattr(endpoints, "remove", then_a_job_is_cancelled)
+    assert http.delete(f"/v1/webhooks/{one}").status_code == 200
+    assert cancelled == [{"done": {"cancelled": 1}, "changed_meanwhile": 0}]
+
+
+def test_of_two_who_remove_an_endpoint_at_once_one_is_told_that_it_is_gone(
+    http: Http, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = http.post("/v1/webhooks", json={"url": URL}).json()["id"]
+    remove = endpoints.remove
+
+    def after_somebody_else(connection: Connection, endpoint: UUID) -> bool:
+        with transaction(engine) as other:
+            assert remove(other, endpoint)
+        return remove(connection, endpoint)
+
+    monkeypatch.setattr(endpoints, "remove", after_somebody_else)
+    refused(http.delete(f"/v1/webhooks/{one}"), 404, "no_such_webhook")

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import text
 from producer import Client, InvalidRowsError, NoSuchBatchError
 from producer.client import BatchBusyError, EnqueuedJob, Order, checked
 from shared.db.engine import Engine, transaction
-from shared.db.jobs.enqueue import EnqueueConflictError
+from shared.db.jobs.enqueue import EnqueueConflictError, enqueued_rows
 from shared.db.tokens import Token, TokenCapError, TokenTerms
 from shared.settings import load
 from shared.tokens import BACKEND
@@ -124,3 +125,24 @@ def test_many_who_send_the_same_rows_at_once_get_the_same_jobs(client: Client) -
     answers = [sorted(map(str, ids(done))) for done in every]
     assert all(one == answers[0] for one in answers)
     assert client.totals("shop") == {"queued": 12}
+
+
+def leaves(engine: Engine, custom_id: str) -> None:
+    which = "(SELECT id FROM job WHERE custom_id = :name)"
+    for table, column in (("job_event", "job_id"), ("job", "id")):
+        rows.rows(engine, f"DELETE FROM {table} WHERE {column} = {which}", name=custom_id)  # noqa: S608 - our names
+
+
+def test_a_file_whose_row_leaves_the_database_while_its_cost_is_counted_is_added(
+    client: Client, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.add_alone(order("a"))
+
+    def after_it_left(*given: Any) -> Any:
+        leaves(engine, "a")
+        return enqueued_rows(*given)
+
+    monkeypatch.setattr("producer.ordering.enqueued_rows", after_it_left)
+    file = tmp_path / "rows.csv"
+    file.write_text("custom_id,provider,prompt\na,bloom,a quiet harbour\nb,bloom,a quiet harbour\n")
+    assert client.enqueue_file(file, batch="shop", token=capped(client, "1")).added == 1

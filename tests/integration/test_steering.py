@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from producer import Client
 from producer.client import NoSuchBatchError
-from shared.db.engine import Engine, transaction
+from shared.db.engine import Connection, Engine, transaction
 from shared.db.jobs import claims, steering
 from shared.db.payments import caps
 from shared.db.read import waits
@@ -210,3 +211,25 @@ def test_jobs_that_a_killed_release_left_on_hold_are_put_back_in_line_by_workers
         steering.release(connection, "released")
     drain(runtime, lambda: client.totals("released") == {"succeeded": 1})
     assert client.totals("held") == {"on_hold": 1}
+
+
+def test_a_priority_is_tried_again_where_somebody_else_holds_the_same_jobs(
+    engine: Engine, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows.add(engine, [rows.new_job("a")])
+    change = steering.set_priority
+
+    def while_another_holds_it(connection: Connection, **how: Any) -> Any:
+        with transaction(engine) as other:
+            other.execute(text("SELECT FROM job FOR UPDATE"))
+            connection.execute(text("SET LOCAL lock_timeout = '20ms'"))
+            return change(connection, **how)
+
+    def then_alone(connection: Connection, **how: Any) -> Any:
+        return calls.pop(0)(connection, **how)
+
+    calls: list[Callable[..., Any]] = [while_another_holds_it, change]
+    monkeypatch.setattr(steering, "set_priority", then_alone)
+    assert client.set_priority("b", 3) == 1
+    assert rows.rows(engine, "SELECT priority FROM job")[0].priority == 3
+    assert [row["act"] for row in client.audited()] == ["priority"]

@@ -98,4 +98,54 @@ PEOPLE: Final[tuple[Mutant, ...]] = (
             "tests/integration/test_unchecked_rows.py::test_a_cancel_that_cannot_reach_a_row_yet_says_so_and_does_not_answer_as_if_it_had",
         ),
     ),
+    Mutant(
+        removed="the lock on a batch without a cap while an intent is written",
+        protects="a hold and a first cap stop every call whose intent is not committed before them",
+        file="shared/db/payments/caps.py",
+        old="WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR SHARE\n",
+        new="WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id\n",
+        tests=(
+            "tests/integration/test_act_races.py::test_a_hold_and_a_first_cap_wait_for_an_intent_that_is_being_written",
+        ),
+    ),
+    Mutant(
+        removed="the lock on a policy while a look decides by it",
+        protects="a batch that is to hold its lost calls has none sent again by a look that ends later",
+        file="worker/stages/follow_provider.py",
+        old="    lost_calls.lock_policy(connection, submission_id)\n",
+        new="",
+        tests=(
+            "tests/integration/test_act_races.py::test_a_batch_that_holds_its_lost_calls_from_now_on_waits_for_a_look_that_sends_one_again",
+        ),
+    ),
+    Mutant(
+        removed="the look for a job that lacks nothing any more",
+        protects="what arrives after a person had it bought again is not bought again",
+        file="shared/db/payments/intents.py",
+        old="    return [row for row in rows if row.missing]\n",
+        new="    return list(rows)\n",
+        tests=(
+            "tests/integration/test_act_races.py::test_a_job_that_lacks_nothing_takes_no_place_and_no_money_of_those_beside_it",
+        ),
+    ),
+    Mutant(
+        removed="the look whether the batch of an overdue job is held",
+        protects="no deadline passes while a person holds a batch",
+        file="worker/dispatch.py",
+        old="    over = steering.hold_instead(connection, claims.past_deadline(connection), actor=actor)\n",
+        new="    over = claims.past_deadline(connection)\n",
+        tests=(
+            "tests/integration/test_act_races.py::test_no_deadline_passes_of_a_job_that_came_into_a_held_batch_or_was_on_hold_for_its_cap",
+        ),
+    ),
+    Mutant(
+        removed="the look for what other attempts bought when a poll ends a job",
+        protects="an answer that comes while a second call comes to nothing is collected before its links end",
+        file="worker/stages/poll.py",
+        old="    submissions.collect_after_end(connection, failed, actor=runtime.sender.name)\n",
+        new="",
+        tests=(
+            "tests/integration/test_late_evidence_ends.py::test_it_is_collected_where_the_second_call_s_pictures_are_found_to_have_failed_meanwhile",
+        ),
+    ),
 )

@@ -68,6 +68,8 @@ def _lose(
     inputs = _inputs(runtime, account)
     step = next_step.lost(inputs, claim, state, shows_in=shows_in, code=lost.error_code, note=note)
     move(connection, [step], actor=runtime.sender.name)
+    # The answer of an earlier attempt may have come while this one was in the air.
+    submissions.collect(connection, claim.job_id, actor=runtime.sender.name)
 
 
 def _doubt(

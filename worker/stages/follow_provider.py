@@ -44,6 +44,7 @@ def follow_provider(
     accounts.lock(connection, account.name, wait=True)
     submission = submissions.latest(connection, claim.job_id, lock=True)
     state = submissions.lock_claimed(connection, account.name, claim)
+    lost_calls.lock_policy(connection, submission_id)
     call = lost_call(connection, account, submission_id)
     if submission is None or submission.id != submission_id or state is not JobState.IN_DOUBT or call is None:
         return None

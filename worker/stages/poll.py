@@ -9,6 +9,7 @@ from shared.db.engine import Connection
 from shared.db.group_commit import WriteRefusedError
 from shared.db.jobs import images
 from shared.db.jobs.transitions import give_back, move
+from shared.db.payments import submissions
 from shared.db.waking import wake
 from shared.images import ClaimedImage
 from shared.lifecycle import POLLED, JobState
@@ -102,6 +103,8 @@ def write_looks(
     images.change(connection, plan.changes)
     learn_times(connection, runtime, account, [job[0] for job, _ in plan.decided], plan.moves)
     moved = move(connection, [*plan.moves, *plan.put_off], actor=runtime.sender.name)
+    failed = {step.claim.job_id for step in plan.moves if step.after is JobState.FAILED} & moved
+    submissions.collect_after_end(connection, failed, actor=runtime.sender.name)
     _wake_other_workers(connection, plan.moves)
     seconds = looks.no_room_seconds or runtime.settings.poll_first_seconds
     give_back(connection, plan.unanswered, states=POLLED, due_seconds=seconds)

@@ -74,6 +74,8 @@ def settle_all(connection: Connection, answered: Sequence[Answered]) -> list[Job
     moved = move(connection, steps, actor=answered[0].runtime.sender.name)
     for one in answered:
         _follow(connection, one, won=one.job_id in moved)
+    failed = {step.claim.job_id for step in steps if step.after is JobState.FAILED} & moved
+    submissions.collect_after_end(connection, failed, actor=answered[0].runtime.sender.name)
     for account in _accounts(answered):
         bought = [one for one in answered if one.account.name == account and isinstance(one.answer, Accepted)]
         _tell_of_purchases(connection, bought)

@@ -28,6 +28,10 @@ SELECT id, epoch FROM job
 WHERE batch_id = (SELECT id FROM batch WHERE name = :name AND held_at IS NOT NULL FOR SHARE) AND state = 'queued'
   AND NOT on_hold AND claimed_by IS NULL ORDER BY id LIMIT :most FOR NO KEY UPDATE {skip}
 """
+_OF_HELD = text("""
+SELECT job.id FROM job JOIN batch ON batch.id = job.batch_id
+WHERE job.id = ANY(CAST(:ids AS uuid[])) AND batch.held_at IS NOT NULL
+""")
 # No deadline passes and no recheck comes while a person holds the batch; the release gives both back. They are far and
 # not infinite, because a driver cannot read infinity as a time.
 _WITHOUT_END = text("""
@@ -120,6 +124,19 @@ def put_on_hold(connection: Connection, claims: Sequence[Claim], *, actor: str) 
     moved = move(connection, steps, actor=actor)
     connection.execute(_WITHOUT_END, {"ids": list(moved)})
     return len(moved)
+
+
+def hold_instead(connection: Connection, claims: Sequence[Claim], *, actor: str) -> list[Claim]:
+    """Put queued jobs of held batches on hold, and return the other jobs: no deadline passes while a batch is held.
+
+    Such a job came after the hold, or was on hold for another reason. A release of this moment leaves it to
+    `return_left_behind`.
+    """
+    if not claims:
+        return []
+    held = set(connection.execute(_OF_HELD, {"ids": [one.job_id for one in claims]}).scalars())
+    put_on_hold(connection, [one for one in claims if one.job_id in held], actor=actor)
+    return [one for one in claims if one.job_id not in held]
 
 
 def release(connection: Connection, batch: str) -> bool:

@@ -39,6 +39,7 @@ WHERE {_OURS} AND image.state <> 'stored' AND NOT {_PRIVATE}
 RETURNING image.job_id, image.index, image.key, before.key AS replaced
 """)
 _ERASED = text(f"SELECT NOT {NOT_ERASED} FROM job WHERE id = :job_id FOR NO KEY UPDATE")
+# A picture that a person accepted unverified may be less than what comes now.
 _BESIDE = text("""
 INSERT INTO image (job_id, index, submission_id, account, upstream_id, state, bucket, key, sha256, bytes, content_type,
   width, height, stored_at)
@@ -49,7 +50,7 @@ SELECT s.job_id, (SELECT max(i.index) + 1 FROM image i WHERE i.job_id = s.job_id
 FROM submission s WHERE s.id = :submission_id AND NOT EXISTS (
   SELECT 1 FROM image i WHERE i.job_id = s.job_id AND i.state = 'stored' AND (i.key = :key
     OR (i.submission_id = s.id AND i.upstream_id IS NOT DISTINCT FROM CAST(:upstream_id AS text)
-      AND (i.index = :index OR i.upstream_id IS NOT NULL))))
+      AND (i.index = :index OR i.upstream_id IS NOT NULL) AND i.key NOT LIKE 'unverified/%')))
 """)
 # Only the job's claimant may say that the image ends there.
 _KEEP = text(f"""

@@ -99,6 +99,10 @@ FROM waiting WHERE job.id = waiting.job_id AND job.state = 'in_doubt' AND job.cl
 _LOCK = text("""
 SELECT pg_advisory_xact_lock(hashtextextended('look-up ' || provider, 0)) FROM account WHERE name = :account
 """)
+# A change of the policy that commits while a decision is written would not stop it.
+_LOCK_POLICY = text("""
+SELECT 1 FROM batch WHERE id = (SELECT batch_id FROM submission WHERE id = :id) FOR SHARE
+""")
 _OVER = text("""
 UPDATE submission SET sender_over = true,
   visible_by = greatest(visible_by, clock_timestamp() + :quiet * interval '1 second') WHERE id = :id
@@ -283,6 +287,11 @@ def purchase_settled(connection: Connection, account: str, *, seconds: float) ->
 def lock(connection: Connection, account: str) -> None:
     """Let nobody else adopt pictures of the account's provider until this transaction ends."""
     connection.execute(_LOCK, {"account": account})
+
+
+def lock_policy(connection: Connection, submission_id: UUID) -> None:
+    """Keep the policy of a call's batch as it is until this transaction ends."""
+    connection.execute(_LOCK_POLICY, {"id": submission_id})
 
 
 def owned(connection: Connection, account: str, upstream_ids: Collection[str]) -> set[str]:

@@ -22,9 +22,10 @@ from shared.db.jobs.transitions import Claim
 from shared.db.payments import spending
 from shared.notes import counted
 
-_CAPPED = text("""
+# Also of batches without a cap: a hold or a first cap that commits while an intent is written would not stop it.
+_TERMS = text("""
 SELECT id, CAST(caps ->> :provider AS numeric) AS cap, held_at IS NOT NULL AS held FROM batch
-WHERE id = ANY(CAST(:ids AS uuid[])) AND (caps ? :provider OR held_at IS NOT NULL) ORDER BY id FOR SHARE
+WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR SHARE
 """)
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended(CAST(:batch AS text) || ' ' || :provider, 0))")
 _SET = text("""
@@ -162,7 +163,7 @@ def budget(connection: Connection, account: LockedAccount, batches: Iterable[UUI
     """Return what is left; the caller holds the account's lock, and this takes that of each capped batch."""
     found = {}
     whose = {"ids": list(set(batches)), "provider": account.provider}
-    bounded = connection.execute(_CAPPED, whose).all()
+    bounded = connection.execute(_TERMS, whose).all()
     for row in (row for row in bounded if row.cap is not None):
         of_batch = {"batch": row.id, "provider": account.provider}
         connection.execute(_LOCK, of_batch)

@@ -13,7 +13,7 @@ from shared.db.accounts import LockedAccount
 from shared.db.jobs import claims, steering
 from shared.db.jobs.transitions import Claim, Move, give_back, move
 from shared.db.payments import caps, ledger
-from shared.db.payments.submissions import MISSING, Answer, follow_late, record
+from shared.db.payments.submissions import MISSING, Answer, collect, follow_late, record
 from shared.lifecycle import JobState, Outcome
 from shared.wait_facts import CAPPED_SECONDS
 
@@ -37,6 +37,7 @@ FROM unnest(
 ) AS a (id, job_id, epoch, batch_id, reserved), account WHERE account.name = :account
 """)
 _EXISTS = text("SELECT 1 FROM submission WHERE id = :id AND account = :account")
+_ALL_HERE: Final = "all of its images have arrived: nothing is bought"
 _UNSPENT: Final = (JobState.QUEUED,)
 _PASSING_SECONDS: Final = 2.0
 
@@ -92,8 +93,9 @@ def open_intents(
     """Write the intents for as many of `wanted` as the account allows now, and release the others unspent.
 
     In one transaction under the account's lock: `queued` becomes `submitting`, the submission exists, its place in
-    the rate windows is taken and the price reserved. `wanted` gives each claim the id of its new submission. A caller
-    that lost this commit's answer can then `undo` exactly its own.
+    the rate windows is taken and the price reserved. A job that lacks no image any more is not paid for: it ends.
+    `wanted` gives each claim the id of its new submission. A caller that lost this commit's answer can then `undo`
+    exactly its own.
     """
     locked = accounts.lock(connection, account, wait=True)
     if locked is None or not locked.may_pay:
@@ -104,7 +106,7 @@ def open_intents(
     in_the_air = claims.in_hand(connection, account).submitting
     free = min(rate_windows.room(connection, account, locked.windows).free, max(locked.concurrency - in_the_air, 0))
     parameters = {"account": account, "ids": [c.job_id for c in wanted], "epochs": [c.epoch for c in wanted]}
-    rows = connection.execute(_WANTED, parameters).all()
+    rows = _still_lacking(connection, connection.execute(_WANTED, parameters).all(), actor=sender.name)
     give_back(connection, [Claim(row.id, row.epoch) for row in rows[free:]], states=_UNSPENT)
     priced = _affordable(connection, locked, rows[:free], terms, actor=sender.name, prices_are_read=prices_are_read)
     moves = [_begin(row, terms.lease_seconds) for row, _ in priced]
@@ -118,6 +120,16 @@ def open_intents(
     _open(connection, locked, intents, sender, terms)
     rate_windows.take(connection, account, "submit", len(intents))
     return intents
+
+
+def _still_lacking(connection: Connection, rows: Sequence[Any], *, actor: str) -> list[Any]:
+    """Return the rows that lack an image. The others end: what a person had bought again has arrived meanwhile."""
+    whole = [Claim(row.id, row.epoch) for row in rows if not row.missing]
+    steps = [
+        Move(claim, JobState.QUEUED, JobState.TRANSFERRING, 0, code="answer_found", note=_ALL_HERE) for claim in whole
+    ]
+    move(connection, steps, actor=actor)
+    return [row for row in rows if row.missing]
 
 
 def _begin(row: Any, lease_seconds: float) -> Move:
@@ -208,5 +220,8 @@ def undo(connection: Connection, account: str, wanted: Mapping[Claim, UUID], *, 
             continue
         record(connection, submission_id, Answer(Outcome.NOT_SENT, error_code="provider_unreachable", error=note))
         back = Move(claim, JobState.SUBMITTING, JobState.QUEUED, 1.0, note=note)
-        if not move(connection, [back], actor=actor):
+        if move(connection, [back], actor=actor):
+            # What an earlier attempt bought may have become known meanwhile: it must not be bought again.
+            collect(connection, claim.job_id, actor=actor)
+        else:
             follow_late(connection, claim.job_id, submission_id, actor=actor)

@@ -26,6 +26,7 @@ __all__ = [
     "BoughtImage",
     "asked_by",
     "collect",
+    "collect_after_end",
     "follow_late",
     "latest",
     "lock_all_claimed",
@@ -87,6 +88,10 @@ SELECT epoch, state,
   EXISTS (SELECT 1 FROM image WHERE job_id = job.id AND image.state IN ('pending', 'processing')) AS waits,
   EXISTS (SELECT 1 FROM image WHERE job_id = job.id AND image.state = 'ready') AS ready
 FROM job WHERE id = :id FOR UPDATE
+""")
+_UNCOLLECTED = text("""
+SELECT DISTINCT job_id FROM image
+WHERE job_id = ANY(CAST(:jobs AS uuid[])) AND state IN ('pending', 'processing', 'ready') ORDER BY job_id
 """)
 _COLLECT = text("UPDATE job SET collect_until = greatest(collect_until, now() + interval '1 day') WHERE id = :id")
 _UNOWNED = text("""
@@ -262,6 +267,16 @@ def collect(connection: Connection, job_id: UUID, *, actor: str) -> None:
         note = "an earlier attempt turned out to be bought"
         move(connection, [Move(Claim(job_id, row.epoch), state, after, 0, code="answer_found", note=note)], actor=actor)
         connection.execute(_COLLECT, {"id": job_id})
+
+
+def collect_after_end(connection: Connection, jobs: Collection[UUID], *, actor: str) -> None:
+    """Collect what became known of other attempts while this transaction's jobs were about to end.
+
+    Call it after their move, which waits for evidence that is being recorded. Later evidence finds them ended.
+    """
+    if jobs:
+        for job_id in connection.execute(_UNCOLLECTED, {"jobs": list(jobs)}).scalars().all():
+            collect(connection, job_id, actor=actor)
 
 
 def newest_unsettled(connection: Connection, job_id: UUID) -> UUID | None:

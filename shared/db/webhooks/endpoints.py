@@ -16,6 +16,8 @@ GONE: Final = "gone"
 """The receiver said with 410 that it wants no more."""
 FAILING: Final = "failing"
 """It failed for days, without one success."""
+REMOVED: Final = "removed"
+"""Somebody is removing it."""
 _COUNTED: Final = 1000
 _ADD = text("INSERT INTO endpoint (id, kind, url, types, batch_prefix) VALUES (:id, :kind, :url, :types, :prefix)")
 _COLUMNS: Final = """
@@ -31,9 +33,8 @@ SELECT {_COLUMNS},
     ORDER BY created_at DESC LIMIT {_COUNTED}) AS d) AS delivered_at
 FROM endpoint WHERE kind = :kind ORDER BY created_at, id
 """)
-_FIND = text(f"""
-SELECT {_COLUMNS} FROM endpoint WHERE (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2
-""")
+_FIND: Final = f"SELECT {_COLUMNS} FROM endpoint WHERE (CAST(id AS text) LIKE :beginning OR url = :name) LIMIT 2"
+_FIND_AND_KEEP: Final = f"{_FIND} FOR NO KEY UPDATE"
 _REMOVE = text("DELETE FROM endpoint WHERE id = :id")
 # The row has only the newest rotation. The audit has each, written in the rotation's own transaction.
 ROTATIONS: Final = """
@@ -53,6 +54,9 @@ WHERE id = :id
 _DISABLE = text("""
 UPDATE endpoint SET disabled_at = clock_timestamp(), disabled_code = :code WHERE id = :id AND disabled_at IS NULL
 RETURNING id
+""")
+_REMOVING = text("""
+UPDATE endpoint SET disabled_at = clock_timestamp(), disabled_code = :code WHERE id = :id AND disabled_at IS NULL
 """)
 _TELL_OTHERS = text("""
 INSERT INTO delivery (id, endpoint_id, event_key, type, data)
@@ -93,7 +97,7 @@ class EndpointRow:
 
 @dataclass(frozen=True, slots=True)
 class EndpointOff:
-    """An endpoint that is switched off: its id, since when, and why (`gone` or `failing`)."""
+    """An endpoint that is switched off: its id, since when, and why (`gone`, `failing` or `removed`)."""
 
     id: str
     since: datetime
@@ -118,22 +122,32 @@ def listing(connection: Connection, kind: str = WEBHOOK) -> list[Mapping[str, An
     return [dict(row) for row in connection.execute(_LIST, {"kind": kind}).mappings()]
 
 
-def find(connection: Connection, name: str) -> EndpointRow:
+def find(connection: Connection, name: str, *, lock: bool = False) -> EndpointRow:
     """Return the endpoint with this id, beginning of an id, or URL; raises `NoSuchEndpointError`.
 
-    A Celery task is found too: `genqueue status` names one that is switched off.
+    A Celery task is found too: `genqueue status` names one that is switched off. With `lock`, nobody else can remove
+    or change it until this transaction ends.
     """
     beginning = name.lower() + "%" if name and set(name.lower()) <= set("0123456789abcdef-") else ""
-    rows = connection.execute(_FIND, {"beginning": beginning, "name": name}).mappings().all()
+    named = {"beginning": beginning, "name": name}
+    rows = connection.execute(text(_FIND_AND_KEEP if lock else _FIND), named).mappings().all()
     if len(rows) != 1:
         what = "several endpoints have" if rows else "no endpoint has"
         raise NoSuchEndpointError(f"{what} the id or URL {name[:80]!r}: `genqueue webhook list` shows them")
     return EndpointRow(**{**rows[0], "types": tuple(rows[0]["types"])})
 
 
-def remove(connection: Connection, endpoint: UUID) -> None:
-    """Delete an endpoint with its deliveries."""
-    connection.execute(_REMOVE, {"id": endpoint})
+def begin_removal(connection: Connection, endpoint: UUID) -> None:
+    """Tell an endpoint of nothing more, in a transaction before that of `remove`.
+
+    A job whose move would tell it waits for its removal, which may take long, and then fails.
+    """
+    connection.execute(_REMOVING, {"id": endpoint, "code": REMOVED})
+
+
+def remove(connection: Connection, endpoint: UUID) -> bool:
+    """Delete an endpoint with its deliveries; False if somebody else did."""
+    return connection.execute(_REMOVE, {"id": endpoint}).rowcount == 1
 
 
 def rotation(endpoint: UUID) -> str:
