@@ -165,7 +165,8 @@ def endpoints(stack: Stack) -> Endpoints:
 def databases(endpoints: Endpoints) -> Iterator[Databases]:
     made = Databases(endpoints)
     made.prepare()
-    yield made
+    with made.sessions.at_work():
+        yield made
     made.close()
 
 
