@@ -39,8 +39,9 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def read_only(database_url: str, endpoints: Endpoints) -> str:
-    """A database that takes no writes, as a standby takes none."""
+def read_only(database_url: str, databases: Databases, endpoints: Endpoints) -> str:
+    """A database that takes no writes, as a standby takes none; who is connected already does not hear of it."""
+    databases.sessions.forget(database_url)
     name = database_url.rpartition("/")[2]
     with psycopg.connect(endpoints.admin_url, autocommit=True) as admin:
         admin.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(sql.Identifier(name)))

@@ -15,6 +15,7 @@ from ops.stack import Endpoints
 from ops.stack.config import OWNER_ROLE
 from shared.db import migrating
 from shared.db.engine import open_engine
+from tests.support.kept_sessions import KeptSessions, Shelf
 from tests.support.waiting import until
 
 _TEMPLATE: Final = "genqueue_template"
@@ -22,7 +23,7 @@ _NUMBERS = itertools.count(1)
 # Told to wait for their ends, PostgreSQL looks each tenth of a second.
 _LEAVE: Final = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND pid <> ALL (%s)
 """
 # What a test may have changed besides rows: a database that was changed so is thrown away.
 _SHAPE: Final = """
@@ -69,13 +70,14 @@ class _Emptier:
     def __init__(self, url: str) -> None:
         replica = "-c session_replication_role=replica"
         self._connection = psycopg.connect(url, autocommit=True, options=replica, prepare_threshold=0)
+        self.shelf = Shelf()
         self._shape = self._read(_SHAPE)
         self._delete_all = self._read(_DELETE_ALL)
 
     def empty(self) -> bool:
         """Empty the database; False where it is not as it was made in anything but its rows."""
         try:
-            until(lambda: not self._connection.execute(_LEAVE).fetchall())
+            until(lambda: not self._connection.execute(_LEAVE, (self.shelf.processes(),)).fetchall())
             if self._read(_SHAPE) != self._shape:
                 return False
             if truncate := self._read(_GROWN):
@@ -86,6 +88,7 @@ class _Emptier:
         return True
 
     def close(self) -> None:
+        self.shelf.close()
         self._connection.close()
 
     def _read(self, statement: LiteralString) -> str:
@@ -98,10 +101,12 @@ class Databases:
     """Lends databases that have the whole schema already: copies of a template, emptied after each test.
 
     A copy takes a second of two busy cores, emptying one some milliseconds. A database is lent under a new name each
-    time, so that nothing that a test left running reaches the rows of the next.
+    time, so that nothing that a test left running reaches the rows of the next. While `sessions` are at work, engines
+    have those of the tests before.
     """
 
     endpoints: Endpoints
+    sessions: KeptSessions = field(default_factory=KeptSessions)
     _clean: list[tuple[str, _Emptier]] = field(default_factory=list)
     _admins: "list[psycopg.Connection[Any]]" = field(default_factory=list)
 
@@ -128,8 +133,10 @@ class Databases:
         emptier = self._lend(name) if migrated else None
         if not migrated:
             self._admin("CREATE DATABASE {} OWNER {} TEMPLATE template0", name, OWNER_ROLE)
+        shelf = emptier.shelf if emptier else None
         try:
-            yield self._url(name)
+            with self.sessions.lent(self._url(name), shelf):
+                yield self._url(name)
         finally:
             if emptier and emptier.empty():
                 self._clean.append((name, emptier))
