@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from ops.cli.bucket import least_policy
 from ops.stack import Endpoints
 from tests.support.careless_store import CarelessStore
 from tests.support.command import Ran, genqueue
+from tests.support.store_server import answering
 from worker.transport.digested import InMemory
 from worker.transport.storage import Storage
-from worker.transport.storage_errors import StorageDamaged
+from worker.transport.storage_errors import StorageDamaged, StorageUnavailable
 from worker.transport.store_proof import UnverifyingStoreError, prove
 
 Run = Callable[..., Ran]
@@ -90,6 +92,35 @@ def test_bucket_create_makes_the_bucket_once_and_prints_the_least_policy(run: Ru
         assert (ran.code, json.loads(ran.out)) == (0, least_policy("of-our-own"))
     prove(storage_at(endpoints.s3_endpoint_url, endpoints, "of-our-own"))
     assert run("bucket", "drop").code == 2
+
+
+class _Nothing(BaseHTTPRequestHandler):
+    """Answers everything with success and no word, as a gateway may."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_PUT  # noqa: N815 - the name that the base class looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_no_step_of_an_object_in_parts_counts_as_done_by_an_empty_success(endpoints: Endpoints) -> None:
+    with answering(_Nothing) as url:
+        storage = storage_at(url, endpoints)
+        steps: list[Callable[[], Any]] = [
+            lambda: storage.begin_parts("submissions/x", content_type="text/plain", metadata={}),
+            lambda: storage.put_part("submissions/x", "an upload", 1, b"a part"),
+            lambda: storage.end_parts("submissions/x", "an upload", ["tag sum"]),
+        ]
+        for step in steps:
+            with pytest.raises(StorageUnavailable, match="does not state"):
+                step()
+        storage.close()
 
 
 def test_an_object_of_which_the_store_states_another_hash_does_not_count_as_stored(endpoints: Endpoints) -> None:

@@ -1,11 +1,12 @@
 """A server with the words of S3 that looks at no checksum, and may state or give back something else."""
 
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from tests.support.store_server import answering
 
 
 @dataclass
@@ -27,10 +28,8 @@ class CarelessStore:
         class Handler(_Handler):
             kept = store
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}"
-            server.shutdown()
+        with answering(Handler) as url:
+            yield url
 
 
 class _Handler(BaseHTTPRequestHandler):

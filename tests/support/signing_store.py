@@ -2,14 +2,15 @@
 
 import hashlib
 import hmac
-import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl, quote, urlsplit
+
+from tests.support.store_server import answering
 
 Answer = tuple[int, str]
 """A status, and a code in the body; an empty code is no body."""
@@ -38,10 +39,8 @@ class SigningStore:
         class Handler(_Handler):
             kept = store
 
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-            yield f"http://127.0.0.1:{server.server_port}"
-            server.shutdown()
+        with answering(Handler) as url:
+            yield url
 
     def judged(self, path: str, headers: dict[str, str], body: bytes) -> Answer:
         """Return the answer to one PUT."""

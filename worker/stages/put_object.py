@@ -62,7 +62,7 @@ async def put_object(
 
 
 async def _put(runtime: Runtime, key: str, spool: Stored, about: Mapping[str, Any]) -> None:
-    """Take the short cut, or the whole way where there is none; raises `StorageError`."""
+    """Take the short cut, or the whole way where there is none; raises `StorageError` and `SpoolError`."""
     quick = await runtime.quick_put.put(runtime.storage, key, spool, **about)
     if quick is Put.TAKEN:
         return

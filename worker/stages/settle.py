@@ -72,10 +72,8 @@ def settle_all(connection: Connection, answered: Sequence[Answered]) -> list[Job
     submissions.record_all(connection, {one.submission_id: one.evidence for one in answered})
     steps = [_decide(connection, one) for one in answered]
     moved = move(connection, steps, actor=answered[0].runtime.sender.name)
-    for one in answered:
-        _follow(connection, one, won=one.job_id in moved)
-    failed = {step.claim.job_id for step in steps if step.after is JobState.FAILED} & moved
-    submissions.collect_after_end(connection, failed, actor=answered[0].runtime.sender.name)
+    for one, step in zip(answered, steps, strict=True):
+        _follow(connection, one, step, won=one.job_id in moved)
     for account in _accounts(answered):
         bought = [one for one in answered if one.account.name == account and isinstance(one.answer, Accepted)]
         _tell_of_purchases(connection, bought)
@@ -108,12 +106,15 @@ def _count_undelivered(connection: Connection, one: Answered) -> None:
         pauses.record_undelivered(connection, one.account.name, one.job_id, reason=why, probing=probing)
 
 
-def _follow(connection: Connection, one: Answered, *, won: bool) -> None:
-    """Apply late evidence if another worker has moved the job. After a refusal, collect an earlier purchase if any."""
+def _follow(connection: Connection, one: Answered, step: Move, *, won: bool) -> None:
+    """Apply late evidence if another worker has moved the job.
+
+    After a call that brings no picture, collect what an earlier call bought.
+    """
     actor = one.runtime.sender.name
     if not won:
         submissions.follow_late(connection, one.job_id, one.submission_id, actor=actor)
-    elif isinstance(one.answer, Refused):
+    elif isinstance(one.answer, Refused) or step.after is JobState.FAILED:
         # An earlier attempt's purchase may have become known while this one was in the air.
         submissions.collect(connection, one.job_id, actor=actor)
 

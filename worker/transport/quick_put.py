@@ -7,12 +7,9 @@ the same key changes nothing.
 """
 
 import enum
-import hashlib
 import re
-import secrets
 import ssl
 import time
-from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -24,10 +21,11 @@ import anyio
 import structlog
 import yarl
 
-from worker.transport.digested import InMemory, Stored
+from worker.transport.digested import Stored
 from worker.transport.quiet_connector import QuietConnector
 from worker.transport.storage import SignedPut, Storage
 from worker.transport.storage_errors import StorageDamaged, StorageError, is_damage, may_pass
+from worker.transport.store_proof import DAMAGED, proof_key
 from worker.transport.whole_body import WholeBody
 
 _log = structlog.get_logger(__name__)
@@ -87,14 +85,6 @@ class _Answer:
             return Put.TAKEN if self.stated or self.request else Put.REFUSED
         passes = self.status in _PASSING or may_pass(self.code)
         return Put.REFUSED if _REDIRECT <= self.status < _SERVER_ERROR and not passes else Put.FAILED
-
-
-class _Damaged(InMemory):
-    """A few bytes with the checksum of others."""
-
-    @property
-    def sha256_base64(self) -> str:
-        return b64encode(hashlib.sha256(b"other bytes").digest()).decode("ascii")
 
 
 class QuickPut:
@@ -176,9 +166,8 @@ class QuickPut:
         """Tell whether the bucket refuses damaged bytes that come this way; None if it does not say."""
         if not await anyio.to_thread.run_sync(lambda: storage.has_short_cut):  # which may ask for credentials
             return False
-        key, damaged = f"submissions/proof-{secrets.token_hex(8)}", _Damaged(b"genqueue looks whether this is verified")
-        about = {"content_type": "text/plain", "metadata": {}}
-        answer = await self._send(storage, key, damaged, about)
+        key, about = proof_key(), {"content_type": "text/plain", "metadata": {}}
+        answer = await self._send(storage, key, DAMAGED, about)
         if answer is not None and answer.status >= _REDIRECT and is_damage(answer.code):
             return True
         if answer is not None and answer.status < _REDIRECT:

@@ -37,9 +37,9 @@ class Signing:
             return None
         return cls(address.removesuffix(cls.EXAMPLE), scope[-3], scope[-2])
 
-    def url(self, method: str, key: str, headers: Mapping[str, str], credentials: Any) -> str:
-        """Return a URL that lets anybody send `method` with exactly these headers for ten minutes."""
-        request = AWSRequest(method=method, url=self.address + quote(key, safe="/~"), headers=dict(headers))
+    def put_url(self, key: str, headers: Mapping[str, str], credentials: Any) -> str:
+        """Return a URL that lets anybody PUT with exactly these headers for ten minutes."""
+        request = AWSRequest(method="PUT", url=self.address + quote(key, safe="/~"), headers=dict(headers))
         frozen = credentials.get_frozen_credentials()
         S3SigV4QueryAuth(frozen, self.service, self.region, expires=_SECONDS).add_auth(request)
         return str(request.url)

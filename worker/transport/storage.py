@@ -161,7 +161,7 @@ class Storage:
         if self._signing is None:
             raise StorageRefused(f"{self.name} takes no URLs that are signed in the usual way")
         with self._explained():
-            return SignedPut(self._signing.url("PUT", key, headers, self._credentials), headers)
+            return SignedPut(self._signing.put_url(key, headers, self._credentials), headers)
 
     @cached_property
     def _signing(self) -> Signing | None:
@@ -202,7 +202,7 @@ class Storage:
                 Metadata=dict(metadata),
                 ChecksumAlgorithm="SHA256",
             )
-        return begun["UploadId"]
+        return self._stated(begun, "UploadId")
 
     def put_part(self, key: str, upload: str, number: int, body: bytes) -> str:
         """Store one part, at least 5 MiB unless it is the last, and return its name; raises as `put` does.
@@ -214,7 +214,7 @@ class Storage:
             stored = self._client.upload_part(
                 Bucket=self._bucket, Key=key, UploadId=upload, PartNumber=number, Body=body, ChecksumSHA256=sha256
             )
-        return f"{stored['ETag']} {sha256}"
+        return f"{self._stated(stored, 'ETag')} {sha256}"
 
     def end_parts(self, key: str, upload: str, parts: Sequence[str]) -> None:
         """Make one object of `parts`, which `put_part` returned, numbered from 1; raises as `put` does."""
@@ -224,9 +224,16 @@ class Storage:
             for number, (tag, sha256) in enumerate(named, 1)
         ]
         with self._explained():
-            self._client.complete_multipart_upload(
+            ended = self._client.complete_multipart_upload(
                 Bucket=self._bucket, Key=key, UploadId=upload, MultipartUpload={"Parts": listed}
             )
+        self._stated(ended, "ETag")
+
+    def _stated(self, answer: Mapping[str, Any], name: str) -> str:
+        """Return what every store states; any server between may answer that all is well."""
+        if not (value := answer.get(name)):
+            raise StorageUnavailable(f"{self.name} took a part of an object, and does not state {name}")
+        return str(value)
 
     def drop_parts(self, key: str, upload: str) -> None:
         """Abort an upload; raises as `put` does."""

@@ -19,21 +19,33 @@ class UnverifyingStoreError(StorageRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class _Small:
+class ProofObject:
     """A few bytes, with the checksum of others where `claimed` are others."""
 
     claimed: bytes = _BODY
 
     @property
     def length(self) -> int:
+        """How many bytes there are."""
         return len(_BODY)
 
     @property
     def sha256_base64(self) -> str:
+        """The SHA-256 of `claimed`."""
         return base64.b64encode(hashlib.sha256(self.claimed).digest()).decode("ascii")
 
     def rewound(self) -> BinaryIO:
+        """Return the bytes as a file."""
         return io.BytesIO(_BODY)
+
+
+DAMAGED: Final = ProofObject(claimed=b"other bytes")
+"""What a bucket that verifies has to refuse."""
+
+
+def proof_key() -> str:
+    """Return the key of an object that is put to see what the bucket does, and deleted."""
+    return f"submissions/proof-{secrets.token_hex(8)}"
 
 
 def prove(storage: Storage) -> None:
@@ -41,10 +53,10 @@ def prove(storage: Storage) -> None:
 
     Nothing of it stays. Raises `UnverifyingStoreError`, and what `Storage` raises where the bucket cannot be used.
     """
-    key = f"submissions/proof-{secrets.token_hex(8)}"
+    key = proof_key()
     try:
         _require_refusal(storage, key)
-        stated = storage.put_stating(key, _Small(), content_type="text/plain", metadata={})
+        stated = storage.put_stating(key, ProofObject(), content_type="text/plain", metadata={})
         _require_stated(storage, key, stated)
         _require_same(storage, key)
     finally:
@@ -58,7 +70,7 @@ _DO: Final = "genqueue needs one that verifies x-amz-checksum-sha256 (docs/serve
 
 def _require_refusal(storage: Storage, key: str) -> None:
     try:
-        storage.put_stating(key, _Small(claimed=b"other bytes"), content_type="text/plain", metadata={})
+        storage.put_stating(key, DAMAGED, content_type="text/plain", metadata={})
     except StorageDamaged:
         return
     raise UnverifyingStoreError(f"{_WHO} does not look whether its SHA-256 is right: {_DO}")
@@ -69,7 +81,7 @@ def _require_stated(storage: Storage, key: str, at_once: str | None) -> None:
     found = storage.head(key)
     later = base64.b64encode(bytes.fromhex(found.sha256)).decode("ascii") if found and found.sha256 else None
     stated = {each for each in (at_once, later) if each}
-    if stated != {_Small().sha256_base64}:
+    if stated != {ProofObject().sha256_base64}:
         raise UnverifyingStoreError(f"{_WHO} states {'another' if stated else 'no'} SHA-256 for it: {_DO}")
 
 
